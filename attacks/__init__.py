@@ -1,0 +1,1 @@
+"""Perturbed samples: the threat model, the losses and every attack."""
