@@ -1,1 +1,18 @@
-"""Perturbed samples: the threat model, the losses and every attack."""
+"""Perturbed samples: the threat model, the losses and every attack.
+
+Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
+"""
+
+from attacks.attack import Attack
+from attacks.errors import RefusedInput
+from attacks.fgsm import FGSM
+from attacks.pgd import PGD
+from attacks.result import AttackResult
+from attacks.threat import Threat
+
+ATTACKS: dict[str, type[Attack]] = {
+    "fgsm": FGSM,
+    "pgd": PGD,
+}
+
+__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "AttackResult", "RefusedInput", "Threat"]

@@ -1,0 +1,69 @@
+"""The fast gradient sign method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
+from attacks.guard import frozen
+from attacks.inputs import check_batch
+from attacks.losses import LossName
+from attacks.result import AttackResult
+from attacks.threat import Norm, Threat, check_norm
+
+
+@dataclass(frozen=True)
+class FGSM:
+    """One step of length eps along the gradient: its sign for linf, its direction for l2.
+
+    Args:
+        norm: "linf" or "l2".
+        eps: length of the step in pixel units, a number or one a sample (B,).
+        loss: "ce" or "margin".
+
+    Source: Goodfellow et al. 2015, section 4.
+    """
+
+    norm: Norm = "linf"
+    eps: float | Tensor = 8 / 255
+    loss: LossName = "ce"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_norm(self.norm)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
+        check_batch(x, y, target=target)
+        goal = Goal(y, target, self.loss)
+        with frozen(model):
+            x = x.detach().clone()
+            threat = Threat.around(x, norm=self.norm, eps=self.eps)
+            _, before, gradient = value_and_gradient(model, x, goal.value)
+            x_adv = threat.project(x + threat.eps * threat.ascent(gradient))
+            with torch.no_grad():
+                logits = logits_of(model, x_adv)
+        if progress:
+            progress(1, 1)
+        return AttackResult(
+            x=x,
+            x_adv=x_adv,
+            success=goal.met(logits),
+            queries=torch.full_like(y, 2),
+            loss=goal.as_loss(goal.value(logits)),
+            history=goal.as_loss(before)[None],  # (1, B)
+            info=logit_warnings(torch.isfinite(logits).all(1)),
+        )

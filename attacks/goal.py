@@ -1,0 +1,80 @@
+"""What an attack wants, and how far it has come."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.losses import LOSSES, LossName
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Another answer than y, or the answer target, pursued by raising or lowering a loss.
+
+    Args:
+        y: labels, int64 (B,).
+        target: wanted classes, int64 (B,); None for any class but y.
+        loss: "ce" or "margin".
+    """
+
+    y: Tensor
+    target: Tensor | None = None
+    loss: LossName = "ce"
+
+    def value(self, logits: Tensor) -> Tensor:
+        """Return (B,), growing as the goal comes nearer, from logits (B, K)."""
+        if self.target is None:
+            return LOSSES[self.loss](logits, self.y)
+        return -LOSSES[self.loss](logits, self.target)
+
+    def as_loss(self, value: Tensor) -> Tensor:
+        """Return the loss itself for a value: the same, or its negative when targeted."""
+        return value if self.target is None else -value
+
+    def met(self, logits: Tensor) -> Tensor:
+        """Return (B,) bool: prediction differs from y, or equals target; never if not finite.
+
+        >>> logits = torch.tensor([[0.0, 1.0], [torch.nan, 0.0]])
+        >>> Goal(torch.tensor([0, 1])).met(logits)
+        tensor([ True, False])
+        """
+        predicted = logits.argmax(1)
+        met = predicted != self.y if self.target is None else predicted == self.target
+        return met & torch.isfinite(logits).all(1)
+
+
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the model's logits as float32 (B, K).
+
+    Raises:
+        ValueError: when the model returns anything but (B, K) with K >= 2.
+    """
+    logits = model(x)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        seen = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"the model returned {seen}; a classifier returns logits ({len(x)}, K)")
+    if logits.shape[1] < 2:
+        raise ValueError("the model returned one logit a sample; give the logits of two classes")
+    return logits.float()
+
+
+def value_and_gradient(
+    model: nn.Module, x: Tensor, value: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits (B, K), value(logits) (B,) and its gradient in x (like x), all detached."""
+    x = x.detach().requires_grad_()
+    logits = logits_of(model, x)
+    values = value(logits)
+    (gradient,) = torch.autograd.grad(values.sum(), x)
+    return logits.detach(), values.detach(), gradient
+
+
+def logit_warnings(finite: Tensor) -> dict[str, list[str]]:
+    """Return {"warnings": [...]} when some sample's logits were not finite, from (B,) bool."""
+    broken = int((~finite).sum())
+    if not broken:
+        return {}
+    text = f"{broken} of {len(finite)} samples gave non-finite logits and count as not fooled"
+    return {"warnings": [text]}

@@ -1,0 +1,63 @@
+"""Random numbers that belong to a sample, not to a process, a batch or a moment."""
+
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Hash any mix of integers and names, such as (seed, round, sample id), into one seed.
+
+    Returns:
+        An integer in [0, 2**63), the same on every machine.
+
+    >>> derive_seed(0, "round", 1) == derive_seed(0, "round", 1)
+    True
+    >>> derive_seed(1, 23) == derive_seed(12, 3)
+    False
+    """
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator_for(*parts: int | str) -> torch.Generator:
+    """Return a CPU generator seeded by `derive_seed`, so that every device sees one stream."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+def sample_generators(
+    x: Tensor, *, seed: int, sample_ids: Sequence[int] | Tensor | None
+) -> list[torch.Generator]:
+    """Return one generator a sample, independent of the batch the sample came in.
+
+    Args:
+        x: the batch, (B, ...).
+        seed: the attack's seed.
+        sample_ids: B integers; None derives an id from each sample's content, so that two
+            samples share a stream only where they are equal.
+
+    Raises:
+        ValueError: when the number of ids is not B.
+    """
+    if sample_ids is None:
+        ids = [zlib.crc32(row.numpy().tobytes()) for row in x.detach().cpu()]
+    else:
+        ids = [int(i) for i in sample_ids]
+    if len(ids) != len(x):
+        raise ValueError(f"sample_ids has {len(ids)} entries for {len(x)} samples; give one each")
+    return [generator_for(seed, i) for i in ids]
+
+
+def uniform(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Return U(-1, 1) noise shaped like x, row i drawn from generator i."""
+    rows = [torch.rand(x.shape[1:], generator=g) for g in generators]
+    return torch.stack(rows).to(x).mul_(2).sub_(1)  # (B, ...)
+
+
+def normal(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Return N(0, 1) noise shaped like x, row i drawn from generator i."""
+    rows = [torch.randn(x.shape[1:], generator=g) for g in generators]
+    return torch.stack(rows).to(x)  # (B, ...)

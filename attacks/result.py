@@ -1,0 +1,52 @@
+"""What every attack returns."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from attacks.threat import lengths
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """The perturbed samples of one batch and what it took to find them.
+
+    Attributes:
+        x: the clean samples, (B, ...) in [0, 1].
+        x_adv: the perturbed samples, like x.
+        success: (B,) bool, whether the goal is met in float32: the label changed, or the target
+            reached. A non-finite logit counts as not met.
+        queries: (B,) int64, forward passes spent on each sample.
+        loss: (B,) the attack's final loss.
+        history: (steps, B) the loss before each step, or None.
+        info: what one attack alone reports; "warnings" lists what went wrong.
+    """
+
+    x: Tensor
+    x_adv: Tensor
+    success: Tensor
+    queries: Tensor
+    loss: Tensor
+    history: Tensor | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def delta(self) -> Tensor:
+        """The perturbation x_adv - x, like x."""
+        return self.x_adv - self.x
+
+    @property
+    def linf(self) -> Tensor:
+        """Largest absolute change of each sample, (B,)."""
+        return lengths(self.delta, "linf")
+
+    @property
+    def l2(self) -> Tensor:
+        """Euclidean length of each sample's change, (B,)."""
+        return lengths(self.delta, "l2")
+
+    @property
+    def l1(self) -> Tensor:
+        """Sum of absolute changes of each sample, (B,)."""
+        return lengths(self.delta, "l1")

@@ -1,0 +1,90 @@
+"""The set of allowed perturbations: the one place where norms differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from attacks.inputs import check_eps
+from attacks.randomness import normal, uniform
+
+Norm = Literal["linf", "l2"]
+
+
+def check_norm(norm: str) -> None:
+    """Raise ValueError unless `norm` is one that Threat knows."""
+    if norm not in get_args(Norm):
+        raise ValueError(f"norm is {norm!r}; allowed here: {', '.join(get_args(Norm))}")
+
+
+def lengths(delta: Tensor, norm: Literal["linf", "l2", "l1"]) -> Tensor:
+    """Return the norm of each sample of delta (B, ...) as (B,)."""
+    order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
+    size: Tensor = torch.linalg.vector_norm(delta.flatten(1), order, dim=1)
+    return size
+
+
+@dataclass(frozen=True)
+class Threat:
+    """All x_adv in [0, 1] with ||x_adv - x|| <= eps, a centre and a radius for each sample.
+
+    Args:
+        x: the clean samples, (B, ...) in [0, 1].
+        norm: "linf" or "l2".
+        eps: radius in pixel units, broadcastable over x, (B, 1, ..., 1).
+    """
+
+    x: Tensor
+    norm: Norm
+    eps: Tensor
+
+    @classmethod
+    def around(cls, x: Tensor, *, norm: Norm, eps: float | Tensor) -> "Threat":
+        """Build the threat for a batch x (B, ...) from a number or one radius a sample (B,)."""
+        check_norm(norm)
+        return cls(x, norm, check_eps(eps, x))
+
+    def project(self, x_adv: Tensor) -> Tensor:
+        """Return the point of the ball and of [0, 1] that x_adv is moved to.
+
+        The ball first, then the box: x lies in the box, so clamping to it only shortens delta.
+        """
+        delta = x_adv - self.x
+        if self.norm == "linf":
+            inside = delta.clamp(-self.eps, self.eps)
+        else:
+            size = lengths(delta, self.norm).reshape(self.eps.shape)
+            inside = delta * (self.eps / size.clamp_min(1e-12)).clamp_max(1)
+        result = (self.x + inside).clamp(0, 1)
+        # x + delta is rounded, by more than the tolerance when eps is tiny: step back towards x.
+        outside = lengths(result - self.x, self.norm).reshape(self.eps.shape) > self.eps
+        return torch.where(outside, torch.nextafter(result, self.x), result)
+
+    def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a point uniformly from the ball around each sample, clamped to [0, 1]."""
+        if self.norm == "linf":
+            delta = self.eps * uniform(self.x, generators)
+        else:
+            direction = normal(self.x, generators)
+            radius = torch.stack([torch.rand((), generator=g) for g in generators]).to(self.x)
+            radius = radius.pow(1 / direction[0].numel()).reshape(self.eps.shape)
+            size = lengths(direction, self.norm).reshape(self.eps.shape)
+            delta = self.eps * radius * direction / size
+        return self.project(self.x + delta)
+
+    def ascent(self, gradient: Tensor) -> Tensor:
+        """Return the unit-norm direction along which the loss grows fastest.
+
+        linf: the gradient's sign; l2: the gradient over its length. A zero or non-finite
+        gradient gives no direction, so that sample stays where it is.
+        """
+        gradient = gradient.nan_to_num(0, 0, 0)
+        if self.norm == "linf":
+            return gradient.sign()
+        # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
+        peak = lengths(gradient, "linf").reshape(self.eps.shape)
+        gradient = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
+        size = lengths(gradient, self.norm).reshape(self.eps.shape)
+        return gradient / size.clamp_min(1e-12)
