@@ -1,0 +1,67 @@
+"""The loops: classifiers and how to load them, fitting, evaluation, rounds.
+
+Names are imported when first asked for, so that ``import trainers.run.cli`` (and with it ``--help``)
+loads neither torch nor kornia.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.classifier import FitOptions, FitResult, FitState, fit_classifier
+    from trainers.evaluation import (
+        AttackedBatch,
+        AttackMeasurement,
+        attack_batches,
+        clean_accuracy,
+        evaluate_attack,
+        predict,
+        score_batch,
+        summarise,
+        worst_case,
+    )
+    from trainers.models.load import load_classifier
+    from trainers.models.probe import probe_classifier
+
+_HOMES = {
+    "FitOptions": "trainers.classifier",
+    "FitResult": "trainers.classifier",
+    "FitState": "trainers.classifier",
+    "fit_classifier": "trainers.classifier",
+    "AttackMeasurement": "trainers.evaluation",
+    "AttackedBatch": "trainers.evaluation",
+    "attack_batches": "trainers.evaluation",
+    "clean_accuracy": "trainers.evaluation",
+    "evaluate_attack": "trainers.evaluation",
+    "predict": "trainers.evaluation",
+    "score_batch": "trainers.evaluation",
+    "summarise": "trainers.evaluation",
+    "worst_case": "trainers.evaluation",
+    "load_classifier": "trainers.models.load",
+    "probe_classifier": "trainers.models.probe",
+}
+
+__all__ = [
+    "AttackMeasurement",
+    "AttackedBatch",
+    "FitOptions",
+    "FitResult",
+    "FitState",
+    "attack_batches",
+    "clean_accuracy",
+    "evaluate_attack",
+    "fit_classifier",
+    "load_classifier",
+    "predict",
+    "probe_classifier",
+    "score_batch",
+    "summarise",
+    "worst_case",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name from its home on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""Classifiers, one file each, and ``load_classifier`` (in ``trainers.models.load``)."""
