@@ -1,0 +1,45 @@
+"""From samples to training data: datasets, classic augmentation, the sample bank."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from augment.bank import SampleBank
+    from augment.classic import ClassicAugmentation, classic_for
+    from augment.dataset import Dataset
+    from augment.batches import iterate
+    from augment.load import load_dataset
+    from augment.mixed import MixedDataset
+    from augment.samples import Entry
+
+__all__ = [
+    "ClassicAugmentation",
+    "Dataset",
+    "Entry",
+    "MixedDataset",
+    "SampleBank",
+    "classic_for",
+    "iterate",
+    "load_dataset",
+]
+
+_HOME = {
+    "ClassicAugmentation": "augment.classic",
+    "Dataset": "augment.dataset",
+    "Entry": "augment.samples",
+    "MixedDataset": "augment.mixed",
+    "SampleBank": "augment.bank",
+    "classic_for": "augment.classic",
+    "iterate": "augment.batches",
+    "load_dataset": "augment.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import augment` costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'augment' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    # `augment.batches` is a module too: once imported it would shadow the function of its name.
+    globals()[name] = value
+    return value

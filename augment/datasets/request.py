@@ -1,0 +1,28 @@
+"""What is asked of a source of samples."""
+
+from dataclasses import dataclass
+
+from augment.splits import Split
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `load_dataset`, `spec` already taken apart.
+
+    Attributes:
+        target: What stands after the first colon of the spec; empty when nothing does.
+        split: The split wanted.
+        size: Side of the square images, or None for their own.
+        classes: File of a class list, or None.
+        samples: Size of a class-balanced subset, or None for all.
+        seed: Seed of that choice.
+        download: Whether fetching is allowed.
+    """
+
+    target: str
+    split: Split
+    size: int | None = None
+    classes: str | None = None
+    samples: int | None = None
+    seed: int = 0
+    download: bool = False

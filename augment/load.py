@@ -1,0 +1,60 @@
+"""`load_dataset`: from a short text such as `imagefolder:photos` to a dataset."""
+
+import logging
+from typing import get_args
+
+from attacks.errors import RefusedInput
+from augment.dataset import Dataset
+from augment.datasets import SOURCES
+from augment.datasets.request import Request
+from augment.splits import Split, balanced
+
+logger = logging.getLogger(__name__)
+
+
+def load_dataset(
+    spec: str,
+    split: Split,
+    *,
+    size: int | None = None,
+    classes: str | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    download: bool = False,
+) -> Dataset:
+    """Load one split of a dataset.
+
+    Args:
+        spec: `digits`, `imagefolder:DIR`, `cifar10:DIR`, `npz:FILE`, `torchvision:NAME[:ROOT]`.
+        split: `train`, `val` or `test`; the three never share a sample.
+        size: Side of the square images; None keeps the size they have.
+        classes: File of a class list; line i names class i.
+        samples: Size of a class-balanced subset; None takes all.
+        seed: Seed of that choice.
+        download: Whether a torchvision dataset may be fetched.
+
+    Returns:
+        The dataset, in memory where it decodes to at most 2 GiB.
+
+    Raises:
+        ValueError: Unknown spec or split, or a number below 1.
+        RefusedInput: Files that are missing, corrupt, unsafe or do not match.
+
+    >>> load_dataset("digits", "test").shape
+    (1, 8, 8)
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
+    for option, value in (("size", size), ("samples", samples)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
+    name, _, target = spec.partition(":")
+    if name not in SOURCES:
+        raise ValueError(f"unknown dataset {spec!r}; known are {', '.join(SOURCES)}")
+    request = Request(target, split, size, classes, samples, seed, download)
+    dataset = SOURCES[name](request)
+    if not len(dataset):
+        raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
+    if samples is not None and len(dataset) > samples:
+        dataset = dataset.subset(balanced(dataset.labels, samples, seed=seed))
+    return dataset

@@ -1,0 +1,62 @@
+"""Which sample belongs to which split, and small balanced subsets: deterministic, all of it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def share(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone.
+
+    >>> 0 <= share("cat/1.jpg") < 1 and share("a") == share("a")
+    True
+    """
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
+
+
+def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list[int]:
+    """Positions of the names that fall into a split; adding a file moves no other file.
+
+    Args:
+        names: One unique name per sample.
+        split: The split wanted.
+        test: Share of the test split; a tenth goes to `val`, the rest to `train`.
+
+    Returns:
+        Ascending positions; the three splits are disjoint and cover all names.
+    """
+
+    def side(name: str) -> Split:
+        u = share(name)
+        return "test" if u < test else "val" if u < test + 0.1 else "train"
+
+    return [i for i, name in enumerate(names) if side(name) == split]
+
+
+def balanced(labels: Tensor, count: int, *, seed: int) -> Tensor:
+    """Positions of a class-balanced subset.
+
+    Every class gives the same number (to within one) until it has no more; a larger count with
+    the same seed contains the smaller subset.
+
+    Args:
+        labels: `(N,)` int64.
+        count: Size of the subset; N or more takes all.
+        seed: Seed of the choice.
+
+    Returns:
+        `(min(count, N),)` int64, ascending.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    turn = torch.empty_like(order)  # (N,) how many of the same class come earlier in the order
+    for label in torch.bincount(labels + 1).nonzero()[:, 0] - 1:  # -1 is unlabelled
+        members = labels[order] == label
+        turn[members] = torch.arange(int(members.sum()))
+    chosen = order[turn.argsort(stable=True)[:count]]  # (count,)
+    return chosen.sort().values
