@@ -1,0 +1,1 @@
+"""The program around the loops: command line, run folder, checkpoints, pictures and report."""

@@ -1,0 +1,43 @@
+"""TensorBoard: a view of metrics.jsonl and of the pictures, and no state of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from trainers.run.metrics import Line, Metrics
+
+
+class Board:
+    """Writes what is measured to a `tensorboard` folder as it comes in."""
+
+    def __init__(self, folder: Path, metrics: Metrics, config: str) -> None:
+        """Show the config, then the lines that are there already, then each new one.
+
+        A resumed run replays all its lines; purge_step makes TensorBoard drop what it has read
+        from the event files before, so no point shows twice and none is lost.
+        """
+        for old in folder.glob("events.*"):
+            old.unlink()
+        self.writer = SummaryWriter(str(folder), purge_step=0)
+        self.writer.add_text("config", "```toml\n" + config + "```", 0)
+        for line in metrics.lines:
+            self.scalars(line)
+        metrics.listeners.append(self.scalars)
+
+    def scalars(self, line: Line) -> None:
+        """Show the numbers of one line."""
+        for tag, value in line["values"].items():
+            self.writer.add_scalar(tag, value, line["step"], walltime=line["time"])
+
+    def picture(self, tag: str, path: Path, *, step: int) -> None:
+        """Show a PNG file."""
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        self.writer.add_image(tag, pixels, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self.writer.close()

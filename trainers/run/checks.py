@@ -1,0 +1,44 @@
+"""Refuse impossible options before any work starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainers.run.toml import flag, flat
+
+AT_LEAST: dict[str, float] = {
+    "seed": 0, "threads": 0, "size": 1, "train_samples": 1, "test_samples": 1, "batch_size": 1,
+    "num_classes": 2, "epochs": 0, "retrain_epochs": 1, "weight_decay": 0, "label_smoothing": 0,
+    "ema": 0, "rounds": 0, "instances": 1, "generator_test_samples": 1, "ratio": 0,
+    "loss_threshold": 0, "threshold_share": 0, "patience": 0, "steps": 1,
+}  # fmt: skip
+ABOVE: dict[str, float] = {"lr": 0, "retrain_lr": 0, "clip_norm": 0, "eps": 0}
+AT_MOST: dict[str, float] = {"label_smoothing": 1, "ema": 1, "threshold_share": 1, "seed": 2**63 - 1}
+
+
+def check(config: Any) -> None:
+    """Check each option by itself and those that belong together.
+
+    Raises:
+        ValueError: with the option, its value, and what is allowed.
+    """
+    options = {name: value for name, value in flat(config).items() if value is not None}
+    for name, value in options.items():
+        if name in AT_LEAST and not value >= AT_LEAST[name]:
+            _refuse(name, value, f"at least {AT_LEAST[name]:g}")
+        if name in ABOVE and not value > ABOVE[name]:
+            _refuse(name, value, f"above {ABOVE[name]:g}")
+        if name in AT_MOST and not value <= AT_MOST[name]:
+            _refuse(name, value, f"at most {AT_MOST[name]:g}")
+    if len(options["mean"]) != len(options["std"]):
+        raise ValueError(
+            f"--mean has {len(options['mean'])} numbers and --std has {len(options['std'])}; "
+            "give both, one number a channel"
+        )
+    if not options.get("attacks", ("any",)):
+        raise ValueError("--attacks names no attack; give at least one, such as pgd")
+
+
+def _refuse(name: str, value: float, allowed: str) -> None:
+    """Say what is wrong with one option."""
+    raise ValueError(f"--{flag(name)} is {value:g}; allowed: {allowed}")

@@ -1,0 +1,123 @@
+"""The command line: choose a job, read its options, run it in its folder, answer with a code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from trainers.run import errors
+from trainers.run.checks import check
+from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
+from trainers.run.parsing import Start, parse
+from trainers.run.toml import dump, load
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its options, and the function(config, folder) that does it, as "module:name"."""
+
+    config: type[Any]
+    work: str
+
+
+JOBS = {
+    "rounds": Job(RoundsConfig, "trainers.rounds:run_rounds"),
+    "attack": Job(AttackConfig, "trainers.attacking:run_attack"),
+    "evaluate": Job(EvaluateConfig, "trainers.evaluating:run_evaluate"),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        words: the arguments; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    try:
+        return run(words)
+    except SystemExit as done:  # tyro's, after --help or a flag it refuses
+        return done.code if isinstance(done.code, int) else errors.USAGE
+    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
+        if debug:
+            raise
+        sys.stderr.write(f"train.py: {errors.sentence(error)}\n")
+        return errors.exit_code(error)
+
+
+def run(words: list[str]) -> int:
+    """Run a command line; let errors through."""
+    if words[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(overview())
+        return errors.DONE
+    start = understand(words)
+    check(start.config)
+    if start.config.run.print_config:
+        sys.stdout.write(dump(start.job, start.config))
+        return errors.DONE
+    from trainers.run.session import session  # loads torch: not for --help
+
+    module, _, name = JOBS[start.job].work.partition(":")
+    with errors.stoppable(), session(start, words) as folder:
+        if folder is not None:
+            getattr(import_module(module), name)(start.config, folder)
+    return errors.DONE
+
+
+def understand(words: list[str]) -> Start:
+    """Split off the job's name and read its flags.
+
+    Without a name it is `rounds`; with --resume DIR, the job and the options of that folder.
+
+    Raises:
+        ValueError: for a job that does not exist, or a folder that is none.
+    """
+    folder = resumed_folder(words)
+    file = folder / "config.toml" if folder else None
+    if file and not file.exists():
+        raise ValueError(f"--resume {folder}: no run folder (it has no config.toml)")
+    if words and not words[0].startswith("-"):
+        job, words = words[0], words[1:]
+    else:
+        job = str(load(file).get("job", "rounds")) if file else "rounds"
+    if job not in JOBS:
+        near = get_close_matches(job, JOBS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no job {job!r}; {hint}allowed: {', '.join(JOBS)}")
+    return parse(job, words, JOBS[job].config(), file)
+
+
+def resumed_folder(words: Sequence[str]) -> Path | None:
+    """Return DIR of `--resume DIR` (or `--resume=DIR`) when the words name one."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if name == "--resume" and (value or following) not in ("auto", "never", ""):
+            return Path(value or following)
+    return None
+
+
+def overview() -> str:
+    """Return the help page that lists the jobs."""
+    lines = [f"  {name:<10}{(job.config.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()]
+    return "\n".join(
+        [
+            "usage: train.py [JOB] [OPTIONS]        (no job: rounds)",
+            "",
+            *lines,
+            "",
+            "  train.py                         attack and retrain a small classifier of digits",
+            "  train.py JOB --help              the options of a job",
+            "  train.py JOB --smoke             try a job in seconds",
+            "  train.py --resume runs/DIR       go on with an interrupted run",
+            "",
+        ]
+    )

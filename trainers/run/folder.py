@@ -1,0 +1,114 @@
+"""The run folder: all that a run knows, written so that a kill at any moment loses nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from trainers.run.atomic import read_json, sweep, write_json, write_text
+from trainers.run.metrics import Metrics
+from trainers.run.parsing import differences
+from trainers.run.toml import UNSAVED, dump, flat
+
+log = logging.getLogger(__name__)
+MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
+
+
+@dataclass
+class RunFolder:
+    """An opened run folder, locked against other processes until this one ends.
+
+    Attributes:
+        path: the folder.
+        job: the job's name.
+        metrics: metrics.jsonl.
+        finished: whether the run was complete when the folder was opened.
+    """
+
+    path: Path
+    job: str
+    metrics: Metrics
+    lock: TextIO
+    finished: bool = False
+    status_: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where models and finished items of work are kept."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """Where pictures go."""
+        return self.path / "figures"
+
+    def status(self, state: str, **progress: Any) -> None:
+        """Rewrite status.json: a state, and what else is known of stage, progress and exit."""
+        keep = {} if state != "running" else self.status_
+        self.status_ = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
+        self.status_["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        write_json(self.path / "status.json", self.status_)
+
+    def summary(self) -> Any:
+        """Return summary.json."""
+        return read_json(self.path / "summary.json")
+
+
+def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
+    """Create a run folder, or open one to go on in.
+
+    Args:
+        path: the folder; made when missing.
+        job: the job's name.
+        config: all options; must be those the folder was made with.
+        resume: "never" refuses a folder that holds a run.
+
+    Raises:
+        ValueError: when another process works there, the folder holds something else, or the
+            options differ.
+    """
+    known = path / "config.toml"
+    if not known.exists() and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
+        raise ValueError(f"{path} is no run folder and not empty; choose another --run-dir")
+    if known.exists() and resume == "never":
+        raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
+    path.mkdir(parents=True, exist_ok=True)
+    lock = take_lock(path)
+    sweep(path)
+    if known.exists():
+        check_same(known, job, config)
+    else:
+        write_text(known, dump(job, config))
+    finished = (path / "status.json").exists() and (
+        read_json(path / "status.json")["state"] == "finished"
+    )
+    return RunFolder(path, job, Metrics(path / "metrics.jsonl"), lock, finished)
+
+
+def take_lock(path: Path) -> TextIO:
+    """Lock a folder; the system lets go of the lock when the process ends, however it ends."""
+    file = (path / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"another process works in {path}; wait for it or stop it") from None
+    return file
+
+
+def check_same(file: Path, job: str, config: Any) -> None:
+    """Refuse to go on with other options than the run was begun with."""
+    from trainers.run.parsing import check_file
+
+    old = {name: None for name in flat(config)} | check_file(file, job, config)
+    new = {name: value for name, value in flat(config).items() if name not in MOVABLE}
+    if changed := differences(old, new):
+        raise ValueError(
+            f"{file.parent} was begun with other options ({', '.join(changed)}); "
+            "leave them as they were, or choose another --run-dir"
+        )

@@ -1,0 +1,58 @@
+"""Defaults that depend: on the data, and on --smoke."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255, ("", "l2"): 0.5}
+
+PHOTOGRAPHS: dict[str, Any] = {
+    "epochs": 15,
+    "retrain_epochs": 4,
+    "retrain_lr": 1e-3,
+}
+
+SMOKE: dict[str, dict[str, Any]] = {
+    "rounds": {
+        "rounds": 1,
+        "epochs": 2,
+        "retrain_epochs": 1,
+        "attacks": ("generator:steps=5", "pgd:steps=3"),
+        "test_attacks": ("pgd:steps=3",),
+        "attack_samples": ("generator=8", "pgd=64"),
+        "generator_test_samples": 8,
+        "train_samples": 200,
+        "test_samples": 60,
+        "batch_size": 32,
+    },
+    "attack": {"test_samples": 8, "train_samples": 200, "steps": 3, "batch_size": 32},
+    "evaluate": {
+        "attacks": ("fgsm", "pgd:steps=3"),
+        "test_samples": 60,
+        "train_samples": 200,
+        "batch_size": 32,
+    },
+}
+
+
+def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults that suit the data and the norm of some options.
+
+    >>> data_preset({"data": "digits", "norm": "linf", "eps": 0.2})
+    {'eps': 0.1}
+    """
+    preset = {} if options["data"] == "digits" else dict(PHOTOGRAPHS)
+    if options["eps"] is not None:  # None: for the attack to say
+        preset["eps"] = budget(options["data"], options["norm"])
+    return preset
+
+
+def budget(data: str, norm: str) -> float:
+    """Return the usual pixel budget for some data in a norm."""
+    return BUDGETS["digits" if data == "digits" else "", norm]
+
+
+def smoke_preset(job: str) -> dict[str, Any]:
+    """Return the defaults with which a job takes seconds."""
+    return SMOKE[job]

@@ -1,0 +1,149 @@
+"""What every job needs around it: a folder, logging, threads, a status, an exit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from trainers.run import errors
+from trainers.run.atomic import write_json
+from trainers.run.folder import RunFolder, open_folder
+from trainers.run.parsing import Start
+from trainers.run.table import outcome
+
+log = logging.getLogger(__name__)
+PACKAGES = ("torch", "torchvision", "numpy", "kornia", "safetensors", "tyro")
+TINY = 1024  # values in a sample for which a second thread costs more than it brings
+
+
+@contextmanager
+def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
+    """Open the run folder, and keep status.json and log.txt true whatever happens in the body.
+
+    Yields:
+        The folder; None when the run there is finished, whose outcome is then shown again.
+    """
+    run = start.config.run
+    path, resumed = folder_path(start)
+    with console_log():
+        folder = open_folder(path, start.job, start.config, resume=run.resume)
+        if folder.finished:
+            log.info("%s is finished; its outcome:\n%s", path, outcome(folder))
+            yield None
+            return
+        with file_log(path / "log.txt"), watched(folder):
+            if resumed or len(folder.metrics.lines):
+                log.info("going on with the run in %s", path)
+            describe(folder.path, words)
+            torch.backends.cudnn.deterministic = True
+            yield folder
+
+
+@contextmanager
+def watched(folder: RunFolder) -> Iterator[None]:
+    """Write into status.json how the body ends."""
+    folder.status("running", stage="start", exit=None)
+    try:
+        yield
+    except BaseException as error:
+        code = errors.exit_code(error)
+        state = {errors.DONE: "waiting", errors.FAILED: "failed"}.get(code, "refused")
+        state = "interrupted" if isinstance(error, errors.Interrupted) else state
+        log.debug("stopped", exc_info=error)
+        with suppress(OSError):  # a full disk must not hide what went wrong
+            folder.status(state, exit=code, message=errors.sentence(error))
+        raise
+    folder.status("finished", exit=errors.DONE)
+
+
+def folder_path(start: Start) -> tuple[Path, bool]:
+    """Return the folder of a run, and whether --resume named it.
+
+    Raises:
+        ValueError: when --run-dir and --resume name two folders.
+    """
+    run = start.config.run
+    if run.resume in ("auto", "never"):
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}"
+        return Path(run.run_dir or Path("runs") / name), False
+    if run.run_dir and Path(run.run_dir).resolve() != Path(run.resume).resolve():
+        raise ValueError(
+            f"--run-dir {run.run_dir} and --resume {run.resume} are two folders; give one of them"
+        )
+    return Path(run.resume), True
+
+
+@contextmanager
+def console_log() -> Iterator[None]:
+    """Show the program's messages on the terminal."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setLevel(logging.INFO)
+    with handling(handler):
+        yield
+
+
+@contextmanager
+def file_log(path: Path) -> Iterator[None]:
+    """Keep the program's messages, with times and tracebacks, in a file."""
+    handler = logging.FileHandler(path)
+    handler.setLevel(logging.DEBUG)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    with handling(handler):
+        yield
+
+
+@contextmanager
+def handling(handler: logging.Handler) -> Iterator[None]:
+    """Give our packages' loggers a handler for the body."""
+    loggers = [logging.getLogger(name) for name in ("trainers", "augment", "attacks")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+
+
+def describe(path: Path, words: Sequence[str]) -> None:
+    """Note the command line and the machine."""
+    with (path / "command.txt").open("a") as file:
+        file.write(shlex.join(["python", "train.py", *words]) + "\n")
+    write_json(
+        path / "environment.json",
+        {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "packages": {name: version(name) for name in PACKAGES},
+        },
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of --device.
+
+    Raises:
+        ValueError: for cuda where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device is cuda, but torch sees no CUDA device; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_threads(threads: int, values: int) -> None:
+    """Set torch's threads; 0 takes one for tiny samples of so many values, else all cores."""
+    torch.set_num_threads(threads or (1 if values <= TINY else os.cpu_count() or 1))

@@ -1,0 +1,82 @@
+"""What a terminal shows: a row a round, and the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.run.folder import RunFolder
+
+Row = Mapping[str, Any]
+
+
+def columns(row: Row) -> dict[str, str]:
+    """Return one round's cells by heading."""
+    robust = {f"{name} acc.": f"{value:.1%}" for name, value in row["robust_accuracy"].items()}
+    return {
+        "round": str(row["round"]),
+        "clean acc.": f"{row['clean_accuracy']:.1%}",
+        **robust,
+        f"{row.get('attack', 'attack')} success": f"{row['attack_success']:.1%}",
+        "its loss": f"{row['attack_loss']:.3f}",
+        "mean |diff|": f"{row['delta_l1']:.4f}",
+        "bank": str(row["bank_size"]),
+        "seconds": f"{row['seconds']:.1f}",
+    }
+
+
+def heading(row: Row) -> str:
+    """Return the headings, two spaces apart."""
+    return "  ".join(columns(row))
+
+
+def line(row: Row) -> str:
+    """Return one round's cells, right-aligned below their headings.
+
+    >>> row = dict(round=1, clean_accuracy=.98, robust_accuracy={"pgd": .7}, attack_success=.5,
+    ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0)
+    >>> print(heading(row), line(row), sep="\\n")
+    round  clean acc.  pgd acc.  attack success  its loss  mean |diff|  bank  seconds
+        1       98.0%     70.0%           50.0%     0.100       0.0200     9      1.0
+    """
+    return "  ".join(cell.rjust(len(name)) for name, cell in columns(row).items())
+
+
+def rounds_table(rows: Sequence[Row]) -> str:
+    """Return the table of all rounds."""
+    return "\n".join([heading(rows[0]), *(line(row) for row in rows)])
+
+
+def attacks_table(summary: Row) -> str:
+    """Return the table of an evaluation, an attack a line."""
+    width = max(len("attack"), *(len(name) for name in summary["attacks"]))
+    lines = [f"{'attack':<{width}}  accuracy  success  median l2  queries  seconds"]
+    for name, m in summary["attacks"].items():
+        lines.append(
+            f"{name:<{width}}  {m['robust_accuracy']:8.1%}  {m['success']:7.1%}  "
+            f"{m['median_l2']:9.3f}  {m['queries']:7.0f}  {m['seconds']:7.1f}"
+        )
+    clean = f"clean accuracy {summary['clean_accuracy']:.1%}"
+    return "\n".join([*lines, f"{clean}, worst case {summary['worst_case']:.1%}"])
+
+
+def outcome(folder: RunFolder) -> str:
+    """Return a finished run's table and where its files are."""
+    summary = folder.summary()
+    lines = []
+    if summary["job"] == "rounds":
+        lines.append(rounds_table(summary["rounds"]))
+    elif summary["job"] == "evaluate":
+        lines.append(attacks_table(summary))
+    return "\n".join([*lines, places(folder)])
+
+
+def places(folder: RunFolder) -> str:
+    """Say where to look, and how."""
+    path = folder.path
+    names = [("run folder", path), ("report", path / "report.html")]
+    models = sorted(folder.checkpoints.glob("round-*.safetensors"))
+    names += [("scores", path / "scores.csv"), *(("classifier", file) for file in models[-1:])]
+    names += [("picture", file) for file in sorted(folder.figures.glob("*.png"))]
+    lines = [f"{name:<12}{file}" for name, file in names if file.exists()]
+    return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])

@@ -1,0 +1,126 @@
+"""A config as TOML and back: one flat file whose keys are the flags."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
+
+
+def flag(name: str) -> str:
+    """Return the flag's and the TOML key's spelling of a field's name.
+
+    >>> flag("train_samples")
+    'train-samples'
+    """
+    return name.replace("_", "-")
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """Return every option of a config by its field's name, groups dissolved."""
+    options: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        options |= flat(value) if is_dataclass(value) else {field.name: value}
+    return options
+
+
+def updated(config: T, options: Mapping[str, Any]) -> T:
+    """Return a config with some of its options, named as in `flat`, replaced."""
+    changes: dict[str, Any] = {}
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            changes[field.name] = updated(value, options)
+        elif field.name in options:
+            changes[field.name] = options[field.name]
+    return replace(config, **changes)  # type: ignore[type-var]
+
+
+def dump(job: str, config: Any) -> str:
+    """Write a config as TOML; an option that is not set is shown as a comment."""
+    lines = [f"job = {json.dumps(job)}"]
+    for group in fields(config):
+        lines += ["", f"# {group.name}"]
+        for name, value in flat(getattr(config, group.name)).items():
+            if name not in UNSAVED:
+                lines.append(f"# {flag(name)} =" if value is None else f"{flag(name)} = {_v(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _v(value: Any) -> str:
+    """Write one value; JSON's strings, numbers, booleans and lists are TOML's."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read the options in a TOML file, by field name; "job" among them when it is there.
+
+    Raises:
+        RefusedInput: when there is no such file or it is not TOML.
+    """
+    from attacks.errors import RefusedInput  # loads torch: not before it is needed
+
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RefusedInput(f"cannot read the config {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RefusedInput(f"{path} is not TOML: {error}") from error
+    return {name.replace("-", "_"): value for name, value in table.items()}
+
+
+def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """Return the options of a file, fit for `updated`.
+
+    Raises:
+        ValueError: for an option that the job does not have, or a value it does not take.
+    """
+    known = {name: hint for name, hint in hints(config).items() if name not in UNSAVED}
+    result = {}
+    for name, value in options.items():
+        if name not in known:
+            near = get_close_matches(flag(name), map(flag, known), n=1)
+            hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
+            raise ValueError(f"{path}: this job has no option {flag(name)}; {hint}")
+        result[name] = tuple(value) if isinstance(value, list) else value
+        if not fits(result[name], known[name]):
+            allowed = str(known[name]).removeprefix("typing.").replace("<class '", "").rstrip("'>")
+            raise ValueError(f"{path}: {flag(name)} is {value!r}; allowed: {allowed}")
+    return result
+
+
+def hints(config: Any) -> dict[str, Any]:
+    """Return the type of every option by its field's name, groups dissolved."""
+    own = get_type_hints(type(config))
+    result: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        result |= hints(value) if is_dataclass(value) else {field.name: own[field.name]}
+    return result
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Tell whether a TOML value is of an option's type.
+
+    >>> fits(3, float), fits("3", int), fits(True, int), fits((0.5, 1), tuple[float, ...])
+    (True, False, False, True)
+    """
+    inner = get_args(hint)
+    if get_origin(hint) is Literal:
+        return value in inner
+    if isinstance(hint, UnionType):
+        return any(fits(value, kind) for kind in inner)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
