@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from augment.bank import SampleBank
+    from augment.batches import iterate
     from augment.classic import ClassicAugmentation, classic_for
     from augment.dataset import Dataset
-    from augment.batches import iterate
     from augment.load import load_dataset
     from augment.mixed import MixedDataset
     from augment.samples import Entry

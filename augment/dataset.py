@@ -110,9 +110,9 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def as_float(pixels: Tensor) -> Tensor:
-    """Images as float32 in [0, 1]; uint8 is divided by 255.
+    """Images as float32 in [0, 1]; uint8 is divided by 255, other types only widened.
 
     >>> as_float(torch.tensor([0, 255], dtype=torch.uint8))
     tensor([0., 1.])
     """
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()

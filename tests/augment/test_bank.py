@@ -1,0 +1,297 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from attacks.errors import RefusedInput
+from augment import SampleBank
+from augment.shards import ShardName
+
+ROOT = Path(__file__).parents[2]
+
+
+def entries(count, **changes):
+    given = dict(source="s", label=3, round=1, attack="pgd", seed=7, loss=0.5, linf=0.1, l2=1, l1=9)
+    return [{**given, "source": f"s{i}", **changes} for i in range(count)]
+
+
+def images(count, seed=0, shape=(3, 6, 5)):
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def shard_files(folder):
+    return sorted(path for path in Path(folder).iterdir() if path.suffix == ".safetensors")
+
+
+def test_what_is_appended_is_read_back_by_another_opening(tmp_path):
+    bank = SampleBank(tmp_path)
+    x = (images(5) * 255).round() / 255
+    assert bank.append("round001-pgd", x, entries(5)) == 5
+    reopened = SampleBank(tmp_path)
+    assert reopened.entries() == bank.entries()
+    read, labels = reopened.stack(range(5))
+    assert torch.equal(read, x)
+    assert labels.tolist() == [3] * 5
+    entry = reopened[2][1]
+    assert (entry.source, entry.round, entry.seed, entry.l1, entry.status) == (
+        "s2", 1, 7, 9.0, "pending",
+    )  # fmt: skip
+    assert [i for i, _ in enumerate(reopened)] == list(range(5))
+
+
+def test_numbering_does_not_depend_on_the_order_or_rank_of_writing(tmp_path):
+    one, other = SampleBank(tmp_path / "a"), SampleBank(tmp_path / "b")
+    for key in ("k2", "k10", "k1"):
+        one.append(key, images(2, seed=len(key)), entries(2))
+    for key in ("k1", "k2", "k10"):
+        other.append(key, images(2, seed=len(key)), entries(2))
+    assert one.entries() == other.entries()
+    assert one.keys() == ["k1", "k10", "k2"]
+    SampleBank(tmp_path / "c", rank=1).append("k1", images(1), entries(1))
+    SampleBank(tmp_path / "c", rank=0).append("k2", images(1), entries(1))
+    both = SampleBank(tmp_path / "c")
+    assert [entry.id for entry in both.entries()] == ["k1.001.0", "k2.000.0"]
+
+
+def test_without_a_verdict_grid_values_take_bytes_and_others_half_floats(tmp_path):
+    x = images(2)
+    x[0] = (x[0] * 255).round() / 255
+    bank = SampleBank(tmp_path)
+    bank.append("k", x, entries(2))
+    assert [entry.encoding for entry in bank.entries()] == ["uint8", "float16"]
+    read, _ = bank.stack([0, 1])
+    assert torch.equal(read[0], x[0])
+    assert 0 < (read[1] - x[1]).abs().max() <= 2**-12
+
+
+def test_a_sample_that_fools_still_fools_when_read_back_and_takes_no_more_than_it_must(tmp_path):
+    # Each sample fools within a band of its own around its mean: wide, half-float, exact, none.
+    x = torch.stack([torch.full((1, 4, 4), v) for v in (0.8, 0.50049, 0.5000001, 0.2)])
+    low, high = torch.tensor([[0.5, 0.5003, 0.50000005, 0.5], [1.0, 0.501, 0.50001, 1.0]])
+    seen = []
+
+    def narrow(batch):
+        seen.append(len(batch))
+        value = batch.mean((1, 2, 3))
+        return (low < value) & (value < high)
+
+    bank = SampleBank(tmp_path)
+    bank.append("k", x, entries(4), fools=narrow)
+    assert [e.encoding for e in bank.entries()] == ["uint8", "float16", "float32", "uint8"]
+    assert set(seen) == {4}
+    read, _ = SampleBank(tmp_path).stack(range(4))
+    assert narrow(read).tolist() == [True, True, True, False]
+    assert torch.equal(read[2], x[2])
+
+
+def test_statuses_survive_reopening_and_the_later_review_wins_across_ranks(tmp_path):
+    bank = SampleBank(tmp_path)
+    bank.append("a", images(3), entries(3))
+    bank.append("b", images(2), entries(2, round=2, attack="generator"))
+    bank.set_status([0, 3], "accepted")
+    SampleBank(tmp_path, rank=1).set_status(torch.tensor([0]), "rejected")
+    SampleBank(tmp_path, rank=0).set_status([1], "accepted")
+    again = SampleBank(tmp_path)
+    assert again.indices(status="accepted") == [1, 3]
+    assert again.indices(status="rejected") == [0]
+    assert again.indices(round=2) == again.indices(attack="generator") == [3, 4]
+    SampleBank(tmp_path, rank=0).set_status([0], "pending")
+    assert SampleBank(tmp_path).indices(status="pending") == [0, 2, 4]
+
+
+def test_a_torn_last_line_of_the_log_is_ignored_and_does_not_spoil_the_next(tmp_path):
+    bank = SampleBank(tmp_path)
+    bank.append("a", images(3), entries(3))
+    bank.set_status([0], "accepted")
+    bank.set_status([1], "accepted")
+    log = tmp_path / "status-rank000.jsonl"
+    log.write_bytes(log.read_bytes()[:-5])
+    torn = SampleBank(tmp_path)
+    assert torn.indices(status="accepted") == [0]
+    torn.set_status([2], "accepted")
+    assert SampleBank(tmp_path).indices(status="accepted") == [0, 2]
+
+
+def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_path):
+    bank = SampleBank(tmp_path)
+    bank.append("a", images(1), entries(1))
+    bank.set_status([0], "accepted")
+    log = tmp_path / "status-rank000.jsonl"
+    log.write_bytes(b"{nonsense\n" + log.read_bytes())
+    with pytest.raises(RefusedInput, match="line 1 cannot be read"):
+        SampleBank(tmp_path)
+
+
+def test_a_verdict_does_not_pass_to_pixels_made_anew(tmp_path):
+    bank = SampleBank(tmp_path)
+    bank.append("a", images(1, seed=1), entries(1))
+    bank.set_status([0], "accepted")
+    shard_files(tmp_path)[0].unlink()
+    bank = SampleBank(tmp_path)
+    bank.append("a", images(1, seed=2), entries(1))
+    assert bank[0][1].status == "pending"
+
+
+def test_shards_are_bounded_and_a_key_lacking_a_part_is_absent_and_swept(tmp_path):
+    limit = 4096
+    bank = SampleBank(tmp_path, shard_bytes=limit)
+    x = images(20)
+    bank.append("k", x, entries(20))
+    files = shard_files(tmp_path)
+    assert len(files) > 3
+    assert all(path.stat().st_size <= limit for path in files)
+    whole = SampleBank(tmp_path)
+    assert (whole.stack(range(20))[0] - x).abs().max() <= 2**-12
+    assert [entry.source for entry in whole.entries()] == [f"s{i}" for i in range(20)]
+    files[1].unlink()
+    (tmp_path / (files[1].name + ".tmp")).write_bytes(b"half")
+    reopened = SampleBank(tmp_path)
+    assert "k" not in reopened
+    assert len(reopened) == 0
+    reopened.append("other", x[:1], entries(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["other.rank000.1of1.safetensors"]
+
+
+def test_a_key_without_samples_is_remembered(tmp_path):
+    SampleBank(tmp_path).append("none", images(0), [])
+    bank = SampleBank(tmp_path)
+    assert "none" in bank
+    assert len(bank) == 0
+    assert bank.stack([])[0].shape[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "x", "given", "words"),
+    [
+        ("../up", images(1), entries(1), "use letters"),
+        (".hidden", images(1), entries(1), "use letters"),
+        ("", images(1), entries(1), "use letters"),
+        ("held", images(1), entries(1), "in the bank already"),
+        ("k", images(2), entries(1), "one per sample"),
+        ("k", images(1, shape=(1, 6, 5)), entries(1), "use a new bank"),
+        ("k", images(1) - 0.5, entries(1), "clamp"),
+        ("k", images(1) * float("nan"), entries(1), "clamp"),
+        ("k", images(1), entries(1, extra=1), "give exactly"),
+        ("k", images(1), entries(1, label=1.5), "are ints"),
+    ],
+)
+def test_misuse_is_a_value_error_and_writes_nothing(tmp_path, key, x, given, words):
+    bank = SampleBank(tmp_path)
+    bank.append("held", images(1), entries(1))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=words):
+        bank.append(key, x, given)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(ValueError, match="choose one of"):
+        bank.set_status([0], "good")
+
+
+def test_every_flipped_or_missing_byte_is_noticed(tmp_path):
+    bank = SampleBank(tmp_path)
+    bank.append("k", images(3, shape=(1, 2, 2)), entries(3))
+    path = shard_files(tmp_path)[0]
+    good = path.read_bytes()
+    expected = SampleBank(tmp_path)
+    pixels, known = expected.stack(range(3))[0], expected.entries()
+    noticed = 0
+    for place in range(0, len(good), 7):
+        for bad in (good[:place], good[:place] + bytes([good[place] ^ 0x11]) + good[place + 1 :]):
+            path.write_bytes(bad)
+            try:
+                opened = SampleBank(tmp_path)
+                # A flip that JSON does not care for, such as in padding, may go unnoticed.
+                assert opened.entries() == known
+                assert torch.equal(opened.stack(range(3))[0], pixels)
+            except RefusedInput as error:
+                noticed += str(path) in str(error) and "delete this file" in str(error)
+    assert noticed > 0.95 * 2 * len(range(0, len(good), 7))
+
+
+def test_a_shard_under_another_name_and_a_file_for_a_folder_are_refused(tmp_path):
+    SampleBank(tmp_path / "bank").append("k", images(1), entries(1))
+    (path,) = shard_files(tmp_path / "bank")
+    path.rename(path.with_name("other.rank000.1of1.safetensors"))
+    with pytest.raises(RefusedInput, match="of this name"):
+        SampleBank(tmp_path / "bank")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RefusedInput, match="name another place"):
+        SampleBank(tmp_path / "file")
+
+
+def test_names_round_trip():
+    name = ShardName("round001-pgd.v2", rank=3, parts=12, part=2)
+    assert ShardName.parse(str(name)) == name
+    assert ShardName.parse("x.safetensors") is None
+
+
+def test_a_full_disk_leaves_nothing_and_the_bank_usable(tmp_path, monkeypatch):
+    bank = SampleBank(tmp_path, shard_bytes=1024)
+    real, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        bank.append("k", images(9), entries(9))
+    assert list(tmp_path.iterdir()) == []
+    assert "k" not in bank
+    bank.append("k", images(9), entries(9))
+    assert len(SampleBank(tmp_path)) == 9
+
+
+WRITER = textwrap.dedent("""
+    import sys, torch
+    from augment.bank import SampleBank
+    bank = SampleBank(sys.argv[1], shard_bytes=8192)
+    for step in range(100_000):
+        key = f"k{step:06d}"
+        if key in bank:
+            bank.set_status(bank.indices(status="pending"), "accepted")
+            continue
+        x = torch.rand(9, 3, 6, 5, generator=torch.Generator().manual_seed(step))
+        entry = dict(source=key, label=step % 7, round=0, attack="a", seed=step, loss=0.0,
+                     linf=0.0, l2=0.0, l1=0.0)
+        bank.append(key, x, [entry] * 9)
+        bank.set_status(bank.indices()[-9:], "accepted")
+        print(step, flush=True)
+""")
+
+
+@pytest.mark.multiprocess
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_torn(tmp_path):
+    rng = random.Random(0)
+    told = -1
+    for _ in range(4):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        first = writer.stdout.readline()
+        assert first, "the writer died by itself"
+        time.sleep(rng.uniform(0, 0.3))
+        writer.send_signal(signal.SIGKILL)
+        lines = (first + writer.stdout.read()).split(b"\n")[:-1]
+        writer.wait()
+        assert int(lines[0]) in (told + 1, told + 2)  # the last one may have been done unsaid
+        told = int(lines[-1])
+        bank = SampleBank(tmp_path)
+        keys = bank.keys()
+        assert keys == [f"k{step:06d}" for step in range(len(keys))]
+        assert len(keys) in (told + 1, told + 2)
+        assert len(bank.indices(status="accepted")) >= 9 * (told + 1)
+        for step in range(len(keys)):
+            x = torch.rand(9, 3, 6, 5, generator=torch.Generator().manual_seed(step))
+            read, labels = bank.stack(range(9 * step, 9 * step + 9))
+            assert (read - x).abs().max() <= 2**-12
+            assert labels.tolist() == [step % 7] * 9
+    assert told >= 8
