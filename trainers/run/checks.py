@@ -13,7 +13,12 @@ AT_LEAST: dict[str, float] = {
     "loss_threshold": 0, "threshold_share": 0, "patience": 0, "steps": 1,
 }  # fmt: skip
 ABOVE: dict[str, float] = {"lr": 0, "retrain_lr": 0, "clip_norm": 0, "eps": 0}
-AT_MOST: dict[str, float] = {"label_smoothing": 1, "ema": 1, "threshold_share": 1, "seed": 2**63 - 1}
+AT_MOST: dict[str, float] = {
+    "label_smoothing": 1,
+    "ema": 1,
+    "threshold_share": 1,
+    "seed": 2**63 - 1,
+}
 
 
 def check(config: Any) -> None:

@@ -107,7 +107,9 @@ def resumed_folder(words: Sequence[str]) -> Path | None:
 
 def overview() -> str:
     """Return the help page that lists the jobs."""
-    lines = [f"  {name:<10}{(job.config.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()]
+    lines = [
+        f"  {name:<10}{(job.config.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()
+    ]
     return "\n".join(
         [
             "usage: train.py [JOB] [OPTIONS]        (no job: rounds)",

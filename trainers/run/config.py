@@ -75,7 +75,7 @@ class FitFlags:
     """How the classifier is fitted."""
 
     epochs: int = 12
-    """Epochs of round 0, the classifier before any retraining; 0 with --weights."""
+    """Epochs of round 0; 0, or --weights: the classifier is taken as it comes."""
     retrain_epochs: int = 8
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -121,7 +121,7 @@ class LoopFlags:
     ratio: float | None = None
     """Perturbed samples for each original in training; none: every accepted one."""
     start: Literal["keep", "scratch"] = "keep"
-    """keep: go on training the classifier; scratch: a new one each round."""
+    """keep: go on from the last round; scratch: from the first weights, each round anew."""
     review: Literal["off", "wait"] = "off"
     """wait: stop after each attack until the samples in the bank are accepted or rejected."""
     loss_threshold: float = 0.2

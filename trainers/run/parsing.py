@@ -111,4 +111,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0})
     ['--lr 0.1 -> 0.2']
     """
-    return [f"--{flag(name)} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name]]
+    return [
+        f"--{flag(name)} {old.get(name)} -> {new[name]}"
+        for name in new
+        if old.get(name) != new[name]
+    ]

@@ -52,7 +52,9 @@ def dump(job: str, config: Any) -> str:
         lines += ["", f"# {group.name}"]
         for name, value in flat(getattr(config, group.name)).items():
             if name not in UNSAVED:
-                lines.append(f"# {flag(name)} =" if value is None else f"{flag(name)} = {_v(value)}")
+                lines.append(
+                    f"# {flag(name)} =" if value is None else f"{flag(name)} = {_v(value)}"
+                )
     return "\n".join(lines) + "\n"
 
 

@@ -1,0 +1,97 @@
+"""Measure an attack on held-out samples, item by item, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from attacks import Attack
+from trainers.evaluation import (
+    AttackedBatch,
+    AttackMeasurement,
+    attack_batches,
+    score_batch,
+    summarise,
+)
+from trainers.harvest import warn
+from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.progress import Progress
+from trainers.setting import Setting
+
+if TYPE_CHECKING:
+    from augment import Dataset
+
+log = logging.getLogger(__name__)
+Watch = Callable[[int, AttackedBatch], None]  # called with an item's number and what it made
+
+
+def measured(
+    setting: Setting,
+    attack: Attack,
+    ds: Dataset,
+    items: Path,
+    *,
+    name: str,
+    seed: int,
+    target: int | None = None,
+    watch: Watch | None = None,
+) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+    """Attack all samples and measure; finished batches lie in a folder and are not done again.
+
+    Args:
+        setting: the classifier.
+        attack: the attack.
+        ds: the samples.
+        items: the folder of this measurement's finished batches.
+        name: the attack's name, for messages.
+        seed: the attack's seed.
+        target: the class to reach.
+        watch: sees each batch before it counts as finished.
+
+    Returns:
+        The measurement, and each sample's columns (N,).
+    """
+    total = -(-len(ds) // setting.batch_size)
+    done = sum((items / _file(i)).exists() for i in range(total))
+    batches = attack_batches(
+        attack,
+        setting.model,
+        ds,
+        batch_size=setting.batch_size,
+        seed=seed,
+        device=setting.device,
+        target=target,
+        skip=done,
+    )
+    with Progress(setting.folder, f"measure {name}", total=total, done=done) as bar:
+        for i in range(done, total):
+            started = time.monotonic()
+            batch = next(batches)
+            seconds = time.monotonic() - started
+            warn(name, batch.result)
+            if watch:
+                watch(i, batch)
+            note = {"seconds": seconds, "warnings": batch.result.info.get("warnings", [])}
+            save_tensors(items / _file(i), score_batch(batch), note)
+            bar.step()
+    return collect(items, total)
+
+
+def collect(items: Path, total: int) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+    """Join the finished batches of a folder."""
+    columns, notes = zip(*(load_tensors(items / _file(i)) for i in range(total)), strict=True)
+    warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
+    seconds = sum(note["seconds"] for note in notes)
+    joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
+    return summarise(columns, seconds=seconds, warnings=warnings), joined
+
+
+def _file(number: int) -> str:
+    """Return the name of a finished batch's file."""
+    return f"{number:05}.safetensors"

@@ -1,0 +1,193 @@
+"""The rounds: attack the training samples, retrain on what fools, attack again.
+
+The run folder is the only state. Every item of work (a batch attacked, an epoch fitted, a batch
+measured, a round) ends with a file that appears whole, and whose presence means done; what the
+file holds follows from the options, the seed and the item's place alone. To resume is therefore
+to run again: what is done is skipped, and nothing else differs.
+
+Source: Rey-de-Castro & Rabitz 2018, section 5.3.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from attacks import Attack
+from attacks.randomness import derive_seed
+from augment import Dataset, MixedDataset, SampleBank
+from trainers.evaluation import AttackedBatch, AttackMeasurement
+from trainers.harvest import harvest, review
+from trainers.measure import measured
+from trainers.run.atomic import once
+from trainers.run.config import LoopFlags, RoundsConfig
+from trainers.run.figures import draw_batch
+from trainers.run.folder import RunFolder
+from trainers.run.publish import Publisher
+from trainers.run.specs import build_attacks, sample_counts, slug
+from trainers.setting import Setting, build, check_labelled, fitted, load_split, load_weights
+from trainers.stopping import stop_reason
+
+log = logging.getLogger(__name__)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Game:
+    """What stays the same over all rounds."""
+
+    setting: Setting
+    first_weights: Mapping[str, Tensor]
+    config: RoundsConfig
+    train: Dataset
+    test: Dataset
+    attacks: Mapping[str, Attack]
+    test_attacks: Mapping[str, Attack]
+    publisher: Publisher
+
+    @property
+    def loop(self) -> LoopFlags:
+        """The options of the rounds."""
+        return self.config.loop
+
+    @property
+    def lead(self) -> str:
+        """The attack whose success and loss are reported: the generator, or else the first."""
+        return "generator" if "generator" in self.attacks else next(iter(self.attacks))
+
+    def file(self, number: int, suffix: str = "") -> Path:
+        """Return where something of a round is kept."""
+        return self.setting.folder.checkpoints / f"round-{number:03}{suffix}"
+
+
+def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
+    """Play rounds until there is a reason to stop; publish each when it is done."""
+    game = open_game(config, folder)
+    rows: list[Row] = []
+    reason = None
+    while reason is None:
+        number = len(rows)
+        rows.append(once(game.file(number, ".json"), partial(play, game, number)))
+        reason = stop_reason(rows, config.loop)
+        game.publisher.publish(rows, reason)
+        shutil.rmtree(game.file(number), ignore_errors=True)  # its row is all that is needed
+    log.info("stopped: %s", reason)
+
+
+def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
+    """Build the attacks, load the samples and the classifier; all refusals come from here."""
+    loop = config.loop
+    weak = {"eps": loop.eps, "norm": loop.norm}
+    attacks = build_attacks(loop.attacks, weak=weak)
+    test_attacks = build_attacks(loop.test_attacks, weak=weak)
+    sample_counts(loop.attack_samples, list(attacks))
+    train, test = load_split(config, "train"), load_split(config, "test")
+    for ds in (train, test):
+        check_labelled(ds)
+    setting = build(config, folder, train)
+    return Game(
+        setting=setting,
+        first_weights=deepcopy(setting.model.state_dict()),
+        config=config,
+        train=train,
+        test=test,
+        attacks=attacks,
+        test_attacks=test_attacks,
+        publisher=Publisher(folder, config),
+    )
+
+
+def play(game: Game, number: int) -> Row:
+    """Play one round and return what it measured; round 0 only fits and measures."""
+    started = time.monotonic()
+    bank = SampleBank(game.setting.folder.path / "bank")
+    if number == 0:
+        first_fit(game)
+    else:
+        load_weights(game.setting.model, game.file(number - 1, ".safetensors"))
+        harvest(game.setting, number, game.train, attacks=game.attacks, bank=bank, loop=game.loop)
+        review(bank, number, gate=game.loop.review)
+        retrain(game, number, bank)
+    return measure(game, number, bank) | {"seconds": time.monotonic() - started}
+
+
+def first_fit(game: Game) -> None:
+    """Fit the classifier, unless it came with weights."""
+    flags = game.config.fit
+    given = game.config.classifier.weights is not None or flags.epochs == 0
+    file = game.file(0, ".safetensors")
+    fitted(game.setting, file, None if given else game.train, flags=flags, number=0)
+
+
+def retrain(game: Game, number: int, bank: SampleBank) -> None:
+    """Fit on the originals and all accepted samples of all rounds."""
+    if game.loop.start == "scratch":
+        game.setting.model.load_state_dict(game.first_weights)
+    mixed = MixedDataset(game.train, bank, ratio=game.loop.ratio, seed=game.setting.seed)
+    file = game.file(number, ".safetensors")
+    fitted(game.setting, file, mixed, flags=game.config.fit, number=number)
+
+
+def measure(game: Game, number: int, bank: SampleBank) -> Row:
+    """Attack held-out samples with the test attacks, and some of them with the lead attack."""
+    seed = derive_seed(game.setting.seed, "measure")  # the same start noise in every round
+    robust: dict[str, AttackMeasurement] = {}
+    for name, attack in game.test_attacks.items():
+        items = game.file(number) / f"test-{slug(name)}"
+        robust[name], _ = measured(
+            game.setting, attack, game.test, items, name=f"round {number}: {name}", seed=seed
+        )
+    few = game.test.subset(spread(len(game.test), game.loop.generator_test_samples))
+    lead, columns = measured(
+        game.setting,
+        game.attacks[game.lead],
+        few,
+        game.file(number) / "lead",
+        name=f"round {number}: {game.lead}",
+        seed=seed,
+        watch=partial(show, game, number),
+    )
+    above = float((columns["loss"] >= game.loop.loss_threshold).float().mean())
+    return {
+        "round": number,
+        "clean_accuracy": next(iter(robust.values())).clean_accuracy,
+        "attack": game.lead,
+        "attack_success": lead.success,
+        "attack_loss": lead.loss,
+        "delta_l1": lead.delta_l1,
+        "delta_sparsity": lead.delta_sparsity,
+        "loss_above_threshold": above if game.lead == "generator" else None,
+        "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
+        "bank_size": len(bank),
+        "accepted": len(bank.indices(status="accepted")),
+    }
+
+
+def spread(samples: int, count: int) -> list[int]:
+    """Return `count` rows spread evenly over the samples, all of them when there are fewer.
+
+    >>> spread(10, 3)
+    [0, 3, 6]
+    """
+    count = min(samples, count)
+    return [i * samples // count for i in range(count)]
+
+
+def show(game: Game, number: int, item: int, batch: AttackedBatch) -> None:
+    """Draw the first batch of the lead attack."""
+    if item == 0:
+        draw_batch(
+            game.setting.folder.figures / f"round-{number:03}",
+            game.setting.model,
+            batch,
+            game.test.classes,
+        )

@@ -1,0 +1,83 @@
+"""Show the rounds: terminal, metrics, TensorBoard, summary.json, curves and report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.run.atomic import write_json
+from trainers.run.board import Board
+from trainers.run.config import RoundsConfig
+from trainers.run.figures import write_png
+from trainers.run.folder import RunFolder
+from trainers.run.plots import curves
+from trainers.run.report import write_report
+from trainers.run.table import heading, line, places
+from trainers.run.toml import dump
+
+log = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+
+
+class Publisher:
+    """Shows each round as it is done; only metrics.jsonl has a memory, all else is made from it."""
+
+    def __init__(self, folder: RunFolder, config: RoundsConfig) -> None:
+        """Open TensorBoard's folder."""
+        self.folder = folder
+        self.config = dump(folder.job, config)
+        self.board = Board(folder.path / "tensorboard", folder.metrics, self.config)
+
+    def publish(self, rows: Sequence[Row], reason: str | None) -> None:
+        """Show the last of the rounds.
+
+        Args:
+            rows: all rounds so far.
+            reason: why it was the last one; None when more will come.
+        """
+        last = rows[-1]
+        if len(rows) == 1:
+            log.info("%s", heading(last))
+        log.info("%s", line(last))
+        number = last["round"]
+        self.folder.metrics.add(f"round-{number:03}", step=number, values=scalars(last))
+        for kind in ("samples", "loss"):
+            picture = self.folder.figures / f"round-{number:03}-{kind}.png"
+            if picture.exists():
+                self.board.picture(f"{last['attack']}/{kind}", picture, step=number)
+        self.write(rows, reason)
+        if reason is not None:
+            self.board.close()
+
+    def write(self, rows: Sequence[Row], reason: str | None) -> None:
+        """Write the files that show all rounds at once."""
+        summary = {
+            "job": "rounds",
+            "seconds": sum(row["seconds"] for row in rows),
+            "stopped": reason,
+            "rounds": list(rows),
+        }
+        write_json(self.folder.path / "summary.json", summary)
+        image = curves(accuracies(rows), title="Accuracy on test samples", across="round")
+        write_png(self.folder.figures / "accuracy.png", image)
+        write_report(self.folder, summary, config=self.config)
+        if reason is not None:
+            log.info("\n%s", places(self.folder))
+
+
+def scalars(row: Row) -> dict[str, float]:
+    """Return a round's numbers by TensorBoard tag."""
+    robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
+    names = ("clean_accuracy", "attack_success", "attack_loss", "delta_l1", "delta_sparsity")
+    return robust | {f"round/{name}": row[name] for name in (*names, "bank_size", "accepted")}
+
+
+def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
+    """Return the curves of clean accuracy, robust accuracies and the lead attack's success."""
+    result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
+    for name in rows[0]["robust_accuracy"]:
+        result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
+    lead = f"{rows[0]['attack']} succeeds"
+    result[lead] = [(row["round"], row["attack_success"]) for row in rows]
+    return result

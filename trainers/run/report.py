@@ -1,0 +1,108 @@
+"""report.html: one file that shows a run and needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from trainers.run.atomic import write_text
+from trainers.run.folder import RunFolder
+from trainers.run.table import columns
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
+  padding: 0 1rem }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { text-align: right; padding: .3rem .8rem; border-bottom: 1px solid #ddd }
+th { border-bottom: 2px solid #888; font-weight: 600 }
+img { max-width: 100%; height: auto }
+pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .85rem }
+"""
+
+
+def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) -> None:
+    """Write the report of a `rounds` run.
+
+    Args:
+        folder: the run; its pictures are embedded.
+        summary: summary.json.
+        config: the options as TOML.
+    """
+    rows = summary["rounds"]
+    first, last = rows[0], rows[-1]
+    parts = [
+        f"<h1>Rounds: {escape(folder.path.name)}</h1>",
+        f"<p>{escape(verdict(first, last))}</p>",
+        f"<p>{escape(ending(summary))}</p>",
+        table([columns(row) for row in rows]),
+        image(folder.figures / "accuracy.png"),
+        "<h2>What the attack does to test samples</h2>",
+        "<p>Below each picture: the classifier's answer and its score.</p>",
+    ]
+    for row in rows:
+        stem = f"round-{row['round']:03}"
+        parts.append(f"<h3>Round {row['round']}</h3>")
+        parts += [image(folder.figures / f"{stem}-{kind}.png") for kind in ("samples", "loss")]
+    resume = f"python train.py --resume {folder.path}"
+    board = f"tensorboard --logdir {folder.path / 'tensorboard'}"
+    parts += ["<h2>Go on</h2>", pre(f"{resume}\n{board}"), "<h2>Options</h2>", pre(config)]
+    write_text(folder.path / "report.html", page(folder.path.name, parts))
+
+
+def verdict(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    """Say in a sentence what the rounds changed."""
+    robust = ", ".join(
+        f"under {name} {value:.1%} -> {last['robust_accuracy'][name]:.1%}"
+        for name, value in first["robust_accuracy"].items()
+    )
+    return (
+        f"Accuracy from round {first['round']} to round {last['round']}: "
+        f"clean {first['clean_accuracy']:.1%} -> {last['clean_accuracy']:.1%}, {robust}. "
+        f"{last['attack']} succeeds on {first['attack_success']:.1%} -> "
+        f"{last['attack_success']:.1%} of the samples."
+    )
+
+
+def ending(summary: Mapping[str, Any]) -> str:
+    """Say whether the run is over, and why."""
+    if summary["stopped"] is None:
+        return "The run is not over."
+    return f"Stopped: {summary['stopped']}. {summary['seconds']:.0f} seconds."
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return an HTML table of rows with the same keys."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.values()) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def image(file: Path) -> str:
+    """Return a picture, its bytes within the page; nothing when there is none."""
+    if not file.exists():
+        return ""
+    data = base64.b64encode(file.read_bytes()).decode()
+    return f'<p><img alt="{escape(file.stem)}" src="data:image/png;base64,{data}"></p>'
+
+
+def pre(text: str) -> str:
+    """Return preformatted text."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """Return a whole page."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style><body>\n"
+        + "\n".join(filter(None, parts))
+        + "\n</body></html>\n"
+    )

@@ -1,0 +1,127 @@
+"""Attacks as users write them: `pgd`, `pgd:eps=8/255,steps=20`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from attacks import ATTACKS, Attack
+from trainers.run.parsing import number
+
+BOOLEANS = {"true": True, "false": False}
+
+
+def build_attack(
+    text: str, *, weak: Mapping[str, Any] | None = None, strong: Mapping[str, Any] | None = None
+) -> Attack:
+    """Make the attack that a text describes.
+
+    Args:
+        text: NAME or NAME:OPTION=VALUE,...
+        weak: options that the text overrides, and that an attack may lack.
+        strong: options from flags of their own; the attack must have them.
+
+    Raises:
+        ValueError: for an unknown name or option, or a value that is not allowed.
+    """
+    name, _, rest = text.partition(":")
+    if name not in ATTACKS:
+        near = get_close_matches(name, ATTACKS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no attack {name!r}; {hint}allowed: {', '.join(ATTACKS)}")
+    kind = ATTACKS[name]
+    known = get_type_hints(kind)
+    allowed = [field.name for field in fields(kind) if field.init]
+    options = {key: value for key, value in (weak or {}).items() if key in allowed}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        _check_option(name, key, allowed)
+        options[key] = convert(value, known[key], what=f"{name}:{key}")
+    for key, value in (strong or {}).items():
+        _check_option(name, key, allowed)
+        options[key] = value
+    return kind(**options)
+
+
+def _check_option(name: str, key: str, allowed: Sequence[str]) -> None:
+    """Refuse an option the attack does not have."""
+    if key not in allowed:
+        raise ValueError(f"the attack {name} has no option {key!r}; it has: {', '.join(allowed)}")
+
+
+def convert(text: str, hint: Any, *, what: str) -> Any:
+    """Read a value as the type of an option.
+
+    >>> convert("8/255", float, what="eps") == 8 / 255
+    True
+    >>> convert("l2", Literal["linf", "l2"], what="norm")
+    'l2'
+
+    Raises:
+        ValueError: when the text is no such value.
+    """
+    inner = get_args(hint)
+    if get_origin(hint) is Literal:
+        if text not in inner:
+            raise ValueError(f"{what} is {text!r}; allowed: {', '.join(map(str, inner))}")
+        return text
+    if get_origin(hint) in (Union, UnionType):
+        if NoneType in inner and text.lower() == "none":
+            return None
+        return convert(text, next(kind for kind in inner if kind is not NoneType), what=what)
+    if hint is bool and text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()]
+    try:
+        return {int: int, float: number, str: str}[hint](text)
+    except (KeyError, ValueError):
+        kind = getattr(hint, "__name__", str(hint))
+        raise ValueError(f"{what} is {text!r}; allowed: a value of type {kind}") from None
+
+
+def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str, Attack]:
+    """Make several attacks, each under its name, or under its whole text where a name repeats.
+
+    Raises:
+        ValueError: see `build_attack`; also for the same text twice.
+    """
+    names = [text.partition(":")[0] for text in texts]
+    if len(set(texts)) < len(texts):
+        raise ValueError(f"an attack is named twice in {' '.join(texts)}; name each once")
+    labels = [
+        name if names.count(name) == 1 else text for name, text in zip(names, texts, strict=True)
+    ]
+    return {label: build_attack(text, weak=weak) for label, text in zip(labels, texts, strict=True)}
+
+
+def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
+    """Read `generator=64 pgd=all` as how many samples each attack gets; None is all of them.
+
+    >>> sample_counts(["generator=64"], ["generator", "pgd"])
+    {'generator': 64, 'pgd': None}
+
+    Raises:
+        ValueError: for a count that is none.
+    """
+    counts: dict[str, int | None] = dict.fromkeys(names)
+    for text in texts:
+        name, _, count = text.rpartition("=")
+        if not name or not (count == "all" or (count.isdecimal() and int(count) > 0)):
+            raise ValueError(f"--attack-samples has {text!r}; allowed: NAME=COUNT or NAME=all")
+        if name in counts:
+            counts[name] = None if count == "all" else int(count)
+        elif name not in ATTACKS:
+            raise ValueError(f"--attack-samples names {name!r}; allowed: {', '.join(names)}")
+    return counts
+
+
+def slug(name: str) -> str:
+    """Return an attack's name fit for a file name.
+
+    >>> slug("pgd:eps=8/255")
+    'pgd-eps-8-255'
+    """
+    return re.sub(r"[^\w.]+", "-", name)
