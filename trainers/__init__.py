@@ -1,14 +1,14 @@
 """The loops: classifiers and how to load them, fitting, evaluation, rounds.
 
-Names are imported when first asked for, so that ``import trainers.run.cli`` (and with it ``--help``)
-loads neither torch nor kornia.
+Names are imported when first asked for, so that ``import trainers.run.cli`` (and with it
+``--help``) loads neither torch nor kornia.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers.classifier import FitOptions, FitResult, FitState, fit_classifier
+    from trainers.classifier import FitResult, FitState, fit_classifier
     from trainers.evaluation import (
         AttackedBatch,
         AttackMeasurement,
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
         summarise,
         worst_case,
     )
+    from trainers.fit_options import FitOptions
     from trainers.models.load import load_classifier
     from trainers.models.probe import probe_classifier
 
 _HOMES = {
-    "FitOptions": "trainers.classifier",
+    "FitOptions": "trainers.fit_options",
     "FitResult": "trainers.classifier",
     "FitState": "trainers.classifier",
     "fit_classifier": "trainers.classifier",

@@ -1,61 +1,239 @@
-"""Fit a classifier; resumable, bit for bit, at every epoch's end."""
+"""Fit a classifier; what a run after an interruption gives equals, bit for bit, one without."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from augment import Dataset
+from attacks.randomness import derive_seed, generator_for
+from augment import Dataset, iterate
+from trainers.ema import Ema
+from trainers.fit_options import FitOptions
 
-Augment = Callable[..., Tensor]  # augment(x, *, generator) -> x
+Record = dict[str, float]
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """How to fit; lengths in epochs, ``lr`` the peak of a cosine that starts after ``warmup``."""
+class Augment(Protocol):
+    """Changes a batch (B, C, ...) at random, drawing from ``generator`` alone."""
 
-    epochs: int = 10
-    batch_size: int = 64
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup: float = 0.1
-    label_smoothing: float = 0.0
-    ema: float = 0.0
-    clip_norm: float | None = None
-    bf16: bool = False
+    def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the changed batch, like x."""
+        ...
 
 
 @dataclass(frozen=True)
 class FitState:
-    """All that fitting needs to go on after an epoch: flat tensors (for safetensors) and history (for JSON)."""
+    """All that fitting needs to go on after an epoch.
+
+    Attributes:
+        tensors: weights, optimiser state and average by name: ready for safetensors.
+        epoch: epochs done.
+        history: one record an epoch: ready for JSON.
+    """
 
     tensors: dict[str, Tensor]
     epoch: int
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Record]
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """One dict an epoch: epoch, loss, accuracy, lr, seconds."""
+    """One record an epoch: epoch, loss, accuracy (on the batches as fitted), lr, seconds."""
 
-    history: list[dict[str, float]]
+    history: list[Record]
 
 
 def fit_classifier(
     model: nn.Module,
-    train: "Dataset",
+    train: Dataset,
     options: FitOptions,
     *,
     seed: int,
     augment: Augment | None = None,
     device: str | torch.device = "cpu",
     state: FitState | None = None,
-    on_epoch: Callable[[FitState], Any] | None = None,
+    on_epoch: Callable[[FitState], object] | None = None,
 ) -> FitResult:
-    """Fit ``model`` in place."""
-    raise NotImplementedError
+    """Fit ``model`` in place and leave it in eval mode, with averaged weights if ``ema`` is on.
+
+    The global random state is left alone: order, augmentation and dropout of an epoch follow
+    from (seed, epoch).
+
+    Args:
+        model: maps (B, C, ...) in [0, 1] to logits (B, K).
+        train: labelled samples.
+        options: optimiser and schedule.
+        seed: of all randomness.
+        augment: applied to every batch, on the device.
+        device: where to fit.
+        state: what ``on_epoch`` received; fitting goes on from there.
+        on_epoch: called after every epoch with a state of its own (copies).
+
+    Raises:
+        ValueError: for unlabelled or no samples.
+        RuntimeError: when the loss is not finite.
+    """
+    _check_labels(train)
+    fit = _Fit(model.to(device), train, options, seed=seed, device=torch.device(device))
+    history = [] if state is None else fit.restore(state)
+    try:
+        while len(history) < options.epochs:
+            start = time.perf_counter()
+            record = fit.epoch(len(history), augment)
+            history.append(record | {"seconds": time.perf_counter() - start})
+            if on_epoch:
+                on_epoch(fit.state(history))
+        fit.finish()
+    finally:
+        model.eval()
+    return FitResult(history)
+
+
+class _Fit:
+    """Model, optimiser and average on their way through the epochs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Dataset,
+        options: FitOptions,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.train, self.options = model, train, options
+        self.seed, self.device = seed, device
+        self.optimizer = _optimizer(model, options)
+        self.ema = Ema(model, options.ema) if options.ema else None
+        # BatchNorm cannot be fitted on a single sample: a last batch of one is left out.
+        size, left = options.batch_size, len(train) % options.batch_size
+        self.drop_last = len(train) > size and left == 1
+        self.steps = len(train) // size + (left > 0 and not self.drop_last)
+
+    def epoch(self, epoch: int, augment: Augment | None) -> Record:
+        """Fit one epoch, whose randomness depends on (seed, epoch) alone."""
+        # Sums stay on the device, for reading one would make every step wait for the GPU.
+        loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
+        seen, rate = 0, 0.0
+        generator = generator_for(self.seed, "augment", epoch)
+        self.model.train()
+        with _seeded(derive_seed(self.seed, "dropout", epoch), self.device):
+            for step, (x, y) in enumerate(self._batches(epoch), start=epoch * self.steps):
+                x = augment(x, generator=generator) if augment else x
+                rate = self.options.rate(step, self.steps * self.options.epochs)
+                logits, loss = self._step(x, y, step, rate)
+                loss_sum += loss * len(y)
+                right += (logits.argmax(1) == y).sum()
+                seen += len(y)
+        loss_mean = float(loss_sum) / seen
+        if not math.isfinite(loss_mean):
+            raise RuntimeError(
+                f"the loss of epoch {epoch} is {loss_mean}; lower the learning rate (lr is "
+                f"{self.options.lr}) or set clip_norm"
+            )
+        return {"epoch": epoch, "loss": loss_mean, "accuracy": float(right) / seen, "lr": rate}
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = derive_seed(self.seed, "order", epoch)
+        for x, y, _ in iterate(
+            self.train,
+            batch_size=self.options.batch_size,
+            seed=order,
+            device=self.device,
+            drop_last=self.drop_last,
+        ):
+            yield x, y
+
+    def _step(self, x: Tensor, y: Tensor, step: int, rate: float) -> tuple[Tensor, Tensor]:
+        """Take one step; returns logits (B, K) and the mean loss, detached."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            output = self.model(x)
+        # GoogLeNet and Inception return their auxiliary logits too while they are trained.
+        logits: Tensor = getattr(output, "logits", output).float()
+        loss = F.cross_entropy(logits, y, label_smoothing=self.options.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        self.optimizer.step()
+        if self.ema:
+            self.ema.update(step)
+        return logits.detach(), loss.detach()
+
+    def finish(self) -> None:
+        """Put the averaged weights into the model."""
+        if self.ema:
+            self.model.load_state_dict(self.ema.average)
+
+    def state(self, history: list[Record]) -> FitState:
+        """Copy everything that the next epoch depends on."""
+        moments = self.optimizer.state_dict()["state"]
+        parts = {"model": self.model.state_dict(), "ema": self.ema.average if self.ema else {}}
+        parts |= {f"optimizer.{i}": values for i, values in moments.items()}
+        tensors = {
+            f"{part}.{name}": t.detach().clone(memory_format=torch.contiguous_format)
+            for part, values in parts.items()
+            for name, t in values.items()
+            if t is not None
+        }
+        return FitState(tensors, len(history), [dict(record) for record in history])
+
+    def restore(self, state: FitState) -> list[Record]:
+        """Continue from a state of the same model and options; returns its history."""
+        self.model.load_state_dict(_part(state, "model"))
+        if self.ema:
+            self.ema.restore(_part(state, "ema"))
+        content = self.optimizer.state_dict()
+        content["state"] = {}
+        for name, tensor in _part(state, "optimizer").items():
+            index, _, key = name.partition(".")
+            content["state"].setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict(content)
+        return [dict(record) for record in state.history]
+
+
+def _part(state: FitState, part: str) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {k.removeprefix(prefix): t for k, t in state.tensors.items() if k.startswith(prefix)}
+
+
+def _optimizer(model: nn.Module, options: FitOptions) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decay = options.weight_decay
+    if options.optimizer == "adamw":
+        betas = (options.momentum, 0.999)
+        return torch.optim.AdamW(parameters, options.lr, betas, weight_decay=decay, fused=True)
+    return torch.optim.SGD(
+        parameters,
+        options.lr,
+        options.momentum,
+        weight_decay=decay,
+        nesterov=options.momentum > 0,
+        fused=True,
+    )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what draws from the global generators (dropout), and give them back unchanged."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _check_labels(train: Dataset) -> None:
+    if not len(train):
+        raise ValueError(f"{train.name} has no samples to fit on; give more training samples")
+    if int(train.labels.min()) < 0:
+        raise ValueError(
+            f"{train.name} has unlabelled samples; fitting needs a label for each: put the files "
+            "into a folder per class"
+        )

@@ -6,6 +6,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from trainers.models.factory import build
+from trainers.models.fill import class_count, fill, split_normalize, wrap
+from trainers.models.normalize import Normalize
+from trainers.models.probe import probe_classifier
+from trainers.models.weights import read_weights
+
 
 def load_classifier(
     name: str,
@@ -18,5 +24,75 @@ def load_classifier(
     image_size: int | Sequence[int] | None = None,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
-    """Build a classifier, load its weights and check both; see the module for the names."""
-    raise NotImplementedError
+    """Build a classifier of samples in [0, 1], load its weights and check both.
+
+    Args:
+        name: one of ours (``smallcnn``, ``resnet18-cifar``), a constructor of
+            ``torchvision.models`` or ``torchvision.models.video``, or your own
+            ``path/to/file.py:factory`` or ``package.module:factory``, called with
+            ``num_classes`` and ``in_channels`` if it takes them.
+        num_classes: K; None takes the number in ``weights``, else the factory's default.
+        weights: a safetensors file or a ``.pt`` state dict; never unpickled.
+        mean: per channel, in [0, 1] units; together with ``std`` it puts a ``Normalize`` in
+            front. Checkpoints of this package carry their own.
+        std: per channel, above 0.
+        in_channels: channels of the samples.
+        image_size: side, (H, W) or (T, H, W) of the samples; when known, one forward pass
+            checks that the model takes them.
+        device: where to put the model.
+
+    Returns:
+        The classifier in eval mode, mapping (B, C, ...) to logits (B, K).
+
+    Raises:
+        ValueError: for an unknown name or an impossible combination.
+        RefusedInput: for weights or a model that are unsafe, broken or do not fit.
+
+    >>> load_classifier("smallcnn", in_channels=1)(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+    normalize = _given_normalize(mean, std, in_channels)
+    if weights is None:
+        model = build(name, num_classes=num_classes, in_channels=in_channels)
+    else:
+        state, stored = split_normalize(read_weights(weights))
+        normalize = _agreed(normalize, stored, weights)
+        model = build(name, num_classes=num_classes, in_channels=in_channels)
+        count = class_count(model, state) if num_classes is None else None
+        if count is not None:
+            model = build(name, num_classes=count, in_channels=in_channels)
+        fill(model, state, source=weights)
+    model = wrap(model, normalize).to(device).eval()
+    if image_size is not None:
+        probe_classifier(model, _shape(in_channels, image_size), num_classes)
+    return model
+
+
+def _given_normalize(
+    mean: Sequence[float] | None, std: Sequence[float] | None, in_channels: int
+) -> Normalize | None:
+    if mean is None and std is None:
+        return None
+    if mean is None or std is None:
+        raise ValueError(f"mean is {mean} and std {std}; give both or neither")
+    if len(mean) not in (1, in_channels):
+        raise ValueError(f"mean has {len(mean)} values for {in_channels} channels; give as many")
+    return Normalize(mean, std)
+
+
+def _agreed(given: Normalize | None, stored: Normalize | None, source: object) -> Normalize | None:
+    """Choose between the user's statistics and the checkpoint's, which must not differ."""
+    if given is None or stored is None:
+        return given or stored
+    for name in ("mean", "std"):
+        ours, theirs = getattr(given, name), getattr(stored, name)
+        if ours.shape != theirs.shape or not torch.allclose(ours, theirs):
+            raise ValueError(
+                f"{name} is {ours.tolist()}, and {source} was trained with {theirs.tolist()}; "
+                f"leave --{name} out"
+            )
+    return stored
+
+
+def _shape(in_channels: int, size: int | Sequence[int]) -> tuple[int, ...]:
+    return (in_channels, size, size) if isinstance(size, int) else (in_channels, *size)

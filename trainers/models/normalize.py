@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """Map samples from [0, 1] to what a network was trained on: ``(x - mean) / std`` per channel."""
+    """Map samples from [0, 1] to what a network was trained on: ``(x - mean) / std``."""
 
     mean: Tensor
     std: Tensor

@@ -1,12 +1,82 @@
 """One cheap forward pass that tells whether a model can be used as a classifier."""
 
+import logging
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from attacks.errors import RefusedInput
+from attacks.guard import frozen
+
+_LOG = logging.getLogger(__name__)
 
 
 def probe_classifier(
     model: nn.Module, shape: Sequence[int], num_classes: int | None = None
 ) -> list[str]:
-    """Check that ``model`` maps samples of ``shape`` (C, ...) to finite logits (B, num_classes)."""
-    raise NotImplementedError
+    """Check what ``model`` makes of two samples, a black one and a grey one.
+
+    Args:
+        model: the classifier; left as it was.
+        shape: (C, H, W) or (C, T, H, W) of one sample.
+        num_classes: K; None accepts any number above 1.
+
+    Returns:
+        Warnings, which are logged too: outputs that look like probabilities.
+
+    Raises:
+        RefusedInput: when the forward pass fails, or gives anything but finite floating-point
+            logits (B, num_classes).
+    """
+    logits = _forward(model, shape)
+    _check(type(model).__name__, logits, num_classes)
+    warnings = [_PROBABILITIES.format(type(model).__name__)] if _sums_to_one(logits) else []
+    for warning in warnings:
+        _LOG.warning(warning)
+    return warnings
+
+
+_PROBABILITIES = (
+    "the outputs of {} lie in [0, 1] and sum to 1, as after a softmax; attacks and losses expect "
+    "logits: remove the softmax at the model's end"
+)
+
+
+def _forward(model: nn.Module, shape: Sequence[int]) -> Tensor:
+    device = next((t.device for t in model.parameters()), torch.device("cpu"))
+    levels = torch.tensor([0.0, 0.5], device=device)
+    x = levels.view(2, *[1] * len(shape)).expand(2, *shape).contiguous()  # (2, C, ...)
+    try:
+        with frozen(model), torch.no_grad():
+            output: Tensor = model(x)
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise RefusedInput(
+            f"{type(model).__name__} fails on samples of shape {tuple(shape)} "
+            f"({str(error).splitlines()[0]}); give a model for this shape, or resize the samples "
+            "(--size)"
+        ) from error
+    return output
+
+
+def _check(name: str, logits: Tensor, num_classes: int | None) -> None:
+    seen = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
+        raise RefusedInput(f"{name} maps 2 samples to {seen}; a classifier returns logits (2, K)")
+    if not logits.is_floating_point():
+        raise RefusedInput(f"{name} returns {logits.dtype}; a classifier returns float logits")
+    if logits.shape[1] != num_classes and (num_classes or logits.shape[1] < 2):
+        raise RefusedInput(
+            f"{name} has {logits.shape[1]} classes and the data {num_classes or 'at least 2'}; "
+            "give a model for this data, or the matching --num-classes or --classes"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise RefusedInput(
+            f"{name} returns NaN or infinity on a black and a grey sample; check its weights"
+        )
+
+
+def _sums_to_one(logits: Tensor) -> bool:
+    """Tell whether rows (B, K) are probabilities; logits never are by chance."""
+    inside = bool(((logits >= 0) & (logits <= 1)).all())
+    return inside and bool(torch.allclose(logits.sum(1), torch.ones(len(logits)).to(logits)))

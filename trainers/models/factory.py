@@ -1,0 +1,151 @@
+"""From a model's name to a model: ours, torchvision's, or the user's own factory."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from attacks.errors import RefusedInput
+from trainers.models.resnet_cifar import resnet18_cifar
+from trainers.models.smallcnn import smallcnn
+from trainers.models.torchvision_models import build_torchvision, torchvision_names
+
+OURS: dict[str, Callable[..., nn.Module]] = {
+    "smallcnn": smallcnn,
+    "resnet18-cifar": resnet18_cifar,
+}
+
+
+def build(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
+    """Build a classifier with fresh weights.
+
+    Args:
+        name: one of ``OURS``, a constructor of ``torchvision.models`` or
+            ``torchvision.models.video``, ``path/to/file.py:factory`` or
+            ``package.module:factory``.
+        num_classes: K; None takes the factory's default.
+        in_channels: channels of the samples.
+
+    Raises:
+        ValueError: for an unknown name, or a factory that returns no ``nn.Module``.
+        RefusedInput: when the user's code fails.
+    """
+    if name in OURS:
+        return call_factory(OURS[name], num_classes=num_classes, in_channels=in_channels)
+    if ":" in name:
+        return _build_users(name, num_classes=num_classes, in_channels=in_channels)
+    known = torchvision_names()
+    if name in known:
+        return build_torchvision(name, num_classes=num_classes, in_channels=in_channels)
+    close = get_close_matches(name, [*OURS, *known]) or [*OURS, "resnet50"]
+    raise ValueError(
+        f"unknown model {name!r}; did you mean {', '.join(close)}? Allowed: {', '.join(OURS)}, any "
+        "of torchvision.models, path/to/file.py:factory or package.module:factory"
+    )
+
+
+def call_factory(
+    factory: Callable[..., Any], *, num_classes: int | None, in_channels: int
+) -> nn.Module:
+    """Call a factory with those of the two arguments that it takes and that are known.
+
+    Raises:
+        ValueError: if it returns something else than an ``nn.Module``.
+    """
+    parameters = inspect.signature(factory).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    options: dict[str, int] = {}
+    if num_classes is not None and ("num_classes" in parameters or takes_all):
+        options["num_classes"] = num_classes
+    if "in_channels" in parameters:
+        options["in_channels"] = in_channels
+    model = factory(**options)
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"the factory {getattr(factory, '__name__', factory)} returned a "
+            f"{type(model).__name__}; it has to return a torch.nn.Module"
+        )
+    return model
+
+
+def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
+    where, _, attribute = name.rpartition(":")
+    folder = Path(where).resolve().parent if where.endswith(".py") else Path.cwd()
+    with _importable(folder):
+        module = _import_file(where) if where.endswith(".py") else _import_module(where)
+        factory = getattr(module, attribute, None)
+        if not callable(factory) or isinstance(factory, nn.Module):
+            raise ValueError(
+                f"{where} has no factory {attribute!r} (it defines {_functions(module)}); name a "
+                "function or class that returns a torch.nn.Module"
+            )
+        try:
+            return call_factory(factory, num_classes=num_classes, in_channels=in_channels)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise _failed(name, error) from error
+
+
+def _import_file(where: str) -> ModuleType:
+    path = Path(where).expanduser().resolve()
+    if not path.is_file():
+        raise ValueError(f"there is no file {where}; give path/to/file.py:factory")
+    # A name of its own: two users' files called model.py must not be taken for each other.
+    unique = f"_sparring_user_{abs(hash(path))}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(unique, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{where} cannot be imported; give path/to/file.py:factory")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[unique]
+        raise _failed(where, error) from error
+    return module
+
+
+def _import_module(where: str) -> ModuleType:
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name and (where == error.name or where.startswith(f"{error.name}.")):
+            raise ValueError(
+                f"there is no module {where!r} on the path or in {Path.cwd()}; give "
+                "package.module:factory or path/to/file.py:factory"
+            ) from error
+        raise _failed(where, error) from error
+    except Exception as error:
+        raise _failed(where, error) from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let the user's code import its neighbours, for as long as it is being loaded."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _functions(module: ModuleType) -> str:
+    names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+    own = [n for n in names if getattr(module, n).__module__ == module.__name__]
+    return ", ".join(own) or "none"
+
+
+def _failed(where: str, error: Exception) -> RefusedInput:
+    return RefusedInput(
+        f"{where} failed with {type(error).__name__}: {error}; repair it, or see the traceback "
+        "with --debug"
+    )
