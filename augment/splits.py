@@ -17,7 +17,12 @@ def share(name: str) -> float:
     >>> 0 <= share("cat/1.jpg") < 1 and share("a") == share("a")
     True
     """
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2**64
+    return (
+        int.from_bytes(
+            hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
+        )
+        / 2**64
+    )
 
 
 def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list[int]:

@@ -1,0 +1,84 @@
+"""`imagefolder:DIR`: image files in class folders, in split folders or not, or just images."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from attacks.errors import RefusedInput
+from augment.dataset import Dataset
+from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
+from augment.datasets.folders import ImageFile, files_of_split, list_files
+from augment.datasets.images import SUFFIXES
+from augment.datasets.reading import common_fit, read_files
+from augment.datasets.request import Request
+from augment.splits import balanced
+
+logger = logging.getLogger(__name__)
+
+
+def imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
+    """One split of a folder of images.
+
+    Args:
+        request: `target` is the folder.
+        name: Name of the dataset.
+
+    Returns:
+        The dataset, decoded into memory when that takes at most 2 GiB; files that are not
+        whole images are left out and named in `skipped` and the log.
+
+    Raises:
+        ValueError: No folder is given.
+        RefusedInput: The folder is missing, has no readable images or no such split, or a class
+            folder is not in the class list.
+    """
+    root = _folder(request.target, name)
+    files, skipped = list_files(root, SUFFIXES)
+    chosen = files_of_split(files, request.split, root=root)
+    classes = read_class_list(request.classes) if request.classes else _classes(files)
+    labels = torch.tensor([_label(file, classes) for file in chosen], dtype=torch.int64)
+    if request.samples is not None:
+        kept = balanced(labels, request.samples, seed=request.seed)
+        chosen, labels = [chosen[i] for i in kept], labels[kept]
+    if not chosen:
+        raise RefusedInput(f"{root}: no images for the {request.split} split; put some there")
+    paths = [str(root / file.path) for file in chosen]
+    fit = common_fit(paths, [str(root / file.path) for file in files], size=request.size)
+    pixels, broken = read_files(paths, fit)
+    skipped += broken.values()
+    for line in skipped:
+        logger.warning("left out %s", line)
+    rows = [row for row in range(len(paths)) if row not in broken]
+    if not rows:
+        raise RefusedInput(
+            f"{root}: none of the {len(paths)} images of the {request.split} split can be read "
+            f"({'; '.join(skipped[:3])}); put whole image files there"
+        )
+    return Dataset(
+        pixels,
+        labels[rows],
+        [chosen[row].name for row in rows],
+        name=name,
+        classes=classes.names,
+        skipped=skipped,
+        rows=torch.tensor(rows),
+    )
+
+
+def _folder(target: str, name: str) -> Path:
+    if not target:
+        raise ValueError(f"{name}: no folder given; write {name}:DIR")
+    root = Path(target).expanduser()
+    if not root.is_dir():
+        raise RefusedInput(f"{root}: no such folder; write {name}:DIR with an existing one")
+    return root
+
+
+def _classes(files: Sequence[ImageFile]) -> ClassList:
+    return classes_of_folders(file.folder for file in files if file.folder is not None)
+
+
+def _label(file: ImageFile, classes: ClassList) -> int:
+    return -1 if file.folder is None else classes.id_of(file.folder)
