@@ -33,7 +33,7 @@ from trainers.run.config import LoopFlags, RoundsConfig
 from trainers.run.figures import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.publish import Publisher
-from trainers.run.specs import build_attacks, sample_counts, slug
+from trainers.run.specs import build_attacks, sample_counts, slug, usual
 from trainers.setting import Setting, build, check_labelled, fitted, load_split, load_weights
 from trainers.stopping import stop_reason
 
@@ -86,7 +86,7 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
 def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
     """Build the attacks, load the samples and the classifier; all refusals come from here."""
     loop = config.loop
-    weak = {"eps": loop.eps, "norm": loop.norm}
+    weak = usual(config, eps=loop.eps, norm=loop.norm)
     attacks = build_attacks(loop.attacks, weak=weak)
     test_attacks = build_attacks(loop.test_attacks, weak=weak)
     sample_counts(loop.attack_samples, list(attacks))

@@ -12,13 +12,14 @@ from torch import nn
 
 from attacks import RefusedInput
 from attacks.randomness import derive_seed
-from augment import classic_for, load_dataset
+from augment import load_dataset
 from trainers.classifier import FitOptions, FitState, fit_classifier
 from trainers.models.load import load_classifier
 from trainers.models.probe import probe_classifier
 from trainers.run.checkpoint import load_tensors, save_tensors
-from trainers.run.config import Config, FitFlags
+from trainers.run.config import AttackConfig, Config, EvaluateConfig, FitFlags
 from trainers.run.folder import RunFolder
+from trainers.run.presets import SMOKE
 from trainers.run.progress import Progress
 from trainers.run.session import choose_device, choose_threads
 
@@ -92,6 +93,17 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
     return Setting(config, folder, model, device)
 
 
+def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Dataset) -> Setting:
+    """Load a trained classifier; on the embedded digits without weights, fit a small one first."""
+    setting = build(config, folder, ds)
+    if config.classifier.weights is None and ":" not in config.classifier.model:
+        log.info("no --weights: fitting a classifier first")
+        flags = FitFlags(epochs=SMOKE["rounds"]["epochs"]) if config.run.smoke else FitFlags()
+        file = folder.checkpoints / "classifier.safetensors"
+        fitted(setting, file, load_split(config, "train"), flags=flags, number=0)
+    return setting
+
+
 def check_labelled(ds: Dataset) -> None:
     """Refuse samples without labels where labels are needed."""
     if len(ds) and int(ds.labels.min()) < 0:
@@ -163,7 +175,11 @@ def _fit(setting: Setting, running: Path, train: Dataset, *, flags: FitFlags, nu
 
 def augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
     """Return the augmentation that --augmentation asks for."""
-    return classic_for(train.name, train.shape) if flags.augmentation == "classic" else None
+    if flags.augmentation == "none":
+        return None
+    from augment import classic_for  # loads kornia, which takes a second
+
+    return classic_for(train.name, train.shape)
 
 
 def read_state(running: Path, number: int) -> FitState | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainers.run.config import RoundsConfig
 from trainers.run.toml import flag, flat
 
 AT_LEAST: dict[str, float] = {
@@ -40,8 +41,21 @@ def check(config: Any) -> None:
             f"--mean has {len(options['mean'])} numbers and --std has {len(options['std'])}; "
             "give both, one number a channel"
         )
-    if not options.get("attacks", ("any",)):
-        raise ValueError("--attacks names no attack; give at least one, such as pgd")
+    for name in ("attacks", "test_attacks"):
+        if not options.get(name, ("any",)):
+            raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
+    if not isinstance(config, RoundsConfig):
+        _check_trained(options)
+
+
+def _check_trained(options: dict[str, Any]) -> None:
+    """Refuse to attack a classifier that nobody has trained."""
+    own_weights = "weights" in options or ":" in options["model"]
+    if not own_weights and options["data"] != "digits":
+        raise ValueError(
+            f"--model {options['model']} comes untrained; give --weights FILE (such as a rounds "
+            "run's checkpoints/round-003.safetensors), or a factory that loads its own"
+        )
 
 
 def _refuse(name: str, value: float, allowed: str) -> None:

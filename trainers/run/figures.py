@@ -61,8 +61,8 @@ def draw_batch(
 def pairs_of(model: nn.Module, batch: AttackedBatch, classes: Sequence[str]) -> list[Pair]:
     """Choose the first samples that the classifier had right, and caption them."""
     order = torch.argsort(~batch.clean, stable=True)[:SHOWN].cpu()
-    x, x_adv = (t.cpu()[order] for t in (batch.x, batch.result.x_adv))
-    device = batch.x.device
+    x, x_adv = (t.cpu()[order] for t in (batch.result.x, batch.result.x_adv))
+    device = batch.result.x.device
     before, after = (predict(model, t.to(device)).softmax(1).max(1) for t in (x, x_adv))
     return [
         Pair(x[i], x_adv[i], _says(before, i, classes), _says(after, i, classes))

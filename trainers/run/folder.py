@@ -27,13 +27,15 @@ class RunFolder:
         path: the folder.
         job: the job's name.
         metrics: metrics.jsonl.
-        finished: whether the run was complete when the folder was opened.
+        fresh: whether no work was done there when the folder was opened.
+        finished: whether the run was complete then.
     """
 
     path: Path
     job: str
     metrics: Metrics
     lock: TextIO
+    fresh: bool = True
     finished: bool = False
     status_: dict[str, Any] = field(default_factory=dict)
 
@@ -80,14 +82,20 @@ def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
     path.mkdir(parents=True, exist_ok=True)
     lock = take_lock(path)
     sweep(path)
-    if known.exists():
-        check_same(known, job, config)
-    else:
+    fresh = not begun(path)
+    if fresh:
         write_text(known, dump(job, config))
+    else:
+        check_same(known, job, config)
     finished = (path / "status.json").exists() and (
         read_json(path / "status.json")["state"] == "finished"
     )
-    return RunFolder(path, job, Metrics(path / "metrics.jsonl"), lock, finished)
+    return RunFolder(path, job, Metrics(path / "metrics.jsonl"), lock, fresh, finished)
+
+
+def begun(path: Path) -> bool:
+    """Tell whether any item of work is done in a run folder."""
+    return any((path / name).exists() for name in ("checkpoints", "bank"))
 
 
 def take_lock(path: Path) -> TextIO:

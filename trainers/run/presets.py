@@ -13,27 +13,19 @@ PHOTOGRAPHS: dict[str, Any] = {
     "retrain_lr": 1e-3,
 }
 
+FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 2}
 SMOKE: dict[str, dict[str, Any]] = {
-    "rounds": {
+    "rounds": FEW
+    | {
         "rounds": 1,
-        "epochs": 2,
         "retrain_epochs": 1,
-        "attacks": ("generator:steps=5", "pgd:steps=3"),
-        "test_attacks": ("pgd:steps=3",),
         "attack_samples": ("generator=8", "pgd=64"),
         "generator_test_samples": 8,
-        "train_samples": 200,
-        "test_samples": 60,
-        "batch_size": 32,
     },
-    "attack": {"test_samples": 8, "train_samples": 200, "steps": 3, "batch_size": 32},
-    "evaluate": {
-        "attacks": ("fgsm", "pgd:steps=3"),
-        "test_samples": 60,
-        "train_samples": 200,
-        "batch_size": 32,
-    },
+    "attack": FEW | {"test_samples": 8},
+    "evaluate": FEW,
 }
+SMOKE_STEPS = 3  # of every attack that has steps and is not told how many
 
 
 def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,10 +33,8 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) 
         config: the options as TOML.
     """
     rows = summary["rounds"]
-    first, last = rows[0], rows[-1]
     parts = [
-        f"<h1>Rounds: {escape(folder.path.name)}</h1>",
-        f"<p>{escape(verdict(first, last))}</p>",
+        f"<p>{escape(verdict(rows[0], rows[-1]))}</p>",
         f"<p>{escape(ending(summary))}</p>",
         table([columns(row) for row in rows]),
         image(folder.figures / "accuracy.png"),
@@ -47,10 +45,17 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) 
         stem = f"round-{row['round']:03}"
         parts.append(f"<h3>Round {row['round']}</h3>")
         parts += [image(folder.figures / f"{stem}-{kind}.png") for kind in ("samples", "loss")]
+    write_page(folder, parts, config=config)
+
+
+def write_page(folder: RunFolder, parts: Sequence[str], *, config: str) -> None:
+    """Write report.html: a job's own parts, then how to go on and its options."""
+    title = f"{folder.job}: {folder.path.name}"
     resume = f"python train.py --resume {folder.path}"
     board = f"tensorboard --logdir {folder.path / 'tensorboard'}"
-    parts += ["<h2>Go on</h2>", pre(f"{resume}\n{board}"), "<h2>Options</h2>", pre(config)]
-    write_text(folder.path / "report.html", page(folder.path.name, parts))
+    ends = ["<h2>Go on</h2>", pre(f"{resume}\n{board}"), "<h2>Options</h2>", pre(config)]
+    text = page(title, [f"<h1>{escape(title)}</h1>", *parts, *ends])
+    write_text(folder.path / "report.html", text)
 
 
 def verdict(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:

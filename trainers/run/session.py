@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import torch
 
+from attacks import RefusedInput
 from trainers.run import errors
 from trainers.run.atomic import write_json
-from trainers.run.folder import RunFolder, open_folder
+from trainers.run.folder import RunFolder, begun, open_folder
 from trainers.run.parsing import Start
 from trainers.run.table import outcome
 
@@ -34,19 +36,30 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
         The folder; None when the run there is finished, whose outcome is then shown again.
     """
     run = start.config.run
-    path, resumed = folder_path(start)
+    path = folder_path(start)
     with console_log():
         folder = open_folder(path, start.job, start.config, resume=run.resume)
         if folder.finished:
             log.info("%s is finished; its outcome:\n%s", path, outcome(folder))
             yield None
             return
-        with file_log(path / "log.txt"), watched(folder):
-            if resumed or len(folder.metrics.lines):
+        with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
+            if not folder.fresh:
                 log.info("going on with the run in %s", path)
             describe(folder.path, words)
             torch.backends.cudnn.deterministic = True
             yield folder
+
+
+@contextmanager
+def unmade_when_refused(folder: RunFolder) -> Iterator[None]:
+    """Remove a new run folder when the body refuses its options or files before any work."""
+    try:
+        yield
+    except (ValueError, RefusedInput):
+        if folder.fresh and not begun(folder.path):
+            shutil.rmtree(folder.path)
+        raise
 
 
 @contextmanager
@@ -66,8 +79,8 @@ def watched(folder: RunFolder) -> Iterator[None]:
     folder.status("finished", exit=errors.DONE)
 
 
-def folder_path(start: Start) -> tuple[Path, bool]:
-    """Return the folder of a run, and whether --resume named it.
+def folder_path(start: Start) -> Path:
+    """Return the folder of a run.
 
     Raises:
         ValueError: when --run-dir and --resume name two folders.
@@ -75,12 +88,12 @@ def folder_path(start: Start) -> tuple[Path, bool]:
     run = start.config.run
     if run.resume in ("auto", "never"):
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}"
-        return Path(run.run_dir or Path("runs") / name), False
+        return Path(run.run_dir or Path("runs") / name)
     if run.run_dir and Path(run.run_dir).resolve() != Path(run.resume).resolve():
         raise ValueError(
             f"--run-dir {run.run_dir} and --resume {run.resume} are two folders; give one of them"
         )
-    return Path(run.resume), True
+    return Path(run.resume)
 
 
 @contextmanager

@@ -10,7 +10,9 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attacks import ATTACKS, Attack
+from trainers.run.config import Config
 from trainers.run.parsing import number
+from trainers.run.presets import SMOKE_STEPS
 
 BOOLEANS = {"true": True, "false": False}
 
@@ -95,6 +97,12 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
         name if names.count(name) == 1 else text for name, text in zip(names, texts, strict=True)
     ]
     return {label: build_attack(text, weak=weak) for label, text in zip(labels, texts, strict=True)}
+
+
+def usual(config: Config, *, eps: float, norm: str) -> dict[str, Any]:
+    """Return the options that attacks take where neither their text nor a flag says otherwise."""
+    steps = {"steps": SMOKE_STEPS} if config.run.smoke else {}
+    return {"eps": eps, "norm": norm, **steps}
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
