@@ -80,7 +80,6 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
         reason = stop_reason(rows, config.loop)
         game.publisher.publish(rows, reason)
         shutil.rmtree(game.file(number), ignore_errors=True)  # its row is all that is needed
-    log.info("stopped: %s", reason)
 
 
 def open_game(config: RoundsConfig, folder: RunFolder) -> Game:

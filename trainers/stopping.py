@@ -27,7 +27,7 @@ def stop_reason(rows: Sequence[Row], loop: LoopFlags) -> str | None:
     if loop.patience and stalled([robustness(row) for row in rows], loop.patience):
         return f"robust accuracy has not grown for {loop.patience} rounds"
     if last["round"] >= loop.rounds:
-        return f"{loop.rounds} rounds are done"
+        return f"all {loop.rounds} rounds are done" if loop.rounds != 1 else "the one round is done"
     return None
 
 

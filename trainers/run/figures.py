@@ -46,10 +46,11 @@ def draw_batch(
     Returns:
         The files.
     """
-    pairs = pairs_of(model, batch, classes)
+    order = torch.argsort(~batch.clean, stable=True)[:SHOWN].cpu()  # those once right first
+    pairs = pairs_of(model, batch, order, classes)
     files = {stem.with_name(f"{stem.name}-samples.png"): sheet(pairs)}
     if batch.result.history is not None:
-        history = batch.result.history[:, :SHOWN].T.cpu().tolist()  # (samples, steps)
+        history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
         lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
         name = stem.with_name(f"{stem.name}-loss.png")
         files[name] = curves(lines, title="Loss of each sample", across="step")
@@ -58,9 +59,10 @@ def draw_batch(
     return list(files)
 
 
-def pairs_of(model: nn.Module, batch: AttackedBatch, classes: Sequence[str]) -> list[Pair]:
-    """Choose the first samples that the classifier had right, and caption them."""
-    order = torch.argsort(~batch.clean, stable=True)[:SHOWN].cpu()
+def pairs_of(
+    model: nn.Module, batch: AttackedBatch, order: Tensor, classes: Sequence[str]
+) -> list[Pair]:
+    """Take some samples of a batch, order (N,), and caption them with the classifier's answers."""
     x, x_adv = (t.cpu()[order] for t in (batch.result.x, batch.result.x_adv))
     device = batch.result.x.device
     before, after = (predict(model, t.to(device)).softmax(1).max(1) for t in (x, x_adv))

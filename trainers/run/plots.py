@@ -27,7 +27,7 @@ def curves(lines: Mapping[str, Points], *, title: str, across: str) -> Image.Ima
         A picture of 640 x 360 pixels.
     """
     finite = {name: [p for p in points if math.isfinite(p[1])] for name, points in lines.items()}
-    xs = ticks([x for points in finite.values() for x, _ in points])
+    xs = ticks([x for points in finite.values() for x, _ in points], whole=True)
     ys = ticks([y for points in finite.values() for _, y in points])
     image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), "white")
     pen = ImageDraw.Draw(image)
@@ -52,8 +52,8 @@ def curves(lines: Mapping[str, Points], *, title: str, across: str) -> Image.Ima
     return image.resize(SIZE, Image.Resampling.LANCZOS)
 
 
-def ticks(values: Sequence[float]) -> list[float]:
-    """Return about five round numbers that enclose the values.
+def ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
+    """Return about five round (or whole) numbers that enclose the values.
 
     >>> ticks([0.12, 0.9])
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -62,6 +62,8 @@ def ticks(values: Sequence[float]) -> list[float]:
     span = (high - low) or max(abs(high), 1.0)
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= span / 5.5)
+    if whole:
+        step = max(1.0, step)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
 

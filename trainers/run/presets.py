@@ -13,7 +13,7 @@ PHOTOGRAPHS: dict[str, Any] = {
     "retrain_lr": 1e-3,
 }
 
-FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 2}
+FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 6}
 SMOKE: dict[str, dict[str, Any]] = {
     "rounds": FEW
     | {

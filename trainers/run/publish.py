@@ -63,7 +63,7 @@ class Publisher:
         write_png(self.folder.figures / "accuracy.png", image)
         write_report(self.folder, summary, config=self.config)
         if reason is not None:
-            log.info("\n%s", places(self.folder))
+            log.info("stopped: %s\n\n%s", reason, places(self.folder))
 
 
 def scalars(row: Row) -> dict[str, float]:

@@ -61,6 +61,18 @@ def attacks_table(summary: Row) -> str:
     return "\n".join([*lines, f"{clean}, worst case {summary['worst_case']:.1%}"])
 
 
+def attack_lines(summary: Row) -> str:
+    """Return what the job `attack` found."""
+    sums = summary["top_sum_after"]
+    return (
+        f"{summary['attack']} succeeds on {summary['success']:.1%} of {summary['samples']} samples "
+        f"({summary['success_as_png']:.1%} also when rounded to bytes)\n"
+        f"top class changed on {summary['top_class_changed']:.1%}; "
+        f"mean |difference| {summary['delta_l1']:.4f}\n"
+        f"sum of the original top scores: mean {sums['mean']:.3f}, largest {sums['largest']:.3f}"
+    )
+
+
 def outcome(folder: RunFolder) -> str:
     """Return a finished run's table and where its files are."""
     summary = folder.summary()
@@ -69,6 +81,8 @@ def outcome(folder: RunFolder) -> str:
         lines.append(rounds_table(summary["rounds"]))
     elif summary["job"] == "evaluate":
         lines.append(attacks_table(summary))
+    elif summary["job"] == "attack":
+        lines.append(attack_lines(summary))
     return "\n".join([*lines, places(folder)])
 
 
@@ -77,7 +91,8 @@ def places(folder: RunFolder) -> str:
     path = folder.path
     names = [("run folder", path), ("report", path / "report.html")]
     models = sorted(folder.checkpoints.glob("round-*.safetensors"))
-    names += [("scores", path / "scores.csv"), *(("classifier", file) for file in models[-1:])]
+    names += [("scores", path / "scores.csv"), ("samples", path / "samples")]
+    names += [*(("classifier", file) for file in models[-1:])]
     names += [("picture", file) for file in sorted(folder.figures.glob("*.png"))]
     lines = [f"{name:<12}{file}" for name, file in names if file.exists()]
     return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])

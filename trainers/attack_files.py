@@ -1,0 +1,125 @@
+"""What the job `attack` leaves behind: scores.csv, PNG files, one npz, the generators."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from attacks.goal import Goal
+from augment import Dataset
+from trainers.evaluation import AttackedBatch, predict
+from trainers.run.atomic import write_bytes, write_text
+from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.figures import to_image, write_png
+
+TOP = 5  # classes whose scores are kept
+WEIGHTS = "weights/"  # prefix of a learned generator's parameters
+
+
+def keep_batch(
+    folder: Path, model: nn.Module, number: int, batch: AttackedBatch, *, target: int | None
+) -> None:
+    """Save a batch's samples, and what the classifier says before, after, and after rounding."""
+    result = batch.result
+    before = predict(model, result.x).softmax(1)  # (B, K)
+    after = predict(model, result.x_adv).softmax(1)
+    rounded = predict(model, (result.x_adv * 255).round() / 255)
+    goal = Goal(batch.y, None if target is None else torch.full_like(batch.y, target))
+    k = min(TOP, before.shape[1] - 1)
+    tensors = {
+        "x_adv": result.x_adv,
+        "y": batch.y,
+        "success": result.success,
+        "linf": result.linf,
+        "l1": result.l1,
+        "success_as_png": goal.met(rounded),
+        "top_sum_before": before.topk(k).values.sum(1),
+        "top_sum_after": after.gather(1, before.topk(k).indices).sum(1),
+    }
+    for name, scores in (("before", before), ("after", after)):
+        top = scores.topk(min(TOP, scores.shape[1]))
+        tensors |= {f"{name}_classes": top.indices, f"{name}_scores": top.values}
+    for name, value in result.info.get("weights", {}).items():
+        tensors[WEIGHTS + name] = value
+    save_tensors(folder / f"{number:05}.safetensors", tensors)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything kept of all batches, one row a sample."""
+
+    columns: dict[str, Tensor]
+
+    @classmethod
+    def load(cls, folder: Path, measured: dict[str, Tensor]) -> Collected:
+        """Join the batches of a folder with the measured columns."""
+        parts = [load_tensors(file)[0] for file in sorted(folder.glob("*.safetensors"))]
+        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # (N, ...)
+        return cls(joined | {name: measured[name] for name in ("loss", "l2", "queries")})
+
+
+def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
+    """Return one row a sample: answers and scores before and after, sizes of the change."""
+    c = collected.columns
+
+    def name(number: int) -> str:
+        return ds.classes[number] if number < len(ds.classes) else str(number)
+
+    rows = []
+    for i, source in enumerate(ds.ids):
+        label, before, after = (int(c[key].reshape(len(ds), -1)[i, 0]) for key in ANSWERS)
+        rows.append(
+            {
+                "id": source,
+                "label": name(label),
+                "before": name(before),
+                "before_score": float(c["before_scores"][i, 0]),
+                "after": name(after),
+                "after_score": float(c["after_scores"][i, 0]),
+                "changed": before != after,
+                "success": bool(c["success"][i]),
+                "success_as_png": bool(c["success_as_png"][i]),
+                **{key: float(c[key][i]) for key in SIZES},
+                "mean_abs": float(c["l1"][i]) / c["x_adv"][i].numel(),
+                "queries": int(c["queries"][i]),
+            }
+        )
+    return rows
+
+
+ANSWERS = ("y", "before_classes", "after_classes")
+SIZES = ("top_sum_before", "top_sum_after", "loss", "linf", "l2", "l1")
+
+
+def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows with the same keys as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
+    """Write the perturbed samples: PNG files (rounded to bytes), and all as float32 in one npz."""
+    c = collected.columns
+    for i, source in enumerate(ds.ids):
+        name = re.sub(r"[^\w.-]+", "_", source)
+        write_png(folder / f"{i:05}-{name}.png", to_image(c["x_adv"][i]))
+    arrays = {name: c[name].numpy() for name in ("x_adv", "y", "success")}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=np.array(ds.ids), **arrays)
+    write_bytes(folder.with_name("samples.npz"), buffer.getvalue())
+    weights = {name: value for name, value in c.items() if name.startswith(WEIGHTS)}
+    if weights:
+        plain = {name.removeprefix(WEIGHTS): value for name, value in weights.items()}
+        save_tensors(folder.with_name("generators.safetensors"), plain, {"ids": ds.ids})
