@@ -60,8 +60,11 @@ class Fit:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Image as `(C, H, W)` uint8: upright, no alpha, scaled to cover and cut to the centre."""
-        upright = ImageOps.exif_transpose(image)
-        plain = _eight_bit(upright).convert("L" if self.channels == 1 else "RGB")
+        ImageOps.exif_transpose(image, in_place=True)
+        plain = _eight_bit(image)
+        mode = "L" if self.channels == 1 else "RGB"
+        if plain.mode != mode:
+            plain = plain.convert(mode)
         if plain.size != (self.width, self.height):
             plain = ImageOps.fit(plain, (self.width, self.height), Image.Resampling.BICUBIC)
         pixels = torch.from_numpy(np.array(plain))  # (H, W) or (H, W, C)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,15 +17,15 @@ logger = logging.getLogger(__name__)
 MOST_MEMORY = 2 * 2**30
 DEFAULT_SIZE = 224
 _PROBES = 64
-_THREADS = 4
+_WORTH_THREADS = 128 * 128  # smaller images cost less to decode than threads to agree
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def attempt(
-    function: Callable[[_Item], _Result], items: Sequence[_Item]
+    function: Callable[[_Item], _Result], items: Sequence[_Item], *, threads: int = 1
 ) -> list[_Result | Exception]:
-    """Call a function on every item, on threads; what a broken file raises takes its place."""
+    """Call a function on every item; what a broken file raises takes the result's place."""
 
     def one(item: _Item) -> _Result | Exception:
         try:
@@ -32,7 +33,9 @@ def attempt(
         except BROKEN as error:
             return error
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    if threads == 1:
+        return [one(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(one, items))
 
 
@@ -81,7 +84,8 @@ def read_files(paths: Sequence[str], fit: Fit) -> tuple[Tensor | ImageFiles, dic
     def decode(row: int) -> None:
         pixels[row] = read_image(paths[row], fit)
 
-    return pixels, _broken(paths, attempt(decode, range(len(paths))))
+    threads = 1 if fit.height * fit.width < _WORTH_THREADS else os.cpu_count() or 1
+    return pixels, _broken(paths, attempt(decode, range(len(paths)), threads=threads))
 
 
 def _broken(paths: Sequence[str], results: Sequence[object]) -> dict[int, str]:

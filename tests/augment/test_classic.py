@@ -1,0 +1,110 @@
+import pytest
+import torch
+from kornia.enhance import adjust_hue
+
+from augment import ClassicAugmentation, classic_for
+from augment.geometry import move
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count=6, channels=3, height=12, width=10):
+    return torch.rand(count, channels, height, width, generator=rng(1))
+
+
+def still(x, **changes):
+    zero = torch.zeros(len(x))
+    given = dict(right=zero, down=zero, mirrored=zero.bool(), degrees=zero, scale=zero + 1)
+    return move(x, **{**given, **changes})
+
+
+def test_whole_pixel_shifts_and_mirroring_copy_pixels():
+    x = images(2)
+    moved = still(x, right=torch.tensor([2.0, 0]), down=torch.tensor([-1.0, 0]))
+    expected = torch.zeros_like(x)
+    expected[0, :, :-1, 2:] = x[0, :, 1:, :-2]
+    expected[1] = x[1]
+    assert torch.allclose(moved, expected, atol=2e-5)
+    mirrored = still(x, mirrored=torch.tensor([True, False]))
+    assert torch.allclose(mirrored[0], x[0].flip(-1), atol=2e-5)
+    assert torch.allclose(mirrored[1], x[1], atol=2e-5)
+
+
+def test_a_quarter_turn_is_rot90_and_halving_keeps_the_centre():
+    x = images(1, height=9, width=9)
+    turned = still(x, degrees=torch.tensor([90.0]))
+    assert torch.allclose(turned, x.rot90(1, (2, 3)), atol=2e-5)
+    halved = still(x, scale=torch.tensor([0.5]))
+    assert torch.allclose(halved[..., 4, 4], x[..., 4, 4], atol=2e-5)
+    assert torch.allclose(halved[..., 3, 5], x[..., 2, 6], atol=2e-5)
+    assert halved[..., :1, :].abs().max() == 0
+
+
+def test_every_shift_up_to_the_limit_occurs_about_equally_often():
+    x = torch.zeros(4000, 1, 7, 7)
+    x[:, :, 3, 3] = 1
+    y = ClassicAugmentation(shift=1)(x, generator=rng())
+    counts = y.round().sum((0, 1))[2:5, 2:5]
+    assert counts.sum() == 4000
+    assert (counts > 4000 / 9 * 0.8).all()
+    assert (counts < 4000 / 9 * 1.2).all()
+
+
+def test_randomness_comes_from_the_generator_alone():
+    x = images()
+    everything = ClassicAugmentation(2, True, 20, 0.2, 0.3, 0.3, 0.3, 0.1)
+    before, kept = torch.get_rng_state(), x.clone()
+    first, second = (everything(x, generator=rng(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, everything(x, generator=rng(6)))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(x, kept)
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert first.shape == x.shape
+
+
+def test_nothing_asked_nothing_changed():
+    x = images()
+    assert torch.equal(ClassicAugmentation()(x, generator=rng()), x)
+    assert len(ClassicAugmentation(shift=1)(x[:0], generator=rng())) == 0
+
+
+def test_colours_change_each_image_by_its_own_amount():
+    x = images() * 0.5
+    ratio = (ClassicAugmentation(brightness=0.5)(x, generator=rng()) / x).flatten(1)
+    assert (ratio.std(1) < 1e-4).all()
+    assert ratio.mean(1).std() > 0.05
+    hued = ClassicAugmentation(hue=0.5)(x, generator=rng(3))
+    angles = (2 * torch.rand(len(x), generator=rng(3)) - 1) * torch.pi
+    assert torch.allclose(hued, adjust_hue(x, angles), atol=1e-5)
+    contrast = ClassicAugmentation(contrast=0.5)(x, generator=rng())
+    assert torch.allclose(
+        contrast.mean((2, 3)).mean(), x.mean(), atol=0.01
+    )  # the mean stays, the spread does not
+    assert not torch.allclose(contrast.std((1, 2, 3)), x.std((1, 2, 3)), atol=0.005)
+
+
+@pytest.mark.parametrize(
+    "options", [{"shift": -1}, {"zoom": 1.0}, {"hue": 0.6}, {"rotation": float("nan")}]
+)
+def test_amounts_that_mean_nothing_are_refused(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name}=.*give a number from 0 to"):
+        ClassicAugmentation(**options)
+
+
+def test_wrong_shapes_and_colour_on_grey_are_refused():
+    with pytest.raises(ValueError, match="give"):
+        ClassicAugmentation(shift=1)(images()[0], generator=rng())
+    with pytest.raises(ValueError, match="need RGB"):
+        ClassicAugmentation(hue=0.1)(images(channels=1), generator=rng())
+    assert ClassicAugmentation(contrast=0.1)(images(channels=1), generator=rng()).shape[1] == 1
+
+
+def test_usual_choices():
+    assert classic_for("cifar10", (3, 32, 32)) == ClassicAugmentation(shift=4, flip=True)
+    assert classic_for("digits+bank", (1, 8, 8)) == ClassicAugmentation(shift=1)
+    assert classic_for("torchvision:SVHN", (3, 32, 32)) == ClassicAugmentation(shift=4)
