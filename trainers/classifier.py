@@ -16,6 +16,8 @@ from augment import Dataset, iterate
 from trainers.ema import Ema
 from trainers.fit_options import FitOptions
 
+__all__ = ["Augment", "FitOptions", "FitResult", "FitState", "fit_classifier"]
+
 Record = dict[str, float]
 
 
@@ -160,7 +162,7 @@ class _Fit:
         logits: Tensor = getattr(output, "logits", output).float()
         loss = F.cross_entropy(logits, y, label_smoothing=self.options.label_smoothing)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         if self.options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
         self.optimizer.step()

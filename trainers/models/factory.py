@@ -61,7 +61,10 @@ def call_factory(
         ValueError: if it returns something else than an ``nn.Module``.
     """
     parameters = inspect.signature(factory).parameters
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    # A module without a constructor of its own shows nn.Module's **kwargs, which takes nothing.
+    takes_all = getattr(factory, "__init__", None) is not nn.Module.__init__ and any(
+        p.kind is p.VAR_KEYWORD for p in parameters.values()
+    )
     options: dict[str, int] = {}
     if num_classes is not None and ("num_classes" in parameters or takes_all):
         options["num_classes"] = num_classes

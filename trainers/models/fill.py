@@ -13,6 +13,8 @@ State = dict[str, Tensor]
 # Left by DataParallel, torch.compile, Lightning and our own Normalized, in this order.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
+_COUNTER = "num_batches_tracked"
+
 
 def split_normalize(state: State) -> tuple[State, Normalize | None]:
     """Take the statistics that our own checkpoints carry out of a state dict.
@@ -55,8 +57,10 @@ def fill(model: nn.Module, state: State, *, source: object) -> None:
     """
     own = model.state_dict()
     state = strip_prefixes(state, own)
-    # Files older than this counter lack it; torch starts it at 0 then.
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    # Files of before this counter existed lack it; it starts at 0 then.
+    counters = {k: torch.zeros_like(v) for k, v in own.items() if k.endswith(_COUNTER)}
+    state = counters | state
+    missing = [k for k in own if k not in state]
     unexpected = [k for k in state if k not in own]
     if missing or unexpected:
         raise RefusedInput(

@@ -95,7 +95,8 @@ def _read_zip(path: Path, size: int) -> Any:
 
 def _load_zip(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # given a path, torch.load goes by its suffix
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RefusedInput(
             f"{path} holds a pickled object or code where plain tensors are expected, and was "
