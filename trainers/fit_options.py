@@ -25,7 +25,7 @@ class FitOptions:
     """
 
     epochs: int = 10
-    batch_size: int = 32
+    batch_size: int = 64
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = 3e-3
     momentum: float = 0.9
