@@ -15,10 +15,9 @@ from attacks.randomness import derive_seed, generator_for
 from augment import Dataset, iterate
 from trainers.ema import Ema
 from trainers.fit_options import FitOptions
+from trainers.fit_state import FitState, Record, pack, unpack
 
 __all__ = ["Augment", "FitOptions", "FitResult", "FitState", "fit_classifier"]
-
-Record = dict[str, float]
 
 
 class Augment(Protocol):
@@ -27,21 +26,6 @@ class Augment(Protocol):
     def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
         """Return the changed batch, like x."""
         ...
-
-
-@dataclass(frozen=True)
-class FitState:
-    """All that fitting needs to go on after an epoch.
-
-    Attributes:
-        tensors: weights, optimiser state and average by name: ready for safetensors.
-        epoch: epochs done.
-        history: one record an epoch: ready for JSON.
-    """
-
-    tensors: dict[str, Tensor]
-    epoch: int
-    history: list[Record]
 
 
 @dataclass(frozen=True)
@@ -62,20 +46,17 @@ def fit_classifier(
     state: FitState | None = None,
     on_epoch: Callable[[FitState], object] | None = None,
 ) -> FitResult:
-    """Fit ``model`` in place and leave it in eval mode, with averaged weights if ``ema`` is on.
-
-    The global random state is left alone: order, augmentation and dropout of an epoch follow
-    from (seed, epoch).
+    """Fit ``model`` in place; it ends in eval mode, with averaged weights if ``ema`` is on.
 
     Args:
         model: maps (B, C, ...) in [0, 1] to logits (B, K).
         train: labelled samples.
         options: optimiser and schedule.
-        seed: of all randomness.
-        augment: applied to every batch, on the device.
+        seed: of order, augmentation and dropout; the global random state is left alone.
+        augment: applied to every batch.
         device: where to fit.
         state: what ``on_epoch`` received; fitting goes on from there.
-        on_epoch: called after every epoch with a state of its own (copies).
+        on_epoch: called after every epoch with a copy of the state.
 
     Raises:
         ValueError: for unlabelled or no samples.
@@ -177,34 +158,11 @@ class _Fit:
 
     def state(self, history: list[Record]) -> FitState:
         """Copy everything that the next epoch depends on."""
-        moments = self.optimizer.state_dict()["state"]
-        parts = {"model": self.model.state_dict(), "ema": self.ema.average if self.ema else {}}
-        parts |= {f"optimizer.{i}": values for i, values in moments.items()}
-        tensors = {
-            f"{part}.{name}": t.detach().clone(memory_format=torch.contiguous_format)
-            for part, values in parts.items()
-            for name, t in values.items()
-            if t is not None
-        }
-        return FitState(tensors, len(history), [dict(record) for record in history])
+        return pack(self.model, self.optimizer, self.ema, history)
 
     def restore(self, state: FitState) -> list[Record]:
         """Continue from a state of the same model and options; returns its history."""
-        self.model.load_state_dict(_part(state, "model"))
-        if self.ema:
-            self.ema.restore(_part(state, "ema"))
-        content = self.optimizer.state_dict()
-        content["state"] = {}
-        for name, tensor in _part(state, "optimizer").items():
-            index, _, key = name.partition(".")
-            content["state"].setdefault(int(index), {})[key] = tensor
-        self.optimizer.load_state_dict(content)
-        return [dict(record) for record in state.history]
-
-
-def _part(state: FitState, part: str) -> dict[str, Tensor]:
-    prefix = f"{part}."
-    return {k.removeprefix(prefix): t for k, t in state.tensors.items() if k.startswith(prefix)}
+        return unpack(state, self.model, self.optimizer, self.ema)
 
 
 def _optimizer(model: nn.Module, options: FitOptions) -> torch.optim.Optimizer:

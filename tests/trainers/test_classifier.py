@@ -134,7 +134,7 @@ def test_the_rate_equals_torchs_warm_up_and_cosine():
 def test_the_average_follows_its_recurrence_and_ends_up_in_the_model():
     model = nn.Linear(1, 1, bias=False)
     average = Ema(model, 0.5)
-    expected = float(model.weight)
+    expected = model.weight.item()
     for step in range(12):
         with torch.no_grad():
             model.weight.fill_(float(step))

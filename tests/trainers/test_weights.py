@@ -94,6 +94,13 @@ def test_a_whole_pickled_module_is_refused(tmp_path):
         read_weights(tmp_path / "w.pt")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_torchscript_program_is_refused(tmp_path):
+    torch.jit.trace(net().eval(), torch.zeros(1, 1, 8, 8)).save(tmp_path / "w.pt")
+    with pytest.raises(RefusedInput, match="TorchScript"):
+        read_weights(tmp_path / "w.pt")
+
+
 def test_a_deflated_archive_is_refused_unread(tmp_path, state, monkeypatch):
     torch.save(state, tmp_path / "w.pt")
     with (

@@ -1,10 +1,15 @@
-"""``load_classifier``: a classifier by name, with weights read safely and checked before use."""
+"""``load_classifier``: a classifier by name, with weights read safely and checked before use.
+
+A name is one of ours (``smallcnn``, ``resnet18-cifar``), a constructor of ``torchvision.models``
+or ``torchvision.models.video``, or your own ``path/to/file.py:factory`` or
+``package.module:factory``, called with ``num_classes`` and ``in_channels`` if it takes them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainers.models.factory import build
 from trainers.models.fill import class_count, fill, split_normalize, wrap
@@ -27,18 +32,13 @@ def load_classifier(
     """Build a classifier of samples in [0, 1], load its weights and check both.
 
     Args:
-        name: one of ours (``smallcnn``, ``resnet18-cifar``), a constructor of
-            ``torchvision.models`` or ``torchvision.models.video``, or your own
-            ``path/to/file.py:factory`` or ``package.module:factory``, called with
-            ``num_classes`` and ``in_channels`` if it takes them.
+        name: which one; see this module.
         num_classes: K; None takes the number in ``weights``, else the factory's default.
         weights: a safetensors file or a ``.pt`` state dict; never unpickled.
-        mean: per channel, in [0, 1] units; together with ``std`` it puts a ``Normalize`` in
-            front. Checkpoints of this package carry their own.
+        mean: per channel, for a ``Normalize`` in front; our own checkpoints carry theirs.
         std: per channel, above 0.
         in_channels: channels of the samples.
-        image_size: side, (H, W) or (T, H, W) of the samples; when known, one forward pass
-            checks that the model takes them.
+        image_size: side, (H, W) or (T, H, W); when known, one forward pass checks the model.
         device: where to put the model.
 
     Returns:
@@ -57,15 +57,23 @@ def load_classifier(
     else:
         state, stored = split_normalize(read_weights(weights))
         normalize = _agreed(normalize, stored, weights)
-        model = build(name, num_classes=num_classes, in_channels=in_channels)
-        count = class_count(model, state) if num_classes is None else None
-        if count is not None:
-            model = build(name, num_classes=count, in_channels=in_channels)
+        model = _build_for(state, name, num_classes, in_channels)
         fill(model, state, source=weights)
     model = wrap(model, normalize).to(device).eval()
     if image_size is not None:
         probe_classifier(model, _shape(in_channels, image_size), num_classes)
     return model
+
+
+def _build_for(
+    state: dict[str, Tensor], name: str, num_classes: int | None, in_channels: int
+) -> nn.Module:
+    """Build a model with the classes of the weights, unless their number is given."""
+    model = build(name, num_classes=num_classes, in_channels=in_channels)
+    count = class_count(model, state) if num_classes is None else None
+    if count is None:
+        return model
+    return build(name, num_classes=count, in_channels=in_channels)
 
 
 def _given_normalize(
