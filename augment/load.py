@@ -7,6 +7,8 @@ from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets import SOURCES
 from augment.datasets.request import Request
+from augment.datasets.resize import resized
+from augment.datasets.torchvision_arrays import NAMES
 from augment.splits import Split, balanced
 
 logger = logging.getLogger(__name__)
@@ -25,8 +27,9 @@ def load_dataset(
     """Load one split of a dataset.
 
     Args:
-        spec: `digits`, `imagefolder:DIR`, `cifar10:DIR`, `npz:FILE`, `torchvision:NAME[:ROOT]`.
-        split: `train`, `val` or `test`; the three never share a sample.
+        spec: `digits`, `imagefolder:DIR`, `cifar10:DIR`, `npz:FILE`, `torchvision:NAME[:ROOT]`
+            or `NAME[:ROOT]` with NAME such as `CIFAR10`.
+        split: `train`, `val` or `test`; of labelled data the three never share a sample.
         size: Side of the square images; None keeps the size they have.
         classes: File of a class list; line i names class i.
         samples: Size of a class-balanced subset; None takes all.
@@ -49,12 +52,17 @@ def load_dataset(
         if value is not None and value < 1:
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
     name, _, target = spec.partition(":")
+    if name in NAMES:
+        name, target = "torchvision", spec
     if name not in SOURCES:
-        raise ValueError(f"unknown dataset {spec!r}; known are {', '.join(SOURCES)}")
+        known = ", ".join((*SOURCES, *NAMES))
+        raise ValueError(
+            f"unknown dataset {spec!r}; known are {known}; a folder is imagefolder:DIR"
+        )
     request = Request(target, split, size, classes, samples, seed, download)
     dataset = SOURCES[name](request)
     if not len(dataset):
         raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
     if samples is not None and len(dataset) > samples:
         dataset = dataset.subset(balanced(dataset.labels, samples, seed=seed))
-    return dataset
+    return dataset if size is None else resized(dataset, size)

@@ -67,7 +67,9 @@ class _Joined:
         clean = rows < len(self._originals)
         x = torch.empty(len(rows), *self.shape[1:])  # (B, C, H, W)
         x[clean], _ = self._originals.stack(rows[clean])
-        x[~clean], _ = self._bank.stack(self._chosen[rows[~clean] - len(self._originals)])
+        if not clean.all():
+            perturbed = self._chosen[rows[~clean] - len(self._originals)]
+            x[~clean], _ = self._bank.stack(perturbed)
         return x
 
 

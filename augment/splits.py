@@ -1,11 +1,13 @@
 """Which sample belongs to which split, and small balanced subsets: deterministic, all of it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from attacks.errors import RefusedInput
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -42,6 +44,43 @@ def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list
         return "test" if u < test else "val" if u < test + 0.1 else "train"
 
     return [i for i, name in enumerate(names) if side(name) == split]
+
+
+def home_of(
+    split: Split, present: Collection[str], *, origin: str
+) -> tuple[str | None, float | None]:
+    """Which part of the data holds a split, and whether that part is cut by hash.
+
+    Without a test part, `val` is the test split. A validation split without a part of its own is
+    a tenth of `train`. Data without parts are cut 80 : 10 : 10.
+
+    Args:
+        split: The split wanted.
+        present: The parts there are, among train, val and test.
+        origin: Name of the data, for messages.
+
+    Returns:
+        The part, None for data without parts, and the test share of `hash_split`, None for a
+        part that is taken whole.
+
+    Raises:
+        RefusedInput: The split is neither there nor can be cut from what is.
+    """
+    if not present:
+        return None, 0.1
+    has_val = {"val", "test"} <= set(present)
+    homes = {
+        "train": "train",
+        "val": "val" if has_val else "train",
+        "test": "test" if "test" in present else "val",
+    }
+    home = homes[split]
+    if home not in present:
+        raise RefusedInput(
+            f"{origin}: no {split} split, there is only {', '.join(sorted(present))}; "
+            f"add {home} to the data or use a split that exists"
+        )
+    return home, 0.0 if home == "train" and not has_val else None
 
 
 def balanced(labels: Tensor, count: int, *, seed: int) -> Tensor:

@@ -3,11 +3,17 @@
 from collections.abc import Callable
 
 from augment.dataset import Dataset
-from augment.datasets.digits import digits
-from augment.datasets.imagefolder import imagefolder
+from augment.datasets.cifar10 import read_cifar10
+from augment.datasets.digits import read_digits
+from augment.datasets.imagefolder import read_imagefolder
+from augment.datasets.npz import read_npz
 from augment.datasets.request import Request
+from augment.datasets.torchvision_arrays import read_torchvision
 
 SOURCES: dict[str, Callable[[Request], Dataset]] = {
-    "digits": digits,
-    "imagefolder": imagefolder,
+    "digits": read_digits,
+    "imagefolder": read_imagefolder,
+    "cifar10": read_cifar10,
+    "npz": read_npz,
+    "torchvision": read_torchvision,
 }

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attacks.errors import RefusedInput
-from augment.splits import SPLITS, Split, hash_split
+from augment.splits import SPLITS, Split, hash_split, home_of
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,8 @@ def list_files(root: Path, suffixes: frozenset[str]) -> tuple[list[ImageFile], l
 def files_of_split(files: Sequence[ImageFile], split: Split, *, root: Path) -> list[ImageFile]:
     """The files of one split.
 
-    Folders `train`, `val` and `test` are the splits. Without `test`, `val` is the test split. A
-    validation split without a folder of its own is a tenth of `train`, chosen by file name. With
-    no such folders, the class folders are split 80 : 10 : 10 by file name, and images without
-    class folders are all in every split.
+    Folders `train`, `val` and `test` are the parts that `home_of` speaks of. Images beside class
+    folders are left out; images without any are all in every split unless in split folders.
 
     Args:
         files: All files of the data folder.
@@ -68,29 +65,14 @@ def files_of_split(files: Sequence[ImageFile], split: Split, *, root: Path) -> l
     Raises:
         RefusedInput: The split has no folder.
     """
-    present = [name for name in SPLITS if any(file.split == name for file in files)]
-    if not present:
-        labelled = [file for file in files if file.folder is not None]
-        return _pick(labelled, split, test=0.1) if labelled else list(files)
-    has_val = {"val", "test"} <= set(present)
-    home = {
-        "train": "train",
-        "val": "val" if has_val else "train",
-        "test": "test" if "test" in present else "val",
-    }[split]
-    if home not in present:
-        raise RefusedInput(
-            f"{root}: no images for the {split} split; it has images in {', '.join(present)}; "
-            f"add a folder {home} or use a split that exists"
-        )
+    present = {file.split for file in files if file.split is not None}
+    home, test = home_of(split, present, origin=f"{root}")
     chosen = [file for file in files if file.split == home]
-    if any(file.folder for file in chosen):
-        chosen = [file for file in chosen if file.folder is not None]
-    return chosen if home != "train" or has_val else _pick(chosen, split, test=0.0)
-
-
-def _pick(files: Sequence[ImageFile], split: Split, *, test: float) -> list[ImageFile]:
-    return [files[i] for i in hash_split([file.name for file in files], split, test=test)]
+    labelled = [file for file in chosen if file.folder is not None]
+    if test is None or (home is None and not labelled):
+        return labelled or chosen
+    chosen = labelled or chosen
+    return [chosen[i] for i in hash_split([file.name for file in chosen], split, test=test)]
 
 
 def _place(path: str) -> ImageFile:

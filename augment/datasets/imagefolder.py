@@ -18,7 +18,7 @@ from augment.splits import balanced
 logger = logging.getLogger(__name__)
 
 
-def imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
+def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
     """One split of a folder of images.
 
     Args:

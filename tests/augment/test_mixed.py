@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from augment import Dataset, MixedDataset, SampleBank, classic_for, iterate
+
+
+@pytest.fixture
+def originals():
+    pixels = torch.arange(6 * 4, dtype=torch.uint8).view(6, 1, 2, 2)
+    return Dataset(
+        pixels, torch.arange(6) % 2, [f"s{i}" for i in range(6)], name="o", classes=["a", "b"]
+    )
+
+
+def entry(i, round_):
+    return dict(source=f"s{i}", label=i % 2, round=round_, attack="pgd", seed=0, loss=0.0,
+                linf=0.0, l2=0.0, l1=0.0)  # fmt: skip
+
+
+@pytest.fixture
+def bank(tmp_path):
+    bank = SampleBank(tmp_path)
+    for round_ in (1, 2):
+        x = torch.full((6, 1, 2, 2), round_ / 255)
+        bank.append(f"round{round_}", x, [entry(i, round_) for i in range(6)])
+    bank.set_status(bank.indices(), "accepted")
+    bank.set_status([0], "rejected")
+    bank.set_status([7], "pending")
+    return bank
+
+
+def test_without_limits_originals_and_every_accepted_sample_once(originals, bank):
+    mixed = MixedDataset(originals, bank)
+    assert len(mixed) == 6 + 10
+    assert mixed.ids[:6] == originals.ids
+    assert len(set(mixed.ids)) == 16
+    accepted = [e for e in bank.entries() if e.status == "accepted"]
+    assert mixed.labels[6:].tolist() == [e.label for e in accepted]
+    rows = torch.tensor([15, 0, 6, 5])
+    x, y = mixed.stack(rows)
+    assert torch.equal(x[[1, 3]], originals.stack([0, 5])[0])
+    assert torch.equal(x[0], bank[11][0])
+    assert torch.equal(x[2], bank[1][0])
+    assert torch.equal(y, mixed.labels[rows])
+
+
+def test_at_most_k_instances_an_original_newest_first(originals, bank):
+    mixed = MixedDataset(originals, bank, per_sample=1)
+    x, _ = mixed.stack(range(6, len(mixed)))
+    value = (x[:, 0, 0, 0] * 255).round()
+    # s1 has its second round pending and so falls back to the first.
+    assert value.tolist() == [1, 2, 2, 2, 2, 2]
+    assert len(MixedDataset(originals, bank, per_sample=0)) == 6
+
+
+@pytest.mark.parametrize(("ratio", "count"), [(0, 0), (0.5, 3), (1, 6), (3, 18)])
+def test_a_ratio_is_met_exactly_by_choice_or_repetition(originals, bank, ratio, count):
+    mixed = MixedDataset(originals, bank, ratio=ratio, seed=1)
+    again = MixedDataset(originals, bank, ratio=ratio, seed=1)
+    assert len(mixed) == 6 + count
+    assert mixed.ids == again.ids
+    assert len(set(mixed.ids)) == len(mixed)
+    times = [sum(e.split("#")[0] == i for e in mixed.ids[6:]) for i in set(mixed.ids[6:])]
+    assert max(times, default=1) - min((t for t in times if t), default=1) <= 1
+    if ratio == 0.5:
+        assert mixed.ids != MixedDataset(originals, bank, ratio=ratio, seed=2).ids
+
+
+def test_it_is_a_dataset_to_everything_else(originals, bank):
+    mixed = MixedDataset(originals, bank, ratio=1)
+    seen = torch.cat([y for _, y, _ in iterate(mixed, batch_size=5, seed=3)])
+    assert seen.sum() == mixed.labels.sum()
+    assert len(mixed.subset([0, 11])) == 2
+    assert mixed.shape == originals.shape
+    assert mixed.num_classes == 2
+    assert classic_for(mixed.name, mixed.shape).flip is False
+
+
+def test_an_empty_bank_leaves_the_originals(originals, tmp_path):
+    mixed = MixedDataset(originals, SampleBank(tmp_path), ratio=2)
+    assert mixed.ids == originals.ids
+    assert torch.equal(mixed.stack([2])[0], originals.stack([2])[0])
+
+
+def test_a_bank_of_other_data_is_refused(originals, bank, tmp_path):
+    other = Dataset(
+        torch.zeros(6, 1, 2, 2), 1 - originals.labels, originals.ids, name="x", classes=["a", "b"]
+    )
+    with pytest.raises(ValueError, match="made from other data"):
+        MixedDataset(other, bank)
+    large = Dataset(
+        torch.zeros(6, 1, 3, 3), originals.labels, originals.ids, name="x", classes=["a", "b"]
+    )
+    with pytest.raises(ValueError, match="made from other data"):
+        MixedDataset(large, bank)
+    with pytest.raises(ValueError, match="per_sample=-1"):
+        MixedDataset(originals, bank, per_sample=-1)
+    with pytest.raises(ValueError, match="ratio=nan"):
+        MixedDataset(originals, bank, ratio=float("nan"))
