@@ -133,7 +133,8 @@ def encode(
     """
     known = [given_fields(entry) for entry in entries]
     chosen = choose_encodings(x, fools)
-    stored = [pack(sample, encoding).cpu() for sample, encoding in zip(x, chosen, strict=True)]
+    packed = {encoding: pack(x, encoding).cpu() for encoding in set(chosen)}
+    stored = [packed[encoding][row] for row, encoding in enumerate(chosen)]
     return [
         (pixels, Entry(**fields, encoding=encoding, hash=digest(pixels), id=""))
         for pixels, fields, encoding in zip(stored, known, chosen, strict=True)

@@ -98,7 +98,7 @@ def raw_npz(path, header, body=b"", version=b"\x01\x00"):
         (b" " * 3_000_000, b"", 2, "EOF"),
         (b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n", b"a" * 8, 1, "run code"),
         (b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 3)}\n", b"", 1, "is not as long"),
-        (b"__import__('os')\n", b"", 1, "header"),
+        (b"__import__('os')\n", b"", 1, "malformed"),
         (b"", b"", 9, "version"),
     ],
 )  # fmt: skip

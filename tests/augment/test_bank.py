@@ -1,5 +1,6 @@
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -248,6 +249,18 @@ def test_a_full_disk_leaves_nothing_and_the_bank_usable(tmp_path, monkeypatch):
     assert "k" not in bank
     bank.append("k", images(9), entries(9))
     assert len(SampleBank(tmp_path)) == 9
+
+
+def test_a_file_that_cannot_grow_leaves_nothing(tmp_path):
+    bank = SampleBank(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            bank.append("k", images(20), entries(20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 WRITER = textwrap.dedent("""

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +11,8 @@ import augment
 from augment import Dataset, iterate
 from augment.dataset import as_float
 from augment.splits import balanced, hash_split, home_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def dataset(count=10, dtype=torch.uint8):
@@ -140,6 +146,11 @@ def test_subsets_are_balanced_nested_and_exact(labels, count, seed):
 )
 def test_where_a_split_comes_from(split, present, expected):
     assert home_of(split, present, origin="o") == expected
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, augment; sys.exit('torch' in sys.modules or 'kornia' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_the_package_exports_lazily_and_by_name():
