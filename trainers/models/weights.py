@@ -83,13 +83,13 @@ def _read_zip(path: Path, size: int) -> Any:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise _broken(path, error) from error
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise RefusedInput(f"{path} is a TorchScript program, not weights alone; {_CONVERT}")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise RefusedInput(
             f"{path} is a compressed archive, which could expand without bound; torch.save "
             f"stores uncompressed: {_CONVERT}"
         )
-    if any(member.filename.endswith("/constants.pkl") for member in members):
-        raise RefusedInput(f"{path} is a TorchScript program, not weights alone; {_CONVERT}")
     if sum(member.file_size for member in members) > size:
         raise _broken(path, "its members claim more bytes than the file has")
     return _load_zip(path)
