@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def understand(words: list[str]) -> Start:
 
 def resumed_folder(words: Sequence[str]) -> Path | None:
     """Return DIR of `--resume DIR` (or `--resume=DIR`) when the words name one."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
         if name == "--resume" and (value or following) not in ("auto", "never", ""):
             return Path(value or following)

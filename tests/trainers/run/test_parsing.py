@@ -1,0 +1,147 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attacks import RefusedInput
+from trainers.run.checks import check
+from trainers.run.cli import JOBS, understand
+from trainers.run.config import RoundsConfig
+from trainers.run.parsing import number
+from trainers.run.toml import check_options, dump, flat, load, updated
+
+
+def options(*words: str) -> dict:
+    return flat(understand(list(words)).config)
+
+
+@given(top=st.integers(0, 10**6), bottom=st.integers(1, 10**6))
+@settings(max_examples=50)
+def test_a_fraction_is_its_value(top: int, bottom: int) -> None:
+    assert number(f"{top}/{bottom}") == top / bottom
+
+
+@pytest.mark.parametrize("text", ["1/0", "a/2", "1/2/3", "", "one"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write 0.03 or 8/255"):
+        number(text)
+
+
+def test_no_job_means_rounds_on_digits() -> None:
+    start = understand([])
+    assert start.job == "rounds"
+    assert flat(start.config)["data"] == "digits"
+    assert flat(start.config)["eps"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("words", "eps"),
+    [
+        (["--data", "cifar10:x"], 8 / 255),
+        (["--data", "cifar10:x", "--eps", "4/255"], 4 / 255),
+        (["--norm", "l2"], 1.0),
+        (["--data", "cifar10:x", "--norm", "l2"], 0.5),
+    ],
+)
+def test_the_budget_follows_data_and_norm(words: list[str], eps: float) -> None:
+    assert options("rounds", *words)["eps"] == eps
+    assert options("evaluate", *words)["eps"] == eps
+
+
+def test_smoke_shrinks_but_named_options_stay() -> None:
+    small, named = options("--smoke"), options("--smoke", "--rounds", "7")
+    assert small["rounds"] == 1
+    assert small["train_samples"] is not None
+    assert named["rounds"] == 7
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("words", [[], ["--smoke"], ["--data", "npz:a b.npz", "--mean", "1/3"]])
+def test_a_printed_config_reads_back(job: str, words: list[str], tmp_path: Path) -> None:
+    first = understand([job, *words])
+    file = tmp_path / "config.toml"
+    file.write_text(dump(job, first.config))
+    second = understand([job, "--config", str(file)])
+    assert dump(job, second.config) == file.read_text()
+    assert replace(second.config, run=first.config.run) == first.config
+
+
+def test_flags_win_over_the_file_and_the_file_over_presets(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('data = "cifar10:x"\neps = 0.5\nlr = 0.25\nsmoke = true\nrounds = 9\n')
+    both = options("rounds", "--config", str(file), "--lr", "0.125")
+    assert (both["eps"], both["lr"], both["rounds"], both["data"]) == (0.5, 0.125, 9, "cifar10:x")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("round = 1", "did you mean rounds"),
+        ("zzzzzz = 1", "--print-config shows them all"),
+        ('rounds = "three"', "rounds is 'three'; allowed: int"),
+        ("rounds = true", "rounds is True"),
+        ('start = "never"', "start is 'never'"),
+        ("attacks = [1]", "attacks is"),
+        ('job = "attack"', "another job than rounds"),
+        ('run-dir = "x"', "no option run-dir"),
+    ],
+)
+def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        understand(["rounds", "--config", str(file)])
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedInput, match="cannot read"):
+        load(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("a = [")
+    with pytest.raises(RefusedInput, match="not TOML"):
+        load(tmp_path / "bad.toml")
+
+
+def test_resume_takes_job_and_options_from_the_folder(tmp_path: Path) -> None:
+    start = understand(["evaluate", "--seed", "5", "--batch-size", "3"])
+    (tmp_path / "config.toml").write_text(dump("evaluate", start.config))
+    again = understand(["--resume", str(tmp_path)])
+    assert again.job == "evaluate"
+    assert flat(again.config)["batch_size"] == 3
+    with pytest.raises(ValueError, match="no run folder"):
+        understand([f"--resume={tmp_path / 'elsewhere'}"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rounds": -1}, "--rounds is -1; allowed: at least 0"),
+        ({"lr": 0.0}, "--lr is 0; allowed: above 0"),
+        ({"lr": float("nan")}, "--lr is nan"),
+        ({"threshold_share": 1.5}, "at most 1"),
+        ({"mean": (0.5,)}, "--mean has 1 numbers and --std has 0"),
+        ({"attacks": ()}, "--attacks names no attack"),
+        ({"test_attacks": ()}, "--test-attacks names no attack"),
+    ],
+)
+def test_impossible_options_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(updated(RoundsConfig(), changes))
+
+
+def test_an_untrained_classifier_is_not_attacked() -> None:
+    with pytest.raises(ValueError, match="give --weights FILE"):
+        check(understand(["attack", "--data", "cifar10:x"]).config)
+    check(understand(["attack", "--data", "cifar10:x", "--model", "my.py:factory"]).config)
+
+
+def test_check_options_keeps_lists_as_tuples() -> None:
+    got = check_options(Path("c"), {"attacks": ["pgd"]}, RoundsConfig())
+    assert got == {"attacks": ("pgd",)}
+
+
+def test_every_numeric_option_is_named_once() -> None:
+    for job in JOBS.values():
+        names = [line.split(" =")[0] for line in dump("x", job.config()).splitlines() if " =" in line]
+        assert len(names) == len(set(names))

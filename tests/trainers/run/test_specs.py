@@ -1,0 +1,72 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from attacks import ATTACKS, FGSM, PGD
+from trainers.run.specs import build_attack, build_attacks, convert, sample_counts, slug
+
+
+def test_a_text_is_the_attack_it_names() -> None:
+    attack = build_attack("pgd:eps=8/255,steps=20,random_start=false,step_size=none,norm=l2")
+    assert attack == PGD(eps=8 / 255, steps=20, random_start=False, step_size=None, norm="l2")
+
+
+def test_text_wins_over_usual_options_and_flags_over_text() -> None:
+    assert build_attack("pgd:eps=0.5", weak={"eps": 0.1, "steps": 7}) == PGD(eps=0.5, steps=7)
+    assert build_attack("pgd:eps=0.5", strong={"eps": 0.2}) == PGD(eps=0.2)
+    assert build_attack("fgsm", weak={"eps": 0.1, "steps": 7}) == FGSM(eps=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pdg", "did you mean pgd"),
+        ("", "allowed: "),
+        ("pgd:epss=1", "has no option 'epss'"),
+        ("pgd:eps", "pgd:eps is ''; allowed: a value of type float"),
+        ("pgd:steps=1.5", "type int"),
+        ("pgd:norm=l7", "allowed: linf, l2"),
+        ("pgd:random_start=maybe", "type bool"),
+        ("pgd:steps=0", "steps"),
+    ],
+)
+def test_a_wrong_text_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_attack(text)
+
+
+def test_a_flag_the_attack_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match="fgsm has no option 'steps'"):
+        build_attack("fgsm", strong={"steps": 3})
+
+
+def test_options_that_are_no_scalars_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        sizes: tuple[int, ...] = ()
+        _kind: Literal["a"] = "a"
+
+    monkeypatch.setitem(ATTACKS, "odd", Odd)
+    with pytest.raises(ValueError, match="odd:sizes"):
+        build_attack("odd:sizes=1")
+
+
+def test_names_repeat_only_with_their_options() -> None:
+    assert list(build_attacks(["fgsm", "pgd"], weak={})) == ["fgsm", "pgd"]
+    assert list(build_attacks(["pgd", "pgd:steps=2"], weak={})) == ["pgd", "pgd:steps=2"]
+    with pytest.raises(ValueError, match="named twice"):
+        build_attacks(["pgd", "pgd"], weak={})
+
+
+def test_sample_counts() -> None:
+    assert sample_counts(["pgd=5", "fgsm=all"], ["pgd"]) == {"pgd": 5}
+    assert sample_counts(["pgd:steps=2=5"], ["pgd:steps=2"]) == {"pgd:steps=2": 5}
+    for text in ("pgd", "pgd=", "pgd=0", "pgd=-1", "=4", "pgdd=4"):
+        with pytest.raises(ValueError, match="--attack-samples"):
+            sample_counts([text], ["pgd"])
+
+
+def test_small_things() -> None:
+    assert convert("none", float | None, what="x") is None
+    assert slug("pgd:eps=8/255,steps=2") == "pgd-eps-8-255-steps-2"
