@@ -63,7 +63,7 @@ class SampleBank:
 
     def __len__(self) -> int:
         """Number of samples, of every status."""
-        return len(self._table)
+        return sum(len(s.entries) for shards in self._shards.values() for s in shards)
 
     def __contains__(self, key: str) -> bool:
         """Whether this key has been appended, by any rank."""

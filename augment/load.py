@@ -1,17 +1,14 @@
 """`load_dataset`: from a short text such as `imagefolder:photos` to a dataset."""
 
-import logging
 from typing import get_args
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets import SOURCES
+from augment.datasets import SOURCES, Source
 from augment.datasets.request import Request
 from augment.datasets.resize import resized
 from augment.datasets.torchvision_arrays import NAMES
 from augment.splits import Split, balanced
-
-logger = logging.getLogger(__name__)
 
 
 def load_dataset(
@@ -51,6 +48,17 @@ def load_dataset(
     for option, value in (("size", size), ("samples", samples)):
         if value is not None and value < 1:
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
+    source, target = _source(spec)
+    dataset = source(Request(target, split, size, classes, samples, seed, download))
+    if not len(dataset):
+        raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
+    if samples is not None and len(dataset) > samples:
+        dataset = dataset.subset(balanced(dataset.labels, samples, seed=seed))
+    return dataset if size is None else resized(dataset, size)
+
+
+def _source(spec: str) -> tuple[Source, str]:
+    """What reads a spec, and what it is to read."""
     name, _, target = spec.partition(":")
     if name in NAMES:
         name, target = "torchvision", spec
@@ -59,10 +67,4 @@ def load_dataset(
         raise ValueError(
             f"unknown dataset {spec!r}; known are {known}; a folder is imagefolder:DIR"
         )
-    request = Request(target, split, size, classes, samples, seed, download)
-    dataset = SOURCES[name](request)
-    if not len(dataset):
-        raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
-    if samples is not None and len(dataset) > samples:
-        dataset = dataset.subset(balanced(dataset.labels, samples, seed=seed))
-    return dataset if size is None else resized(dataset, size)
+    return SOURCES[name], target

@@ -44,11 +44,12 @@ class MixedDataset(Dataset):
             chosen = _newest(chosen, entries, per_sample)
         if ratio is not None:
             chosen = _resized(chosen, round(ratio * len(originals)), seed)
-        _check(originals, bank, [entries[i] for i in chosen])
+        taken = [entries[i] for i in chosen]
+        _check(originals, bank, taken)
         super().__init__(
             _Joined(originals, bank, chosen),
-            torch.cat([originals.labels, torch.tensor([entries[i].label for i in chosen]).long()]),
-            originals.ids + _ids([entries[i] for i in chosen]),
+            torch.cat([originals.labels, torch.tensor([entry.label for entry in taken]).long()]),
+            originals.ids + _ids(taken),
             name=f"{originals.name}+bank",
             classes=originals.classes,
             skipped=originals.skipped,

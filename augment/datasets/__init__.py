@@ -10,7 +10,9 @@ from augment.datasets.npz import read_npz
 from augment.datasets.request import Request
 from augment.datasets.torchvision_arrays import read_torchvision
 
-SOURCES: dict[str, Callable[[Request], Dataset]] = {
+Source = Callable[[Request], Dataset]
+
+SOURCES: dict[str, Source] = {
     "digits": read_digits,
     "imagefolder": read_imagefolder,
     "cifar10": read_cifar10,

@@ -44,18 +44,11 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
         chosen, labels = [chosen[i] for i in kept], labels[kept]
     if not chosen:
         raise RefusedInput(f"{root}: no images for the {request.split} split; put some there")
-    paths = [str(root / file.path) for file in chosen]
-    fit = common_fit(paths, [str(root / file.path) for file in files], size=request.size)
-    pixels, broken = read_files(paths, fit)
+    paths, everything = _paths(root, chosen), _paths(root, files)
+    pixels, broken = read_files(paths, common_fit(paths, everything, size=request.size))
     skipped += broken.values()
-    for line in skipped:
-        logger.warning("left out %s", line)
     rows = [row for row in range(len(paths)) if row not in broken]
-    if not rows:
-        raise RefusedInput(
-            f"{root}: none of the {len(paths)} images of the {request.split} split can be read "
-            f"({'; '.join(skipped[:3])}); put whole image files there"
-        )
+    _report(root, skipped, readable=len(rows), asked=len(paths))
     return Dataset(
         pixels,
         labels[rows],
@@ -76,8 +69,26 @@ def _folder(target: str, name: str) -> Path:
     return root
 
 
+def _paths(root: Path, files: Sequence[ImageFile]) -> list[str]:
+    return [str(root / file.path) for file in files]
+
+
+def _report(root: Path, skipped: Sequence[str], *, readable: int, asked: int) -> None:
+    for line in skipped:
+        logger.warning("left out %s", line)
+    if not readable:
+        raise RefusedInput(
+            f"{root}: none of the {asked} images can be read ({'; '.join(skipped[:3])}); "
+            "put whole image files there"
+        )
+
+
 def _classes(files: Sequence[ImageFile]) -> ClassList:
-    return classes_of_folders(file.folder for file in files if file.folder is not None)
+    """All class folders of all splits; beside split folders nothing is a class."""
+    in_splits = any(file.split for file in files)
+    return classes_of_folders(
+        file.folder for file in files if file.folder and bool(file.split) == in_splits
+    )
 
 
 def _label(file: ImageFile, classes: ClassList) -> int:

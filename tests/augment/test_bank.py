@@ -1,3 +1,4 @@
+import hashlib
 import os
 import random
 import resource
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from attacks.errors import RefusedInput
 from augment import SampleBank
@@ -224,6 +227,36 @@ def test_a_shard_under_another_name_and_a_file_for_a_folder_are_refused(tmp_path
     (tmp_path / "file").write_text("x")
     with pytest.raises(RefusedInput, match="name another place"):
         SampleBank(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"float16": torch.zeros(3, 1, 2, 2).half()}, "2 entries|entries but tensors"),
+        ({"float16": torch.zeros(2, 1, 2, 2)}, "tensors of types"),
+        ({"float16": torch.zeros(()).half()}, "entries but tensors"),
+        ({"other": torch.zeros(2, 1, 2, 2).half()}, "entries but tensors"),
+        ({}, "entries but tensors"),
+    ],
+)
+def test_a_forged_header_is_refused(tmp_path, tensors, words):
+    SampleBank(tmp_path).append("k", images(2, shape=(1, 2, 2)), entries(2))
+    (path,) = shard_files(tmp_path)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata)
+    with pytest.raises(RefusedInput, match=words):
+        SampleBank(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "[{}]", '[{"encoding": "int4"}]', "null", "[" * 9999])
+def test_entries_of_another_kind_are_refused(tmp_path, text):
+    name = ShardName("k", 0, 1, 1)
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    metadata = {"format": "sparring-bank-1", "name": str(name), "entries": text, "digest": digest}
+    save_file({}, tmp_path / str(name), metadata)
+    with pytest.raises(RefusedInput, match="entries cannot be read"):
+        SampleBank(tmp_path)
 
 
 def test_names_round_trip():

@@ -79,8 +79,10 @@ def test_loose_images_are_unlabelled_and_in_every_split(tmp_path, caplog):
 def test_nested_hidden_and_foreign_files(tmp_path):
     tree(tmp_path, "test/a/deep/0.png", "test/b/0.png", "test/.git/0.png", "test/a/.0.png")
     (tmp_path / "test/a/notes.txt").write_text("x")
-    tree(tmp_path, "test/loose.png")
-    assert load(tmp_path).ids == ["a/deep/0.png", "b/0.png"]
+    tree(tmp_path, "test/loose.png", "beside/0.png")
+    data = load(tmp_path)
+    assert data.ids == ["a/deep/0.png", "b/0.png"]
+    assert data.classes == ["a", "b"]
 
 
 def test_a_missing_split_names_those_that_exist(tmp_path):
