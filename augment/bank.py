@@ -14,7 +14,15 @@ from torch import Tensor
 from attacks.errors import RefusedInput
 from augment.dataset import Rows
 from augment.samples import STATUSES, Entry, Fools, Status, encode
-from augment.shards import TEMPORARY, Shard, ShardName, open_shards, split_bytes, write_shards
+from augment.shards import (
+    TEMPORARY,
+    Shard,
+    ShardName,
+    StoredPixels,
+    open_shards,
+    split_bytes,
+    write_shards,
+)
 from augment.verdicts import append_verdict, read_verdicts
 
 _KEY = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9_=,+.-]{0,149}")
@@ -100,11 +108,14 @@ class SampleBank:
 
     def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
         """Samples `(N, C, H, W)` float32 in [0, 1] and their correct labels `(N,)` int64."""
-        chosen = [self[i] for i in torch.as_tensor(indices, dtype=torch.int64).tolist()]
-        labels = torch.tensor([entry.label for _, entry in chosen], dtype=torch.int64)
-        if not chosen:
-            return torch.empty(0, *(self.shape or (0, 0, 0))), labels
-        return torch.stack([x for x, _ in chosen]), labels  # (N, C, H, W)
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        labels = torch.tensor([self._table[i][2].label for i in chosen.tolist()])
+        return self.pixels(chosen)[torch.arange(len(chosen))], labels.long()
+
+    def pixels(self, indices: Rows) -> StoredPixels:
+        """Samples to be read later, `(N, C, H, W)`; they stay the same when the bank grows."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        return StoredPixels([self._table[i][:2] for i in chosen], self.shape or (0, 0, 0))
 
     @property
     def shape(self) -> tuple[int, ...] | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from augment.bank import SampleBank
 from augment.dataset import Dataset
 from augment.samples import Entry
+from augment.shards import StoredPixels
 
 
 class MixedDataset(Dataset):
@@ -47,7 +48,7 @@ class MixedDataset(Dataset):
         taken = [entries[i] for i in chosen]
         _check(originals, bank, taken)
         super().__init__(
-            _Joined(originals, bank, chosen),
+            _Joined(originals, bank.pixels(chosen)),
             torch.cat([originals.labels, torch.tensor([entry.label for entry in taken]).long()]),
             originals.ids + _ids(taken),
             name=f"{originals.name}+bank",
@@ -59,18 +60,16 @@ class MixedDataset(Dataset):
 class _Joined:
     """Pixels of the originals, then of the chosen samples of a bank."""
 
-    def __init__(self, originals: Dataset, bank: SampleBank, chosen: Sequence[int]) -> None:
-        self._originals, self._bank = originals, bank
-        self._chosen = torch.tensor(chosen, dtype=torch.int64)
-        self.shape = (len(originals) + len(chosen), *originals.shape)
+    def __init__(self, originals: Dataset, perturbed: StoredPixels) -> None:
+        self._originals, self._perturbed = originals, perturbed
+        self.shape = (len(originals) + perturbed.shape[0], *originals.shape)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         clean = rows < len(self._originals)
         x = torch.empty(len(rows), *self.shape[1:])  # (B, C, H, W)
         x[clean], _ = self._originals.stack(rows[clean])
         if not clean.all():
-            perturbed = self._chosen[rows[~clean] - len(self._originals)]
-            x[~clean], _ = self._bank.stack(perturbed)
+            x[~clean] = self._perturbed[rows[~clean] - len(self._originals)]
         return x
 
 

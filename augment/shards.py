@@ -86,6 +86,31 @@ class Shard:
         return as_float(stored).clone()  # never a view that could write into the mapped file
 
 
+class StoredPixels:
+    """Chosen samples of open shards, read when asked for; appends to the bank do not move them."""
+
+    def __init__(self, places: Sequence[tuple[Shard, int]], shape: Sequence[int]) -> None:
+        """Remember the places.
+
+        Args:
+            places: Shard and row of each sample.
+            shape: Shape of one sample.
+        """
+        self._places, self.shape = list(places), (len(places), *shape)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Samples `(B, C, H, W)` float32 in [0, 1].
+
+        Raises:
+            RefusedInput: The pixels do not match their hash.
+        """
+        x = torch.empty(len(rows), *self.shape[1:])  # (B, C, H, W)
+        for place, row in enumerate(rows.tolist()):
+            shard, row_there = self._places[row]
+            x[place] = shard.pixels(row_there)
+        return x
+
+
 def refused(path: Path, reason: str) -> RefusedInput:
     """The one sentence for a bank file that cannot be used."""
     return RefusedInput(f"{path}: {reason}; delete this file and run again to regenerate it")

@@ -76,6 +76,16 @@ def test_it_is_a_dataset_to_everything_else(originals, bank):
     assert classic_for(mixed.name, mixed.shape).flip is False
 
 
+def test_what_is_appended_later_does_not_move_the_samples(originals, bank):
+    mixed = MixedDataset(originals, bank)
+    before, labels = mixed.stack(range(len(mixed)))
+    bank.append("a-first", torch.ones(3, 1, 2, 2), [entry(i, 3) for i in range(3)])
+    assert bank.entries()[0].round == 3
+    after, still = mixed.stack(range(len(mixed)))
+    assert torch.equal(before, after)
+    assert torch.equal(labels, still)
+
+
 def test_an_empty_bank_leaves_the_originals(originals, tmp_path):
     mixed = MixedDataset(originals, SampleBank(tmp_path), ratio=2)
     assert mixed.ids == originals.ids
