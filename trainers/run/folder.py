@@ -37,7 +37,7 @@ class RunFolder:
     lock: TextIO
     fresh: bool = True
     finished: bool = False
-    status_: dict[str, Any] = field(default_factory=dict)
+    _status: dict[str, Any] = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Path:
@@ -51,10 +51,10 @@ class RunFolder:
 
     def status(self, state: str, **progress: Any) -> None:
         """Rewrite status.json: a state, and what else is known of stage, progress and exit."""
-        keep = {} if state != "running" else self.status_
-        self.status_ = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
-        self.status_["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        write_json(self.path / "status.json", self.status_)
+        keep = {} if state == "finished" else self._status
+        self._status = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
+        self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        write_json(self.path / "status.json", self._status)
 
     def summary(self) -> Any:
         """Return summary.json."""
@@ -81,15 +81,23 @@ def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
         raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
     path.mkdir(parents=True, exist_ok=True)
     lock = take_lock(path)
+    try:
+        return _opened(path, job, config, lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _opened(path: Path, job: str, config: Any, lock: TextIO) -> RunFolder:
+    """Check and tidy a folder that this process has locked."""
     sweep(path)
-    fresh = not begun(path)
+    fresh, status = not begun(path), path / "status.json"
     if fresh:
-        write_text(known, dump(job, config))
+        (path / "metrics.jsonl").unlink(missing_ok=True)
+        write_text(path / "config.toml", dump(job, config))
     else:
-        check_same(known, job, config)
-    finished = (path / "status.json").exists() and (
-        read_json(path / "status.json")["state"] == "finished"
-    )
+        check_same(path / "config.toml", job, config)
+    finished = status.exists() and read_json(status)["state"] == "finished"
     return RunFolder(path, job, Metrics(path / "metrics.jsonl"), lock, fresh, finished)
 
 

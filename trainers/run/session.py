@@ -39,16 +39,17 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
     path = folder_path(start)
     with console_log():
         folder = open_folder(path, start.job, start.config, resume=run.resume)
-        if folder.finished:
-            log.info("%s is finished; its outcome:\n%s", path, outcome(folder))
-            yield None
-            return
-        with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
-            if not folder.fresh:
-                log.info("going on with the run in %s", path)
-            describe(folder.path, words)
-            torch.backends.cudnn.deterministic = True
-            yield folder
+        with folder.lock:
+            if folder.finished:
+                log.info("%s is finished; its outcome:\n%s", path, outcome(folder))
+                yield None
+                return
+            with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
+                if not folder.fresh:
+                    log.info("going on with the run in %s", path)
+                describe(folder.path, words)
+                torch.backends.cudnn.deterministic = True
+                yield folder
 
 
 @contextmanager

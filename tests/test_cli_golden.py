@@ -1,0 +1,154 @@
+"""What a user sees of the command line, through real processes."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    "--smoke", "--threads", "1", "--train-samples", "40", "--test-samples", "20",
+    "--attacks", "pgd", "--attack-samples", "pgd=20", "--augmentation", "none",
+]  # fmt: skip
+
+
+def train(
+    *words: str, before: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True,
+        check=False, preexec_fn=before,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"},
+    )  # fmt: skip
+
+
+OVERVIEW = """\
+usage: train.py [JOB] [OPTIONS]        (no job: rounds)
+
+  rounds    Attack, retrain, re-attack: the main job.
+  attack    Perturb samples and save them, with scores and pictures.
+  evaluate  Measure a classifier: clean accuracy, and accuracy under each attack.
+
+  train.py                         attack and retrain a small classifier of digits
+  train.py JOB --help              the options of a job
+  train.py JOB --smoke             try a job in seconds
+  train.py --resume runs/DIR       go on with an interrupted run
+"""
+
+
+def test_the_overview() -> None:
+    done = train("--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, OVERVIEW, "")
+
+
+@pytest.mark.parametrize("job", ["rounds", "attack", "evaluate"])
+def test_help_is_quick_and_names_its_options(job: str) -> None:
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = train(job, "--help")
+        times.append(time.monotonic() - began)
+        if times[-1] < 1:
+            break
+    assert min(times) < 1, times
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: train.py {job} [-h] [OPTIONS]")
+    for flag in (
+        "--smoke --seed --device --threads --run-dir --resume --data --model --weights --classes "
+        "--num-classes --size --mean --std --train-samples --test-samples --batch-size "
+        "--download --debug --config --print-config"
+    ).split():
+        assert f" {flag} " in done.stdout, flag
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from trainers.run.cli import main; main(['rounds', '--help']);"
+        "print([m for m in ('torch', 'numpy', 'kornia', 'PIL', 'safetensors') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["roundz"], 2, "train.py: there is no job 'roundz'; did you mean rounds? "
+         "allowed: rounds, attack, evaluate"),
+        (["--rounds", "-1"], 2, "train.py: --rounds is -1; allowed: at least 0"),
+        (["attack", "--eps", "1/x"], 2, "'1/x' is no number; write 0.03 or 8/255"),
+        (["--epss", "1"], 2, "Unrecognized options: --epss"),
+        (["evaluate", "--data", "cifar10:x"], 2, "train.py: --model smallcnn comes untrained; "
+         "give --weights FILE (such as a rounds run's checkpoints/round-003.safetensors), "
+         "or a factory that loads its own"),
+        (["--config", "none.toml"], 3,
+         "train.py: cannot read the config none.toml: No such file or directory"),
+        (["--resume", "none"], 2, "train.py: --resume none: no run folder (it has no config.toml)"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_and_what_next(words: list[str], code: int, message: str) -> None:
+    done = train(*words)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert message in done.stderr
+    if message.startswith("train.py"):
+        assert done.stderr == message + "\n"
+
+
+def test_print_config_round_trips(tmp_path: Path) -> None:
+    first = train("rounds", "--print-config", "--eps", "4/255", "--data", "npz:x.npz")
+    (tmp_path / "c.toml").write_text(first.stdout)
+    assert train("--config", str(tmp_path / "c.toml"), "--print-config").stdout == first.stdout
+    assert f"eps = {4 / 255}" in first.stdout
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    assert "Traceback" in train("--rounds", "-1", "--debug").stderr
+
+
+FULL = "train.py: the disk is full"
+
+
+def test_a_file_that_cannot_grow_is_a_full_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    done = train("rounds", *TINY, "--run-dir", str(folder), before=limit)
+    assert done.returncode == 1
+    assert done.stderr.startswith(FULL)
+    assert done.stderr.count("\n") == 1
+    assert not list(folder.rglob("*.partial"))
+    assert train("rounds", *TINY, "--run-dir", str(folder)).returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs leave to mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
+    words = ["rounds", *TINY, "--run-dir", str(small_disk / "run")]
+    done = train(*words)
+    assert done.returncode == 1
+    assert done.stderr.startswith(FULL)
+    assert done.stderr.count("\n") == 1
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert not list(small_disk.rglob("*.partial"))
+    done = train(*words)
+    assert done.returncode == 0, done.stderr
+    assert "stopped: the one round is done" in done.stdout
