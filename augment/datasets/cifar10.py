@@ -64,24 +64,49 @@ def _read_batch(path: Path) -> tuple[Array, Array]:
 
 def _arrays(content: Mapping[bytes, Any]) -> tuple[Array, Array]:
     data, labels = content[b"data"], np.asarray(content[b"labels"])
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
-        raise ValueError("data is not an array of bytes, 3072 an image")
-    if labels.shape != data.shape[:1] or not set(labels.tolist()) <= set(range(10)):
+    if not isinstance(data, _Bytes) or len(data.raw) != len(labels) * 3072:
+        raise ValueError("data is not an array of bytes, 3072 an image and label")
+    if labels.ndim != 1 or not set(labels.tolist()) <= set(range(10)):
         raise ValueError("labels are not one number from 0 to 9 per image")
-    return data.reshape(-1, 3, 32, 32), labels
+    return np.frombuffer(data.raw, np.uint8).reshape(-1, 3, 32, 32).copy(), labels
 
 
-def _latin1(text: str, encoding: str) -> bytes:
+class _DType:
+    """Stands in for numpy's dtype: a pickle may say which type it is, and nothing happens."""
+
+    def __init__(self, kind: str | bytes, *_: object) -> None:
+        self.is_byte = kind in ("u1", b"u1")
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+class _Bytes:
+    """Stands in for numpy's array, whose own unpickling does not withstand hostile states."""
+
+    raw = b""
+
+    def __setstate__(self, state: tuple[Any, Any, _DType, bool, bytes]) -> None:
+        _, _, dtype, by_columns, raw = state
+        if not dtype.is_byte or by_columns or not isinstance(raw, bytes):
+            raise ValueError("data is not an array of bytes, 3072 an image and label")
+        self.raw = raw
+
+
+def _reconstruct(*_: object) -> _Bytes:
+    return _Bytes()
+
+
+def _latin1(text: str, _: object) -> bytes:
     """What Python 3 pickles bytes with for protocol 2."""
     return text.encode("latin1")
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy's own, wherever this version keeps it
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): _Bytes,
+    ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _latin1,
 }
 
@@ -90,7 +115,7 @@ class _ArraysOnly(pickle.Unpickler):
     """Reads the arrays of a pickle and refuses everything that could run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Numpy's array makers; any other name is refused."""
+        """Stand-ins for numpy's array makers; any other name is refused."""
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it calls {module}.{name}, which could run code")
         return _ALLOWED[module, name]

@@ -167,7 +167,7 @@ class Evil:
         ({b"labels": Evil()}, "mkdir, which could run code"),
         ({b"data": [1, 2]}, "3072 an image"),
         ({b"data": np.zeros((20, 3072))}, "3072 an image"),
-        ({b"labels": [0] * 19}, "from 0 to 9"),
+        ({b"labels": [0] * 19}, "3072 an image"),
         ({b"labels": [10] * 20}, "from 0 to 9"),
         ({b"labels": ["a"] * 20}, "from 0 to 9"),
     ],
