@@ -27,6 +27,11 @@ def train(
     )  # fmt: skip
 
 
+COMMON = (
+    "--smoke --seed --device --threads --run-dir --resume --data --model --weights --classes "
+    "--num-classes --size --mean --std --train-samples --test-samples --batch-size --download "
+    "--debug --config --print-config"
+)
 OVERVIEW = """\
 usage: train.py [JOB] [OPTIONS]        (no job: rounds)
 
@@ -58,11 +63,7 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
     assert min(times) < 1, times
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: train.py {job} [-h] [OPTIONS]")
-    for flag in (
-        "--smoke --seed --device --threads --run-dir --resume --data --model --weights --classes "
-        "--num-classes --size --mean --std --train-samples --test-samples --batch-size "
-        "--download --debug --config --print-config"
-    ).split():
+    for flag in COMMON.split():
         assert f" {flag} " in done.stdout, flag
 
 

@@ -115,9 +115,9 @@ def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
     for i, source in enumerate(ds.ids):
         name = re.sub(r"[^\w.-]+", "_", source)
         write_png(folder / f"{i:05}-{name}.png", to_image(c["x_adv"][i]))
-    arrays = {name: c[name].numpy() for name in ("x_adv", "y", "success")}
+    x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, ids=np.array(ds.ids), **arrays)
+    np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)
     write_bytes(folder.with_name("samples.npz"), buffer.getvalue())
     weights = {name: value for name, value in c.items() if name.startswith(WEIGHTS)}
     if weights:

@@ -12,6 +12,7 @@ from augment import Dataset
 from trainers.attack_files import Collected, keep_batch, scores, write_samples, write_scores
 from trainers.evaluating import finite
 from trainers.evaluation import AttackedBatch, AttackMeasurement
+from trainers.fitting import trained
 from trainers.measure import measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
@@ -23,7 +24,7 @@ from trainers.run.report import image, table, write_page
 from trainers.run.specs import build_attack, usual
 from trainers.run.table import outcome
 from trainers.run.toml import dump
-from trainers.setting import Setting, load_split, trained
+from trainers.setting import Setting, load_split
 
 log = logging.getLogger(__name__)
 SHOWN = 50  # samples in the report's table; scores.csv has them all

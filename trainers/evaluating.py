@@ -9,6 +9,7 @@ from typing import Any
 
 from attacks.randomness import derive_seed
 from trainers.evaluation import AttackMeasurement, worst_case
+from trainers.fitting import trained
 from trainers.measure import measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
@@ -18,7 +19,7 @@ from trainers.run.report import pre, write_page
 from trainers.run.specs import build_attacks, slug, usual
 from trainers.run.table import attacks_table, outcome
 from trainers.run.toml import dump
-from trainers.setting import check_labelled, load_split, trained
+from trainers.setting import check_labelled, load_split
 
 log = logging.getLogger(__name__)
 

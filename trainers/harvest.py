@@ -42,7 +42,7 @@ def items(
         order = torch.randperm(samples, generator=generator_for(seed, "choose", number, name))
         rows = order[: counts[name]].sort().values  # (n,)
         for instance in range(loop.instances):
-            for part, chunk in enumerate(rows.split(batch_size)):
+            for part, chunk in enumerate(torch.split(rows, batch_size)):
                 key = f"round{number:03}-{slug(name)}-{instance}-{part:05}"
                 yield key, name, instance, chunk.tolist()
 

@@ -26,6 +26,7 @@ from attacks import Attack
 from attacks.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from trainers.evaluation import AttackedBatch, AttackMeasurement
+from trainers.fitting import fitted, load_weights
 from trainers.harvest import harvest, review
 from trainers.measure import measured
 from trainers.run.atomic import once
@@ -34,7 +35,7 @@ from trainers.run.figures import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.publish import Publisher
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
-from trainers.setting import Setting, build, check_labelled, fitted, load_split, load_weights
+from trainers.setting import Setting, build, check_labelled, load_split
 from trainers.stopping import stop_reason
 
 log = logging.getLogger(__name__)

@@ -48,7 +48,9 @@ def test_the_summary_keeps_the_contract(run: Path) -> None:
 
 
 def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
-    names = "config.toml command.txt environment.json status.json metrics.jsonl summary.json log.txt"
+    names = (
+        "config.toml command.txt environment.json status.json metrics.jsonl summary.json log.txt"
+    )
     for name in [*names.split(), "tensorboard", "checkpoints", "bank", "figures", "report.html"]:
         assert (run / name).exists(), name
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
@@ -159,7 +161,9 @@ def test_items_are_the_same_each_time_and_each_sample_is_taken_once() -> None:
     assert first == list(items(1, ["pgd", "fgsm"], **args))
     assert len({key for key, *_ in first}) == len(first) == 2 * 3 + 2 * 7
     for instance in (0, 1):
-        rows = [row for _, name, i, rows in first if (name, i) == ("fgsm", instance) for row in rows]
+        rows = [
+            row for _, name, i, rows in first if (name, i) == ("fgsm", instance) for row in rows
+        ]
         assert rows == list(range(20))
     other = list(items(2, ["pgd"], **args))
     assert [rows for *_, rows in other] != [rows for *_, rows in first[: len(other)]]

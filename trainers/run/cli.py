@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return run(words)
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
-    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
+    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:
         if debug:
             raise
         sys.stderr.write(f"train.py: {errors.sentence(error)}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,7 +42,8 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     kind = next((k for k in kinds if k in METAVARS), None)
     if kind is None or not (optional or kind is float):
         return None
-    read = {int: int, float: number, str: str}[kind]
+    readers: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+    read = readers[kind]
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=METAVARS[kind],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -14,6 +14,7 @@ from trainers.run.config import Config
 from trainers.run.parsing import number
 from trainers.run.presets import SMOKE_STEPS
 
+READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -78,7 +79,7 @@ def convert(text: str, hint: Any, *, what: str) -> Any:
     if hint is bool and text.lower() in BOOLEANS:
         return BOOLEANS[text.lower()]
     try:
-        return {int: int, float: number, str: str}[hint](text)
+        return READERS[hint](text)
     except (KeyError, ValueError):
         kind = getattr(hint, "__name__", str(hint))
         raise ValueError(f"{what} is {text!r}; allowed: a value of type {kind}") from None

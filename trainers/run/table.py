@@ -31,11 +31,11 @@ def heading(row: Row) -> str:
 
 
 def line(row: Row) -> str:
-    """Return one round's cells, right-aligned below their headings.
+    r"""Return one round's cells, right-aligned below their headings.
 
     >>> row = dict(round=1, clean_accuracy=.98, robust_accuracy={"pgd": .7}, attack_success=.5,
     ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0)
-    >>> print(heading(row), line(row), sep="\\n")
+    >>> print(heading(row), line(row), sep="\n")
     round  clean acc.  pgd acc.  attack success  its loss  mean |diff|  bank  seconds
         1       98.0%     70.0%           50.0%     0.100       0.0200     9      1.0
     """

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -89,13 +88,8 @@ def test_no_torn_or_changed_checkpoint_is_taken(
     torn = data.draw(st.booleans())
     flipped = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
     file.write_bytes(whole[:at] if torn else flipped)
-    try:
-        tensors, note = load_tensors(file)
-    except RefusedInput as error:
-        assert str(file) in str(error)
-    else:  # only white space of the header may differ
-        assert note == {"epoch": 3}
-        assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
+    with pytest.raises(RefusedInput, match=file.name):
+        load_tensors(file)
 
 
 def test_metrics_come_once_and_a_torn_line_goes(tmp_path: Path) -> None:
@@ -115,12 +109,12 @@ def test_metrics_come_once_and_a_torn_line_goes(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def begun(tmp_path: Path) -> Iterator[Path]:
+def begun(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     folder = open_folder(path, "rounds", understand([]).config, resume="auto")
     folder.checkpoints.mkdir()
     folder.lock.close()
-    yield path
+    return path
 
 
 def test_a_folder_goes_on_with_the_same_options_only(begun: Path) -> None:
@@ -150,7 +144,7 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
-def test_status_keeps_the_stage_while_running_only(begun: Path) -> None:
+def test_status_keeps_the_stage_until_the_end(begun: Path) -> None:
     folder = open_folder(begun, "rounds", understand([]).config, resume="auto")
     folder.status("running", stage="fit", exit=None)
     folder.status("running", progress={"done": 1, "of": 2})

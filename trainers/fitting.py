@@ -1,0 +1,123 @@
+"""Fit a job's classifier so that a killed run goes on after its last epoch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from attacks.randomness import derive_seed
+from trainers.classifier import FitOptions, FitState, fit_classifier
+from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.config import AttackConfig, EvaluateConfig, FitFlags
+from trainers.run.folder import RunFolder
+from trainers.run.presets import SMOKE
+from trainers.run.progress import Progress
+from trainers.setting import Setting, build, load_split
+
+if TYPE_CHECKING:
+    from augment import ClassicAugmentation, Dataset
+
+log = logging.getLogger(__name__)
+
+
+def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Dataset) -> Setting:
+    """Load a trained classifier; on the embedded digits without weights, fit a small one first."""
+    setting = build(config, folder, ds)
+    if config.classifier.weights is None and ":" not in config.classifier.model:
+        log.info("no --weights: fitting a classifier first")
+        flags = FitFlags(epochs=SMOKE["rounds"]["epochs"]) if config.run.smoke else FitFlags()
+        file = folder.checkpoints / "classifier.safetensors"
+        fitted(setting, file, load_split(config, "train"), flags=flags, number=0)
+    return setting
+
+
+def fitted(
+    setting: Setting, file: Path, train: Dataset | None, *, flags: FitFlags, number: int
+) -> None:
+    """Fit the classifier from its present weights, or load the fitted one from `file`.
+
+    After each epoch the state goes to one running checkpoint, from which a killed run goes on.
+
+    Args:
+        setting: the job's classifier.
+        file: where the fitted weights are kept.
+        train: the samples; None keeps the classifier as it is.
+        flags: how to fit.
+        number: the round; 0 takes the options of the first fit.
+    """
+    running = file.with_name("running.safetensors")
+    if not file.exists():
+        if train is not None:
+            _fit(setting, running, train, flags=flags, number=number)
+        save_tensors(file, setting.model.state_dict(), {"round": number})
+        running.unlink(missing_ok=True)
+    load_weights(setting.model, file)
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Give the classifier the weights of a finished checkpoint."""
+    model.load_state_dict(load_tensors(file)[0])
+    model.eval()
+
+
+def _fit(setting: Setting, running: Path, train: Dataset, *, flags: FitFlags, number: int) -> None:
+    """Fit, from the running checkpoint when there is one of this round."""
+    options = fit_options(flags, first=number == 0, batch_size=setting.batch_size)
+    state = read_state(running, number)
+    done = state.epoch if state else 0
+    with Progress(setting.folder, f"round {number}: fit", total=options.epochs, done=done) as bar:
+
+        def keep(now: FitState) -> None:
+            last = now.history[-1]
+            values = {f"fit/{key}": last[key] for key in ("loss", "accuracy", "lr")}
+            setting.folder.metrics.add(
+                f"round-{number:03}/fit/epoch-{now.epoch:03}",
+                step=number * 1000 + now.epoch,  # rounds stand apart on the time axis
+                values=values,
+            )
+            note = {"round": number, "epoch": now.epoch, "history": now.history}
+            save_tensors(running, now.tensors, note)
+            bar.step()
+
+        fit_classifier(
+            setting.model,
+            train,
+            options,
+            seed=derive_seed(setting.seed, "fit", number),
+            augment=augmentation(flags, train),
+            device=setting.device,
+            state=state,
+            on_epoch=keep,
+        )
+
+
+def augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
+    """Return the augmentation that --augmentation asks for."""
+    if flags.augmentation == "none":
+        return None
+    from augment import classic_for  # loads kornia, which takes a second
+
+    return classic_for(train.name, train.shape)
+
+
+def read_state(running: Path, number: int) -> FitState | None:
+    """Return the state to go on from, if the running checkpoint is of this round."""
+    if not running.exists():
+        return None
+    tensors, note = load_tensors(running)
+    return FitState(tensors, note["epoch"], note["history"]) if note["round"] == number else None
+
+
+def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:
+    """Return the options of the first fit or of a retraining."""
+    options = asdict(flags)
+    for name in ("retrain_epochs", "retrain_lr"):
+        value = options.pop(name)
+        if not first:
+            options[name.removeprefix("retrain_")] = value
+    del options["augmentation"]
+    return FitOptions(batch_size=batch_size, **options)
