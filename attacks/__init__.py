@@ -6,6 +6,14 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
 from attacks.attack import Attack
 from attacks.errors import RefusedInput
 from attacks.fgsm import FGSM
+from attacks.generator import LearnedGenerator
+from attacks.generator_network import (
+    Architecture,
+    as_module,
+    load_generators,
+    perturb,
+    save_generators,
+)
 from attacks.pgd import PGD
 from attacks.result import AttackResult
 from attacks.threat import Threat
@@ -13,6 +21,21 @@ from attacks.threat import Threat
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
     "pgd": PGD,
+    "generator": LearnedGenerator,
 }
 
-__all__ = ["ATTACKS", "FGSM", "PGD", "Attack", "AttackResult", "RefusedInput", "Threat"]
+__all__ = [
+    "ATTACKS",
+    "FGSM",
+    "PGD",
+    "Architecture",
+    "Attack",
+    "AttackResult",
+    "LearnedGenerator",
+    "RefusedInput",
+    "Threat",
+    "as_module",
+    "load_generators",
+    "perturb",
+    "save_generators",
+]

@@ -46,7 +46,7 @@ class Goal:
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the model's logits as float32 (B, K).
+    """Return the model's logits (B, K) in float32, or in float64 where x is.
 
     Raises:
         ValueError: when the model returns anything but (B, K) with K >= 2.
@@ -57,7 +57,7 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
         raise ValueError(f"the model returned {seen}; a classifier returns logits ({len(x)}, K)")
     if logits.shape[1] < 2:
         raise ValueError("the model returned one logit a sample; give the logits of two classes")
-    return logits.float()
+    return logits.to(x.dtype)
 
 
 def value_and_gradient(

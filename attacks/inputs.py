@@ -10,7 +10,8 @@ def check_batch(x: Tensor, y: Tensor, *, target: Tensor | None = None) -> None:
     """Check a batch against the conventions every attack and loop relies on.
 
     Args:
-        x: images (B, C, H, W) or videos (B, C, T, H, W), float32 in [0, 1].
+        x: images (B, C, H, W) or videos (B, C, T, H, W), float32 in [0, 1] (float64
+            serves numerical checks).
         y: labels, int64 (B,).
         target: wanted classes, int64 (B,), for a targeted attack.
 
@@ -22,7 +23,7 @@ def check_batch(x: Tensor, y: Tensor, *, target: Tensor | None = None) -> None:
             f"x has shape {tuple(x.shape)}; give images as (B, C, H, W) or videos as "
             "(B, C, T, H, W), a single sample as x[None]"
         )
-    if x.dtype != torch.float32:
+    if x.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"x has dtype {x.dtype}; give float32 in [0, 1], e.g. x.float() / 255")
     _check_labels("y", y, x)
     if target is not None:
@@ -37,7 +38,7 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     Raises:
         ValueError: when eps is negative, not finite, or neither a number nor (B,).
     """
-    value = torch.as_tensor(eps, dtype=torch.float32, device=x.device)
+    value = torch.as_tensor(eps, dtype=x.dtype, device=x.device)
     if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
         raise ValueError(
             f"eps has shape {tuple(value.shape)} for {len(x)} samples; give a number or one "

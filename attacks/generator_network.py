@@ -1,0 +1,148 @@
+"""The perturbation generator P: a small convolutional network for each sample of a batch."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from attacks.errors import RefusedInput
+
+# Up to this many pixels one grouped convolution of the whole batch is fastest on the CPU; above
+# it, a channels-last convolution for each sample is (docs/benchmarks.md).
+_GROUPED_PIXELS = 64 * 64
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of P: `blocks` times (`layers` convolutions C -> C, then a ReLU).
+
+    Args:
+        channels: C, the channels of the sample.
+        dims: 2 for images, 3 for videos.
+        kernel: odd width of the convolutions along every dimension.
+        blocks: how many times a ReLU follows.
+        layers: convolutions in each block.
+
+    Source: Rey-de-Castro & Rabitz 2018, section 3.
+    """
+
+    channels: int
+    dims: int = 2
+    kernel: int = 3
+    blocks: int = 3
+    layers: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse shapes without an identity."""
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel is {self.kernel}; give an odd width such as 3")
+        if min(self.channels, self.blocks, self.layers) < 1 or self.dims not in (2, 3):
+            raise ValueError(f"{self} is empty or not 2- or 3-dimensional")
+
+    @property
+    def fan_in(self) -> int:
+        """Inputs of one output value, the bias's constant 1 included."""
+        return int(self.channels * self.kernel**self.dims) + 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one sample's weights: (convolutions, C, fan_in), the bias last."""
+        return self.blocks * self.layers, self.channels, self.fan_in
+
+    def identity(self, batch: int, like: Tensor) -> Tensor:
+        """Return weights (B, *shape) with which P passes any x >= 0 unchanged.
+
+        Each kernel is a Dirac impulse and each bias zero.
+        """
+        window = (self.kernel,) * self.dims
+        kernel = torch.empty(self.channels, self.channels, *window, device=like.device)
+        nn.init.dirac_(kernel)
+        weights = F.pad(kernel.flatten(1), (0, 1)).to(like.dtype)  # (C, fan_in)
+        return weights.expand(batch, *self.shape).contiguous()  # (B, L, C, fan_in)
+
+
+def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor:
+    """Return P(x), each sample through its own network.
+
+    Args:
+        weights: (B, *architecture.shape).
+        x: (B, C, H, W) or (B, C, T, H, W).
+        architecture: of each network.
+
+    Returns:
+        The output of P, like x, not clamped.
+    """
+    window = (architecture.kernel,) * architecture.dims
+    if x[0, 0].numel() > _GROUPED_PIXELS and not x.is_cuda:
+        pairs = zip(weights.split(1), x.split(1), strict=True)
+        return torch.cat([_perturb_rows(*pair, window, architecture) for pair in pairs])
+    return _perturb_rows(weights, x, window, architecture)
+
+
+def _perturb_rows(
+    weights: Tensor, x: Tensor, window: tuple[int, ...], architecture: Architecture
+) -> Tensor:
+    """Run all layers as grouped convolutions, the batch side by side in the channels."""
+    batch, channels = x.shape[:2]
+    convolve = F.conv2d if architecture.dims == 2 else F.conv3d
+    hidden = x.reshape(1, batch * channels, *x.shape[2:])  # (1, B*C, ...)
+    if batch == 1 and architecture.dims == 2:
+        hidden = hidden.contiguous(memory_format=torch.channels_last)
+    for layer in range(weights.shape[1]):
+        kernel = weights[:, layer, :, :-1].reshape(batch * channels, channels, *window)
+        bias = weights[:, layer, :, -1].flatten()  # (B*C,)
+        hidden = convolve(hidden, kernel, bias, padding="same", groups=batch)
+        if (layer + 1) % architecture.layers == 0:
+            hidden = hidden.relu()
+    return hidden.reshape(x.shape)  # (B, C, ...)
+
+
+def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:
+    """Return one sample's P, from weights of architecture.shape, as plain torch layers."""
+    convolution = nn.Conv2d if architecture.dims == 2 else nn.Conv3d
+    layers: list[nn.Module] = []
+    for index, row in enumerate(weights):
+        width, kernel = architecture.channels, architecture.kernel
+        layer = convolution(width, width, kernel, padding="same").to(row)
+        with torch.no_grad():
+            layer.weight.copy_(row[:, :-1].reshape(layer.weight.shape))
+            if layer.bias is not None:
+                layer.bias.copy_(row[:, -1])
+        layers.append(layer)
+        if (index + 1) % architecture.layers == 0:
+            layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+def save_generators(path: str | Path, weights: Tensor, *, architecture: Architecture) -> None:
+    """Write the networks of N samples, weights (N, *architecture.shape), to a safetensors file."""
+    metadata = {"architecture": json.dumps(asdict(architecture))}
+    save_file({"weights": weights.detach().cpu().contiguous()}, path, metadata)
+
+
+def load_generators(path: str | Path) -> tuple[Tensor, Architecture]:
+    """Read what `save_generators` wrote: weights (N, *architecture.shape) and the architecture.
+
+    Raises:
+        RefusedInput: when the file is not one of generators, or is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            architecture = Architecture(**json.loads((file.metadata() or {})["architecture"]))
+            weights = file.get_tensor("weights")
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise RefusedInput(
+            f"{path} does not hold perturbation generators ({error}); give a file written by "
+            "attacks.save_generators"
+        ) from error
+    if weights.shape[1:] != architecture.shape:
+        raise RefusedInput(
+            f"{path} holds weights {tuple(weights.shape)} where its architecture needs "
+            f"(N, {', '.join(map(str, architecture.shape))}); export the generators again"
+        )
+    return weights, architecture
