@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from attacks import Architecture, save_generators
 from attacks.goal import Goal
 from augment import Dataset
 from trainers.evaluation import AttackedBatch, predict
-from trainers.run.atomic import write_bytes, write_text
+from trainers.run.atomic import replacing, write_bytes, write_text
 from trainers.run.checkpoint import load_tensors, save_tensors
 from trainers.run.figures import to_image, write_png
 
 TOP = 5  # classes whose scores are kept
-WEIGHTS = "weights/"  # prefix of a learned generator's parameters
+GENERATOR = "generator"  # the column with each sample's network, of the attack that learns them
+ANSWERS = ("y", "before_classes", "after_classes")
+SIZES = ("top_sum_before", "top_sum_after", "loss", "linf", "l2", "l1")
 
 
 def keep_batch(
@@ -48,23 +51,28 @@ def keep_batch(
     for name, scores in (("before", before), ("after", after)):
         top = scores.topk(min(TOP, scores.shape[1]))
         tensors |= {f"{name}_classes": top.indices, f"{name}_scores": top.values}
-    for name, value in result.info.get("weights", {}).items():
-        tensors[WEIGHTS + name] = value
-    save_tensors(folder / f"{number:05}.safetensors", tensors)
+    architecture = result.info.get("architecture")
+    if architecture is not None:
+        tensors[GENERATOR] = result.info["weights"]
+    note = asdict(architecture) if architecture is not None else None
+    save_tensors(folder / f"{number:05}.safetensors", tensors, note)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """Everything kept of all batches, one row a sample."""
+    """Everything kept of all batches, one row a sample; the generators' shape, if there are any."""
 
     columns: dict[str, Tensor]
+    architecture: Architecture | None
 
     @classmethod
     def load(cls, folder: Path, measured: dict[str, Tensor]) -> Collected:
         """Join the batches of a folder with the measured columns."""
-        parts = [load_tensors(file)[0] for file in sorted(folder.glob("*.safetensors"))]
+        loaded = [load_tensors(file) for file in sorted(folder.glob("*.safetensors"))]
+        parts, shape = [tensors for tensors, _ in loaded], loaded[0][1]
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # (N, ...)
-        return cls(joined | {name: measured[name] for name in ("loss", "l2", "queries")})
+        columns = joined | {name: measured[name] for name in ("loss", "l2", "queries")}
+        return cls(columns, Architecture(**shape) if shape else None)
 
 
 def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
@@ -96,10 +104,6 @@ def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
     return rows
 
 
-ANSWERS = ("y", "before_classes", "after_classes")
-SIZES = ("top_sum_before", "top_sum_after", "loss", "linf", "l2", "l1")
-
-
 def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows with the same keys as CSV."""
     text = io.StringIO()
@@ -119,7 +123,6 @@ def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)
     write_bytes(folder.with_name("samples.npz"), buffer.getvalue())
-    weights = {name: value for name, value in c.items() if name.startswith(WEIGHTS)}
-    if weights:
-        plain = {name.removeprefix(WEIGHTS): value for name, value in weights.items()}
-        save_tensors(folder.with_name("generators.safetensors"), plain, {"ids": ds.ids})
+    if collected.architecture is not None:
+        with replacing(folder.with_name("generators.safetensors")) as partial:
+            save_generators(partial, c[GENERATOR], architecture=collected.architecture)

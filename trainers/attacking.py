@@ -20,13 +20,17 @@ from trainers.run.config import AttackConfig
 from trainers.run.figures import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.presets import budget
-from trainers.run.report import image, table, write_page
+from trainers.run.report import image, pre, table, write_page
 from trainers.run.specs import build_attack, usual
-from trainers.run.table import outcome
+from trainers.run.table import attack_lines, outcome
 from trainers.run.toml import dump
 from trainers.setting import Setting, load_split
 
 log = logging.getLogger(__name__)
+COLUMNS = (
+    "id", "label", "before", "before_score", "after", "after_score", "success",
+    "top_sum_before", "top_sum_after", "mean_abs",
+)  # fmt: skip
 SHOWN = 50  # samples in the report's table; scores.csv has them all
 
 
@@ -136,12 +140,13 @@ def publish(
     """Show the outcome: TensorBoard, report, terminal."""
     values = {f"attack/{name}": v for name, v in summary.items() if isinstance(v, float)}
     folder.metrics.add("attack", step=0, values=values)
-    pictures = sorted(folder.figures.glob("*.png"))
+    pictures = sorted(folder.figures.glob("*.png"), reverse=True)  # samples, then losses
     for picture in pictures:
         board.picture(picture.stem, picture, step=0)
     board.close()
-    cells = [{name: show(value) for name, value in row.items()} for row in rows[:SHOWN]]
-    write_page(folder, [*map(image, pictures), table(cells)], config=config)
+    cells = [{name: show(row[name]) for name in COLUMNS} for row in rows[:SHOWN]]
+    found = pre(attack_lines(summary))
+    write_page(folder, [found, *map(image, pictures), table(cells)], config=config)
     log.info("%s", outcome(folder))
 
 

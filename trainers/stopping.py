@@ -18,17 +18,26 @@ def stop_reason(rows: Sequence[Row], loop: LoopFlags) -> str | None:
         loop: the thresholds.
     """
     last = rows[-1]
-    unmoved = last["loss_above_threshold"]
-    if unmoved is not None and unmoved >= loop.threshold_share:
+    if resists(last, loop) and not resists(rows[0], loop):
         return (
-            f"the generator leaves {unmoved:.0%} of the test samples at a loss of "
-            f"{loop.loss_threshold:g} or more"
+            f"the generator now leaves {last['loss_above_threshold']:.0%} of the test samples "
+            f"at a loss of {loop.loss_threshold:g} or more"
         )
     if loop.patience and stalled([robustness(row) for row in rows], loop.patience):
         return f"robust accuracy has not grown for {loop.patience} rounds"
     if last["round"] >= loop.rounds:
         return f"all {loop.rounds} rounds are done" if loop.rounds != 1 else "the one round is done"
     return None
+
+
+def resists(row: Row, loop: LoopFlags) -> bool:
+    """Tell whether the generator's loss stays above the threshold for the set share of samples.
+
+    Only its falling short where it once succeeded is a reason to stop: on tiny samples, whose
+    every pixel matters, the loss may never be that low.
+    """
+    share = row["loss_above_threshold"]
+    return share is not None and share >= loop.threshold_share
 
 
 def robustness(row: Row) -> float:

@@ -187,6 +187,8 @@ def test_the_stopping_rules() -> None:
     assert "has not grown" in str(stop_reason([*growing, row(3, 0.7), row(4, 0.6)], loop))
     assert stop_reason([*growing, row(3, 0.7)], loop) is None
     assert stop_reason([*growing, row(3, 0.1), row(4, 0.1)], replace(loop, patience=0)) is None
-    assert "at a loss of 0.2 or more" in str(stop_reason([row(0, 0.5, above=0.9)], loop))
-    assert stop_reason([row(0, 0.5, above=0.89)], loop) is None
-    assert stop_reason([row(0, 0.5, above=None)], loop) is None
+    first = row(0, 0.5, above=0.5)
+    assert "at a loss of 0.2 or more" in str(stop_reason([first, row(1, 0.6, above=0.9)], loop))
+    assert stop_reason([first, row(1, 0.6, above=0.89)], loop) is None
+    assert stop_reason([first, row(1, 0.6, above=None)], loop) is None
+    assert stop_reason([row(0, 0.5, above=0.9), row(1, 0.6, above=1.0)], loop) is None

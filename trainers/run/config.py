@@ -48,7 +48,7 @@ class SourceFlags:
     """Use so many training samples, the same number of each class; none: all."""
     test_samples: int | None = None
     """Use so many test samples; none: all."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Samples in one step of training, attacking and measuring."""
     download: bool = False
     """Let torchvision fetch the data."""
@@ -74,13 +74,13 @@ class ClassifierFlags:
 class FitFlags:
     """How the classifier is fitted."""
 
-    epochs: int = 12
+    epochs: int = 10
     """Epochs of round 0; 0, or --weights: the classifier is taken as it comes."""
     retrain_epochs: int = 8
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """The optimiser."""
-    lr: float = 3e-3
+    lr: float = 1e-3
     """Peak learning rate of round 0."""
     retrain_lr: float = 3e-3
     """Peak learning rate of every later round."""
@@ -94,7 +94,7 @@ class FitFlags:
     """Longest gradient; none: no clipping."""
     bf16: bool = False
     """Forward passes of training in bfloat16."""
-    augmentation: Literal["classic", "none"] = "classic"
+    augmentation: Literal["classic", "none"] = "none"
     """classic: shifts, and flips where they keep the class."""
 
 

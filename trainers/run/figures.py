@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 def draw_batch(
     stem: Path, model: nn.Module, batch: AttackedBatch, classes: Sequence[str]
 ) -> list[Path]:
-    """Write STEM-samples.png, and STEM-loss.png when the attack kept its history.
+    """Write STEM-samples.png, and STEM-loss.png when the attack took several steps.
 
     Args:
         stem: where to, and how the names begin.
@@ -49,7 +49,7 @@ def draw_batch(
     order = torch.argsort(~batch.clean, stable=True)[:SHOWN].cpu()  # those once right first
     pairs = pairs_of(model, batch, order, classes)
     files = {stem.with_name(f"{stem.name}-samples.png"): sheet(pairs)}
-    if batch.result.history is not None:
+    if batch.result.history is not None and len(batch.result.history) > 1:
         history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
         lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
         name = stem.with_name(f"{stem.name}-loss.png")

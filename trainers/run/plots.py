@@ -40,7 +40,8 @@ def curves(lines: Mapping[str, Points], *, title: str, across: str) -> Image.Ima
     for i, (name, points) in enumerate(finite.items()):
         colour = COLOURS[i % len(COLOURS)]
         places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
-        pen.line(places, fill=colour, width=2 * FINE, joint="curve")
+        if len(places) > 1:
+            pen.line(places, fill=colour, width=2 * FINE, joint="curve")
         for x, y in places if len(places) <= 12 else []:
             pen.circle((x, y), 3 * FINE, fill=colour)
         if len(finite) > 1:

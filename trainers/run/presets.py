@@ -8,7 +8,10 @@ from typing import Any
 BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255, ("", "l2"): 0.5}
 
 PHOTOGRAPHS: dict[str, Any] = {
+    "batch_size": 128,
+    "augmentation": "classic",
     "epochs": 15,
+    "lr": 3e-3,
     "retrain_epochs": 4,
     "retrain_lr": 1e-3,
 }
@@ -36,7 +39,7 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     preset = {} if options["data"] == "digits" else dict(PHOTOGRAPHS)
     if options["eps"] is not None:  # None: for the attack to say
-        preset["eps"] = budget(options["data"], options["norm"])
+        preset["eps"] = budget(options["data"], options["norm"] or "linf")
     return preset
 
 

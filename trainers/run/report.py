@@ -13,11 +13,12 @@ from trainers.run.folder import RunFolder
 from trainers.run.table import columns
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
   padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
+div { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { text-align: right; padding: .3rem .8rem; border-bottom: 1px solid #ddd }
+th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid #ddd }
 th { border-bottom: 2px solid #888; font-weight: 600 }
 img { max-width: 100%; height: auto }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .85rem }
@@ -86,7 +87,7 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.values()) + "</tr>"
         for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def image(file: Path) -> str:
