@@ -79,8 +79,8 @@ def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor
     """
     window = (architecture.kernel,) * architecture.dims
     if x[0, 0].numel() > _GROUPED_PIXELS and not x.is_cuda:
-        pairs = zip(weights.split(1), x.split(1), strict=True)
-        return torch.cat([_perturb_rows(*pair, window, architecture) for pair in pairs])
+        rows = (slice(i, i + 1) for i in range(len(x)))
+        return torch.cat([_perturb_rows(weights[i], x[i], window, architecture) for i in rows])
     return _perturb_rows(weights, x, window, architecture)
 
 
