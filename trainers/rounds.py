@@ -146,29 +146,41 @@ def measure(game: Game, number: int, bank: SampleBank) -> Row:
         robust[name], _ = measured(
             game.setting, attack, game.test, items, name=f"round {number}: {name}", seed=seed
         )
-    few = game.test.subset(spread(len(game.test), game.loop.generator_test_samples))
+    return {
+        "round": number,
+        "clean_accuracy": next(iter(robust.values())).clean_accuracy,
+        "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
+        **measure_lead(game, number, seed=seed),
+        "bank_size": len(bank),
+        "accepted": len(bank.indices(status="accepted")),
+    }
+
+
+def measure_lead(game: Game, number: int, *, seed: int) -> Row:
+    """Attack some held-out samples with the lead attack.
+
+    The generator has no budget of its own, so it only succeeds with a small enough difference.
+    """
     lead, columns = measured(
         game.setting,
         game.attacks[game.lead],
-        few,
+        game.test.subset(spread(len(game.test), game.loop.generator_test_samples)),
         game.file(number) / "lead",
         name=f"round {number}: {game.lead}",
         seed=seed,
         watch=partial(show, game, number),
     )
-    above = float((columns["loss"] >= game.loop.loss_threshold).float().mean())
+    generator = game.lead == "generator"
+    small = columns["delta_l1"] <= game.loop.generator_budget  # (N,)
+    within = (columns["fooled"] & small)[columns["clean"]].float().mean()
+    above = (columns["loss"] >= game.loop.loss_threshold).float().mean()
     return {
-        "round": number,
-        "clean_accuracy": next(iter(robust.values())).clean_accuracy,
         "attack": game.lead,
-        "attack_success": lead.success,
+        "attack_success": float(within) if generator else lead.success,
         "attack_loss": lead.loss,
         "delta_l1": lead.delta_l1,
         "delta_sparsity": lead.delta_sparsity,
-        "loss_above_threshold": above if game.lead == "generator" else None,
-        "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
-        "bank_size": len(bank),
-        "accepted": len(bank.indices(status="accepted")),
+        "loss_above_threshold": float(above) if generator else None,
     }
 
 

@@ -13,7 +13,13 @@ AT_LEAST: dict[str, float] = {
     "ema": 0, "rounds": 0, "instances": 1, "generator_test_samples": 1, "ratio": 0,
     "loss_threshold": 0, "threshold_share": 0, "patience": 0, "steps": 1,
 }  # fmt: skip
-ABOVE: dict[str, float] = {"lr": 0, "retrain_lr": 0, "clip_norm": 0, "eps": 0}
+ABOVE: dict[str, float] = {
+    "lr": 0,
+    "retrain_lr": 0,
+    "clip_norm": 0,
+    "eps": 0,
+    "generator_budget": 0,
+}
 AT_MOST: dict[str, float] = {
     "label_smoothing": 1,
     "ema": 1,

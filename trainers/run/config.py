@@ -104,7 +104,7 @@ class LoopFlags:
 
     rounds: int = 3
     """Rounds of attacking and retraining."""
-    attacks: tuple[str, ...] = ("generator", "pgd")
+    attacks: tuple[str, ...] = ("generator:lam=8", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
     attack_samples: tuple[str, ...] = ("generator=64", "pgd=all")
     """Training samples that an attack perturbs each round: NAME=COUNT or NAME=all."""
@@ -117,7 +117,9 @@ class LoopFlags:
     test_attacks: tuple[str, ...] = ("pgd:steps=20",)
     """Attacks that robust accuracy is measured with."""
     generator_test_samples: int = 64
-    """Test samples for the attack that stands first in --attacks (it may be slow)."""
+    """Test samples for the generator, or else for the first of --attacks (it may be slow)."""
+    generator_budget: float = 0.08
+    """Largest mean |difference| at which the generator counts as successful (photographs: 10/255)."""
     ratio: float | None = None
     """Perturbed samples for each original in training; none: every accepted one."""
     start: Literal["keep", "scratch"] = "keep"

@@ -8,6 +8,8 @@ from typing import Any
 BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255, ("", "l2"): 0.5}
 
 PHOTOGRAPHS: dict[str, Any] = {
+    "attacks": ("generator", "pgd"),
+    "generator_budget": 10 / 255,
     "batch_size": 128,
     "augmentation": "classic",
     "epochs": 15,
@@ -38,6 +40,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     {'eps': 0.1}
     """
     preset = {} if options["data"] == "digits" else dict(PHOTOGRAPHS)
+    if "rounds" not in options:
+        preset.pop("attacks", None)  # of evaluate: its own
     if options["eps"] is not None:  # None: for the attack to say
         preset["eps"] = budget(options["data"], options["norm"] or "linf")
     return preset
