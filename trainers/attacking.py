@@ -13,7 +13,7 @@ from trainers.attack_files import Collected, keep_batch, scores, write_samples, 
 from trainers.evaluating import finite
 from trainers.evaluation import AttackedBatch, AttackMeasurement
 from trainers.fitting import trained
-from trainers.measure import measured
+from trainers.measure import Trial, measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
 from trainers.run.config import AttackConfig
@@ -40,19 +40,11 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     ds = load_split(config, config.attacking.split)
     target = class_number(config.attacking.target, ds)
     setting = trained(config, folder, ds)
-    items = folder.checkpoints / "attack"
     text = dump(folder.job, config)
     board = Board(folder.path / "tensorboard", folder.metrics, text)
-    result, columns = measured(
-        setting,
-        attack,
-        ds,
-        items,
-        name=config.attacking.attack,
-        seed=derive_seed(setting.seed, "attack"),
-        target=target,
-        watch=partial(watch, setting, ds, target),
-    )
+    items, seed = folder.checkpoints / "attack", derive_seed(setting.seed, "attack")
+    trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
+    result, columns = measured(setting, trial, watch=partial(watch, setting, ds, target))
     collected = Collected.load(folder.checkpoints / "samples", columns)
     rows = scores(collected, ds)
     write_scores(folder.path / "scores.csv", rows)

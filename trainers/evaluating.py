@@ -10,7 +10,7 @@ from typing import Any
 from attacks.randomness import derive_seed
 from trainers.evaluation import AttackMeasurement, worst_case
 from trainers.fitting import trained
-from trainers.measure import measured
+from trainers.measure import Trial, measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
 from trainers.run.config import EvaluateConfig
@@ -37,7 +37,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     for name, attack in attacks.items():
         items = folder.checkpoints / f"test-{slug(name)}"
         seed = derive_seed(setting.seed, "measure")
-        results[name], _ = measured(setting, attack, test, items, name=name, seed=seed)
+        results[name], _ = measured(setting, Trial(name, attack, test, items, seed))
         values = {f"robust/{name}": results[name].robust_accuracy}
         folder.metrics.add(name, step=0, values=values)
     board.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,56 +32,59 @@ log = logging.getLogger(__name__)
 Watch = Callable[[int, AttackedBatch], None]  # called with an item's number and what it made
 
 
-def measured(
-    setting: Setting,
-    attack: Attack,
-    ds: Dataset,
-    items: Path,
-    *,
-    name: str,
-    seed: int,
-    target: int | None = None,
-    watch: Watch | None = None,
-) -> tuple[AttackMeasurement, dict[str, Tensor]]:
-    """Attack all samples and measure; finished batches lie in a folder and are not done again.
+@dataclass(frozen=True)
+class Trial:
+    """An attack on some samples.
 
-    Args:
-        setting: the classifier.
+    Attributes:
+        name: for messages.
         attack: the attack.
         ds: the samples.
-        items: the folder of this measurement's finished batches.
-        name: the attack's name, for messages.
+        items: the folder of its finished batches, which are not done again.
         seed: the attack's seed.
-        target: the class to reach.
-        watch: sees each batch before it counts as finished.
+        target: the class to reach; None for any wrong one.
+    """
+
+    name: str
+    attack: Attack
+    ds: Dataset
+    items: Path
+    seed: int
+    target: int | None = None
+
+
+def measured(
+    setting: Setting, trial: Trial, *, watch: Watch | None = None
+) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+    """Attack all samples and measure; `watch` sees each batch before it counts as finished.
 
     Returns:
         The measurement, and each sample's columns (N,).
     """
-    total = -(-len(ds) // setting.batch_size)
-    done = sum((items / _file(i)).exists() for i in range(total))
+    total = -(-len(trial.ds) // setting.batch_size)
+    done = sum((trial.items / _file(i)).exists() for i in range(total))
     batches = attack_batches(
-        attack,
+        trial.attack,
         setting.model,
-        ds,
+        trial.ds,
         batch_size=setting.batch_size,
-        seed=seed,
+        seed=trial.seed,
         device=setting.device,
-        target=target,
+        target=trial.target,
         skip=done,
     )
-    with Progress(setting.folder, f"measure {name}", total=total, done=done) as bar:
+    with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
         for i in range(done, total):
             started = time.monotonic()
             batch = next(batches)
             seconds = time.monotonic() - started
-            warn(name, batch.result)
+            warn(trial.name, batch.result)
             if watch:
                 watch(i, batch)
             note = {"seconds": seconds, "warnings": batch.result.info.get("warnings", [])}
-            save_tensors(items / _file(i), score_batch(batch), note)
+            save_tensors(trial.items / _file(i), score_batch(batch), note)
             bar.step()
-    return collect(items, total)
+    return collect(trial.items, total)
 
 
 def collect(items: Path, total: int) -> tuple[AttackMeasurement, dict[str, Tensor]]:

@@ -28,7 +28,7 @@ from augment import Dataset, MixedDataset, SampleBank
 from trainers.evaluation import AttackedBatch, AttackMeasurement
 from trainers.fitting import fitted, load_weights
 from trainers.harvest import harvest, review
-from trainers.measure import measured
+from trainers.measure import Trial, measured
 from trainers.run.atomic import once
 from trainers.run.config import LoopFlags, RoundsConfig
 from trainers.run.figures import draw_batch
@@ -143,9 +143,8 @@ def measure(game: Game, number: int, bank: SampleBank) -> Row:
     robust: dict[str, AttackMeasurement] = {}
     for name, attack in game.test_attacks.items():
         items = game.file(number) / f"test-{slug(name)}"
-        robust[name], _ = measured(
-            game.setting, attack, game.test, items, name=f"round {number}: {name}", seed=seed
-        )
+        trial = Trial(f"round {number}: {name}", attack, game.test, items, seed)
+        robust[name], _ = measured(game.setting, trial)
     return {
         "round": number,
         "clean_accuracy": next(iter(robust.values())).clean_accuracy,
@@ -161,15 +160,10 @@ def measure_lead(game: Game, number: int, *, seed: int) -> Row:
 
     The generator has no budget of its own, so it only succeeds with a small enough difference.
     """
-    lead, columns = measured(
-        game.setting,
-        game.attacks[game.lead],
-        game.test.subset(spread(len(game.test), game.loop.generator_test_samples)),
-        game.file(number) / "lead",
-        name=f"round {number}: {game.lead}",
-        seed=seed,
-        watch=partial(show, game, number),
-    )
+    some = game.test.subset(spread(len(game.test), game.loop.generator_test_samples))
+    attack, items = game.attacks[game.lead], game.file(number) / "lead"
+    trial = Trial(f"round {number}: {game.lead}", attack, some, items, seed)
+    lead, columns = measured(game.setting, trial, watch=partial(show, game, number))
     generator = game.lead == "generator"
     small = columns["delta_l1"] <= game.loop.generator_budget  # (N,)
     within = (columns["fooled"] & small)[columns["clean"]].float().mean()

@@ -71,7 +71,7 @@ def test_attack_saves_what_it_says(weights: Path, tmp_path: Path) -> None:
         assert float(row["top_sum_after"]) == pytest.approx(float(after[i, top].sum()), abs=1e-5)
         assert float(row["linf"]) == pytest.approx(float((x_adv - x)[i].abs().max()))
     for i, file in enumerate(sorted((folder / "samples").iterdir())):
-        pixels = torch.from_numpy(np.asarray(Image.open(file))).float()[None] / 255  # (1, 8, 8)
+        pixels = torch.from_numpy(np.array(Image.open(file))).float()[None] / 255  # (1, 8, 8)
         assert float((pixels - x_adv[i]).abs().max()) <= 0.5 / 255 + 1e-6
         fooled = predict(model, pixels[None]).argmax(1) != y[i]
         assert str(bool(fooled)) == rows[i]["success_as_png"]

@@ -36,7 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to; once the body is through, the file there takes the place of `path`."""
+    """Give a name to write to; after the body, the file there takes the place of `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}{SUFFIX}")
     try:

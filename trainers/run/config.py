@@ -119,7 +119,7 @@ class LoopFlags:
     generator_test_samples: int = 64
     """Test samples for the generator, or else for the first of --attacks (it may be slow)."""
     generator_budget: float = 0.08
-    """Largest mean |difference| at which the generator counts as successful (photographs: 10/255)."""
+    """Largest mean |difference| of a success of the generator (0.08 on digits, else 10/255)."""
     ratio: float | None = None
     """Perturbed samples for each original in training; none: every accepted one."""
     start: Literal["keep", "scratch"] = "keep"
