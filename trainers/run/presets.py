@@ -12,10 +12,14 @@ PHOTOGRAPHS: dict[str, Any] = {
     "generator_budget": 10 / 255,
     "batch_size": 128,
     "augmentation": "classic",
+    "rounds": 3,
     "epochs": 15,
-    "lr": 3e-3,
     "retrain_epochs": 4,
-    "retrain_lr": 1e-3,
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "retrain_lr": 0.02,
+    "weight_decay": 5e-4,
+    "label_smoothing": 0.0,
 }
 
 FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 6}
