@@ -29,7 +29,7 @@ class LearnedGenerator:
 
     Args:
         steps: gradient steps, each one forward and one backward pass.
-        lr: learning rate; None takes 0.03 for "whitened" and 1e-3 for "adam".
+        lr: learning rate; None takes 0.02 for "whitened" and 1e-3 for "adam".
         optimizer: "whitened" is Adam on weights whitened by the sample's own patches, its rate
             decaying to zero: the published loss in about a tenth of the steps. "adam" is Adam at
             a constant rate, as published (which takes steps=2000).
@@ -49,7 +49,7 @@ class LearnedGenerator:
     Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
     """
 
-    steps: int = 200
+    steps: int = 300
     lr: float | None = None
     optimizer: Optimizer = "whitened"
     space: Space = "pixel"
@@ -151,7 +151,7 @@ class LearnedGenerator:
     def _rule(self) -> Rule:
         if self.optimizer == "adam":
             return Rule(lr=self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
-        return Rule(lr=self.lr or 0.03, betas=(0.9, 0.99), whiten=True, decay=True)
+        return Rule(lr=self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
 
     def _top(self, scores: Tensor) -> Tensor:
         """Return the top-k classes (B, k), at most all but one, most likely first."""
