@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,19 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
     On the way out, also after an error, everything is as before: each module's training flag,
     each parameter's requires_grad, buffers (object and content), the torch RNG states and the
-    grad, inference and autocast modes. Constant parameters spare the memory of the activations
-    that only weight gradients need.
+    grad, inference and autocast modes; buffers the body added are gone. Constant parameters
+    spare the memory of the activations that only weight gradients need.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     flags = [(module, module.training) for module in model.modules()]
-    buffers = _snapshot(model)
+    buffers = [_Buffers.of(module) for module, _ in flags]
     devices = {t.device for t in (*model.parameters(), *model.buffers())}
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         cuda = sorted(d.index for d in devices if d.type == "cuda")
         stack.enter_context(torch.random.fork_rng(devices=cuda))
-        for kind in sorted({d.type for d in devices} & {"cpu", "cuda"}):
+        for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
             stack.enter_context(torch.autocast(kind, enabled=False))
         try:
             for module, _ in flags:
@@ -38,26 +39,34 @@ def frozen(model: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(True)
             for module, training in flags:
                 module.training = training
-            _restore(buffers)
+            with torch.no_grad():
+                for saved in buffers:
+                    saved.restore()
 
 
-_Buffer = tuple[nn.Module, str, Tensor, Tensor]
+@dataclass(frozen=True)
+class _Buffers:
+    """The buffers of one module: the objects, and copies of their content."""
 
+    module: nn.Module
+    objects: dict[str, Tensor | None]
+    contents: dict[str, Tensor]
 
-def _snapshot(model: nn.Module) -> list[_Buffer]:
-    """List each buffer of each module with a copy of its content."""
-    return [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
+    @classmethod
+    def of(cls, module: nn.Module) -> "_Buffers":
+        """Remember the buffers of `module` as they are now."""
+        given = dict(module._buffers)
+        copies = {name: b.detach().clone() for name, b in given.items() if b is not None}
+        return cls(module, given, copies)
 
-
-def _restore(buffers: list[_Buffer]) -> None:
-    """Put back the buffer objects, and the content of those that changed."""
-    with torch.no_grad():
-        for module, name, buffer, content in buffers:
-            module._buffers[name] = buffer
-            if not torch.equal(buffer, content):
-                buffer.copy_(content)
+    def restore(self) -> None:
+        """Put back the objects, and the content of those that changed."""
+        self.module._buffers.clear()
+        self.module._buffers.update(self.objects)
+        for name, buffer in self.objects.items():
+            if buffer is None:
+                continue
+            if buffer.grad_fn is not None:
+                buffer.detach_()  # it was written a function of x
+            if not torch.equal(buffer, self.contents[name]):
+                buffer.copy_(self.contents[name])
