@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from attacks.attack import Progress
 from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch
-from attacks.losses import LossName
+from attacks.inputs import check_batch, own_copies
+from attacks.losses import LossName, check_loss
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm
 
@@ -34,6 +34,7 @@ class FGSM:
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         check_norm(self.norm)
+        check_loss(self.loss)
 
     def __call__(
         self,
@@ -48,9 +49,9 @@ class FGSM:
     ) -> AttackResult:
         """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
-        goal = Goal(y, target, self.loss)
         with frozen(model):
-            x = x.detach().clone()
+            x, y, target = own_copies(x, y, target)
+            goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             _, before, gradient = value_and_gradient(model, x, goal.value)
             x_adv = threat.project(x + threat.eps * threat.ascent(gradient))

@@ -12,7 +12,7 @@ from attacks.generator_network import Architecture
 from attacks.generator_training import Rule, Space, Task, Training
 from attacks.goal import Goal, logit_warnings, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch
+from attacks.inputs import check_batch, own_copies
 from attacks.result import AttackResult
 
 Optimizer = Literal["whitened", "adam"]
@@ -98,7 +98,7 @@ class LearnedGenerator:
         """
         check_batch(x, y, target=target)
         with frozen(model):
-            x = x.detach().clone()
+            x, y, target = own_copies(x, y, target)
             with torch.no_grad():
                 before = logits_of(model, x).softmax(1)  # (B, K)
             task = self._task(x, before, Goal(y, target))
@@ -135,6 +135,7 @@ class LearnedGenerator:
 
     def _task(self, x: Tensor, scores: Tensor, goal: Goal) -> Task:
         """Return what the generators are trained for, from the clean scores (B, K)."""
+        goal.check_classes(scores)
         return Task(
             x=x,
             goal=goal,

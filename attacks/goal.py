@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class Goal:
 
     def value(self, logits: Tensor) -> Tensor:
         """Return (B,), growing as the goal comes nearer, from logits (B, K)."""
+        self.check_classes(logits)
         if self.target is None:
             return LOSSES[self.loss](logits, self.y)
         return -LOSSES[self.loss](logits, self.target)
@@ -40,9 +42,24 @@ class Goal:
         >>> Goal(torch.tensor([0, 1])).met(logits)
         tensor([ True, False])
         """
+        self.check_classes(logits)
         predicted = logits.argmax(1)
         met = predicted != self.y if self.target is None else predicted == self.target
         return met & torch.isfinite(logits).all(1)
+
+    @cached_property
+    def _highest(self) -> int:
+        """The highest class asked for; read once, for it waits for the device."""
+        labels = self.y if self.target is None else torch.cat([self.y, self.target])
+        return int(labels.max())
+
+    def check_classes(self, logits: Tensor) -> None:
+        """Raise ValueError when a label or target is no class of logits (B, K)."""
+        if self._highest >= logits.shape[1]:
+            raise ValueError(
+                f"y or target asks for class {self._highest} of a model with {logits.shape[1]} "
+                "classes (0 is the first); check the labels, or num_classes of the model"
+            )
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:

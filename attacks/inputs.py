@@ -28,8 +28,19 @@ def check_batch(x: Tensor, y: Tensor, *, target: Tensor | None = None) -> None:
     _check_labels("y", y, x)
     if target is not None:
         _check_labels("target", target, x)
-    if x.numel():
-        _check_range(x)
+    if not x.numel():
+        raise ValueError(f"x has shape {tuple(x.shape)}, nothing in it; give at least one sample")
+    _check_range(x)
+
+
+def own_copies(x: Tensor, y: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return a checked batch as tensors of its own, x clamped to [0, 1].
+
+    What was made in inference mode cannot take part in a gradient, its copy can; and pixels
+    that stray from [0, 1] by less than the tolerance would put x outside its own threat.
+    """
+    copy = None if target is None else target.clone()
+    return x.detach().clone().clamp_(0, 1), y.clone(), copy
 
 
 def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:

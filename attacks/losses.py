@@ -1,13 +1,19 @@
 """Per-sample losses an untargeted attack raises for y and a targeted one lowers for target."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 LossName = Literal["ce", "margin"]
+
+
+def check_loss(loss: str) -> None:
+    """Raise ValueError unless `loss` is one of LOSSES."""
+    if loss not in get_args(LossName):
+        raise ValueError(f"loss is {loss!r}; allowed here: {', '.join(get_args(LossName))}")
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

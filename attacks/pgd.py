@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from attacks.attack import Progress
 from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch
-from attacks.losses import LossName
+from attacks.inputs import check_batch, own_copies
+from attacks.losses import LossName, check_loss
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm
@@ -70,6 +70,7 @@ class PGD:
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         check_norm(self.norm)
+        check_loss(self.loss)
         if self.steps < 1 or self.restarts < 1:
             raise ValueError(f"steps={self.steps}, restarts={self.restarts}; both must be >= 1")
         if self.step_size is not None and self.step_size <= 0:
@@ -89,10 +90,10 @@ class PGD:
         """Perturb x within the ball; see `Attack.__call__`."""
         check_batch(x, y, target=target)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-        goal = Goal(y, target, self.loss)
         history: list[Tensor] = []
         with frozen(model):
-            x = x.detach().clone()
+            x, y, target = own_copies(x, y, target)
+            goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             best = Best.start(x)
 
