@@ -1,0 +1,22 @@
+.PHONY: check lint test slow demo format
+
+check: lint test  ## everything a change must pass
+
+lint:  ## layout, style, types, and which package may import which
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+test:  ## the default suite, with coverage of the packages
+	python -m pytest --cov --cov-fail-under=90
+
+slow:  ## minutes long: twenty kills of a run, and the like
+	python -m pytest -m "slow and not gpu and not soak"
+
+demo:  ## the main job on the embedded digits
+	python train.py
+
+format:
+	ruff format .
+	ruff check --fix .
