@@ -1,0 +1,216 @@
+"""Repeat the image experiments of Rey-de-Castro & Rabitz 2018 with a classifier of your own.
+
+    python examples/reproduce_paper.py --photos PHOTOS --model mobilenet.py:build \
+        --weights mobilenet_v2.safetensors --classes classes.txt --output OUT
+
+Prints the paper's table 1 (the best classes before and after) and draws its figures 3
+(original | perturbed | difference) and 2c (loss curves), for eq. (1) on all photographs and for
+eq. (2), which turns one of them into a class of your choice. Both are done twice: with this
+project's default setting, and with the published one, which takes 2,000 steps and about ten times
+as long (--published-steps 0 leaves it out). docs/reproduction.md shows the outcome.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from attacks import LearnedGenerator
+from augment import Dataset, load_dataset
+from trainers import load_classifier
+from trainers.evaluation import predict
+from trainers.run.figures import Pair, sheet
+from trainers.run.plots import curves
+
+
+class Outcome(NamedTuple):
+    """What one attack did to some photographs; scores are softmax scores of all K classes."""
+
+    names: list[str]
+    x: Tensor  # (B, C, H, W)
+    x_adv: Tensor
+    before: Tensor  # (B, K)
+    after: Tensor
+    rounded: Tensor  # those of x_adv rounded to 8 bits
+    history: Tensor  # (steps, B)
+    seconds: float
+
+
+def main() -> None:
+    """Attack, print the tables, draw the figures."""
+    args = parsed()
+    ds = load_dataset(f"imagefolder:{args.photos}", "test", size=args.size, classes=args.classes)
+    model = load_classifier(args.model, weights=args.weights, image_size=args.size)
+    source, target = find(ds, args.source), ds.classes.index(args.target)
+    settings = {"default": LearnedGenerator(steps=args.steps)}
+    if args.published_steps:
+        settings["published"] = LearnedGenerator(
+            space="paper", optimizer="adam", steps=args.published_steps
+        )
+    args.output.mkdir(parents=True, exist_ok=True)
+    plain, aimed = {}, {}
+    for name, attack in settings.items():
+        keep = args.output / f"{name}-eq1.npz"
+        plain[name] = outcome(model, attack, ds, range(len(ds)), keep=keep)
+        report(f"eq. (1), {name}", plain[name], ds.classes)
+        keep = args.output / f"{name}-eq2.npz"
+        aimed[name] = outcome(model, attack, ds, [source], keep=keep, target=target)
+        report(f"eq. (2), {args.target}, {name}", aimed[name], ds.classes)
+    draw(args.output, plain, aimed, args.target, ds.classes)
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--photos", required=True, help="folder of photographs")
+    parser.add_argument("--model", required=True, help="file.py:factory or a name of torchvision")
+    parser.add_argument("--weights", required=True, help="its safetensors or .pt state dict")
+    parser.add_argument("--classes", required=True, help="text file; line i names class i")
+    parser.add_argument("--output", required=True, type=Path, help="folder for what is made")
+    parser.add_argument("--size", type=int, default=224, help="side the photographs are brought to")
+    parser.add_argument("--source", default="dog", help="photograph for eq. (2), without suffix")
+    parser.add_argument("--target", default="ice bear", help="class to turn it into")
+    parser.add_argument("--steps", type=int, default=300, help="of the default setting")
+    parser.add_argument("--published-steps", type=int, default=2000, help="0 leaves it out")
+    return parser.parse_args()
+
+
+def find(ds: Dataset, stem: str) -> int:
+    """Return the number of the photograph with a file name."""
+    return [Path(name).stem for name in ds.ids].index(stem)
+
+
+def outcome(
+    model: nn.Module,
+    attack: LearnedGenerator,
+    ds: Dataset,
+    rows: range | list[int],
+    *,
+    keep: Path,
+    target: int | None = None,
+) -> Outcome:
+    """Attack photographs, or read what an earlier call kept of the same attack."""
+    x, _ = ds.stack(list(rows))  # (B, C, H, W)
+    before = predict(model, x).softmax(1)  # (B, K)
+    settings = f"{attack} target={target}"
+    if not keep.exists() or not same(keep, settings, before):
+        aim = None if target is None else torch.full((len(x),), target)
+        with tqdm(total=attack.steps, desc=keep.stem) as bar:
+            start = time.perf_counter()
+            result = attack(
+                model,
+                x,
+                before.argmax(1),
+                target=aim,
+                progress=lambda done, _: bar.update(done - bar.n),
+            )
+            seconds = time.perf_counter() - start
+        np.savez_compressed(
+            keep, x_adv=result.x_adv.numpy(), history=result.history.numpy(),
+            before=before.numpy(), settings=settings, seconds=seconds,
+        )  # fmt: skip
+    kept = np.load(keep)
+    x_adv, history = torch.from_numpy(kept["x_adv"]), torch.from_numpy(kept["history"])
+    after = predict(model, x_adv).softmax(1)
+    rounded = predict(model, (x_adv * 255).round() / 255).softmax(1)
+    names = [Path(ds.ids[row]).stem for row in rows]
+    return Outcome(names, x, x_adv, before, after, rounded, history, float(kept["seconds"]))
+
+
+def same(keep: Path, settings: str, before: Tensor) -> bool:
+    """Tell whether a file is of the same attack on the same photographs and classifier."""
+    kept = np.load(keep)
+    same_scores = kept["before"].shape == before.shape and np.allclose(
+        kept["before"], before.numpy(), atol=1e-4
+    )
+    return str(kept["settings"]) == settings and bool(same_scores)
+
+
+def report(title: str, out: Outcome, classes: list[str]) -> None:
+    """Print how each photograph fared, then its best classes before and after."""
+    print(f"\n## {title}: {len(out.history)} steps, {out.seconds:.0f} s\n")
+    print(f"| photograph | {' | '.join(measures(out, 0))} |")
+    print("|---" * (1 + len(measures(out, 0))) + "|")
+    for i, name in enumerate(out.names):
+        print(f"| {name} | {' | '.join(measures(out, i).values())} |")
+    for i, name in enumerate(out.names):
+        print(f"\n| {name}, before | | after | |\n|---|--:|---|--:|")
+        for before, after in zip(best(out.before[i]), best(out.after[i]), strict=True):
+            cells = [f"{classes[c]} | {score:.4f}" for c, score in (before, after)]
+            print(f"| {' | '.join(cells)} |")
+
+
+def measures(out: Outcome, row: int) -> dict[str, str]:
+    """Return what the paper and its readers ask of one photograph."""
+    before, after = out.before[row], out.after[row]
+    first = [classes for classes, _ in best(before)]
+    mean = float((out.x_adv[row] - out.x[row]).abs().mean())
+    changed = bool(after.argmax() != before.argmax())
+    still = bool(out.rounded[row].argmax() == after.argmax())
+    return {
+        "original top 5 summed, before": f"{float(before[first].sum()):.4f}",
+        "after": f"{float(after[first].sum()):.4f}",
+        "top class changed": "yes" if changed else "no",
+        "same after rounding to 8 bits": "yes" if still else "no",
+        "mean difference": f"{mean:.4f} ({255 * mean:.1f} of 255)",
+        "lowest loss": f"{float(out.history[:, row].min()):.4f}",
+    }
+
+
+def best(scores: Tensor) -> list[tuple[int, float]]:
+    """Return the (up to) five best classes of scores (K,), best first."""
+    top = scores.topk(min(5, len(scores) - 1))
+    return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+
+
+def draw(
+    folder: Path,
+    plain: dict[str, Outcome],
+    aimed: dict[str, Outcome],
+    target: str,
+    classes: list[str],
+) -> None:
+    """Write the figures: a row for each photograph, the curves, the second equation's rows."""
+    for i, name in enumerate(plain["default"].names):
+        write(folder / f"reproduction-{name}.png", [row_of(plain["default"], i, classes)])
+    pages = [
+        curves(lines(out), title=f"Eq. (1), {name} setting", across="step")
+        for name, out in plain.items()
+    ]
+    both = {name: line for name, out in aimed.items() for line in lines(out).values()}
+    title = f"Eq. (2), {aimed['default'].names[0]} to {target}"
+    write(folder / "reproduction-loss.png", [*pages, curves(both, title=title, across="step")])
+    rows = [row_of(out, 0, classes) for out in aimed.values()]
+    write(folder / "reproduction-target.png", rows)
+
+
+def lines(out: Outcome) -> dict[str, list[tuple[float, float]]]:
+    """Return the loss of each photograph by step."""
+    return {name: list(enumerate(out.history[:, i].tolist())) for i, name in enumerate(out.names)}
+
+
+def row_of(out: Outcome, row: int, classes: list[str]) -> Image.Image:
+    """Draw original | perturbed | difference of one photograph."""
+    says = [
+        f"{classes[c]}  {s:.2f}" for c, s in (best(out.before[row])[0], best(out.after[row])[0])
+    ]
+    return sheet([Pair(out.x[row], out.x_adv[row], *says)])
+
+
+def write(path: Path, parts: list[Image.Image]) -> None:
+    """Write pictures below one another as a PNG of 256 colours."""
+    page = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), "white")
+    for i, part in enumerate(parts):
+        page.paste(part, (0, sum(above.height for above in parts[:i])))
+    page.quantize(256).save(path, optimize=True)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
