@@ -1,5 +1,7 @@
 """Refuse what no attack can work with, before any work is done."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -74,9 +76,11 @@ def _check_labels(name: str, labels: Tensor, x: Tensor) -> None:
 
 def _check_range(x: Tensor) -> None:
     low, high = (float(v) for v in torch.aminmax(x.detach()))
-    if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"x spans [{low}, {high}]; leave out the samples with NaN or inf")
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise ValueError(
-            f"x spans [{low:.4g}, {high:.4g}] where pixels lie in [0, 1]; pass plain pixels and "
+            f"x spans [{low:.6g}, {high:.6g}] where pixels lie in [0, 1]; pass plain pixels and "
             "put the normalisation inside the model: "
             "nn.Sequential(trainers.models.Normalize(mean, std), model)"
         )
