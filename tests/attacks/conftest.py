@@ -1,0 +1,164 @@
+"""The table of attacks under test, and the classifiers and samples they are tried on."""
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import nn
+
+from attacks import ATTACKS
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: an attack with cheap options.
+
+    name: its key in ATTACKS; norm: of the eps ball it promises to stay in, or None; random:
+    whether it draws numbers; strong: options that reach every goal on `linear_classifier`.
+    """
+
+    name: str
+    options: dict = field(default_factory=dict)
+    norm: str | None = None
+    random: bool = False
+    strong: dict = field(default_factory=dict)
+
+    def __str__(self):
+        given = [str(v) for v in self.options.values() if isinstance(v, str)]
+        return "-".join([self.name, *given])
+
+    def attack(self, **changes):
+        return ATTACKS[self.name](**{**self.options, **changes})
+
+    def strongest(self):
+        return self.attack(**self.strong)
+
+
+# A new attack adds a row here and is put through everything in test_table.py.
+CASES = [
+    Case("fgsm", dict(norm="linf", eps=0.1), norm="linf", strong=dict(eps=0.4)),
+    Case("fgsm", dict(norm="l2", eps=0.9), norm="l2", strong=dict(eps=4.0)),
+    Case("pgd", dict(norm="linf", eps=0.1, steps=4), "linf", random=True, strong=dict(eps=0.4)),
+    Case("pgd", dict(norm="l2", eps=0.9, steps=4), "l2", random=True, strong=dict(eps=4.0)),
+    Case(
+        "pgd",
+        dict(norm="linf", loss="margin", eps=0.1, steps=2, restarts=2),
+        "linf",
+        random=True,
+        strong=dict(eps=0.4),
+    ),
+    Case("generator", dict(steps=3), strong=dict(steps=60, lam=0.1)),
+    Case("generator", dict(optimizer="adam", steps=4, lr=0.02), strong=dict(steps=60, lam=0.1)),
+    Case(
+        "generator",
+        dict(space="paper", steps=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
+        strong=dict(steps=60, lam=0.1),
+    ),
+]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
+    return request.param
+
+
+@pytest.fixture(params=[c for c in CASES if c.norm], ids=str)
+def ball_case(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def cases():
+    return CASES
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+class Net(nn.Module):
+    """A classifier with all that an attack might disturb.
+
+    It normalises, drops out, keeps batch statistics and counts its forward passes in a buffer.
+    """
+
+    def __init__(self, classes, dims, channels, side):
+        super().__init__()
+        conv, norm, drop = {
+            2: (nn.Conv2d, nn.BatchNorm2d, nn.Dropout2d),
+            3: (nn.Conv3d, nn.BatchNorm3d, nn.Dropout3d),
+        }[dims]
+        self.features = nn.Sequential(
+            conv(channels, 6, 3, padding=1), norm(6), nn.Tanh(), drop(0.4)
+        )
+        self.head = nn.Linear(6 * side**dims, classes)
+        self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("last", None)
+        self.shift, self.fail_at = 0.0, None
+
+    def forward(self, x):
+        self.passes += 1
+        self.last = x.detach().mean()
+        if self.fail_at == int(self.passes):
+            raise RuntimeError("out of order")
+        return self.head(self.features(x).flatten(1)) + self.shift
+
+
+def make_net(classes=4, *, dims=2, channels=3, side=6, seed=0, dtype=torch.float32):
+    """Return a Net in training mode with random weights and statistics."""
+    net = Net(classes, dims, channels, side)
+    generator = seeded(seed)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        net.features[1].running_mean.uniform_(-0.2, 0.2, generator=generator)
+        net.features[1].running_var.uniform_(0.2, 0.5, generator=generator)
+    return net.to(dtype).train()
+
+
+@pytest.fixture(scope="session")
+def net():
+    return make_net
+
+
+def make_batch(batch=6, classes=4, *, dims=2, channels=3, side=6, seed=1, dtype=torch.float32):
+    """Return samples in [0, 1] and labels."""
+    shape = (batch, channels, *[side] * dims)
+    x = torch.rand(shape, generator=seeded(seed)).to(dtype)
+    return x, torch.randint(classes, (batch,), generator=seeded(seed + 1))
+
+
+@pytest.fixture(scope="session")
+def batch():
+    return make_batch
+
+
+def make_linear(classes=2, *, channels=3, side=6, gain=1.0, seed=2, dtype=torch.float32):
+    """Return a linear classifier that is undecided about the grey image."""
+    layer = nn.Linear(channels * side * side, classes)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=seeded(seed)) * gain)
+        layer.bias.copy_(-0.5 * layer.weight.sum(1))
+    return nn.Sequential(nn.Flatten(), layer).to(dtype)
+
+
+@pytest.fixture(scope="session")
+def linear():
+    return make_linear
+
+
+class NaNBelow(nn.Module):
+    """Give NaN for every sample whose brightest value falls below a level."""
+
+    def __init__(self, model, level=0.5):
+        super().__init__()
+        self.model, self.level = model, level
+
+    def forward(self, x):
+        broken = ~(x.flatten(1).amax(1) >= self.level)  # (B,)
+        return self.model(x).masked_fill(broken[:, None], torch.nan)
+
+
+@pytest.fixture(scope="session")
+def nan_below():
+    return NaNBelow
