@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
+from operator import index
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ def derive_seed(*parts: int | str) -> int:
     >>> derive_seed(1, 23) == derive_seed(12, 3)
     False
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    tagged = (f"str:{p}" if isinstance(p, str) else f"int:{index(p)}" for p in parts)
+    text = "\x1f".join(tagged)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
