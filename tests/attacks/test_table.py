@@ -421,7 +421,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_batches_are_refused_by_name(case, net, wrong):
     x, y, words = WRONG[wrong]
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         case.attack()(net(), x, y)
     assert all(word in str(error.value) for word in words), str(error.value)
 
@@ -436,7 +436,7 @@ def test_wrong_batches_are_refused_by_name(case, net, wrong):
     ],
 )
 def test_wrong_targets_are_refused(case, net, target, words):
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         case.attack()(net(), torch.zeros(2, 3, 6, 6), LABELS, target=target)
     assert all(word in str(error.value) for word in words), str(error.value)
 
@@ -473,7 +473,7 @@ def test_a_model_without_logits_is_refused(case, answer, words):
         def forward(self, x):
             return answer(x)
 
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         case.attack()(Odd(), torch.zeros(2, 3, 6, 6), LABELS)
     assert all(word in str(error.value) for word in words), str(error.value)
 

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from torch import nn
+
+from attacks.guard import frozen
+
+
+class Restless(nn.Module):
+    """Changes every buffer it has, in every way, whatever its mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.register_buffer("in_place", torch.zeros(2))
+        self.register_buffer("replaced", torch.zeros(2))
+        self.register_buffer("filled", None)
+        self.register_buffer("of_x", torch.zeros(()))
+        self.register_buffer("nan", torch.full((2,), torch.nan))
+
+    def forward(self, x):
+        self.in_place += 1
+        self.replaced = self.replaced + 1
+        self.filled = torch.ones(2)
+        self.of_x.add_(x.sum())
+        self.nan.zero_()
+        self.register_buffer("added", torch.ones(1), persistent=True)
+        return self.layer(x)
+
+
+def test_buffers_come_back_as_objects_and_contents():
+    model = Restless()
+    names, objects = list(model._buffers), {**model._buffers}
+    for _ in range(2):
+        with frozen(model):
+            model(torch.ones(1, 2, requires_grad=True))
+        assert list(model._buffers) == names
+        assert all(model._buffers[name] is objects[name] for name in names)
+        assert model.in_place.tolist() == model.replaced.tolist() == [0, 0]
+        assert (model.of_x.item(), model.of_x.requires_grad) == (0, False)
+        assert model.nan.isnan().all()
+
+
+def test_inside_all_is_eval_and_parameters_are_constant():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout())
+    model[1].eval()
+    model[0].bias.requires_grad_(False)
+    with torch.no_grad(), frozen(model):
+        assert torch.is_grad_enabled()
+        assert not any(m.training for m in model.modules())
+        assert not any(p.requires_grad for p in model.parameters())
+    assert [m.training for m in model.modules()] == [True, True, False, True]
+    assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]
+
+
+def test_error_passes_through_and_all_is_restored():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    state = torch.get_rng_state()
+
+    def use():
+        with frozen(model):
+            torch.rand(5)
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        use()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert model[0].weight.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_modes_are_off_inside_even_without_parameters():
+    with torch.inference_mode(), torch.autocast("cpu"):
+        with frozen(nn.Identity()):
+            assert not torch.is_inference_mode_enabled()
+            assert not torch.is_autocast_enabled("cpu")
+            x = torch.ones(2, 2, requires_grad=True)
+            assert (x @ x).dtype == torch.float32
+        assert torch.is_inference_mode_enabled()
+        assert torch.is_autocast_enabled("cpu")
+
+
+def test_nested_use():
+    model = nn.Dropout()
+    with frozen(model):
+        with frozen(model):
+            pass
+        assert not model.training
+    assert model.training
