@@ -94,7 +94,7 @@ def test_a_finished_run_shows_its_table_again(run: Path, capsys: pytest.CaptureF
 
 def test_other_options_are_refused(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert rounds(run, "--retrain-lr", "0.5") == 2
-    assert "--retrain-lr 0.003 -> 0.5" in capsys.readouterr().err
+    assert "--retrain-lr 0.001 -> 0.5" in capsys.readouterr().err
 
 
 def test_the_given_weights_are_round_0(run: Path, tmp_path: Path) -> None:

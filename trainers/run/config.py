@@ -76,18 +76,18 @@ class FitFlags:
 
     epochs: int = 10
     """Epochs of round 0; 0, or --weights: the classifier is taken as it comes."""
-    retrain_epochs: int = 6
+    retrain_epochs: int = 8
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """The optimiser."""
     lr: float = 1e-3
     """Peak learning rate of round 0."""
-    retrain_lr: float = 2e-3
+    retrain_lr: float = 1e-3
     """Peak learning rate of every later round."""
-    weight_decay: float = 0.5
+    weight_decay: float = 1.0
     """Weight decay (large on the few digits)."""
-    label_smoothing: float = 0.3
-    """Share of the label spread over all classes (0 except on the few digits)."""
+    label_smoothing: float = 0.0
+    """Share of the label spread over all classes."""
     ema: float = 0.0
     """Decay of averaged weights; 0: off."""
     clip_norm: float | None = None
@@ -106,7 +106,7 @@ class LoopFlags:
     """Rounds of attacking and retraining."""
     attacks: tuple[str, ...] = ("generator:lam=8", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
-    attack_samples: tuple[str, ...] = ("generator=64", "pgd=all")
+    attack_samples: tuple[str, ...] = ("generator=32", "pgd=all")
     """Training samples that an attack perturbs each round: NAME=COUNT or NAME=all."""
     instances: int = 1
     """Perturbed instances of each such sample, each with its own random start."""

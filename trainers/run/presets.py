@@ -9,6 +9,7 @@ BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255
 
 PHOTOGRAPHS: dict[str, Any] = {
     "attacks": ("generator", "pgd"),
+    "attack_samples": ("generator=64", "pgd=all"),
     "generator_budget": 10 / 255,
     "batch_size": 128,
     "augmentation": "classic",
@@ -19,7 +20,6 @@ PHOTOGRAPHS: dict[str, Any] = {
     "lr": 0.1,
     "retrain_lr": 0.02,
     "weight_decay": 5e-4,
-    "label_smoothing": 0.0,
 }
 
 FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 6}
@@ -44,8 +44,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     {'eps': 0.1}
     """
     preset = {} if options["data"] == "digits" else dict(PHOTOGRAPHS)
-    if "rounds" not in options:
-        preset.pop("attacks", None)  # of evaluate: its own
+    if "rounds" not in options:  # another job than rounds
+        preset.pop("attacks", None)
     if options["eps"] is not None:  # None: for the attack to say
         preset["eps"] = budget(options["data"], options["norm"] or "linf")
     return preset
