@@ -12,12 +12,13 @@ as long (--published-steps 0 leaves it out). docs/reproduction.md shows the outc
 
 import argparse
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -25,8 +26,10 @@ from attacks import LearnedGenerator
 from augment import Dataset, load_dataset
 from trainers import load_classifier
 from trainers.evaluation import predict
-from trainers.run.figures import Pair, sheet
+from trainers.run.figures import FONT, amplification, to_image
 from trainers.run.plots import curves
+
+GAP = 8  # pixels between pictures
 
 
 class Outcome(NamedTuple):
@@ -34,12 +37,13 @@ class Outcome(NamedTuple):
 
     names: list[str]
     x: Tensor  # (B, C, H, W)
-    x_adv: Tensor
+    x_adv: Tensor  # (B, C, H, W)
     before: Tensor  # (B, K)
-    after: Tensor
-    rounded: Tensor  # those of x_adv rounded to 8 bits
+    after: Tensor  # (B, K)
+    rounded: Tensor  # (B, K), the scores of x_adv rounded to 8 bits
     history: Tensor  # (steps, B)
     seconds: float
+    target: int | None
 
 
 def main() -> None:
@@ -47,7 +51,8 @@ def main() -> None:
     args = parsed()
     ds = load_dataset(f"imagefolder:{args.photos}", "test", size=args.size, classes=args.classes)
     model = load_classifier(args.model, weights=args.weights, image_size=args.size)
-    source, target = find(ds, args.source), ds.classes.index(args.target)
+    source = number([Path(name).stem for name in ds.ids], args.source, "--source")
+    target = number(ds.classes, args.target, "--target")
     settings = {"default": LearnedGenerator(steps=args.steps)}
     if args.published_steps:
         settings["published"] = LearnedGenerator(
@@ -81,9 +86,12 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find(ds: Dataset, stem: str) -> int:
-    """Return the number of the photograph with a file name."""
-    return [Path(name).stem for name in ds.ids].index(stem)
+def number(names: list[str], name: str, option: str) -> int:
+    """Return where a name stands, or end with the most similar ones."""
+    if name not in names:
+        near = get_close_matches(name, names, n=5, cutoff=0)
+        raise SystemExit(f"{option} is {name!r}; nearest: {', '.join(near)}")
+    return names.index(name)
 
 
 def outcome(
@@ -101,35 +109,29 @@ def outcome(
     settings = f"{attack} target={target}"
     if not keep.exists() or not same(keep, settings, before):
         aim = None if target is None else torch.full((len(x),), target)
+        start = time.perf_counter()
         with tqdm(total=attack.steps, desc=keep.stem) as bar:
-            start = time.perf_counter()
             result = attack(
-                model,
-                x,
-                before.argmax(1),
-                target=aim,
-                progress=lambda done, _: bar.update(done - bar.n),
+                model, x, before.argmax(1), target=aim, progress=lambda *_: bar.update() and None
             )
-            seconds = time.perf_counter() - start
         np.savez_compressed(
             keep, x_adv=result.x_adv.numpy(), history=result.history.numpy(),
-            before=before.numpy(), settings=settings, seconds=seconds,
+            before=before.numpy(), settings=settings, seconds=time.perf_counter() - start,
         )  # fmt: skip
     kept = np.load(keep)
     x_adv, history = torch.from_numpy(kept["x_adv"]), torch.from_numpy(kept["history"])
     after = predict(model, x_adv).softmax(1)
     rounded = predict(model, (x_adv * 255).round() / 255).softmax(1)
     names = [Path(ds.ids[row]).stem for row in rows]
-    return Outcome(names, x, x_adv, before, after, rounded, history, float(kept["seconds"]))
+    seconds = float(kept["seconds"])
+    return Outcome(names, x, x_adv, before, after, rounded, history, seconds, target)
 
 
 def same(keep: Path, settings: str, before: Tensor) -> bool:
     """Tell whether a file is of the same attack on the same photographs and classifier."""
     kept = np.load(keep)
-    same_scores = kept["before"].shape == before.shape and np.allclose(
-        kept["before"], before.numpy(), atol=1e-4
-    )
-    return str(kept["settings"]) == settings and bool(same_scores)
+    close = kept["before"].shape == before.shape and np.allclose(kept["before"], before, atol=1e-4)
+    return bool(close) and str(kept["settings"]) == settings
 
 
 def report(title: str, out: Outcome, classes: list[str]) -> None:
@@ -147,19 +149,20 @@ def report(title: str, out: Outcome, classes: list[str]) -> None:
 
 
 def measures(out: Outcome, row: int) -> dict[str, str]:
-    """Return what the paper and its readers ask of one photograph."""
-    before, after = out.before[row], out.after[row]
-    first = [classes for classes, _ in best(before)]
-    mean = float((out.x_adv[row] - out.x[row]).abs().mean())
-    changed = bool(after.argmax() != before.argmax())
-    still = bool(out.rounded[row].argmax() == after.argmax())
+    """Return what the paper and its readers ask of one photograph, from its scores anew."""
+    before, after, delta = out.before[row], out.after[row], (out.x_adv - out.x)[row].abs()
+    top = [c for c, _ in best(before)] if out.target is None else [out.target]
+    what = "original top 5" if out.target is None else "target"
+    score = float(after[top].sum())
+    distance = float((delta / torch.tensor(LearnedGenerator.std)[:, None, None]).mean())
+    yes = {True: "yes", False: "no"}
     return {
-        "original top 5 summed, before": f"{float(before[first].sum()):.4f}",
-        "after": f"{float(after[first].sum()):.4f}",
-        "top class changed": "yes" if changed else "no",
-        "same after rounding to 8 bits": "yes" if still else "no",
-        "mean difference": f"{mean:.4f} ({255 * mean:.1f} of 255)",
-        "lowest loss": f"{float(out.history[:, row].min()):.4f}",
+        f"{what}, before": f"{float(before[top].sum()):.4f}",
+        f"{what}, after": f"{score:.4f}",
+        "top class changed": yes[bool(after.argmax() != before.argmax())],
+        "mean difference": f"{float(delta.mean()):.4f} ({255 * float(delta.mean()):.1f} of 255)",
+        "loss": f"{(score if out.target is None else 1 - score) + distance:.4f}",
+        "same class as 8 bits": yes[bool(out.rounded[row].argmax() == after.argmax())],
     }
 
 
@@ -196,11 +199,21 @@ def lines(out: Outcome) -> dict[str, list[tuple[float, float]]]:
 
 
 def row_of(out: Outcome, row: int, classes: list[str]) -> Image.Image:
-    """Draw original | perturbed | difference of one photograph."""
-    says = [
-        f"{classes[c]}  {s:.2f}" for c, s in (best(out.before[row])[0], best(out.after[row])[0])
-    ]
-    return sheet([Pair(out.x[row], out.x_adv[row], *says)])
+    """Draw original | perturbed | difference of one photograph, with what the classifier says."""
+    delta = out.x_adv[row] - out.x[row]
+    factor = amplification(float(delta.abs().quantile(0.99)))
+    (was, score), (now, changed) = best(out.before[row])[0], best(out.after[row])[0]
+    cells = (
+        (out.x[row], f"{classes[was]} {score:.4f}"),
+        (out.x_adv[row], f"{classes[now]} {changed:.4f}"),
+        (0.5 + factor * delta, f"difference x {factor}; mean {float(delta.abs().mean()):.4f}"),
+    )
+    height, width = (side + GAP for side in delta.shape[-2:])
+    page = Image.new("RGB", (3 * width - GAP, height + 16), "white")
+    for i, (tile, caption) in enumerate(cells):
+        page.paste(to_image(tile), (i * width, 0))
+        ImageDraw.Draw(page).text((i * width, height - 4), caption, fill="#222222", font=FONT)
+    return page
 
 
 def write(path: Path, parts: list[Image.Image]) -> None:
