@@ -21,8 +21,8 @@ def derive_seed(*parts: int | str) -> int:
     False
     """
     tagged = (f"str:{p}" if isinstance(p, str) else f"int:{index(p)}" for p in parts)
-    text = "\x1f".join(tagged)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    text = "\x1f".join(tagged).encode(errors="surrogatepass")  # any file name
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 def generator_for(*parts: int | str) -> torch.Generator:
