@@ -59,15 +59,15 @@ def main() -> None:
             space="paper", optimizer="adam", steps=args.published_steps
         )
     args.output.mkdir(parents=True, exist_ok=True)
-    plain, aimed = {}, {}
+    summed, aimed = {}, {}
     for name, attack in settings.items():
         keep = args.output / f"{name}-eq1.npz"
-        plain[name] = outcome(model, attack, ds, range(len(ds)), keep=keep)
-        report(f"eq. (1), {name}", plain[name], ds.classes)
+        summed[name] = outcome(model, attack, ds, range(len(ds)), keep=keep)
+        report(f"eq. (1), {name}", summed[name], ds.classes)
         keep = args.output / f"{name}-eq2.npz"
         aimed[name] = outcome(model, attack, ds, [source], keep=keep, target=target)
         report(f"eq. (2), {args.target}, {name}", aimed[name], ds.classes)
-    draw(args.output, plain, aimed, args.target, ds.classes)
+    draw(args.output, summed, aimed, args.target, ds.classes)
 
 
 def parsed() -> argparse.Namespace:
@@ -157,13 +157,18 @@ def measures(out: Outcome, row: int) -> dict[str, str]:
     distance = float((delta / torch.tensor(LearnedGenerator.std)[:, None, None]).mean())
     yes = {True: "yes", False: "no"}
     return {
-        f"{what}, before": f"{float(before[top].sum()):.4f}",
-        f"{what}, after": f"{score:.4f}",
+        f"{what}, before": plain(float(before[top].sum())),
+        f"{what}, after": plain(score),
         "top class changed": yes[bool(after.argmax() != before.argmax())],
         "mean difference": f"{float(delta.mean()):.4f} ({255 * float(delta.mean()):.1f} of 255)",
         "loss": f"{(score if out.target is None else 1 - score) + distance:.4f}",
         "same class as 8 bits": yes[bool(out.rounded[row].argmax() == after.argmax())],
     }
+
+
+def plain(score: float) -> str:
+    """Write a score with four digits, or its order when they would all be zero."""
+    return f"{score:.4f}" if score >= 5e-5 else f"{score:.0e}"
 
 
 def best(scores: Tensor) -> list[tuple[int, float]]:
@@ -174,17 +179,17 @@ def best(scores: Tensor) -> list[tuple[int, float]]:
 
 def draw(
     folder: Path,
-    plain: dict[str, Outcome],
+    summed: dict[str, Outcome],
     aimed: dict[str, Outcome],
     target: str,
     classes: list[str],
 ) -> None:
     """Write the figures: a row for each photograph, the curves, the second equation's rows."""
-    for i, name in enumerate(plain["default"].names):
-        write(folder / f"reproduction-{name}.png", [row_of(plain["default"], i, classes)])
+    for i, name in enumerate(summed["default"].names):
+        write(folder / f"reproduction-{name}.png", [row_of(summed["default"], i, classes)])
     pages = [
         curves(lines(out), title=f"Eq. (1), {name} setting", across="step")
-        for name, out in plain.items()
+        for name, out in summed.items()
     ]
     both = {name: line for name, out in aimed.items() for line in lines(out).values()}
     title = f"Eq. (2), {aimed['default'].names[0]} to {target}"
@@ -201,7 +206,7 @@ def lines(out: Outcome) -> dict[str, list[tuple[float, float]]]:
 def row_of(out: Outcome, row: int, classes: list[str]) -> Image.Image:
     """Draw original | perturbed | difference of one photograph, with what the classifier says."""
     delta = out.x_adv[row] - out.x[row]
-    factor = amplification(float(delta.abs().quantile(0.99)))
+    factor = amplification(float(delta.abs().quantile(0.95)))
     (was, score), (now, changed) = best(out.before[row])[0], best(out.after[row])[0]
     cells = (
         (out.x[row], f"{classes[was]} {score:.4f}"),
@@ -212,16 +217,17 @@ def row_of(out: Outcome, row: int, classes: list[str]) -> Image.Image:
     page = Image.new("RGB", (3 * width - GAP, height + 16), "white")
     for i, (tile, caption) in enumerate(cells):
         page.paste(to_image(tile), (i * width, 0))
-        ImageDraw.Draw(page).text((i * width, height - 4), caption, fill="#222222", font=FONT)
+        ImageDraw.Draw(page).text((i * width + 2, height - 4), caption, fill="#222222", font=FONT)
     return page
 
 
 def write(path: Path, parts: list[Image.Image]) -> None:
-    """Write pictures below one another as a PNG of 256 colours."""
+    """Write pictures below one another as a PNG of 256 colours, a third of the full size."""
     page = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)), "white")
     for i, part in enumerate(parts):
         page.paste(part, (0, sum(above.height for above in parts[:i])))
-    page.quantize(256).save(path, optimize=True)
+    palette = page.quantize(256, kmeans=1)
+    page.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     print(f"wrote {path}")
 
 
