@@ -9,7 +9,7 @@ WRONG = {
     "half": (torch.zeros(2, 3, 6, 6, dtype=torch.bfloat16), LABELS, ["bfloat16"]),
     "normalised": (torch.linspace(-2.5, 2, 216).reshape(2, 3, 6, 6), LABELS,
                    ["-2.5", "2]", "Normalize"]),
-    "above": (torch.full((2, 3, 6, 6), 1.0003), LABELS, ["1.0003"[:5], "Normalize"]),
+    "above": (torch.full((2, 3, 6, 6), 1.0003), LABELS, ["1.0003", "Normalize"]),
     "nan": (torch.full((2, 3, 6, 6), torch.nan), LABELS, ["nan"]),
     "infinite": (torch.full((2, 3, 6, 6), torch.inf), LABELS, ["inf"]),
     "three dimensions": (torch.zeros(3, 6, 6), LABELS, ["(3, 6, 6)", "(B, C, H, W)", "x[None]"]),

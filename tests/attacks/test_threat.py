@@ -39,6 +39,18 @@ def test_projection_lands_in_ball_and_box_and_stays(norm, x, point, eps):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("eps", [1e-9, 4e-8, 1e-7, 3e-7, 1e-6, 1e-5])
+def test_rounding_does_not_leave_a_tiny_ball(norm, eps):
+    """Near 1 neighbouring float32 numbers are 6e-8 apart, more than some of these radii."""
+    x = torch.rand(20, 3, 8, 8, generator=generator_for(3))
+    point = x + torch.randn(x.shape, generator=generator_for(4))
+    moved = Threat.around(x, norm=norm, eps=eps).project(point)
+    size = size_of(moved.double() - x.double(), norm)
+    assert (size <= eps * (1 + 1e-5)).all()
+    assert eps < 1e-6 or (size > 0.5 * eps).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
 @settings(max_examples=40, deadline=None)
 @given(x=pixels, point=pixels)
 def test_a_point_of_the_ball_does_not_move(norm, x, point):
