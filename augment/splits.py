@@ -78,7 +78,8 @@ def home_of(
     if home not in present:
         raise RefusedInput(
             f"{origin}: no {split} split, there is only {', '.join(sorted(present))}; "
-            f"add {home} to the data or use a split that exists"
+            f"add {'test (or val)' if split == 'test' else home} to the data, or use a split that "
+            "exists"
         )
     return home, 0.0 if home == "train" and not has_val else None
 

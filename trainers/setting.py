@@ -45,7 +45,7 @@ class Setting:
 
 
 def load_split(config: Config, split: Literal["train", "val", "test"]) -> Dataset:
-    """Load the samples of a split, as many as the options say; files left out are named."""
+    """Load the samples of a split, as many as the options say."""
     source = config.source
     ds = load_dataset(
         source.data,
@@ -56,8 +56,6 @@ def load_split(config: Config, split: Literal["train", "val", "test"]) -> Datase
         seed=config.run.seed,
         download=source.download,
     )
-    for file in ds.skipped:
-        log.warning("left out: %s", file)
     choose_threads(config.run.threads, torch.Size(ds.shape).numel())
     log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
     return ds
@@ -71,11 +69,17 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
     """
     device = choose_device(config.run.device)
     flags = config.classifier
+    classes = flags.num_classes or ds.num_classes or None
+    if classes == 1:
+        raise RefusedInput(
+            f"{ds.name} has one class ({ds.classes[0]}), and a classifier tells two or more apart; "
+            "add the others (a folder each), or give --classes or --num-classes"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.run.seed, "weights"))
         model = load_classifier(
             flags.model,
-            num_classes=flags.num_classes or ds.num_classes or None,
+            num_classes=classes,
             weights=flags.weights,
             mean=flags.mean or None,
             std=flags.std or None,
@@ -83,7 +87,7 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
             image_size=ds.shape[1:],
             device=device,
         )
-    for warning in probe_classifier(model, ds.shape, flags.num_classes or ds.num_classes or None):
+    for warning in probe_classifier(model, ds.shape, classes):
         log.warning("%s", warning)
     return Setting(config, folder, model, device)
 

@@ -42,7 +42,9 @@ def as_images(array: Array, *, origin: str) -> Tensor:
     if array.dtype.kind != "f":
         raise RefusedInput(f"{origin}: type {array.dtype}; store uint8, or floats in [0, 1]")
     x = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN fails both
+    if bool(x.isnan().any()):
+        raise RefusedInput(f"{origin}: holds NaN; write it anew with finite floats in [0, 1]")
+    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
         raise RefusedInput(
             f"{origin}: values from {x.min():g} to {x.max():g}; floats must be in [0, 1]: "
             "undo the normalisation or divide by 255"

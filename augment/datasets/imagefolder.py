@@ -16,6 +16,7 @@ from augment.datasets.request import Request
 from augment.splits import balanced
 
 logger = logging.getLogger(__name__)
+NAMED = 10  # files left out that are named aloud; the log's finest level has all
 
 
 def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
@@ -43,7 +44,10 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
         kept = balanced(labels, request.samples, seed=request.seed)
         chosen, labels = [chosen[i] for i in kept], labels[kept]
     if not chosen:
-        raise RefusedInput(f"{root}: no images for the {request.split} split; put some there")
+        raise RefusedInput(
+            f"{root}: no images for the {request.split} split; put some into "
+            f"{root / request.split}/CLASS"
+        )
     paths, everything = _paths(root, chosen), _paths(root, files)
     pixels, broken = read_files(paths, common_fit(paths, everything, size=request.size))
     skipped += broken.values()
@@ -74,12 +78,18 @@ def _paths(root: Path, files: Sequence[ImageFile]) -> list[str]:
 
 
 def _report(root: Path, skipped: Sequence[str], *, readable: int, asked: int) -> None:
-    for line in skipped:
-        logger.warning("left out %s", line)
     if not readable:
         raise RefusedInput(
             f"{root}: none of the {asked} images can be read ({'; '.join(skipped[:3])}); "
             "put whole image files there"
+        )
+    for line in skipped[:NAMED]:
+        logger.warning("left out %s", line)
+    for line in skipped[NAMED:]:
+        logger.debug("left out %s", line)
+    if (more := len(skipped) - NAMED) > 0:
+        logger.warning(
+            "left out %d more files, %d in all; the run's log.txt names them", more, len(skipped)
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from attacks.errors import RefusedInput
@@ -105,6 +105,8 @@ def read_image(path: Path | str, fit: Fit) -> Tensor:
 
 def reason(error: BaseException) -> str:
     """Why a file was left out, in a few words."""
+    if isinstance(error, UnidentifiedImageError):  # its own text repeats the path
+        return "no image of a known format"
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -61,7 +61,7 @@ def common_fit(paths: Sequence[str], everything: Sequence[str], *, size: int | N
     sizes = {(frame.height, frame.width) for frame in frames}
     if size is None and len(sizes) == 1:
         return Fit(channels, *sizes.pop())
-    if size is None:
+    if size is None and sizes:
         logger.warning("image sizes differ: cut to %d x %d", DEFAULT_SIZE, DEFAULT_SIZE)
     return Fit(channels, size or DEFAULT_SIZE, size or DEFAULT_SIZE)
 

@@ -64,7 +64,7 @@ def test_npz_splits(tmp_path):
     ("images", "labels", "words"),
     [
         (BYTES.astype(float), LABELS, "divide by 255"),
-        (BYTES / 255 * np.nan, LABELS, "undo the normalisation"),
+        (BYTES / 255 * np.nan, LABELS, "holds NaN"),
         (BYTES.astype(np.int64), LABELS, "store uint8"),
         (BYTES[0, 0], LABELS, "store images as"),
         (BYTES.reshape(40, 5, 4, 3)[..., :2], LABELS, "store images as"),

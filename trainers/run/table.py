@@ -52,9 +52,10 @@ def attacks_table(summary: Row) -> str:
     width = max(len("attack"), *(len(name) for name in summary["attacks"]))
     lines = [f"{'attack':<{width}}  accuracy  success  median l2  queries  seconds"]
     for name, m in summary["attacks"].items():
+        success = "-" if m["success"] is None else f"{m['success']:.1%}"
         length = "-" if m["median_l2"] is None else f"{m['median_l2']:.3f}"
         lines.append(
-            f"{name:<{width}}  {m['robust_accuracy']:8.1%}  {m['success']:7.1%}  "
+            f"{name:<{width}}  {m['robust_accuracy']:8.1%}  {success:>7}  "
             f"{length:>9}  {m['queries']:7.0f}  {m['seconds']:7.1f}"
         )
     clean = f"clean accuracy {summary['clean_accuracy']:.1%}"

@@ -1,0 +1,83 @@
+"""What a user hears who asks for something impossible: one sentence, a code, nothing left."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainers.run.cli import main
+from trainers.run.table import attacks_table
+
+ROOT = Path(__file__).parents[3]
+TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]
+SHORT = [*TINY, "--epochs", "1", "--attacks", "pgd", "--attack-samples", "pgd=10"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+FACTORIES = """
+import sys
+from torch import nn
+def good(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+def deep(): raise ValueError("depth must be 6n + 4")
+def leaves(): sys.exit(5)
+def verbose(): raise RuntimeError("two\\nlines")
+"""
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run a command line; return its code and its one sentence."""
+    code = main(words)
+    sentence = capsys.readouterr().err
+    assert sentence.startswith("train.py: ")
+    assert sentence.count("\n") == 1
+    return code, sentence
+
+
+def images(folder: Path, *, classes: int, each: int = 3) -> None:
+    for split in ("train", "test"):
+        for label in range(classes):
+            (folder / split / str(label)).mkdir(parents=True)
+            for i in range(each):
+                pixels = np.full((8, 8, 3), 40 * label + i, np.uint8)
+                Image.fromarray(pixels).save(folder / split / str(label) / f"{i}.png")
+
+
+def test_one_class_is_refused_before_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "data", classes=1)
+    folder = tmp_path / "run"
+    words = [*SHORT, "--data", f"imagefolder:{tmp_path}/data", "--run-dir", str(folder)]
+    code, sentence = refused(capsys, *words)
+    assert code == 3
+    assert "imagefolder has one class (0)" in sentence
+    assert not folder.exists()
+
+
+def test_many_broken_images_are_counted_not_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "data", classes=2)
+    for i in range(30):
+        (tmp_path / f"data/test/0/broken{i:02}.png").write_bytes(b"broken")
+    folder = tmp_path / "run"
+    words = [*SHORT, "--test-samples", "99", "--rounds", "0", "--run-dir", str(folder)]
+    assert main([*words, "--data", f"imagefolder:{tmp_path}/data"]) == 0
+    shown, kept = capsys.readouterr().out, (folder / "log.txt").read_text()
+    assert (shown.count("/0/broken"), kept.count("/0/broken")) == (10, 30)
+    assert "left out 20 more files, 30 in all; the run's log.txt names them" in shown
+    assert all(f"broken{i:02}.png" in kept for i in range(30))
+
+
+def test_an_evaluation_without_a_success_has_a_table() -> None:
+    nothing = {"robust_accuracy": 0.0, "success": None, "median_l2": None, "queries": 2.0}
+    summary = {"attacks": {"pgd": nothing | {"seconds": 1.0}}, "clean_accuracy": 0, "worst_case": 0}
+    assert attacks_table(summary).splitlines()[1].split() == ["pgd", "0.0%", "-", "-", "2", "1.0"]
+
+
+@pytest.fixture(autouse=True)
+def no_handler_is_left() -> Iterator[None]:
+    yield
+    assert not logging.getLogger("trainers").handlers
