@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -39,9 +39,12 @@ def build(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
         RefusedInput: when the user's code fails.
     """
     if name in OURS:
-        return call_factory(OURS[name], num_classes=num_classes, in_channels=in_channels)
+        ours = call_factory(OURS[name], num_classes=num_classes, in_channels=in_channels)
+        return cast(nn.Module, ours)
     if ":" in name:
         return _build_users(name, num_classes=num_classes, in_channels=in_channels)
+    if name.endswith(".py"):
+        raise ValueError(f"model {name!r} names a file alone; name its factory too: {name}:NAME")
     known = torchvision_names()
     if name in known:
         return build_torchvision(name, num_classes=num_classes, in_channels=in_channels)
@@ -52,14 +55,8 @@ def build(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
     )
 
 
-def call_factory(
-    factory: Callable[..., Any], *, num_classes: int | None, in_channels: int
-) -> nn.Module:
-    """Call a factory with those of the two arguments that it takes and that are known.
-
-    Raises:
-        ValueError: if it returns something else than an ``nn.Module``.
-    """
+def call_factory(factory: Callable[..., Any], *, num_classes: int | None, in_channels: int) -> Any:
+    """Call a factory with those of the two arguments that it takes and that are known."""
     parameters = inspect.signature(factory).parameters
     # A module without a constructor of its own shows nn.Module's **kwargs, which takes nothing.
     takes_all = getattr(factory, "__init__", None) is not nn.Module.__init__ and any(
@@ -70,13 +67,7 @@ def call_factory(
         options["num_classes"] = num_classes
     if "in_channels" in parameters:
         options["in_channels"] = in_channels
-    model = factory(**options)
-    if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"the factory {getattr(factory, '__name__', factory)} returned a "
-            f"{type(model).__name__}; it has to return a torch.nn.Module"
-        )
-    return model
+    return factory(**options)
 
 
 def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
@@ -91,11 +82,15 @@ def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.
                 "function or class that returns a torch.nn.Module"
             )
         try:
-            return call_factory(factory, num_classes=num_classes, in_channels=in_channels)
-        except ValueError:
-            raise
-        except Exception as error:
+            model = call_factory(factory, num_classes=num_classes, in_channels=in_channels)
+        except (Exception, SystemExit) as error:
             raise _failed(name, error) from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"the factory {name} returned a {type(model).__name__}; it has to return a "
+            "torch.nn.Module"
+        )
+    return model
 
 
 def _import_file(where: str) -> ModuleType:
@@ -111,7 +106,7 @@ def _import_file(where: str) -> ModuleType:
     sys.modules[unique] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[unique]
         raise _failed(where, error) from error
     return module
@@ -127,7 +122,7 @@ def _import_module(where: str) -> ModuleType:
                 "package.module:factory or path/to/file.py:factory"
             ) from error
         raise _failed(where, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(where, error) from error
 
 
@@ -144,11 +139,12 @@ def _importable(folder: Path) -> Iterator[None]:
 def _functions(module: ModuleType) -> str:
     names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
     own = [n for n in names if getattr(module, n).__module__ == module.__name__]
-    return ", ".join(own) or "none"
+    return ", ".join(own[:8] + ["..."] * (len(own) > 8)) or "none"
 
 
-def _failed(where: str, error: Exception) -> RefusedInput:
+def _failed(where: str, error: BaseException) -> RefusedInput:
+    reason = " ".join(str(error).split())[:300]
     return RefusedInput(
-        f"{where} failed with {type(error).__name__}: {error}; repair it, or see the traceback "
+        f"{where} failed with {type(error).__name__}: {reason}; repair it, or see the traceback "
         "with --debug"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from trainers.run.config import RoundsConfig
@@ -36,12 +37,9 @@ def check(config: Any) -> None:
     """
     options = {name: value for name, value in flat(config).items() if value is not None}
     for name, value in options.items():
-        if name in AT_LEAST and not value >= AT_LEAST[name]:
-            _refuse(name, value, f"at least {AT_LEAST[name]:g}")
-        if name in ABOVE and not value > ABOVE[name]:
-            _refuse(name, value, f"above {ABOVE[name]:g}")
-        if name in AT_MOST and not value <= AT_MOST[name]:
-            _refuse(name, value, f"at most {AT_MOST[name]:g}")
+        _check_one(name, value)
+    if not all(number > 0 for number in options["std"]):
+        _refuse("std", min(options["std"]), "above 0")
     if len(options["mean"]) != len(options["std"]):
         raise ValueError(
             f"--mean has {len(options['mean'])} numbers and --std has {len(options['std'])}; "
@@ -52,6 +50,19 @@ def check(config: Any) -> None:
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
     if not isinstance(config, RoundsConfig):
         _check_trained(options)
+
+
+def _check_one(name: str, value: Any) -> None:
+    """Check one option by itself."""
+    if name in AT_LEAST and not value >= AT_LEAST[name]:
+        _refuse(name, value, f"at least {AT_LEAST[name]:g}")
+    if name in ABOVE and not value > ABOVE[name]:
+        _refuse(name, value, f"above {ABOVE[name]:g}")
+    if name in AT_MOST and not value <= AT_MOST[name]:
+        _refuse(name, value, f"at most {AT_MOST[name]}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            _refuse(name, number, "finite numbers")
 
 
 def _check_trained(options: dict[str, Any]) -> None:
@@ -66,4 +77,5 @@ def _check_trained(options: dict[str, Any]) -> None:
 
 def _refuse(name: str, value: float, allowed: str) -> None:
     """Say what is wrong with one option."""
-    raise ValueError(f"--{flag(name)} is {value:g}; allowed: {allowed}")
+    shown = f"{value:g}" if isinstance(value, float) else value
+    raise ValueError(f"--{flag(name)} is {shown}; allowed: {allowed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -40,14 +41,37 @@ def build_attack(
     known = get_type_hints(kind)
     allowed = [field.name for field in fields(kind) if field.init]
     options = {key: value for key, value in (weak or {}).items() if key in allowed}
-    for part in filter(None, rest.split(",")):
-        key, _, value = part.partition("=")
+    for key, value in _pairs(name, rest):
         _check_option(name, key, allowed)
         options[key] = convert(value, known[key], what=f"{name}:{key}")
     for key, value in (strong or {}).items():
         _check_option(name, key, allowed)
         options[key] = value
+    _check_budget(name, options)
     return kind(**options)
+
+
+def _pairs(name: str, text: str) -> list[tuple[str, str]]:
+    """Split `top-k=3, steps=9` into option and value; each option once."""
+    words = [part.partition("=") for part in text.split(",") if part.strip()]
+    pairs = [(key.strip().replace("-", "_"), value.strip()) for key, _, value in words]
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{name}:{key} is given {keys.count(key)} times; give it once")
+    return pairs
+
+
+def _check_budget(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse a budget that no pixel has room for; who writes 8 mostly means 8/255."""
+    eps, norm = options.get("eps", 0.0), options.get("norm", "linf")
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"{name}: eps is {eps:g}; allowed: finite numbers of at least 0")
+    if norm == "linf" and eps > 1:
+        raise ValueError(
+            f"{name}: eps is {eps:g}; allowed: at most 1, as pixels are in [0, 1]; write {eps:g} "
+            f"of 255 as {eps:g}/255"
+        )
 
 
 def _check_option(name: str, key: str, allowed: Sequence[str]) -> None:

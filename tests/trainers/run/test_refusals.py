@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from trainers.run.cli import main
+from trainers.run.specs import build_attack
 from trainers.run.table import attacks_table
 
 ROOT = Path(__file__).parents[3]
@@ -33,6 +34,71 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     assert sentence.startswith("train.py: ")
     assert sentence.count("\n") == 1
     return code, sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--eps", "inf"], "--eps is inf; allowed: finite numbers"),
+        (["--lr", "inf"], "--lr is inf; allowed: finite numbers"),
+        (["--mean", "nan", "--std", "1"], "--mean is nan; allowed: finite numbers"),
+        (["--mean", "0.5", "--std", "0"], "--std is 0; allowed: above 0"),
+        (["--seed", str(10**23)], f"--seed is {10**23}; allowed: at most {2**63 - 1}"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_work(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    code, sentence = refused(capsys, *words, "--print-config")
+    assert (code, sentence) == (2, f"train.py: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pgd:eps=8", r"pgd: eps is 8; allowed: at most 1, .*8/255"),
+        ("pgd:eps=nan", "pgd: eps is nan; allowed: finite numbers of at least 0"),
+        ("fgsm:eps=-1", "fgsm: eps is -1; allowed"),
+        ("pgd:steps=1,steps=2", "pgd:steps is given 2 times; give it once"),
+        ("pgd:step-sizes=1", "no option 'step_sizes'; it has: .*step_size"),
+    ],
+)
+def test_attacks_as_text_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_attack(text)
+
+
+def test_options_of_attacks_may_have_hyphens_and_spaces() -> None:
+    assert build_attack("generator:top-k=3, steps = 9") == build_attack("generator:top_k=3,steps=9")
+    assert build_attack("pgd:norm=l2,eps=8").norm == "l2"
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        ("deep", "failed with ValueError: depth must be 6n + 4; repair it"),
+        ("leaves", "failed with SystemExit: 5; repair it"),
+        ("verbose", "failed with RuntimeError: two lines; repair it"),
+    ],
+)
+def test_a_factory_that_fails_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], factory: str, message: str
+) -> None:
+    (tmp_path / "net.py").write_text(FACTORIES)
+    model = f"{tmp_path}/net.py:{factory}"
+    folder = tmp_path / "run"
+    code, sentence = refused(
+        capsys, "attack", *TINY[:3], "--model", model, "--run-dir", str(folder)
+    )
+    assert code == 3
+    assert f"{model} {message}" in sentence
+    assert not folder.exists()
+
+
+def test_a_file_without_a_factory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--smoke", "--model", "net.py", "--run-dir", str(tmp_path / "run")]
+    code, sentence = refused(capsys, *words)
+    assert (code, "name its factory too: net.py:NAME" in sentence) == (2, True)
 
 
 def images(folder: Path, *, classes: int, each: int = 3) -> None:
