@@ -91,7 +91,8 @@ def test_help_loads_nothing_heavy() -> None:
          "or a factory that loads its own"),
         (["--config", "none.toml"], 3,
          "train.py: cannot read the config none.toml: No such file or directory"),
-        (["--resume", "none"], 2, "train.py: --resume none: no run folder (it has no config.toml)"),
+        (["--resume", "none"], 2, "train.py: --resume none: no run folder (it has no config.toml); "
+         "give that of a run"),
     ],
 )  # fmt: skip
 def test_errors_say_what_and_what_next(words: list[str], code: int, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -45,12 +46,14 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in words
     try:
-        return run(words)
+        with errors.stoppable():
+            return run(words)
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
-    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:
+    # Here the program ends: whatever went wrong becomes a sentence and a code.
+    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
         if debug:
-            raise
+            traceback.print_exception(error)
         sys.stderr.write(f"train.py: {errors.sentence(error)}\n")
         return errors.exit_code(error)
 
@@ -68,7 +71,7 @@ def run(words: list[str]) -> int:
     from trainers.run.session import session  # loads torch: not for --help
 
     module, _, name = JOBS[start.job].work.partition(":")
-    with errors.stoppable(), session(start, words) as folder:
+    with session(start, words) as folder:
         if folder is not None:
             getattr(import_module(module), name)(start.config, folder)
     return errors.DONE
@@ -85,7 +88,9 @@ def understand(words: list[str]) -> Start:
     folder = resumed_folder(words)
     file = folder / "config.toml" if folder else None
     if file and not file.exists():
-        raise ValueError(f"--resume {folder}: no run folder (it has no config.toml)")
+        raise ValueError(
+            f"--resume {folder}: no run folder (it has no config.toml); give that of a run"
+        )
     if words and not words[0].startswith("-"):
         job, words = words[0], words[1:]
     else:

@@ -56,6 +56,8 @@ def exit_code(error: BaseException) -> int:
             return DONE
         case Interrupted():
             return 128 + error.number
+        case KeyboardInterrupt():  # in the moment before `stoppable`
+            return 128 + signal.SIGINT
         case ValueError():
             return USAGE
     from attacks.errors import RefusedInput  # loads torch: not for a mistyped flag
@@ -65,10 +67,12 @@ def exit_code(error: BaseException) -> int:
 
 def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong and what to do next."""
-    if isinstance(error, Interrupted):
-        return f"stopped by {error}; what was finished is saved"
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        return f"stopped by {error or 'SIGINT'}; what was finished is saved"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk is full ({error.filename or 'no space left'}); free some space and resume"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; check the path and who may use it"
     if isinstance(error, MemoryError):
         return "out of memory; lower --batch-size"
     if isinstance(error, ValueError | Waiting | OSError) or exit_code(error) == REFUSED:

@@ -6,11 +6,14 @@ import fcntl
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from trainers.run.atomic import read_json, sweep, write_json, write_text
+from trainers.run.errors import FULL
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences
 from trainers.run.toml import UNSAVED, dump, flat
@@ -72,8 +75,28 @@ def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
 
     Raises:
         ValueError: when another process works there, the folder holds something else, or the
-            options differ.
+            options differ, or the folder cannot be made or written to.
     """
+    with usable(path):
+        return _open(path, job, config, resume=resume)
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Say of a folder that cannot be made or written to that it is the user's choice."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise ValueError(
+            f"--run-dir {path} cannot be used ({error.filename}: {error.strerror}); choose "
+            "another folder"
+        ) from error
+
+
+def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
+    """Refuse a folder that is none of ours; lock the others."""
     known = path / "config.toml"
     if not known.exists() and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
         raise ValueError(f"{path} is no run folder and not empty; choose another --run-dir")

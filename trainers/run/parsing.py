@@ -90,8 +90,11 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
 def check_file(file: Path, job: str, default: Any) -> dict[str, Any]:
     """Read a config file's options and check that they are this job's."""
     options = load(file)
-    if options.pop("job", job) != job:
-        raise ValueError(f"{file} is the config of another job than {job}; see its first line")
+    if (other := options.pop("job", job)) != job:
+        raise ValueError(
+            f"{file} is the config of the job {other}, not of {job}; start that job, or name "
+            "another file or folder"
+        )
     return check_options(file, options, default)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -76,6 +77,8 @@ def watched(folder: RunFolder) -> Iterator[None]:
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(error))
+        if state in ("interrupted", "failed"):
+            log.info("to go on: python train.py --resume %s", shlex.quote(str(folder.path)))
         raise
     folder.status("finished", exit=errors.DONE)
 
@@ -97,10 +100,21 @@ def folder_path(start: Start) -> Path:
     return Path(run.resume)
 
 
+class Undisturbed(logging.StreamHandler[TextIO]):
+    """A handler that says nothing when a pipe is closed or a disk full: the work goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Let the message go."""
+
+
+class UndisturbedFile(Undisturbed, logging.FileHandler):
+    """The same for a file."""
+
+
 @contextmanager
 def console_log() -> Iterator[None]:
     """Show the program's messages on the terminal."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = Undisturbed(sys.stdout)
     handler.setLevel(logging.INFO)
     with handling(handler):
         yield
@@ -109,7 +123,7 @@ def console_log() -> Iterator[None]:
 @contextmanager
 def file_log(path: Path) -> Iterator[None]:
     """Keep the program's messages, with times and tracebacks, in a file."""
-    handler = logging.FileHandler(path)
+    handler = UndisturbedFile(path)
     handler.setLevel(logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     with handling(handler):
@@ -128,7 +142,8 @@ def handling(handler: logging.Handler) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def describe(path: Path, words: Sequence[str]) -> None:

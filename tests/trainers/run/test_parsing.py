@@ -84,7 +84,7 @@ def test_flags_win_over_the_file_and_the_file_over_presets(tmp_path: Path) -> No
         ("rounds = true", "rounds is True"),
         ('start = "never"', "start is 'never'"),
         ("attacks = [1]", "attacks is"),
-        ('job = "attack"', "another job than rounds"),
+        ('job = "attack"', "config of the job attack, not of rounds"),
         ('run-dir = "x"', "no option run-dir"),
     ],
 )

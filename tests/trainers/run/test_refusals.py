@@ -2,6 +2,10 @@
 
 import logging
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +38,13 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     assert sentence.startswith("train.py: ")
     assert sentence.count("\n") == 1
     return code, sentence
+
+
+def start(*words: str, **options: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "train.py", *words],
+        cwd=ROOT, env=ENVIRONMENT, text=True, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -141,6 +152,49 @@ def test_an_evaluation_without_a_success_has_a_table() -> None:
     nothing = {"robust_accuracy": 0.0, "success": None, "median_l2": None, "queries": 2.0}
     summary = {"attacks": {"pgd": nothing | {"seconds": 1.0}}, "clean_accuracy": 0, "worst_case": 0}
     assert attacks_table(summary).splitlines()[1].split() == ["pgd", "0.0%", "-", "-", "2", "1.0"]
+
+
+@pytest.mark.parametrize("below", ["", "/run"])
+def test_a_run_folder_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], below: str
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, sentence = refused(capsys, *SHORT, "--run-dir", f"{tmp_path}/file{below}")
+    assert code == 2
+    assert f"--run-dir {tmp_path}/file{below} cannot be used" in sentence
+    assert sentence.endswith("Not a directory); choose another folder\n")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_debug_keeps_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--rounds", "-1", "--debug"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback")
+    assert shown.endswith("\ntrain.py: --rounds is -1; allowed: at least 0\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_torch_is_loading(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(*SHORT, "--run-dir", str(tmp_path / "run"))
+    loading = Path(f"/proc/{process.pid}/maps")
+    deadline = time.monotonic() + 60
+    while "libtorch" not in loading.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert shown == f"train.py: stopped by {number.name}; what was finished is saved\n"
+
+
+def test_a_closed_pipe_does_not_stop_the_work(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = start(*SHORT, "--rounds", "0", "--run-dir", str(tmp_path / "run"), stdout=write)
+    os.close(write)
+    _, shown = process.communicate(timeout=120)
+    assert "Logging error" not in shown
+    assert "Traceback" not in shown
+    assert (tmp_path / "run" / "summary.json").exists()
 
 
 @pytest.fixture(autouse=True)
