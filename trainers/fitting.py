@@ -115,7 +115,7 @@ def read_state(running: Path, number: int) -> FitState | None:
 def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:
     """Return the options of the first fit or of a retraining."""
     options = asdict(flags)
-    for name in ("retrain_epochs", "retrain_lr"):
+    for name in ("retrain_epochs", "retrain_lr", "retrain_weight_decay"):
         value = options.pop(name)
         if not first:
             options[name.removeprefix("retrain_")] = value

@@ -80,12 +80,14 @@ class FitFlags:
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """The optimiser."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Peak learning rate of round 0."""
     retrain_lr: float = 1e-3
     """Peak learning rate of every later round."""
-    weight_decay: float = 1.0
-    """Weight decay (large on the few digits)."""
+    weight_decay: float = 0.5
+    """Weight decay of round 0."""
+    retrain_weight_decay: float = 4.0
+    """Weight decay of every later round (large on the few digits)."""
     label_smoothing: float = 0.0
     """Share of the label spread over all classes."""
     ema: float = 0.0
@@ -104,7 +106,7 @@ class LoopFlags:
 
     rounds: int = 4
     """Rounds of attacking and retraining."""
-    attacks: tuple[str, ...] = ("generator:lam=8", "pgd")
+    attacks: tuple[str, ...] = ("generator:top_k=1,steps=100", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
     attack_samples: tuple[str, ...] = ("generator=32", "pgd=all")
     """Training samples that an attack perturbs each round: NAME=COUNT or NAME=all."""

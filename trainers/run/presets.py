@@ -16,10 +16,9 @@ PHOTOGRAPHS: dict[str, Any] = {
     "rounds": 3,
     "epochs": 15,
     "retrain_epochs": 4,
-    "optimizer": "sgd",
-    "lr": 0.1,
-    "retrain_lr": 0.02,
+    "lr": 3e-3,
     "weight_decay": 5e-4,
+    "retrain_weight_decay": 5e-4,
 }
 
 FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 6}
