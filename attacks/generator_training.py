@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.generator_network import Architecture, perturb
-from attacks.goal import Goal, logits_of
+from attacks.goal import Goal, check_differentiable, logits_of
 from attacks.whitening import patch_moments, whitener
 
 Space = Literal["pixel", "paper"]
@@ -173,6 +173,8 @@ class Training:
         weights = self._weights()  # (A, L, C, D)
         x_adv = self.task.apply(weights)
         logits = logits_of(self.model, x_adv)
+        if torch.is_grad_enabled():
+            check_differentiable(logits)
         log_scores = logits.log_softmax(1)
         value = self.task.value(log_scores, x_adv).detach()
         met = self.task.goal.met(logits.detach())

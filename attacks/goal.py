@@ -84,8 +84,18 @@ def value_and_gradient(
     x = x.detach().requires_grad_()
     logits = logits_of(model, x)
     values = value(logits)
+    check_differentiable(logits)
     (gradient,) = torch.autograd.grad(values.sum(), x)
     return logits.detach(), values.detach(), gradient
+
+
+def check_differentiable(logits: Tensor) -> None:
+    """Raise ValueError when logits were computed in a way no gradient flows through."""
+    if not logits.requires_grad:
+        raise ValueError(
+            "the model's logits carry no gradient; take detach(), torch.no_grad() and numpy out "
+            "of its forward pass, or use an attack that needs no gradient"
+        )
 
 
 def logit_warnings(finite: Tensor) -> dict[str, list[str]]:

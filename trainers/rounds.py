@@ -11,6 +11,7 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from attacks import Attack
+from attacks import Attack, RefusedInput
 from attacks.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from trainers.evaluation import AttackedBatch, AttackMeasurement
@@ -93,6 +94,11 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
     train, test = load_split(config, "train"), load_split(config, "test")
     for ds in (train, test):
         check_labelled(ds)
+    if train.shape != test.shape:
+        raise RefusedInput(
+            f"training samples are {train.shape} and test samples {test.shape}; "
+            "give --size N to bring both to N x N"
+        )
     setting = build(config, folder, train)
     return Game(
         setting=setting,
@@ -165,12 +171,12 @@ def measure_lead(game: Game, number: int, *, seed: int) -> Row:
     trial = Trial(f"round {number}: {game.lead}", attack, some, items, seed)
     lead, columns = measured(game.setting, trial, watch=partial(show, game, number))
     generator = game.lead == "generator"
-    small = columns["delta_l1"] <= game.loop.generator_budget  # (N,)
-    within = (columns["fooled"] & small)[columns["clean"]].float().mean()
+    budget = game.loop.generator_budget if generator else math.inf
+    fooled = columns["fooled"] & columns["clean"] & (columns["delta_l1"] <= budget)  # (N,)
     above = (columns["loss"] >= game.loop.loss_threshold).float().mean()
     return {
         "attack": game.lead,
-        "attack_success": float(within) if generator else lead.success,
+        "attack_success": float(fooled.sum() / columns["clean"].sum().clamp_min(1)),
         "attack_loss": lead.loss,
         "delta_l1": lead.delta_l1,
         "delta_sparsity": lead.delta_sparsity,

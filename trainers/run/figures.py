@@ -88,7 +88,9 @@ def sheet(pairs: Sequence[Pair]) -> Image.Image:
     down = -(-len(pairs) // across)
     size = (across * (3 * cell_w + 2 * PAD), TITLE + down * cell_h + PAD)
     image = Image.new("RGB", size, "white")
-    factor = amplification(max(float((p.x_adv - p.x).abs().max()) for p in pairs))
+    # The few largest changes may saturate: by them alone most differences would look grey.
+    common = max(float((p.x_adv - p.x).abs().flatten().quantile(0.95)) for p in pairs)
+    factor = amplification(common)
     pen = ImageDraw.Draw(image)
     title = f"original | perturbed | difference, times {factor} around grey"
     pen.text((PAD, PAD), title, fill=INK, font=FONT)
