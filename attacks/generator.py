@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -112,8 +112,6 @@ class LearnedGenerator:
                 x_adv = task.apply(training.best.weights)
                 logits = logits_of(model, x_adv)
                 value = task.value(logits.log_softmax(1), x_adv)
-        top = task.classes if target is None else self._top(before)
-        after = logits.softmax(1)
         return AttackResult(
             x=x,
             x_adv=x_adv,
@@ -124,14 +122,22 @@ class LearnedGenerator:
             info={
                 "weights": training.best.weights,
                 "architecture": task.architecture,
-                "top_before": (top, before.gather(1, top)),
-                "top_after": _ranked(after, top.shape[1]),
-                "score_sum_before": before.gather(1, top).sum(1),
-                "score_sum": after.gather(1, top).sum(1),
                 "mean_abs": (x_adv - x).abs().flatten(1).mean(1),
+                **self._ranking(before, logits.softmax(1)),
                 **logit_warnings(torch.isfinite(logits).all(1)),
             },
         )
+
+    def _ranking(self, before: Tensor, after: Tensor) -> dict[str, Any]:
+        """Return the best classes and their scores, from the scores (B, K) before and after."""
+        top = self._top(before)  # (B, k)
+        top_after = after.topk(top.shape[1], dim=1)
+        return {
+            "top_before": (top, before.gather(1, top)),
+            "top_after": (top_after.indices, top_after.values),
+            "score_sum_before": before.gather(1, top).sum(1),
+            "score_sum": after.gather(1, top).sum(1),
+        }
 
     def _task(self, x: Tensor, scores: Tensor, goal: Goal) -> Task:
         """Return what the generators are trained for, from the clean scores (B, K)."""
@@ -157,12 +163,6 @@ class LearnedGenerator:
     def _top(self, scores: Tensor) -> Tensor:
         """Return the top-k classes (B, k), at most all but one, most likely first."""
         return scores.topk(min(self.top_k, scores.shape[1] - 1), dim=1).indices
-
-
-def _ranked(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k best classes (B, k) and their scores (B, k), best first."""
-    values, classes = scores.topk(k, dim=1)
-    return classes, values
 
 
 def _per_channel(name: str, values: tuple[float, ...], x: Tensor) -> Tensor:
