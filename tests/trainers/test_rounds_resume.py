@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 WORDS = [
     "rounds", "--smoke", "--threads", "1", "--rounds", "2", "--patience", "0",
     "--train-samples", "80", "--test-samples", "40", "--batch-size", "16", "--epochs", "3",
-    "--retrain-epochs", "2", "--attacks", "pgd", "fgsm", "--attack-samples", "pgd=32", "fgsm=32",
+    "--retrain-epochs", "2", "--attacks", "pgd", "generator:steps=3",
+    "--attack-samples", "pgd=32", "generator=16",
     "--test-attacks", "pgd:steps=5", "--augmentation", "classic",
 ]  # fmt: skip
 
