@@ -46,7 +46,10 @@ def draw_batch(
     Returns:
         The files.
     """
-    order = torch.argsort(~batch.clean, stable=True)[:SHOWN].cpu()  # those once right first
+    ranked = torch.argsort(~batch.clean, stable=True).cpu()  # those once right first
+    pool = ranked[: max(SHOWN, int(batch.clean.sum()))]
+    count = min(SHOWN, len(pool))
+    order = pool[torch.arange(count) * len(pool) // count]  # spread, for data sorted by class
     pairs = pairs_of(model, batch, order, classes)
     files = {stem.with_name(f"{stem.name}-samples.png"): sheet(pairs)}
     if batch.result.history is not None and len(batch.result.history) > 1:
