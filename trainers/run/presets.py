@@ -17,7 +17,6 @@ PHOTOGRAPHS: dict[str, Any] = {
     "epochs": 12,
     "retrain_epochs": 6,
     "lr": 3e-3,
-    "retrain_lr": 3e-3,
     "weight_decay": 5e-4,
     "retrain_weight_decay": 5e-4,
 }
