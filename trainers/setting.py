@@ -13,7 +13,6 @@ from attacks import RefusedInput
 from attacks.randomness import derive_seed
 from augment import load_dataset
 from trainers.models.load import load_classifier
-from trainers.models.probe import probe_classifier
 from trainers.run.config import Config
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
@@ -87,8 +86,6 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
             image_size=ds.shape[1:],
             device=device,
         )
-    for warning in probe_classifier(model, ds.shape, classes):
-        log.warning("%s", warning)
     return Setting(config, folder, model, device)
 
 
