@@ -97,7 +97,11 @@ def watch(
 def summarised(
     config: AttackConfig, result: AttackMeasurement, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return summary.json; what is undefined is null."""
+    """Return summary.json; what is undefined is null.
+
+    `success` is a share of all samples, and one that was wrong before the attack succeeds as it
+    is; `success_of_right` is the share of the `right_before` samples that were not.
+    """
     names = ("clean_accuracy", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
     numbers = {name: finite(getattr(result, name)) for name in (*names, "loss", "queries")}
     return {
@@ -106,6 +110,8 @@ def summarised(
         "samples": len(rows),
         "success": share(rows, "success"),
         "success_as_png": share(rows, "success_as_png"),
+        "right_before": round(result.clean_accuracy * result.samples),
+        "success_of_right": finite(result.success),
         "top_class_changed": share(rows, "changed"),
         "top_sum_after": {
             "mean": sum(row["top_sum_after"] for row in rows) / len(rows),

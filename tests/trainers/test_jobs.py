@@ -14,6 +14,7 @@ from trainers import load_classifier
 from trainers.attacking import class_number
 from trainers.evaluation import predict
 from trainers.run.cli import main
+from trainers.run.table import before
 
 TINY = ["--smoke", "--threads", "1"]
 
@@ -75,6 +76,46 @@ def test_attack_saves_what_it_says(weights: Path, tmp_path: Path) -> None:
         assert float((pixels - x_adv[i]).abs().max()) <= 0.5 / 255 + 1e-6
         fooled = predict(model, pixels[None]).argmax(1) != y[i]
         assert str(bool(fooled)) == rows[i]["success_as_png"]
+
+
+def test_what_was_wrong_before_is_told_from_success(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--attack", "fgsm:eps=1e-6", "--test-samples", "60"]  # too weak to fool any sample
+    summary = job("attack", tmp_path / "a", weights, *words)
+    with (tmp_path / "a" / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    right = sum(row["before"] == row["label"] for row in rows)
+    assert 0 < right < 60
+    assert (summary["right_before"], summary["success_of_right"]) == (right, 0)
+    assert summary["success"] == (60 - right) / 60
+    shown = f"succeeds on 0.0% of the {right} that were right before; {60 - right} w"
+    assert shown in capsys.readouterr().out
+    assert shown in (tmp_path / "a" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("right", "share", "line"),
+    [
+        (8, 0.5, "all of them were right before"),
+        (7, 0.5, "it succeeds on 50.0% of the 7 that were right before; 1 was wrong before"),
+        (0, None, "all 8 were wrong before"),
+    ],
+)
+def test_the_line_about_the_samples_before(right: int, share: float | None, line: str) -> None:
+    assert before({"samples": 8, "right_before": right, "success_of_right": share}) == line
+
+
+def test_unlabelled_samples_are_never_wrong_before(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / f"{i}.png")
+    words = ["--data", f"imagefolder:{folder}", "--num-classes", "10"]
+    summary = job("attack", tmp_path / "a", weights, *words)
+    assert summary["samples"] == summary["right_before"] == 6
+    assert summary["success"] == summary["success_of_right"]
 
 
 def test_a_target_by_name(weights: Path, tmp_path: Path) -> None:

@@ -68,9 +68,28 @@ def attack_lines(summary: Row) -> str:
     return (
         f"{summary['attack']} succeeds on {summary['success']:.1%} of {summary['samples']} samples "
         f"({summary['success_as_png']:.1%} also when rounded to bytes)\n"
+        f"{before(summary)}\n"
         f"top class changed on {summary['top_class_changed']:.1%}; "
         f"mean |difference| {summary['delta_l1']:.4f}\n"
         f"sum of the original top scores: mean {sums['mean']:.3f}, largest {sums['largest']:.3f}"
+    )
+
+
+def before(summary: Row) -> str:
+    """Say how many samples were right before the attack, and its success among those.
+
+    >>> before({"samples": 8, "right_before": 6, "success_of_right": 0.5})
+    'it succeeds on 50.0% of the 6 that were right before; 2 were wrong before'
+    """
+    right, wrong = summary["right_before"], summary["samples"] - summary["right_before"]
+    if not wrong:
+        return "all of them were right before"
+    were = f"{wrong} {'was' if wrong == 1 else 'were'} wrong before"
+    if not right:
+        return f"all {were}"
+    return (
+        f"it succeeds on {summary['success_of_right']:.1%} of the {right} that were right before; "
+        f"{were}"
     )
 
 
