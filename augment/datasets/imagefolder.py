@@ -23,7 +23,8 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
     """One split of a folder of images.
 
     Args:
-        request: `target` is the folder.
+        request: `target` is the folder. The classes are those of `classes`, or else the class
+            folders of all splits together, so that numbers agree between splits.
         name: Name of the dataset.
 
     Returns:
@@ -38,6 +39,8 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
     root = _folder(request.target, name)
     files, skipped = list_files(root, SUFFIXES)
     chosen = files_of_split(files, request.split, root=root)
+    if request.split == "train":
+        _warn_of_untrained(root, files, chosen)
     classes = read_class_list(request.classes) if request.classes else _classes(files)
     labels = torch.tensor([_label(file, classes) for file in chosen], dtype=torch.int64)
     if request.samples is not None:
@@ -94,11 +97,27 @@ def _report(root: Path, skipped: Sequence[str], *, readable: int, asked: int) ->
 
 
 def _classes(files: Sequence[ImageFile]) -> ClassList:
+    return classes_of_folders(_class_folders(files))
+
+
+def _class_folders(files: Sequence[ImageFile]) -> set[str]:
     """All class folders of all splits; beside split folders nothing is a class."""
     in_splits = any(file.split for file in files)
-    return classes_of_folders(
-        file.folder for file in files if file.folder and bool(file.split) == in_splits
-    )
+    return {file.folder for file in files if file.folder and bool(file.split) == in_splits}
+
+
+def _warn_of_untrained(root: Path, files: Sequence[ImageFile], train: Sequence[ImageFile]) -> None:
+    """Name the class folders that other splits have and the training split has not."""
+    missing = sorted(_class_folders(files) - {file.folder for file in train if file.folder})
+    if missing:
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        logger.warning(
+            "%s: no training images in the class folders %s%s, which other splits have; the "
+            "classifier is never trained on them; add training images or remove these folders",
+            root,
+            ", ".join(missing[:NAMED]),
+            more,
+        )
 
 
 def _label(file: ImageFile, classes: ClassList) -> int:

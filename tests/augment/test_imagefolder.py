@@ -91,6 +91,36 @@ def test_a_missing_split_names_those_that_exist(tmp_path):
         load(tmp_path, "train")
 
 
+UNTRAINED = "no training images in the class folders {}, which other splits have; the classifier "
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_class_folders_without_training_images_are_named_once(tmp_path, caplog, listed):
+    tree(tmp_path, *(f"train/{c}/{i}.png" for c in "ab" for i in range(20)))
+    tree(tmp_path, "test/a/0.png", "test/c/0.png", "val/d/0.png", "beside/0.png")
+    (tmp_path / "list").write_text("d\nc\nb\na\n")
+    options = {"classes": str(tmp_path / "list")} if listed else {}
+    for split in ("train", "val", "test"):
+        assert load(tmp_path, split, **options).num_classes == 4
+    assert caplog.text.count(UNTRAINED.format("c, d")) == 1
+    assert "is never trained on them" in caplog.text
+
+
+def test_many_class_folders_without_training_images_are_counted(tmp_path, caplog):
+    tree(tmp_path, "train/a/0.png", *(f"test/b{i:02}/0.png" for i in range(12)))
+    load(tmp_path, "train")
+    names = ", ".join(f"b{i:02}" for i in range(10))
+    assert UNTRAINED.format(f"{names} and 2 more") in caplog.text
+
+
+def test_class_folders_with_training_images_are_not_warned_of(tmp_path, caplog):
+    tree(tmp_path, *(f"train/{c}/{i}.png" for c in "ab" for i in range(20)), "test/a/0.png")
+    tree(tmp_path / "cut", *(f"{c}/{i}.png" for c in "ab" for i in range(20)))
+    load(tmp_path, "train", samples=1)
+    load(tmp_path / "cut", "train")
+    assert "no training images" not in caplog.text
+
+
 def test_a_class_list_gives_the_ids_and_readable_names(tmp_path):
     tree(tmp_path, "test/n02/0.png", "test/n00/0.png", "test/great shark/0.png")
     classes = tmp_path / "classes.txt"
