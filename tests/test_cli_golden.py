@@ -1,6 +1,7 @@
 """What a user sees of the command line, through real processes."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -65,6 +66,19 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
     assert done.stdout.startswith(f"usage: train.py {job} [-h] [OPTIONS]")
     for flag in COMMON.split():
         assert f" {flag} " in done.stdout, flag
+
+
+@pytest.mark.parametrize(
+    ("job", "headings"),
+    [
+        ("rounds", "run data classifier rounds training"),
+        ("attack", "run data classifier attack"),
+        ("evaluate", "run data classifier measurement"),
+    ],
+)
+def test_help_groups_its_options(job: str, headings: str) -> None:
+    shown = train(job, "--help").stdout
+    assert re.findall(r"^╭─ (\S+) options ─", shown, re.MULTILINE) == headings.split()
 
 
 def test_help_loads_nothing_heavy() -> None:

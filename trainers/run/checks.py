@@ -22,12 +22,8 @@ ABOVE: dict[str, float] = {
     "eps": 0,
     "generator_budget": 0,
 }
-AT_MOST: dict[str, float] = {
-    "label_smoothing": 1,
-    "ema": 1,
-    "threshold_share": 1,
-    "seed": 2**63 - 1,
-}
+BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
+AT_MOST: dict[str, float] = {"threshold_share": 1, "seed": 2**63 - 1}
 
 
 def check(config: Any) -> None:
@@ -59,6 +55,8 @@ def _check_one(name: str, value: Any) -> None:
         _refuse(name, value, f"at least {AT_LEAST[name]:g}")
     if name in ABOVE and not value > ABOVE[name]:
         _refuse(name, value, f"above {ABOVE[name]:g}")
+    if name in BELOW and not value < BELOW[name]:
+        _refuse(name, value, f"below {BELOW[name]:g}")
     if name in AT_MOST and not value <= AT_MOST[name]:
         _refuse(name, value, f"at most {AT_MOST[name]}")
     for number in value if isinstance(value, tuple) else (value,):

@@ -1,27 +1,30 @@
 """Every option of every job, as plain frozen dataclasses: one source for flags, help and TOML.
 
 Options are grouped for the help page; a flag and a TOML key are the field's name alone
-(`--train-samples`, `train-samples = 500`), so names are unique across the groups of a job.
+(`--train-samples`, `train-samples = 500`), so names are unique across the groups of a job. The
+name that a job gives a group is its heading in the help: "data" reads "data options".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import arg
 
 
 @dataclass(frozen=True)
 class RunFlags:
-    """Where and how to run; --seed fixes everything random."""
+    """Where and how to run."""
 
     seed: int = 0
     """Seed of everything random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: cuda when there is one."""
+    """auto: cuda when there is one, else cpu."""
     threads: int = 0
-    """CPU threads; 0: one for tiny samples, else every core."""
+    """CPU threads. 0: one for tiny samples, else one for every core."""
     run_dir: str | None = None
-    """Folder of the run; none: runs/TIME-JOB."""
+    """Folder of the run. None: runs/TIME-JOB."""
     resume: str = "auto"
     """auto: go on when --run-dir holds an unfinished run; never: refuse one; DIR: go on there."""
     smoke: bool = False
@@ -29,7 +32,7 @@ class RunFlags:
     debug: bool = False
     """Show tracebacks."""
     config: str | None = None
-    """TOML file of options; flags win over it."""
+    """TOML file of options; flags win over it. None: no file."""
     print_config: bool = False
     """Print every option as TOML and stop."""
 
@@ -41,13 +44,13 @@ class SourceFlags:
     data: str = "digits"
     """digits | imagefolder:DIR | cifar10:DIR | npz:FILE | torchvision:NAME[:ROOT]."""
     classes: str | None = None
-    """Class list: one class a line, folder name first."""
+    """Class list: one class a line, folder name first. None: the names that the data has."""
     size: int | None = None
-    """Resize the shorter side to it and crop the centre."""
+    """Resize the shorter side to it and crop the centre. None: their size, 224 if they differ."""
     train_samples: int | None = None
-    """Use so many training samples, the same number of each class; none: all."""
+    """Use so many training samples, the same number of each class. None: all of them."""
     test_samples: int | None = None
-    """Use so many test samples; none: all."""
+    """Use so many test samples, the same number of each class. None: all of them."""
     batch_size: int = 64
     """Samples in one step of training, attacking and measuring."""
     download: bool = False
@@ -61,13 +64,13 @@ class ClassifierFlags:
     model: str = "smallcnn"
     """smallcnn | resnet18-cifar | a torchvision name | path/file.py:factory | module:factory."""
     weights: str | None = None
-    """State dict: safetensors, or a .pt that holds tensors only."""
+    """State dict: safetensors, or a .pt that holds tensors only. None: those of the new model."""
     num_classes: int | None = None
-    """Classes the model tells apart; none: those of the data."""
+    """Number of classes the model tells apart. None: as many as the data has."""
     mean: tuple[float, ...] = ()
-    """Mean of each channel, to be subtracted in front of the model."""
+    """Mean of each channel, subtracted in front of the model; give it with --std, or neither."""
     std: tuple[float, ...] = ()
-    """Standard deviation of each channel, to be divided by in front of the model."""
+    """Standard deviation of each channel, divided by in front of the model."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ class FitFlags:
     """How the classifier is fitted."""
 
     epochs: int = 10
-    """Epochs of round 0; 0, or --weights: the classifier is taken as it comes."""
+    """Epochs of round 0. With 0, or with --weights, the classifier is taken as it comes."""
     retrain_epochs: int = 8
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    """The optimiser."""
+    """Optimiser of every fit."""
     lr: float = 2e-3
     """Peak learning rate of round 0."""
     retrain_lr: float = 1e-3
@@ -89,15 +92,15 @@ class FitFlags:
     retrain_weight_decay: float = 4.0
     """Weight decay of every later round (large on the few digits)."""
     label_smoothing: float = 0.0
-    """Share of the label spread over all classes."""
+    """Share of the label that is spread over all classes, at least 0 and below 1."""
     ema: float = 0.0
-    """Decay of averaged weights; 0: off."""
+    """Decay of the weights' moving average, at least 0 and below 1. 0: no averaging."""
     clip_norm: float | None = None
-    """Longest gradient; none: no clipping."""
+    """Largest L2 norm of the whole gradient, above 0. None: no clipping."""
     bf16: bool = False
     """Forward passes of training in bfloat16."""
     augmentation: Literal["classic", "none"] = "none"
-    """classic: shifts, and flips where they keep the class."""
+    """classic: shifts, and flips where they keep the class; none: samples as they are."""
 
 
 @dataclass(frozen=True)
@@ -115,25 +118,25 @@ class LoopFlags:
     norm: Literal["linf", "l2"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Pixel budget of the attacks that have one (0.1 on digits, elsewhere 8/255; l2: 1, 0.5)."""
+    """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
     test_attacks: tuple[str, ...] = ("pgd:steps=20",)
     """Attacks that robust accuracy is measured with."""
     generator_test_samples: int = 64
-    """Test samples for the generator, or else for the first of --attacks (it may be slow)."""
+    """Test samples that the generator, or else the first of --attacks, is measured on."""
     generator_budget: float = 0.08
-    """Largest mean |difference| of a success of the generator (0.08 on digits, else 10/255)."""
+    """Largest mean |difference| of a generator's success: 0.08 on digits, 10/255 elsewhere."""
     ratio: float | None = None
-    """Perturbed samples for each original in training; none: every accepted one."""
+    """Perturbed samples for each original in retraining. 0: only originals; None: all accepted."""
     start: Literal["keep", "scratch"] = "keep"
     """keep: go on from the last round; scratch: from the first weights, each round anew."""
     review: Literal["off", "wait"] = "off"
     """wait: stop after each attack until the samples in the bank are accepted or rejected."""
     loss_threshold: float = 0.2
-    """Stop when the generator's loss stays above it ..."""
+    """Stop when the generator's loss is at least this on --threshold-share of its test samples."""
     threshold_share: float = 0.9
-    """... for this share of the test samples."""
+    """Share of the generator's test samples that must reach --loss-threshold to stop the rounds."""
     patience: int = 2
-    """Stop when robust accuracy has not grown for so many rounds; 0: never."""
+    """Stop when robust accuracy has not grown for so many rounds. 0: never."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,10 @@ class RoundsConfig:
     """Attack, retrain, re-attack: the main job."""
 
     run: RunFlags = field(default_factory=RunFlags)
-    source: SourceFlags = field(default_factory=SourceFlags)
+    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
     classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
-    loop: LoopFlags = field(default_factory=LoopFlags)
-    fit: FitFlags = field(default_factory=FitFlags)
+    loop: Annotated[LoopFlags, arg(name="rounds")] = field(default_factory=LoopFlags)
+    fit: Annotated[FitFlags, arg(name="training")] = field(default_factory=FitFlags)
 
 
 @dataclass(frozen=True)
@@ -154,13 +157,13 @@ class AttackFlags:
     attack: str = "pgd"
     """NAME or NAME:OPTION=VALUE,... (8/255 is a number)."""
     norm: Literal["linf", "l2"] | None = None
-    """Norm of the budget; none: the attack's own."""
+    """Norm of the budget. None: the one in --attack, or else linf."""
     eps: float | None = None
-    """Pixel budget; none: 0.1 on digits, elsewhere the attack's own."""
+    """Pixel budget. None: --attack's, or else 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
     steps: int | None = None
-    """Steps; none: the attack's own number."""
+    """Steps of the attack. None: those in --attack, or else the attack's own number."""
     target: str | None = None
-    """Class to reach, by number or name; none: any class but the true one."""
+    """Class to reach, by number or name. None: any class but the true one."""
     split: Literal["train", "val", "test"] = "test"
     """Samples to perturb."""
 
@@ -170,9 +173,9 @@ class AttackConfig:
     """Perturb samples and save them, with scores and pictures."""
 
     run: RunFlags = field(default_factory=RunFlags)
-    source: SourceFlags = field(default_factory=SourceFlags)
+    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
     classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
-    attacking: AttackFlags = field(default_factory=AttackFlags)
+    attacking: Annotated[AttackFlags, arg(name="attack")] = field(default_factory=AttackFlags)
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ class EvaluateFlags:
     norm: Literal["linf", "l2"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Pixel budget of the attacks that have one (0.1 on digits, elsewhere 8/255; l2: 1, 0.5)."""
+    """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -192,9 +195,11 @@ class EvaluateConfig:
     """Measure a classifier: clean accuracy, and accuracy under each attack."""
 
     run: RunFlags = field(default_factory=RunFlags)
-    source: SourceFlags = field(default_factory=SourceFlags)
+    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
     classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
-    measure: EvaluateFlags = field(default_factory=EvaluateFlags)
+    measure: Annotated[EvaluateFlags, arg(name="measurement")] = field(
+        default_factory=EvaluateFlags
+    )
 
 
 Config = RoundsConfig | AttackConfig | EvaluateConfig

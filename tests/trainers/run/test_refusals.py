@@ -53,6 +53,8 @@ def start(*words: str, **options: object) -> "subprocess.Popen[str]":
         (["--eps", "inf"], "--eps is inf; allowed: finite numbers"),
         (["--lr", "inf"], "--lr is inf; allowed: finite numbers"),
         (["--mean", "nan", "--std", "1"], "--mean is nan; allowed: finite numbers"),
+        (["--ema", "1"], "--ema is 1; allowed: below 1"),
+        (["--label-smoothing", "1"], "--label-smoothing is 1; allowed: below 1"),
         (["--mean", "0.5", "--std", "0"], "--std is 0; allowed: above 0"),
         (["--seed", str(10**23)], f"--seed is {10**23}; allowed: at most {2**63 - 1}"),
     ],
