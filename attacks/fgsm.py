@@ -57,6 +57,8 @@ class FGSM:
             x_adv = threat.project(x + threat.eps * threat.ascent(gradient))
             with torch.no_grad():
                 logits = logits_of(model, x_adv)
+            finite = torch.isfinite(logits).all(1)
+            value = goal.value(logits).masked_fill(~finite, torch.nan)
         if progress:
             progress(1, 1)
         return AttackResult(
@@ -64,7 +66,7 @@ class FGSM:
             x_adv=x_adv,
             success=goal.met(logits),
             queries=torch.full_like(y, 2),
-            loss=goal.as_loss(goal.value(logits)),
+            loss=goal.as_loss(value),
             history=goal.as_loss(before)[None],  # (1, B)
-            info=logit_warnings(torch.isfinite(logits).all(1)),
+            info=logit_warnings(finite),
         )

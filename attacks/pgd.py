@@ -27,20 +27,21 @@ class Best:
 
     @classmethod
     def start(cls, x: Tensor) -> "Best":
-        """Begin with the clean samples, which any finite value beats."""
-        value = x.new_full((len(x),), -torch.inf)
+        """Begin with the clean samples, whose value is NaN until some logits are finite."""
+        value = x.new_full((len(x),), torch.nan)
         no = torch.zeros_like(value, dtype=torch.bool)
         return cls(x_adv=x, value=value, success=no, finite=~no)
 
     def update(self, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> None:
         """Take over the samples that x_adv (B, ...) improves."""
-        success = goal.met(logits)
-        better = (success & ~self.success) | ((success == self.success) & (value > self.value))
+        success, finite = goal.met(logits), torch.isfinite(logits).all(1)
+        higher = ~(value <= self.value)  # than NaN, too
+        better = finite & ((success & ~self.success) | ((success == self.success) & higher))
         mask = better.reshape(-1, *[1] * (x_adv.ndim - 1))
         self.x_adv = torch.where(mask, x_adv, self.x_adv)
         self.value = torch.where(better, value, self.value)
         self.success = self.success | success
-        self.finite = self.finite & torch.isfinite(logits).all(1)
+        self.finite = self.finite & finite
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class AttackResult:
         success: (B,) bool, whether the goal is met in float32: the label changed, or the target
             reached. A non-finite logit counts as not met.
         queries: (B,) int64, forward passes spent on each sample.
-        loss: (B,) the attack's final loss.
+        loss: (B,) the attack's final loss; NaN where the logits never allowed one.
         history: (steps, B) the loss before each step, or None.
         info: what one attack alone reports; "warnings" lists what went wrong.
     """

@@ -168,6 +168,7 @@ def test_samples_with_nan_count_as_not_fooled(case, net, batch, nan_below):
     assert result.success.tolist() == [True, False, True, True, False, True]
     (warning,) = result.info["warnings"]
     assert "2 of 6 samples" in warning
+    assert result.loss.isnan().tolist() == [False, True, False, False, True, False]
     assert torch.isfinite(result.x_adv).all()
     whole = torch.tensor([0, 2, 3, 5])
     others = case.attack()(model, x[whole], y[whole])
@@ -178,6 +179,7 @@ def test_a_target_is_not_reached_by_nan(case, net, batch, nan_below):
     x, y = batch()
     result = case.attack()(nan_below(net(), level=2.0), x, y, target=torch.zeros_like(y))
     assert not result.success.any()
+    assert result.loss.isnan().all()
     if case.options.get("space") != "paper":  # whose start is not the sample
         assert torch.equal(result.x_adv, x)
 
@@ -189,9 +191,25 @@ def test_infinite_logits_count_as_not_fooled(case, net, batch):
             return torch.stack([rows[:, 0], rows[:, 1] / 0, rows[:, 2]], 1)
 
     x, _ = batch()
-    result = case.attack()(Infinite(), x, torch.zeros(6, dtype=torch.int64))
-    assert not result.success.any()
-    assert torch.isfinite(result.x_adv).all()
+    for target in (None, torch.ones(6, dtype=torch.int64)):
+        result = case.attack()(Infinite(), x, torch.zeros(6, dtype=torch.int64), target=target)
+        assert not result.success.any()
+        assert torch.isfinite(result.x_adv).all()
+        assert result.loss.isnan().all()
+        assert "6 of 6 samples" in result.info["warnings"][0]
+
+
+def test_a_class_ruled_out_by_minus_infinity_gives_no_loss(ball_case, net, batch):
+    class Banned(torch.nn.Module):
+        def forward(self, x):
+            return net()(x).index_fill(1, torch.tensor([2]), -torch.inf)
+
+    x, _ = batch()
+    y = torch.full((6,), 2)
+    for label, target in ((y, None), (y - 1, y)):  # a cross-entropy of inf either way
+        result = ball_case.attack()(Banned(), x, label, target=target)
+        assert not result.success.any()
+        assert result.loss.isnan().all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
