@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from trainers.run.figures import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.publish import Publisher
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
+from trainers.run.stopwatch import Stopwatch
 from trainers.setting import Setting, build, check_labelled, load_split
 from trainers.stopping import stop_reason
 
@@ -113,8 +113,13 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
 
 
 def play(game: Game, number: int) -> Row:
-    """Play one round and return what it measured; round 0 only fits and measures."""
-    started = time.monotonic()
+    """Play one round and return what it measured; round 0 only fits and measures.
+
+    Its seconds are those of all processes that worked on it; of a killed one, up to the last item
+    it finished, or a second less.
+    """
+    stopwatch = Stopwatch(game.file(number) / "seconds.json")
+    game.setting.folder.stopwatch = stopwatch
     bank = SampleBank(game.setting.folder.path / "bank")
     if number == 0:
         first_fit(game)
@@ -123,7 +128,7 @@ def play(game: Game, number: int) -> Row:
         harvest(game.setting, number, game.train, attacks=game.attacks, bank=bank, loop=game.loop)
         review(bank, number, gate=game.loop.review)
         retrain(game, number, bank)
-    return measure(game, number, bank) | {"seconds": time.monotonic() - started}
+    return measure(game, number, bank) | {"seconds": stopwatch.seconds}
 
 
 def first_fit(game: Game) -> None:

@@ -135,6 +135,23 @@ def test_review_waits_for_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (last["bank_size"], last["accepted"]) == (20, 15)
 
 
+def test_the_seconds_of_a_round_are_those_of_all_its_processes(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert rounds(folder, "--review", "wait") == 0  # stops within round 1
+    kept = folder / "checkpoints" / "round-001" / "seconds.json"
+    assert 0 < json.loads(kept.read_text()) < 600
+    kept.write_text("1000.5")  # as if attacking had taken so long
+    bank = SampleBank(folder / "bank")
+    bank.set_status(bank.indices(status="pending"), "accepted")
+    assert rounds(folder, "--review", "wait") == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    first, last = (row["seconds"] for row in summary["rounds"])
+    assert first < 600
+    assert 1000.5 < last < 1600
+    assert summary["seconds"] == first + last
+    assert not kept.exists()
+
+
 def test_from_scratch_and_instances(tmp_path: Path) -> None:
     words = ["--start", "scratch", "--instances", "2", "--patience", "0", "--rounds", "2"]
     assert rounds(tmp_path / "r", *words, "--attacks", "fgsm", "pgd") == 0

@@ -16,6 +16,7 @@ from trainers.run.atomic import read_json, sweep, write_json, write_text
 from trainers.run.errors import FULL
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences
+from trainers.run.stopwatch import Stopwatch
 from trainers.run.toml import UNSAVED, dump, flat
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class RunFolder:
         metrics: metrics.jsonl.
         fresh: whether no work was done there when the folder was opened.
         finished: whether the run was complete then.
+        stopwatch: of the work being done, kept each time items of it are finished; or None.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class RunFolder:
     lock: TextIO
     fresh: bool = True
     finished: bool = False
+    stopwatch: Stopwatch | None = None
     _status: dict[str, Any] = field(default_factory=dict)
 
     @property
