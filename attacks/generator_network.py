@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
 
 # Up to this many pixels one grouped convolution of the whole batch is fastest on the CPU; above
@@ -120,9 +121,13 @@ def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:
 
 
 def save_generators(path: str | Path, weights: Tensor, *, architecture: Architecture) -> None:
-    """Write the networks of N samples, weights (N, *architecture.shape), to a safetensors file."""
+    """Write the networks of N samples, weights (N, *architecture.shape), to a safetensors file.
+
+    Raises:
+        OSError: when the disk is full, say; an earlier file of that name is then untouched.
+    """
     metadata = {"architecture": json.dumps(asdict(architecture))}
-    save_file({"weights": weights.detach().cpu().contiguous()}, path, metadata)
+    write_bytes(Path(path), save({"weights": weights.detach().cpu().contiguous()}, metadata))
 
 
 def load_generators(path: str | Path) -> tuple[Tensor, Architecture]:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attacks.atomic import sweep
 from attacks.errors import RefusedInput
 from augment.dataset import Rows
 from augment.samples import STATUSES, Entry, Fools, Status, encode
 from augment.shards import (
-    TEMPORARY,
     Shard,
     ShardName,
     StoredPixels,
@@ -197,8 +197,7 @@ class SampleBank:
         """Remove, once, what a killed process of this rank left half-written."""
         if self._swept:
             return
-        for path in self.folder.glob(f"*.rank{self.rank:03d}.*{TEMPORARY}"):
-            path.unlink()
+        sweep(self.folder, f"*.rank{self.rank:03d}.*")
         for names in _groups(self.folder):
             if names[0].rank == self.rank and len(names) < names[0].parts:
                 for name in names:

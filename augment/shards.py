@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from attacks.atomic import sync_folder, write_partial
 from attacks.errors import RefusedInput
 from augment.dataset import as_float
 from augment.samples import ENCODINGS, Encoding, Entry, digest, given_fields
 
 FORMAT = "sparring-bank-1"
-TEMPORARY = ".tmp"
 Pair = tuple[Tensor, Entry]
 _ENTRY_BYTES = 512  # what an entry takes in the header, generously
 _NAME = re.compile(r"(?P<key>.+)\.rank(?P<rank>\d+)\.(?P<part>\d+)of(?P<parts>\d+)\.safetensors")
@@ -145,24 +144,17 @@ def write_shards(folder: Path, pieces: Mapping[ShardName, Sequence[Pair]]) -> No
         OSError: The disk is full or the folder cannot be written; no file is left.
     """
     finals = [folder / str(name) for name in pieces]
-    drafts = [path.with_name(path.name + TEMPORARY) for path in finals]
+    partials: list[Path] = []
     try:
-        for draft, final, pairs in zip(drafts, finals, pieces.values(), strict=True):
-            _write(draft, _shard_bytes(final.name, pairs))
-        for draft, final in zip(drafts, finals, strict=True):
-            draft.replace(final)
+        for final, pairs in zip(finals, pieces.values(), strict=True):
+            partials.append(write_partial(final, _shard_bytes(final.name, pairs)))
+        for partial, final in zip(partials, finals, strict=True):
+            partial.replace(final)
         sync_folder(folder)
     except BaseException:
-        for path in drafts + finals:
+        for path in partials + finals:
             path.unlink(missing_ok=True)
         raise
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
@@ -175,15 +167,6 @@ def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
     text = json.dumps([_known(entry) for _, entry in pairs])
     metadata = {"format": FORMAT, "name": name, "entries": text, "digest": _checksum(text)}
     return save(tensors, metadata)
-
-
-def sync_folder(folder: Path) -> None:
-    """Write a folder's list of names down to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_shards(folder: Path, names: Sequence[ShardName]) -> list[Shard]:

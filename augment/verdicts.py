@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from attacks.atomic import sync_folder
 from attacks.errors import RefusedInput
 from augment.samples import STATUSES, Entry, Status
-from augment.shards import sync_folder
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from attacks import Architecture, save_generators
+from attacks.atomic import write_bytes
 from attacks.goal import Goal
 from augment import Dataset
 from trainers.evaluation import AttackedBatch, predict
-from trainers.run.atomic import replacing, write_bytes, write_text
+from trainers.run.atomic import write_text
 from trainers.run.checkpoint import load_tensors, save_tensors
 from trainers.run.figures import to_image, write_png
 
@@ -124,5 +125,5 @@ def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)
     write_bytes(folder.with_name("samples.npz"), buffer.getvalue())
     if collected.architecture is not None:
-        with replacing(folder.with_name("generators.safetensors")) as partial:
-            save_generators(partial, c[GENERATOR], architecture=collected.architecture)
+        file = folder.with_name("generators.safetensors")
+        save_generators(file, c[GENERATOR], architecture=collected.architecture)

@@ -143,7 +143,7 @@ def test_shards_are_bounded_and_a_key_lacking_a_part_is_absent_and_swept(tmp_pat
     assert (whole.stack(range(20))[0] - x).abs().max() <= 2**-12
     assert [entry.source for entry in whole.entries()] == [f"s{i}" for i in range(20)]
     files[1].unlink()
-    (tmp_path / (files[1].name + ".tmp")).write_bytes(b"half")
+    (tmp_path / f".{files[1].name}.12ab.partial").write_bytes(b"half")
     reopened = SampleBank(tmp_path)
     assert "k" not in reopened
     assert len(reopened) == 0

@@ -1,58 +1,14 @@
-"""Files that are there whole or not at all, whatever kills the program."""
+"""Text and JSON files that are there whole or not at all."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SUFFIX = ".partial"
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write to a temporary name, flush to the disk, rename.
-
-    Raises:
-        OSError: when the disk is full, say; `path` is then as it was before.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=SUFFIX)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to; after the body, the file there takes the place of `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{SUFFIX}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from attacks import RefusedInput
+from attacks.atomic import write_bytes
 
 
 def write_text(path: Path, text: str) -> None:
@@ -71,8 +27,6 @@ def read_json(path: Path) -> Any:
     Raises:
         RefusedInput: when it is damaged.
     """
-    from attacks.errors import RefusedInput
-
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
@@ -89,9 +43,3 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
     if not path.exists():
         write_json(path, make())
     return read_json(path)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for partial in folder.rglob(f".*{SUFFIX}"):
-        partial.unlink(missing_ok=True)

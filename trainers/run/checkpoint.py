@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
-from trainers.run.atomic import write_bytes
 
 Saved = tuple[dict[str, Tensor], Any]
 

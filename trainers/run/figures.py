@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from attacks.atomic import write_bytes
 from trainers.evaluation import AttackedBatch, predict
-from trainers.run.atomic import write_bytes
 from trainers.run.plots import curves
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from trainers.run.atomic import read_json, sweep, write_json, write_text
+from attacks.atomic import sweep
+from trainers.run.atomic import read_json, write_json, write_text
 from trainers.run.errors import FULL
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences

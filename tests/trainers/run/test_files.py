@@ -2,8 +2,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import RefusedInput
-from trainers.run import atomic
-from trainers.run.atomic import once, read_json, sweep, write_bytes, write_json
+from trainers.run.atomic import once, read_json
 from trainers.run.checkpoint import load_tensors, save_tensors
 from trainers.run.cli import understand
 from trainers.run.errors import Interrupted, Waiting, exit_code, sentence, stoppable
@@ -21,22 +18,6 @@ from trainers.run.folder import open_folder
 from trainers.run.metrics import Metrics
 
 TENSORS = {"b": torch.arange(6).reshape(2, 3), "a": torch.tensor(1.5), "none": torch.empty(0)}
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "file"
-    write_bytes(file, b"old")
-
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(atomic.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_bytes(file, b"new")
-    assert file.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_once_makes_a_thing_once_and_reads_it_back(tmp_path: Path) -> None:
@@ -55,14 +36,6 @@ def test_damaged_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"a": ')
     with pytest.raises(RefusedInput, match="damaged"):
         read_json(tmp_path / "a.json")
-
-
-def test_sweep_removes_only_partial_files(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / ".x.123.partial").touch()
-    (tmp_path / "sub" / "x").touch()
-    sweep(tmp_path)
-    assert os.listdir(tmp_path / "sub") == ["x"]
 
 
 def test_a_checkpoint_reads_back_and_equal_ones_have_equal_bytes(tmp_path: Path) -> None:
@@ -189,20 +162,3 @@ def test_signals_raise_in_the_body_and_only_there() -> None:
     with pytest.raises(Interrupted), stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_killed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    write_json(file, 1)
-    code = f"""
-import os, signal
-from pathlib import Path
-from trainers.run import atomic
-atomic.os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
-atomic.write_json(Path({str(file)!r}), 2)
-"""
-    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3])
-    assert done.returncode == -signal.SIGKILL
-    assert read_json(file) == 1
-    sweep(tmp_path)
-    assert os.listdir(tmp_path) == ["f"]
