@@ -1,28 +1,11 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from attacks.errors import RefusedInput
 from augment import SampleBank
 
-ROOT = Path(__file__).parents[2]
 
-
-def entries(count, **changes):
-    given = dict(source="s", label=3, round=1, attack="pgd", seed=7, loss=0.5, linf=0.1, l2=1, l1=9)
-    return [{**given, "source": f"s{i}", **changes} for i in range(count)]
-
-
-def images(count, seed=0, shape=(3, 6, 5)):
-    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
-
-
-def shard_files(folder):
-    return sorted(path for path in Path(folder).iterdir() if path.suffix == ".safetensors")
-
-
-def test_what_is_appended_is_read_back_by_another_opening(tmp_path):
+def test_what_is_appended_is_read_back_by_another_opening(tmp_path, entries, images):
     bank = SampleBank(tmp_path)
     x = (images(5) * 255).round() / 255
     assert bank.append("round001-pgd", x, entries(5)) == 5
@@ -38,7 +21,7 @@ def test_what_is_appended_is_read_back_by_another_opening(tmp_path):
     assert [i for i, _ in enumerate(reopened)] == list(range(5))
 
 
-def test_numbering_does_not_depend_on_the_order_or_rank_of_writing(tmp_path):
+def test_numbering_does_not_depend_on_the_order_or_rank_of_writing(tmp_path, entries, images):
     one, other = SampleBank(tmp_path / "a"), SampleBank(tmp_path / "b")
     for key in ("k2", "k10", "k1"):
         one.append(key, images(2, seed=len(key)), entries(2))
@@ -52,7 +35,7 @@ def test_numbering_does_not_depend_on_the_order_or_rank_of_writing(tmp_path):
     assert [entry.id for entry in both.entries()] == ["k1.001.0", "k2.000.0"]
 
 
-def test_without_a_verdict_grid_values_take_bytes_and_others_half_floats(tmp_path):
+def test_without_a_verdict_grid_values_take_bytes_and_others_half_floats(tmp_path, entries, images):
     x = images(2)
     x[0] = (x[0] * 255).round() / 255
     bank = SampleBank(tmp_path)
@@ -63,7 +46,9 @@ def test_without_a_verdict_grid_values_take_bytes_and_others_half_floats(tmp_pat
     assert 0 < (read[1] - x[1]).abs().max() <= 2**-12
 
 
-def test_a_sample_that_fools_still_fools_when_read_back_and_takes_no_more_than_it_must(tmp_path):
+def test_a_sample_that_fools_still_fools_when_read_back_and_takes_no_more_than_it_must(
+    tmp_path, entries
+):
     # Each sample fools within a band of its own: wide, half-float, exact, none.
     x = torch.stack([torch.full((1, 4, 4), v) for v in (0.8, 0.50049, 0.5000001, 0.2)])
     low, high = torch.tensor([[0.5, 0.5003, 0.50000005, 0.5], [1.0, 0.501, 0.50001, 1.0]])
@@ -83,7 +68,9 @@ def test_a_sample_that_fools_still_fools_when_read_back_and_takes_no_more_than_i
     assert torch.equal(read[2], x[2])
 
 
-def test_statuses_survive_reopening_and_the_later_review_wins_across_ranks(tmp_path):
+def test_statuses_survive_reopening_and_the_later_review_wins_across_ranks(
+    tmp_path, entries, images
+):
     bank = SampleBank(tmp_path)
     bank.append("a", images(3), entries(3))
     bank.append("b", images(2), entries(2, round=2, attack="generator"))
@@ -98,7 +85,9 @@ def test_statuses_survive_reopening_and_the_later_review_wins_across_ranks(tmp_p
     assert SampleBank(tmp_path).indices(status="pending") == [0, 2, 4]
 
 
-def test_a_torn_last_line_of_the_log_is_ignored_and_does_not_spoil_the_next(tmp_path):
+def test_a_torn_last_line_of_the_log_is_ignored_and_does_not_spoil_the_next(
+    tmp_path, entries, images
+):
     bank = SampleBank(tmp_path)
     bank.append("a", images(3), entries(3))
     bank.set_status([0], "accepted")
@@ -111,7 +100,7 @@ def test_a_torn_last_line_of_the_log_is_ignored_and_does_not_spoil_the_next(tmp_
     assert SampleBank(tmp_path).indices(status="accepted") == [0, 2]
 
 
-def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_path):
+def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_path, entries, images):
     bank = SampleBank(tmp_path)
     bank.append("a", images(1), entries(1))
     bank.set_status([0], "accepted")
@@ -121,7 +110,7 @@ def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_pat
         SampleBank(tmp_path)
 
 
-def test_a_verdict_does_not_pass_to_pixels_made_anew(tmp_path):
+def test_a_verdict_does_not_pass_to_pixels_made_anew(tmp_path, entries, images, shard_files):
     bank = SampleBank(tmp_path)
     bank.append("a", images(1, seed=1), entries(1))
     bank.set_status([0], "accepted")
@@ -131,7 +120,9 @@ def test_a_verdict_does_not_pass_to_pixels_made_anew(tmp_path):
     assert bank[0][1].status == "pending"
 
 
-def test_shards_are_bounded_and_a_key_lacking_a_part_is_absent_and_swept(tmp_path):
+def test_shards_are_bounded_and_a_key_lacking_a_part_is_absent_and_swept(
+    tmp_path, entries, images, shard_files
+):
     limit = 4096
     bank = SampleBank(tmp_path, shard_bytes=limit)
     x = images(20)
@@ -151,7 +142,7 @@ def test_shards_are_bounded_and_a_key_lacking_a_part_is_absent_and_swept(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["other.rank000.1of1.safetensors"]
 
 
-def test_a_key_without_samples_is_remembered(tmp_path):
+def test_a_key_without_samples_is_remembered(tmp_path, images):
     SampleBank(tmp_path).append("none", images(0), [])
     bank = SampleBank(tmp_path)
     assert "none" in bank
@@ -160,26 +151,28 @@ def test_a_key_without_samples_is_remembered(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "x", "given", "words"),
+    ("key", "made", "given", "words"),
     [
-        ("../up", images(1), entries(1), "use letters"),
-        (".hidden", images(1), entries(1), "use letters"),
-        ("", images(1), entries(1), "use letters"),
-        ("held", images(1), entries(1), "in the bank already"),
-        ("k", images(2), entries(1), "one per sample"),
-        ("k", images(1, shape=(1, 6, 5)), entries(1), "use a new bank"),
-        ("k", images(1) - 0.5, entries(1), "clamp"),
-        ("k", images(1) * float("nan"), entries(1), "clamp"),
-        ("k", images(1), entries(1, extra=1), "give exactly"),
-        ("k", images(1), entries(1, label=1.5), "are ints"),
+        ("../up", {}, {}, "use letters"),
+        (".hidden", {}, {}, "use letters"),
+        ("", {}, {}, "use letters"),
+        ("held", {}, {}, "in the bank already"),
+        ("k", {"count": 2}, {}, "one per sample"),
+        ("k", {"shape": (1, 6, 5)}, {}, "use a new bank"),
+        ("k", {"shift": -0.5}, {}, "clamp"),
+        ("k", {"shift": float("nan")}, {}, "clamp"),
+        ("k", {}, {"extra": 1}, "give exactly"),
+        ("k", {}, {"label": 1.5}, "are ints"),
     ],
 )
-def test_misuse_is_a_value_error_and_writes_nothing(tmp_path, key, x, given, words):
+def test_misuse_is_a_value_error_and_writes_nothing(
+    tmp_path, key, made, given, words, entries, images
+):
     bank = SampleBank(tmp_path)
     bank.append("held", images(1), entries(1))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ValueError, match=words):
-        bank.append(key, x, given)
+        bank.append(key, images(**made), entries(1, **given))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     with pytest.raises(ValueError, match="choose one of"):
         bank.set_status([0], "good")

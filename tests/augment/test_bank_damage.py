@@ -21,20 +21,7 @@ from augment.shards import ShardName
 ROOT = Path(__file__).parents[2]
 
 
-def entries(count, **changes):
-    given = dict(source="s", label=3, round=1, attack="pgd", seed=7, loss=0.5, linf=0.1, l2=1, l1=9)
-    return [{**given, "source": f"s{i}", **changes} for i in range(count)]
-
-
-def images(count, seed=0, shape=(3, 6, 5)):
-    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
-
-
-def shard_files(folder):
-    return sorted(path for path in Path(folder).iterdir() if path.suffix == ".safetensors")
-
-
-def test_every_flipped_or_missing_byte_is_noticed(tmp_path):
+def test_every_flipped_or_missing_byte_is_noticed(tmp_path, entries, images, shard_files):
     bank = SampleBank(tmp_path)
     bank.append("k", images(3, shape=(1, 2, 2)), entries(3))
     path = shard_files(tmp_path)[0]
@@ -55,7 +42,9 @@ def test_every_flipped_or_missing_byte_is_noticed(tmp_path):
     assert noticed > 0.95 * 2 * len(range(0, len(good), 7))
 
 
-def test_a_shard_under_another_name_and_a_file_for_a_folder_are_refused(tmp_path):
+def test_a_shard_under_another_name_and_a_file_for_a_folder_are_refused(
+    tmp_path, entries, images, shard_files
+):
     SampleBank(tmp_path / "bank").append("k", images(1), entries(1))
     (path,) = shard_files(tmp_path / "bank")
     path.rename(path.with_name("other.rank000.1of1.safetensors"))
@@ -76,7 +65,7 @@ def test_a_shard_under_another_name_and_a_file_for_a_folder_are_refused(tmp_path
         ({}, "entries but tensors"),
     ],
 )
-def test_a_forged_header_is_refused(tmp_path, tensors, words):
+def test_a_forged_header_is_refused(tmp_path, tensors, words, entries, images, shard_files):
     SampleBank(tmp_path).append("k", images(2, shape=(1, 2, 2)), entries(2))
     (path,) = shard_files(tmp_path)
     with safe_open(path, framework="pt") as file:
@@ -102,7 +91,7 @@ def test_names_round_trip():
     assert ShardName.parse("x.safetensors") is None
 
 
-def test_a_full_disk_leaves_nothing_and_the_bank_usable(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing_and_the_bank_usable(tmp_path, monkeypatch, entries, images):
     bank = SampleBank(tmp_path, shard_bytes=1024)
     real, calls = os.fsync, []
 
@@ -121,7 +110,7 @@ def test_a_full_disk_leaves_nothing_and_the_bank_usable(tmp_path, monkeypatch):
     assert len(SampleBank(tmp_path)) == 9
 
 
-def test_a_file_that_cannot_grow_leaves_nothing(tmp_path):
+def test_a_file_that_cannot_grow_leaves_nothing(tmp_path, entries, images):
     bank = SampleBank(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
