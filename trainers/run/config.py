@@ -109,7 +109,7 @@ class LoopFlags:
 
     rounds: int = 4
     """Rounds of attacking and retraining."""
-    attacks: tuple[str, ...] = ("generator:top_k=1,steps=100", "pgd")
+    attacks: tuple[str, ...] = ("generator:top_k=1,lam=15,steps=100", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
     attack_samples: tuple[str, ...] = ("generator=32", "pgd=all")
     """Training samples that an attack perturbs each round: NAME=COUNT or NAME=all."""
@@ -123,8 +123,6 @@ class LoopFlags:
     """Attacks that robust accuracy is measured with."""
     generator_test_samples: int = 64
     """Test samples that the generator, or else the first of --attacks, is measured on."""
-    generator_budget: float = 0.08
-    """Largest mean |difference| of a generator's success: 0.08 on digits, 10/255 elsewhere."""
     ratio: float | None = None
     """Perturbed samples for each original in retraining. 0: only originals; None: all accepted."""
     start: Literal["keep", "scratch"] = "keep"

@@ -8,17 +8,17 @@ from typing import Any
 BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255, ("", "l2"): 0.5}
 
 PHOTOGRAPHS: dict[str, Any] = {
-    "attacks": ("generator", "pgd"),
+    "attacks": ("generator:top_k=1,lam=10,steps=150", "pgd"),
     "attack_samples": ("generator=64", "pgd=all"),
-    "generator_budget": 10 / 255,
     "batch_size": 128,
     "augmentation": "classic",
     "rounds": 3,
     "epochs": 12,
-    "retrain_epochs": 6,
+    "retrain_epochs": 3,
     "lr": 3e-3,
+    "retrain_lr": 2e-3,
     "weight_decay": 5e-4,
-    "retrain_weight_decay": 5e-4,
+    "retrain_weight_decay": 2.0,
 }
 
 FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 6}
