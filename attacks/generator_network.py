@@ -14,9 +14,8 @@ from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
 
 # Up to this many pixels one grouped convolution of the whole batch is fastest on the CPU; above
-# it, a convolution of folded columns for each sample is (docs/benchmarks.md).
+# it, a channels-last convolution for each sample is (docs/benchmarks.md).
 _GROUPED_PIXELS = 64 * 64
-_LANES = 16  # float32 values in a vector register
 
 
 @dataclass(frozen=True)
@@ -79,18 +78,24 @@ def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor
     Returns:
         The output of P, like x, not clamped.
     """
-    if x.is_cuda or x[0, 0].numel() <= _GROUPED_PIXELS:
-        return _perturb_grouped(weights, x, architecture)
-    pairs = zip(weights, x, strict=True)
-    return torch.stack([_perturb_folded(w, row, architecture) for w, row in pairs])
+    window = (architecture.kernel,) * architecture.dims
+    if x[0, 0].numel() > _GROUPED_PIXELS and not x.is_cuda:
+        rows = (slice(i, i + 1) for i in range(len(x)))
+        outputs = [_perturb_rows(weights[i], x[i], window, architecture) for i in rows]
+        # A classifier, too, is faster on large samples in channels-last.
+        return torch.cat([output.movedim(1, -1) for output in outputs]).movedim(-1, 1)
+    return _perturb_rows(weights, x, window, architecture)
 
 
-def _perturb_grouped(weights: Tensor, x: Tensor, architecture: Architecture) -> Tensor:
+def _perturb_rows(
+    weights: Tensor, x: Tensor, window: tuple[int, ...], architecture: Architecture
+) -> Tensor:
     """Run all layers as grouped convolutions, the batch side by side in the channels."""
     batch, channels = x.shape[:2]
-    window = (architecture.kernel,) * architecture.dims
     convolve = F.conv2d if architecture.dims == 2 else F.conv3d
     hidden = x.reshape(1, batch * channels, *x.shape[2:])  # (1, B*C, ...)
+    if batch == 1 and architecture.dims == 2:
+        hidden = hidden.contiguous(memory_format=torch.channels_last)
     for layer in range(weights.shape[1]):
         kernel = weights[:, layer, :, :-1].reshape(batch * channels, channels, *window)
         bias = weights[:, layer, :, -1].flatten()  # (B*C,)
@@ -98,52 +103,6 @@ def _perturb_grouped(weights: Tensor, x: Tensor, architecture: Architecture) -> 
         if (layer + 1) % architecture.layers == 0:
             hidden = hidden.relu()
     return hidden.reshape(x.shape)  # (B, C, ...)
-
-
-def _perturb_folded(weights: Tensor, x: Tensor, architecture: Architecture) -> Tensor:
-    """Run one large sample x (C, ..., W) through its P, neighbouring columns in the channels.
-
-    Convolutions of three channels leave most of a CPU's vector lanes empty. In the channels-last
-    layout r neighbouring columns of C channels already lie in memory like one column of r * C
-    channels, and a convolution of these with a banded kernel gives the same values.
-    """
-    channels, width, dims = x.shape[0], x.shape[-1], architecture.dims
-    fold = _fold(width, channels, architecture.kernel)
-    window = (architecture.kernel,) * dims
-    kernels = weights[..., :-1].reshape(-1, channels, channels, *window)
-    kernels = _fold_kernels(kernels, fold)  # (L, r*C, r*C, k, ..., 3)
-    biases = weights[..., -1].repeat(1, fold)  # (L, r*C)
-    convolve = F.conv2d if dims == 2 else F.conv3d
-    last = x.movedim(0, -1)  # (..., W, C)
-    hidden = last.reshape(1, *x.shape[1:-1], width // fold, fold * channels).movedim(-1, 1)
-    for layer, (kernel, bias) in enumerate(zip(kernels, biases, strict=True), start=1):
-        hidden = convolve(hidden, kernel, bias, padding="same")  # (1, r*C, ..., W/r)
-        if layer % architecture.layers == 0:
-            hidden = hidden.relu()
-    output: Tensor = hidden.movedim(1, -1).reshape(last.shape).movedim(-1, 0)  # (C, ..., W)
-    return output
-
-
-def _fold(width: int, channels: int, kernel: int) -> int:
-    """Return how many columns to put side by side: they must divide the width."""
-    fitting = (r for r in range(_LANES // channels, 0, -1) if width % r == 0 and r >= kernel // 2)
-    return next(fitting, 1)
-
-
-def _fold_kernels(kernels: Tensor, fold: int) -> Tensor:
-    """Return kernels (L, r*C, r*C, k, ..., 3) that do to r folded columns what these do to one.
-
-    Output column p of a fold sees input columns p - k//2 to p + k//2: a band in the 3 r columns of
-    its own fold and the two beside it.
-    """
-    half = kernels.shape[-1] // 2
-    if fold == 1:
-        return kernels
-    bands = [F.pad(kernels, (fold + p - half, 2 * fold - p - half - 1)) for p in range(fold)]
-    band = torch.stack(bands, 1)  # (L, p, C out, C in, k, ..., 3 r)
-    band = band.reshape(*band.shape[:-1], 3, fold)  # (L, p, C out, C in, k, ..., 3, q)
-    folded: Tensor = band.movedim(-1, 3).flatten(3, 4).flatten(1, 2)
-    return folded
 
 
 def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:

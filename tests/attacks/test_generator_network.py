@@ -40,7 +40,7 @@ def architecture(request):
     return request.param
 
 
-@pytest.fixture(params=[0, 10**9], ids=["folded", "grouped"])
+@pytest.fixture(params=[0, 10**9], ids=["one-by-one", "grouped"])
 def layout(request, monkeypatch):
     """Force one of the two ways to compute."""
     monkeypatch.setattr(generator_network, "_GROUPED_PIXELS", request.param)
@@ -88,23 +88,6 @@ def test_values_and_gradients_agree_between_layouts(architecture, monkeypatch):
         results.append([output, *torch.autograd.grad(output.square().sum(), [weights, inputs])])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
-
-
-@pytest.mark.parametrize(("channels", "kernel", "width", "fold"), [
-    (3, 3, 8, 4), (3, 3, 15, 5), (3, 3, 7, 1), (1, 3, 32, 16), (3, 5, 8, 4), (2, 7, 16, 8),
-    (3, 13, 8, 1), (20, 3, 8, 1),
-])  # fmt: skip
-def test_folded_columns_give_the_values_of_plain_convolutions(
-    channels, kernel, width, fold, monkeypatch
-):
-    monkeypatch.setattr(generator_network, "_GROUPED_PIXELS", 0)
-    assert generator_network._fold(width, channels, kernel) == fold
-    architecture = Architecture(channels, kernel=kernel)
-    x = torch.rand(1, channels, 6, width, dtype=torch.float64)
-    weights = architecture.identity(1, x) + 0.05 * randn(1, *architecture.shape)
-    module = as_module(weights[0], architecture=architecture)
-    output = perturb(weights, x, architecture=architecture)
-    torch.testing.assert_close(output, module(x), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 64), (90, 80)])
