@@ -49,7 +49,7 @@ class PGD:
     """Steps along the gradient, each projected to the eps ball and [0, 1]; the best is kept.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: radius in pixel units, a number or one a sample (B,).
         steps: gradient steps of each restart.
         step_size: in pixel units; None takes 2.5 * eps / steps, enough to cross the ball.
@@ -131,7 +131,7 @@ class PGD:
             logits, value, gradient = value_and_gradient(model, x_adv, goal.value)
             best.update(x_adv, goal, logits=logits, value=value)
             record(value)
-            x_adv = threat.project(x_adv + step * threat.ascent(gradient))
+            x_adv = threat.project(x_adv + threat.ascent(gradient, at=x_adv, length=step))
         with torch.no_grad():
             logits = logits_of(model, x_adv)
         best.update(x_adv, goal, logits=logits, value=goal.value(logits))
