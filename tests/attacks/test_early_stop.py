@@ -12,7 +12,7 @@ MAKES = [
     lambda **o: PGD(norm="l1", eps=2.0, steps=20, loss="dlr", **o),
     lambda **o: BIM(norm="l2", eps=0.4, steps=20, **o),
     lambda **o: MIFGSM(eps=0.03, steps=20, **o),
-    lambda **o: LeastLikely(eps=0.22, steps=20, **o),
+    lambda **o: LeastLikely(eps=0.22, steps=20, step_size=0.03, **o),
 ]
 IDS = ["pgd", "pgd-l1", "bim-l2", "mifgsm", "least-likely"]
 
