@@ -87,7 +87,7 @@ class Threat:
         """Return the step of a given length that the loss grows along.
 
         linf: the gradient's sign; l2: the gradient over its length; l1: equal parts for the
-        largest hundredth of the gradient's entries that can still move. A zero or non-finite
+        largest of its entries that can still move, see `l1.sparse`. A zero or non-finite
         gradient gives no direction, so that sample stays where it is.
 
         Args:
@@ -101,25 +101,14 @@ class Threat:
         if self.norm == "l1":
             room = self._room(self.x if at is None else at, gradient)
             wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)
-            step = l1.sparse(gradient.flatten(1), room=room, length=wanted)
+            radius = self.eps.flatten(1)  # (B, 1)
+            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, eps=radius)
             return step.reshape(gradient.shape)
         # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
         peak = lengths(gradient, "linf").reshape(self.eps.shape)
         gradient = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
         size = lengths(gradient, self.norm).reshape(self.eps.shape)
         return length * (gradient / size.clamp_min(1e-12))
-
-    def farthest(self, gradient: Tensor) -> Tensor:
-        """Return the point that one step from x along a gradient ends at.
-
-        For linf and l1 it is the best point there is for a loss with this gradient everywhere.
-        """
-        if self.norm != "l1":
-            return self.project(self.x + self.ascent(gradient, length=self.eps))
-        gradient = gradient.nan_to_num(0, 0, 0)
-        room = self._room(self.x, gradient)
-        delta = l1.filled(gradient.flatten(1), room=room, length=self.eps.flatten(1))
-        return self.project(self.x + delta.reshape(gradient.shape))
 
     def _room(self, at: Tensor, direction: Tensor) -> Tensor:
         """Return how far each value can go in a direction before it leaves [0, 1], (B, D)."""
