@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
-from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
+from attacks.diagnosis import is_random, warnings_of, without_slope
+from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.losses import LossName, check_loss
@@ -17,12 +18,14 @@ from attacks.threat import Norm, Threat, check_norm
 
 @dataclass(frozen=True)
 class FGSM:
-    """One step of length eps along the gradient: its sign for linf, its direction for l2.
+    """One step of length eps along the gradient.
+
+    For linf along its sign, for l2 along its direction, for l1 along its largest entries.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: length of the step in pixel units, a number or one a sample (B,).
-        loss: "ce" or "margin".
+        loss: "ce", "margin" or "dlr".
 
     Source: Goodfellow et al. 2015, section 4.
     """
@@ -53,8 +56,9 @@ class FGSM:
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            _, before, gradient = value_and_gradient(model, x, goal.value)
-            x_adv = threat.project(x + threat.eps * threat.ascent(gradient))
+            random = is_random(model, x)
+            clean, before, gradient = value_and_gradient(model, x, goal.value)
+            x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
                 logits = logits_of(model, x_adv)
             finite = torch.isfinite(logits).all(1)
@@ -68,5 +72,11 @@ class FGSM:
             queries=torch.full_like(y, 2),
             loss=goal.as_loss(value),
             history=goal.as_loss(before)[None],  # (1, B)
-            info=logit_warnings(finite),
+            info=warnings_of(
+                goal,
+                clean,
+                finite=finite,
+                stuck=without_slope(gradient) & finite & ~goal.met(clean),
+                random=random,
+            ),
         )

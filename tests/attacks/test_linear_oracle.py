@@ -4,14 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attacks import FGSM, PGD
+from attacks import BIM, FGSM, MIFGSM, PGD
 
-DUAL = {"linf": 1, "l2": 2}
+DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
 ATTACKS = [
     FGSM,
     lambda **options: PGD(steps=5, random_start=False, **options),
     lambda **options: PGD(steps=80, step_size=0.02, **options),
+    lambda **options: BIM(steps=3, **options),
+    lambda **options: MIFGSM(steps=3, **options),
 ]
+NAMES = ["fgsm", "pgd", "pgd-random-start", "bim", "mifgsm"]
 
 
 @pytest.fixture
@@ -30,8 +33,8 @@ def lead(model, x, y):
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin"])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("make", ATTACKS, ids=["fgsm", "pgd", "pgd-random-start"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("make", ATTACKS, ids=NAMES)
 def test_untargeted_worst_case(centred, make, norm, loss):
     model, x, y = centred
     eps = torch.tensor([0.0, 1e-3, 5e-3, 0.01, 0.02], dtype=torch.float64)
@@ -44,8 +47,8 @@ def test_untargeted_worst_case(centred, make, norm, loss):
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin"])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("make", ATTACKS, ids=["fgsm", "pgd", "pgd-random-start"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("make", ATTACKS, ids=NAMES)
 def test_targeted_best_case(centred, make, norm, loss):
     model, x, y = centred
     result = make(norm=norm, eps=0.01, loss=loss)(model, x, y, target=1 - y)
@@ -129,8 +132,8 @@ def test_history_and_loss_are_those_of_the_iterates(net, batch):
 @pytest.mark.parametrize(
     ("make", "options", "word"),
     [
-        (FGSM, dict(norm="l1"), "l1"),
-        (FGSM, dict(loss="dlr"), "dlr"),
+        (FGSM, dict(norm="l0"), "l0"),
+        (FGSM, dict(loss="hinge"), "hinge"),
         (PGD, dict(norm="L2"), "L2"),
         (PGD, dict(loss="CE"), "CE"),
         (PGD, dict(steps=0), "steps=0"),
