@@ -64,17 +64,21 @@ def filled(gradient: Tensor, *, room: Tensor, length: Tensor) -> Tensor:
     return gradient.sign() * (surely + perhaps * (left / total).clamp_max(1))
 
 
-def sparse(gradient: Tensor, *, room: Tensor, length: Tensor) -> Tensor:
+def sparse(
+    gradient: Tensor, *, room: Tensor, length: Tensor, share: float | Tensor = SPARSITY
+) -> Tensor:
     """Return a step of a given length, shared by the largest gradients that can still move.
 
-    They are SPARSITY of the entries, and more where the ends of the range stop some.
+    They are `share` of the entries, and more where the ends of the range stop some.
 
     Args:
         gradient: finite, (B, D).
         room: how far each entry may go along its gradient, (B, D), >= 0.
         length: the l1 length of the step, (B, 1).
+        share: of the entries, those that move, in [0, 1]: a number or (B, 1); one at least does.
 
     Source: Tramer & Boneh 2019, section 3.2 (SLIDE).
     """
-    part = length / max(1, int(SPARSITY * gradient.shape[1]))
+    count = (torch.ones_like(length) * share * gradient.shape[1]).floor().clamp_min(1)  # (B, 1)
+    part = length / count
     return filled(gradient, room=room.minimum(part), length=length)

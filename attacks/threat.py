@@ -82,18 +82,24 @@ class Threat:
         return self.project(self.x + delta)
 
     def ascent(
-        self, gradient: Tensor, *, at: Tensor | None = None, length: float | Tensor = 1.0
+        self,
+        gradient: Tensor,
+        *,
+        at: Tensor | None = None,
+        length: float | Tensor = 1.0,
+        share: float | Tensor = l1.SPARSITY,
     ) -> Tensor:
         """Return the step of a given length that the loss grows along.
 
         linf: the gradient's sign; l2: the gradient over its length; l1: equal parts for the
-        largest hundredth of the gradient's entries that can still move. A zero or non-finite
-        gradient gives no direction, so that sample stays where it is.
+        largest of the gradient's entries that can still move. A zero or non-finite gradient
+        gives no direction, so that sample stays where it is.
 
         Args:
             gradient: of the loss, like x.
             at: where the step begins, in [0, 1] and like x; only l1 asks. None is x.
             length: of the step in its norm, a number or (B, 1, ..., 1).
+            share: of the entries, those that move in l1, a number or (B, 1).
         """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
@@ -101,7 +107,7 @@ class Threat:
         if self.norm == "l1":
             room = self._room(self.x if at is None else at, gradient)
             wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)
-            step = l1.sparse(gradient.flatten(1), room=room, length=wanted)
+            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, share=share)
             return step.reshape(gradient.shape)
         # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
         peak = lengths(gradient, "linf").reshape(self.eps.shape)
