@@ -25,7 +25,7 @@ class FGSM:
     Args:
         norm: "linf", "l2" or "l1".
         eps: length of the step in pixel units, a number or one a sample (B,).
-        loss: "ce" or "margin".
+        loss: "ce", "margin" or "dlr".
 
     Source: Goodfellow et al. 2015, section 4.
     """

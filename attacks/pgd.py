@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
+from attacks.best import Best
 from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
@@ -14,34 +15,6 @@ from attacks.losses import LossName, check_loss
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm
-
-
-@dataclass
-class Best:
-    """The best iterate of each sample so far: one that meets the goal, then the highest value."""
-
-    x_adv: Tensor
-    value: Tensor
-    success: Tensor
-    finite: Tensor
-
-    @classmethod
-    def start(cls, x: Tensor) -> "Best":
-        """Begin with the clean samples, whose value is NaN until some logits are finite."""
-        value = x.new_full((len(x),), torch.nan)
-        no = torch.zeros_like(value, dtype=torch.bool)
-        return cls(x_adv=x, value=value, success=no, finite=~no)
-
-    def update(self, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> None:
-        """Take over the samples that x_adv (B, ...) improves."""
-        success, finite = goal.met(logits), torch.isfinite(logits).all(1)
-        higher = ~(value <= self.value)  # than NaN, too
-        better = finite & ((success & ~self.success) | ((success == self.success) & higher))
-        mask = better.reshape(-1, *[1] * (x_adv.ndim - 1))
-        self.x_adv = torch.where(mask, x_adv, self.x_adv)
-        self.value = torch.where(better, value, self.value)
-        self.success = self.success | success
-        self.finite = self.finite & finite
 
 
 @dataclass(frozen=True)
@@ -55,7 +28,7 @@ class PGD:
         step_size: in pixel units; None takes 2.5 * eps / steps, enough to cross the ball.
         restarts: independent starts; the worst case of each sample is kept.
         random_start: begin uniformly in the ball instead of at x.
-        loss: "ce" or "margin".
+        loss: "ce", "margin" or "dlr".
 
     Source: Madry et al. 2018, eq. (2) and section 5.1.
     """

@@ -130,7 +130,7 @@ def test_history_and_loss_are_those_of_the_iterates(net, batch):
     ("make", "options", "word"),
     [
         (FGSM, dict(norm="l0"), "l0"),
-        (FGSM, dict(loss="dlr"), "dlr"),
+        (FGSM, dict(loss="hinge"), "hinge"),
         (PGD, dict(norm="L2"), "L2"),
         (PGD, dict(loss="CE"), "CE"),
         (PGD, dict(steps=0), "steps=0"),
