@@ -3,8 +3,10 @@
 Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
 """
 
+from attacks.apgd import APGD
 from attacks.attack import Attack
 from attacks.errors import RefusedInput
+from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.generator import LearnedGenerator
 from attacks.generator_network import (
@@ -16,16 +18,22 @@ from attacks.generator_network import (
 )
 from attacks.pgd import PGD
 from attacks.result import AttackResult
+from attacks.square import Square
 from attacks.threat import Threat
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
     "pgd": PGD,
+    "apgd": APGD,
+    "fab": FAB,
+    "square": Square,
     "generator": LearnedGenerator,
 }
 
 __all__ = [
+    "APGD",
     "ATTACKS",
+    "FAB",
     "FGSM",
     "PGD",
     "Architecture",
@@ -33,6 +41,7 @@ __all__ = [
     "AttackResult",
     "LearnedGenerator",
     "RefusedInput",
+    "Square",
     "Threat",
     "as_module",
     "load_generators",

@@ -40,16 +40,16 @@ class Halving:
         return cls(2 * threat.eps, x_adv, halved)
 
     @staticmethod
-    def reviews(steps: int) -> set[int]:
-        """Return after which of the steps 1 ... `steps` there is a review.
+    def reviews(steps: int) -> dict[int, int]:
+        """Return after which of the steps 1 ... `steps` there is a review, and of how many.
 
-        >>> sorted(Halving.reviews(100))
-        [22, 41, 57, 70, 80, 87, 93, 99]
+        >>> Halving.reviews(100)
+        {22: 22, 41: 19, 57: 16, 70: 13, 80: 10, 87: 7, 93: 6, 99: 6}
         """
         gap, least, shrink = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
-        reviews, step = set(), gap
+        reviews, step = {}, gap
         while step <= steps:
-            reviews.add(step)
+            reviews[step] = gap
             gap = max(gap - shrink, least)
             step += gap
         return reviews
@@ -100,14 +100,14 @@ class Sparsening:
         return cls(threat.eps, _changed(threat, x_adv))
 
     @staticmethod
-    def reviews(steps: int) -> set[int]:
-        """Return after which of the steps 1 ... `steps` there is a review.
+    def reviews(steps: int) -> dict[int, int]:
+        """Return after which of the steps 1 ... `steps` there is a review, and of how many.
 
-        >>> len(Sparsening.reviews(100))
-        25
+        >>> Sparsening.reviews(50)[48]
+        2
         """
         gap = max(int(0.04 * steps), 1)
-        return set(range(gap, steps + 1, gap))
+        return dict.fromkeys(range(gap, steps + 1, gap), gap)
 
     def move(self, threat: Threat, x_adv: Tensor, gradient: Tensor) -> Tensor:
         """Return the next point: equal parts of a step for the largest gradients, projected."""
@@ -128,6 +128,14 @@ class Sparsening:
         self.size = torch.where(sparser.reshape(shorter.shape), threat.eps, shorter)
         self.changed = changed
         return sparser
+
+
+Rule = Halving | Sparsening
+
+
+def rule_for(threat: Threat, x_adv: Tensor) -> Rule:
+    """Return the steps that suit the norm, from x_adv on."""
+    return (Sparsening if threat.norm == "l1" else Halving).start(threat, x_adv)
 
 
 def _changed(threat: Threat, x_adv: Tensor) -> Tensor:

@@ -53,6 +53,11 @@ def sample_generators(
     return [generator_for(seed, i) for i in ids]
 
 
+def unit(x: Tensor, generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
+    """Return U[0, 1) numbers of x's kind, (B, *shape), row i drawn from generator i."""
+    return torch.stack([torch.rand(*shape, generator=g) for g in generators]).to(x)
+
+
 def uniform(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Return U(-1, 1) noise shaped like x, row i drawn from generator i."""
     rows = [torch.rand(x.shape[1:], generator=g) for g in generators]

@@ -45,7 +45,7 @@ class Windows:
 
     def mask(self, x: Tensor) -> Tensor:
         """Return where the squares are, bool (B, 1, ..., H, W)."""
-        rows, columns = ((0 <= side) & (side < self.size) for side in (self.rows, self.columns))
+        rows, columns = ((side >= 0) & (side < self.size) for side in (self.rows, self.columns))
         return _planes(rows[:, :, None] & columns[:, None, :], x)
 
     def fill(self, pattern: Tensor, x: Tensor, *, turned: Tensor) -> Tensor:
@@ -141,8 +141,9 @@ def _pyramid(height: int, width: int) -> Tensor:
     rows = (torch.arange(height) - height // 2).abs()
     columns = (torch.arange(width) - width // 2).abs()
     distance = torch.maximum(rows[:, None], columns[None, :])
-    steps = 1 / torch.arange(1, max(height, width) // 2 + 2).square()
-    return steps.flip(0).cumsum(0).flip(0)[distance]
+    steps = torch.arange(1, max(height, width) // 2 + 2).float().pow(-2)
+    heights = steps.flip(0).cumsum(0).flip(0)
+    return heights[distance]  # (height, width)
 
 
 def _signs(numbers: Tensor) -> Tensor:

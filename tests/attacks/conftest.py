@@ -14,7 +14,8 @@ class Case:
     """One row of the table: an attack with cheap options.
 
     name: its key in ATTACKS; norm: of the eps ball it promises to stay in, or None; random:
-    whether it draws numbers; strong: options that reach every goal on `linear_classifier`.
+    whether it draws numbers; strong: options that reach every goal on `linear_classifier`;
+    leaves: whether samples leave the batch, each after its own number of passes.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Case:
     norm: str | None = None
     random: bool = False
     strong: dict = field(default_factory=dict)
+    leaves: bool = False
 
     def __str__(self):
         given = [str(v) for v in self.options.values() if isinstance(v, str)]
@@ -48,6 +50,48 @@ CASES = [
         "linf",
         random=True,
         strong=dict(eps=0.4),
+    ),
+    Case("apgd", dict(norm="linf", eps=0.1, steps=6), "linf", random=True, strong=dict(eps=0.4)),
+    Case(
+        "apgd",
+        dict(norm="l2", loss="dlr", targets=2, eps=0.9, steps=4, early_stop=True),
+        "l2",
+        random=True,
+        leaves=True,
+        strong=dict(eps=4.0),
+    ),
+    Case("apgd", dict(norm="l1", eps=6.0, steps=10), "l1", random=True, strong=dict(eps=40.0)),
+    Case(
+        "square",
+        dict(norm="linf", eps=0.2, queries=12, early_stop=False),
+        "linf",
+        random=True,
+        strong=dict(eps=1.0, queries=80),
+    ),
+    Case(
+        "square",
+        dict(norm="l2", eps=0.39, queries=30),
+        "l2",
+        random=True,
+        leaves=True,
+        strong=dict(eps=8.0, queries=200),
+    ),
+    Case(
+        "square",
+        dict(norm="l1", eps=0.39, queries=30),
+        "l1",
+        random=True,
+        leaves=True,
+        strong=dict(eps=80.0, queries=200),
+    ),
+    Case("fab", dict(norm="linf", steps=5, targets=2), leaves=True, strong=dict(steps=20)),
+    Case("fab", dict(norm="l2", steps=5, targets=2), leaves=True, strong=dict(steps=20)),
+    Case(
+        "fab",
+        dict(norm="l1", eps=3.0, steps=5, targets=2),
+        "l1",
+        leaves=True,
+        strong=dict(eps=80.0, steps=20),
     ),
     Case("generator", dict(steps=3), strong=dict(steps=40, lam=0.1)),
     Case("generator", dict(optimizer="adam", steps=4, lr=0.02), strong=dict(steps=40, lam=0.1)),
