@@ -38,8 +38,10 @@ class Case:
 CASES = [
     Case("fgsm", dict(norm="linf", eps=0.1), norm="linf", strong=dict(eps=0.4)),
     Case("fgsm", dict(norm="l2", eps=0.9), norm="l2", strong=dict(eps=4.0)),
+    Case("fgsm", dict(norm="l1", eps=6.0), norm="l1", strong=dict(eps=40.0)),
     Case("pgd", dict(norm="linf", eps=0.1, steps=4), "linf", random=True, strong=dict(eps=0.4)),
     Case("pgd", dict(norm="l2", eps=0.9, steps=4), "l2", random=True, strong=dict(eps=4.0)),
+    Case("pgd", dict(norm="l1", eps=6.0, steps=4), "l1", random=True, strong=dict(eps=40.0)),
     Case(
         "pgd",
         dict(norm="linf", loss="margin", eps=0.1, steps=2, restarts=2),
