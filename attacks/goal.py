@@ -53,11 +53,6 @@ class Goal:
         met = predicted != self.y if untargeted else predicted == self.target
         return met & torch.isfinite(logits).all(1)
 
-    def at(self, rows: Tensor) -> "Goal":
-        """Return the goal of some samples alone, from their row numbers (n,)."""
-        target = None if self.target is None else self.target[rows]
-        return Goal(self.y[rows], target, self.loss)
-
     @cached_property
     def _highest(self) -> int:
         """The highest class asked for; read once, for it waits for the device."""

@@ -51,6 +51,7 @@ CASES = [
     ),
     Case("deepfool", dict(norm="l2", steps=2), strong=dict(steps=50)),
     Case("deepfool", dict(norm="linf", steps=1, classes=2), strong=dict(steps=50)),
+    Case("deepfool", dict(norm="l1", steps=2), strong=dict(steps=50)),
     Case("generator", dict(steps=3), strong=dict(steps=40, lam=0.1)),
     Case("generator", dict(optimizer="adam", steps=4, lr=0.02), strong=dict(steps=40, lam=0.1)),
     Case(
