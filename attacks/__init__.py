@@ -5,6 +5,7 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
 
 from attacks.apgd import APGD
 from attacks.attack import Attack
+from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
 from attacks.fab import FAB
 from attacks.fgsm import FGSM
@@ -23,6 +24,7 @@ from attacks.threat import Threat
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
+    "deepfool": DeepFool,
     "pgd": PGD,
     "apgd": APGD,
     "fab": FAB,
@@ -39,6 +41,7 @@ __all__ = [
     "Architecture",
     "Attack",
     "AttackResult",
+    "DeepFool",
     "LearnedGenerator",
     "RefusedInput",
     "Square",

@@ -152,7 +152,7 @@ class FAB:
         closest, x = state.closest, state.closest.x
         _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)
         state.stuck = state.stuck | (~state.done & without_slope(slope))
-        x_new = self._across(x, state.x_adv, lead=lead, slope=slope.nan_to_num(0, 0, 0))
+        x_new = self._across(state, lead.nan_to_num(0, 0, 0), slope.nan_to_num(0, 0, 0))
         x_new = torch.where(_column(state.done, x), x, x_new)  # what was found stays
         with torch.no_grad():
             met = closest.update(x_new, logits_of(model, x_new))
@@ -160,13 +160,24 @@ class FAB:
         state.queries = state.queries + 2 * ~state.done
         state.done = closest.size <= state.enough
 
-    def _across(self, x: Tensor, x_adv: Tensor, *, lead: Tensor, slope: Tensor) -> Tensor:
-        """Return a point beyond the linearised boundary, between the nearest to x_adv and to x."""
-        lead = lead.nan_to_num(0, 0, 0)
+    def _across(self, state: State, lead: Tensor, slope: Tensor) -> Tensor:
+        """Return a point beyond the linearised boundary, between the nearest to x_adv and to x.
+
+        Args:
+            state: has both, (B, ...).
+            lead: that of the wanted class at x_adv, (B,).
+            slope: its gradient, (B, ...).
+        """
+        x, x_adv = state.closest.x, state.x_adv
         lead_at_x = lead + (slope * (x - x_adv)).flatten(1).sum(1)
         here, origin = self._way(x_adv, lead, slope), self._way(x, lead_at_x, slope)
         near, far = (lengths(way, self.norm).clamp_min(1e-8) for way in (here, origin))
-        alpha = _column((near / (near + far)).clamp_max(self.alpha_max), x)
+        alpha = (near / (near + far)).clamp_max(self.alpha_max)
+        if state.closest.goal.target is not None:
+            # The rival changes along the way: a pull towards x would undo what it took to pass
+            # the one before.
+            alpha = alpha.masked_fill(~state.closest.success, 0)
+        alpha = _column(alpha, x)
         mixed = (1 - alpha) * (x_adv + self.eta * here) + alpha * (x + self.eta * origin)
         return mixed.clamp(0, 1)
 

@@ -133,7 +133,8 @@ def _bump(size: int) -> Tensor:
     """
     half = size // 2
     bump = torch.cat([_pyramid(half, size), -_pyramid(size - half, size)])
-    return bump / bump.norm()
+    bump /= bump.norm()
+    return bump
 
 
 def _pyramid(height: int, width: int) -> Tensor:
@@ -142,7 +143,7 @@ def _pyramid(height: int, width: int) -> Tensor:
     columns = (torch.arange(width) - width // 2).abs()
     distance = torch.maximum(rows[:, None], columns[None, :])
     steps = torch.arange(1, max(height, width) // 2 + 2).float().pow(-2)
-    heights = steps.flip(0).cumsum(0).flip(0)
+    heights: Tensor = steps.flip(0).cumsum(0).flip(0)
     return heights[distance]  # (height, width)
 
 
