@@ -5,6 +5,7 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
 
 from attacks.apgd import APGD
 from attacks.attack import Attack
+from attacks.bim import BIM
 from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
 from attacks.fab import FAB
@@ -17,6 +18,9 @@ from attacks.generator_network import (
     perturb,
     save_generators,
 )
+from attacks.least_likely import LeastLikely
+from attacks.mifgsm import MIFGSM
+from attacks.most_likely import MostLikely
 from attacks.pgd import PGD
 from attacks.result import AttackResult
 from attacks.square import Square
@@ -24,8 +28,12 @@ from attacks.threat import Threat
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
-    "deepfool": DeepFool,
+    "bim": BIM,
     "pgd": PGD,
+    "mifgsm": MIFGSM,
+    "least-likely": LeastLikely,
+    "most-likely": MostLikely,
+    "deepfool": DeepFool,
     "apgd": APGD,
     "fab": FAB,
     "square": Square,
@@ -35,14 +43,18 @@ ATTACKS: dict[str, type[Attack]] = {
 __all__ = [
     "APGD",
     "ATTACKS",
+    "BIM",
     "FAB",
     "FGSM",
+    "MIFGSM",
     "PGD",
     "Architecture",
     "Attack",
     "AttackResult",
     "DeepFool",
     "LearnedGenerator",
+    "LeastLikely",
+    "MostLikely",
     "RefusedInput",
     "Square",
     "Threat",
