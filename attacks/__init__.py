@@ -5,6 +5,7 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
 
 from attacks.apgd import APGD
 from attacks.attack import Attack
+from attacks.autoattack import AutoAttack
 from attacks.bim import BIM
 from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
@@ -37,6 +38,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "apgd": APGD,
     "fab": FAB,
     "square": Square,
+    "autoattack": AutoAttack,
     "generator": LearnedGenerator,
 }
 
@@ -51,6 +53,7 @@ __all__ = [
     "Architecture",
     "Attack",
     "AttackResult",
+    "AutoAttack",
     "DeepFool",
     "LearnedGenerator",
     "LeastLikely",
