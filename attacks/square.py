@@ -35,7 +35,7 @@ class Square:
         eps: radius in pixel units, a number or one a sample (B,).
         queries: forward passes on each sample at most.
         p_init: share of the image that the first squares cover, in (0, 1].
-        shrink_over: queries over which the squares shrink to single pixels; None takes `queries`.
+        shrink_over: queries over which the squares shrink to 1/512 of that; None takes `queries`.
         loss: "ce", "margin" or "dlr".
         early_stop: a sample's first success is its result, and it leaves the batch. Else all
             queries are spent, and the success with the highest loss is kept.

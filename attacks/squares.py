@@ -83,11 +83,11 @@ def proposal(threat: Threat, x_adv: Tensor, *, size: int, numbers: Tensor) -> Te
     """
     signs = _signs(numbers[:, PLACES:]).reshape(len(x_adv), -1, *[1] * (x_adv.ndim - 2))
     here = Windows.anywhere(x_adv, size=size, numbers=numbers[:, :2])
-    delta = x_adv - threat.x
     if threat.norm == "linf":
-        return threat.project(threat.x + torch.where(here.mask(x_adv), threat.eps * signs, delta))
+        return torch.where(here.mask(x_adv), threat.project(threat.x + threat.eps * signs), x_adv)
     there = Windows.anywhere(x_adv, size=size, numbers=numbers[:, 2:4]).mask(x_adv)
     bump = here.fill(_bump(size).to(x_adv), x_adv, turned=numbers[:, 4] < 0.5)
+    delta = x_adv - threat.x
     delta = _moved(threat, delta, here=here.mask(x_adv), there=there, bump=bump * signs)
     return threat.project(threat.x + delta)
 
