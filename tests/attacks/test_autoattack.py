@@ -58,7 +58,7 @@ def test_impossible_options_are_refused_at_once(options, word):
 
 def test_the_standard_takes_no_target(net, batch):
     x, y = batch()
-    with pytest.raises(ValueError, match="target is given.*custom"):
+    with pytest.raises(ValueError, match=r"target is given.*custom"):
         AutoAttack()(net(), x, y, target=y)
 
 
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_same_result(resisting, tmp_path, same):
     assert result.info.keys() == plain.info.keys()
     assert result.info["members"] == plain.info["members"]
     assert torch.equal(result.info["fooled_by"], plain.info["fooled_by"])
-    assert len(again) < len(seen) / 2
+    assert len(again) < len(seen) - 10
 
 
 def test_the_state_of_another_call_is_not_taken(resisting, net, tmp_path, same):
