@@ -111,8 +111,8 @@ class Sparsening:
 
     def move(self, threat: Threat, x_adv: Tensor, gradient: Tensor) -> Tensor:
         """Return the next point: equal parts of a step for the largest gradients, projected."""
-        share = self.changed[:, None] / (THINNER * x_adv[0].numel())  # (B, 1)
-        step = threat.ascent(gradient, at=x_adv, length=self.size, share=share)
+        count = (self.changed / THINNER).floor()
+        step = threat.ascent(gradient, at=x_adv, length=self.size, count=count)
         return threat.project(x_adv + step)
 
     def review(

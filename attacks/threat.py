@@ -87,19 +87,19 @@ class Threat:
         *,
         at: Tensor | None = None,
         length: float | Tensor = 1.0,
-        share: float | Tensor = l1.SPARSITY,
+        count: Tensor | None = None,
     ) -> Tensor:
         """Return the step of a given length that the loss grows along.
 
         linf: the gradient's sign; l2: the gradient over its length; l1: equal parts for the
-        largest of the gradient's entries that can still move. A zero or non-finite gradient
-        gives no direction, so that sample stays where it is.
+        largest of its entries that can still move, see `l1.sparse`. A zero or non-finite
+        gradient gives no direction, so that sample stays where it is.
 
         Args:
             gradient: of the loss, like x.
             at: where the step begins, in [0, 1] and like x; only l1 asks. None is x.
             length: of the step in its norm, a number or (B, 1, ..., 1).
-            share: of the entries, those that move in l1, a number or (B, 1).
+            count: how many entries a step in l1 changes, (B,); None takes `l1.SPREAD` * eps.
         """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
@@ -107,25 +107,14 @@ class Threat:
         if self.norm == "l1":
             room = self._room(self.x if at is None else at, gradient)
             wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)
-            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, share=share)
+            entries = (l1.SPREAD * self.eps if count is None else count).reshape(-1, 1)  # (B, 1)
+            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, count=entries)
             return step.reshape(gradient.shape)
         # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
         peak = lengths(gradient, "linf").reshape(self.eps.shape)
         gradient = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
         size = lengths(gradient, self.norm).reshape(self.eps.shape)
         return length * (gradient / size.clamp_min(1e-12))
-
-    def farthest(self, gradient: Tensor) -> Tensor:
-        """Return the point that one step from x along a gradient ends at.
-
-        For linf and l1 it is the best point there is for a loss with this gradient everywhere.
-        """
-        if self.norm != "l1":
-            return self.project(self.x + self.ascent(gradient, length=self.eps))
-        gradient = gradient.nan_to_num(0, 0, 0)
-        room = self._room(self.x, gradient)
-        delta = l1.filled(gradient.flatten(1), room=room, length=self.eps.flatten(1))
-        return self.project(self.x + delta.reshape(gradient.shape))
 
     def _room(self, at: Tensor, direction: Tensor) -> Tensor:
         """Return how far each value can go in a direction before it leaves [0, 1], (B, D)."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255, ("", "l2"): 0.5}
+BUDGETS = {
+    ("digits", "linf"): 0.1,
+    ("digits", "l2"): 1.0,
+    ("digits", "l1"): 4.0,
+    ("", "linf"): 8 / 255,
+    ("", "l2"): 0.5,
+    ("", "l1"): 12.0,
+}
 
 PHOTOGRAPHS: dict[str, Any] = {
     "attacks": ("generator", "pgd"),
@@ -33,7 +40,8 @@ SMOKE: dict[str, dict[str, Any]] = {
     "attack": FEW | {"test_samples": 8},
     "evaluate": FEW,
 }
-SMOKE_STEPS = 3  # of every attack that has steps and is not told how many
+# Of every attack that has such options and is not told otherwise.
+SMOKE_OPTIONS: dict[str, Any] = {"steps": 3, "queries": 30, "version": "custom"}
 
 
 def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
