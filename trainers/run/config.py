@@ -115,10 +115,10 @@ class LoopFlags:
     """Training samples that an attack perturbs each round: NAME=COUNT or NAME=all."""
     instances: int = 1
     """Perturbed instances of each such sample, each with its own random start."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
     test_attacks: tuple[str, ...] = ("pgd:steps=20",)
     """Attacks that robust accuracy is measured with."""
     generator_test_samples: int = 64
@@ -156,10 +156,10 @@ class AttackFlags:
 
     attack: str = "pgd"
     """NAME or NAME:OPTION=VALUE,... (8/255 is a number)."""
-    norm: Literal["linf", "l2"] | None = None
+    norm: Literal["linf", "l2", "l1"] | None = None
     """Norm of the budget. None: the one in --attack, or else linf."""
     eps: float | None = None
-    """Pixel budget. None: --attack's, or else 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
+    """Budget. None: --attack's, or else 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
     steps: int | None = None
     """Steps of the attack. None: those in --attack, or else the attack's own number."""
     target: str | None = None
@@ -184,10 +184,10 @@ class EvaluateFlags:
 
     attacks: tuple[str, ...] = ("fgsm", "pgd:steps=20")
     """Attacks to measure with: NAME or NAME:OPTION=VALUE,..."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
 
 
 @dataclass(frozen=True)
