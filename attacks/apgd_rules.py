@@ -24,7 +24,7 @@ class Halving:
         halved: whether the last review halved the size, bool (B,).
         fresh: weight of the next step; the rest repeats the last change.
 
-    Source: Croce & Hein 2020 (AutoAttack), algorithm 1 and section 3.1.
+    Source: Croce & Hein 2020 (AutoAttack), algorithm 1 and the two conditions before it.
     """
 
     size: Tensor
@@ -88,7 +88,7 @@ class Sparsening:
         size: of the next step, (B, 1, ..., 1).
         changed: how many entries the best point changed at the last review, (B,).
 
-    Source: Croce & Hein 2021 (Mind the Box), section 3.2 and algorithm 1.
+    Source: Croce & Hein 2021 (Mind the Box), algorithm 1.
     """
 
     size: Tensor

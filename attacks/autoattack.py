@@ -46,8 +46,7 @@ class AutoAttack:
         folder: where to keep the state of unfinished batches. A run that was killed, called
             again with the same folder, goes on after the last member that was done.
 
-    Source: Croce & Hein 2020 (AutoAttack), section 5; l1: Croce & Hein 2021 (Mind the Box),
-    section 5.
+    Source: Croce & Hein 2020 (AutoAttack), section 5; l1: Croce & Hein 2021 (Mind the Box).
     """
 
     norm: Norm = "linf"

@@ -79,7 +79,7 @@ class FAB:
         beta: which part of the way from x remains after a step that met the goal, in (0, 1).
 
     Source: Croce & Hein 2020 (FAB), algorithm 1; the targeted version: Croce & Hein 2020
-    (AutoAttack), section 4.
+    (AutoAttack), section 5.
     """
 
     norm: Norm = "linf"

@@ -1,4 +1,4 @@
-"""The square-shaped changes that the Square Attack tries: the only place where norms differ."""
+"""The square-shaped changes that the Square Attack tries, in each norm."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,16 +30,20 @@ class Windows:
     @classmethod
     def anywhere(cls, x: Tensor, *, size: int, numbers: Tensor) -> "Windows":
         """Place squares uniformly in x (B, C, ..., H, W) by two numbers of U[0, 1), (B, 2)."""
-        places = torch.tensor([length - size + 1 for length in x.shape[-2:]]).to(x)
-        return cls.at(x, size=size, first=(numbers * places).floor().minimum(places - 1))
+        firsts = [
+            (number * places).floor().clamp_max(places - 1)  # (B,); rounding may reach `places`
+            for number, places in zip(
+                numbers.unbind(1), (length - size + 1 for length in x.shape[-2:]), strict=True
+            )
+        ]
+        return cls.at(x, size=size, first=torch.stack(firsts, 1))
 
     @classmethod
     def at(cls, x: Tensor, *, size: int, first: Tensor) -> "Windows":
         """Place squares by their first row and column, (B, 2)."""
-        sides = (torch.arange(length).to(x) for length in x.shape[-2:])
         rows, columns = (
-            (side - start[:, None]).long()  # (B, H), (B, W)
-            for side, start in zip(sides, first.unbind(1), strict=True)
+            torch.arange(length, device=x.device) - start[:, None].long()  # (B, H), (B, W)
+            for length, start in zip(x.shape[-2:], first.unbind(1), strict=True)
         )
         return cls(rows, columns, size)
 
@@ -78,15 +82,15 @@ def proposal(threat: Threat, x_adv: Tensor, *, size: int, numbers: Tensor) -> Te
         size: of the squares, in pixels.
         numbers: U[0, 1) numbers, (B, PLACES + C).
 
-    Source: Andriushchenko et al. 2020 (Square Attack), algorithms 2 and 3; l1: Croce & Hein
-    2021 (Mind the Box), section 4.
+    Source: Andriushchenko et al. 2020 (Square Attack), algorithms 2 and 3; the l1 version:
+    Croce & Hein 2021 (Mind the Box).
     """
     signs = _signs(numbers[:, PLACES:]).reshape(len(x_adv), -1, *[1] * (x_adv.ndim - 2))
     here = Windows.anywhere(x_adv, size=size, numbers=numbers[:, :2])
     if threat.norm == "linf":
         return torch.where(here.mask(x_adv), threat.project(threat.x + threat.eps * signs), x_adv)
     there = Windows.anywhere(x_adv, size=size, numbers=numbers[:, 2:4]).mask(x_adv)
-    bump = here.fill(_bump(size).to(x_adv), x_adv, turned=numbers[:, 4] < 0.5)
+    bump = here.fill(_bump(size, x_adv), x_adv, turned=numbers[:, 4] < 0.5)
     delta = x_adv - threat.x
     delta = _moved(threat, delta, here=here.mask(x_adv), there=there, bump=bump * signs)
     return threat.project(threat.x + delta)
@@ -116,7 +120,7 @@ def _tiles(x: Tensor, draw: Draw) -> Tensor:
     """Return a grid of bumps with random signs and directions, like x."""
     height, width = x.shape[-2:]
     size = max(min(height, width) // GRID, 1)
-    bump, delta = _bump(size).to(x), torch.zeros_like(x)
+    bump, delta = _bump(size, x), torch.zeros_like(x)
     for top in range(height % size // 2, height - size + 1, size):
         for left in range(width % size // 2, width - size + 1, size):
             tile = Windows.at(x, size=size, first=x.new_tensor([[top, left]]).expand(len(x), 2))
@@ -126,23 +130,24 @@ def _tiles(x: Tensor, draw: Draw) -> Tensor:
     return delta
 
 
-def _bump(size: int) -> Tensor:
-    """Return a positive pyramid above a negative one, of length 1, (size, size).
+def _bump(size: int, x: Tensor) -> Tensor:
+    """Return a positive pyramid above a negative one, of length 1, (size, size), of x's kind.
 
     Source: Andriushchenko et al. 2020, eq. (2).
     """
     half = size // 2
-    bump = torch.cat([_pyramid(half, size), -_pyramid(size - half, size)])
+    bump = torch.cat([_pyramid(half, size, x), -_pyramid(size - half, size, x)])
     bump /= bump.norm()
     return bump
 
 
-def _pyramid(height: int, width: int) -> Tensor:
+def _pyramid(height: int, width: int, x: Tensor) -> Tensor:
     """Return values that fall off with the distance from the centre, (height, width)."""
-    rows = (torch.arange(height) - height // 2).abs()
-    columns = (torch.arange(width) - width // 2).abs()
+    rows, columns = (
+        (torch.arange(length, device=x.device) - length // 2).abs() for length in (height, width)
+    )
     distance = torch.maximum(rows[:, None], columns[None, :])
-    steps = torch.arange(1, max(height, width) // 2 + 2).float().pow(-2)
+    steps = torch.arange(1, max(height, width) // 2 + 2, device=x.device).to(x.dtype).pow(-2)
     heights: Tensor = steps.flip(0).cumsum(0).flip(0)
     return heights[distance]  # (height, width)
 

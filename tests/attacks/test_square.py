@@ -60,7 +60,7 @@ def test_a_window_shows_its_pattern_or_the_transposed():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
 def test_a_bump_has_two_signs_and_length_one(size):
-    bump = squares._bump(size)
+    bump = squares._bump(size, torch.zeros(1))
     torch.testing.assert_close(bump.norm().item(), 1.0)
     assert (bump[: size // 2] > 0).all()
     assert (bump[size // 2 :] < 0).all()
