@@ -22,9 +22,12 @@ def check_norm(norm: str) -> None:
 
 def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Return the norm of each sample of delta (B, ...) as (B,)."""
-    order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
-    size: Tensor = torch.linalg.vector_norm(delta.flatten(1), order, dim=1)
-    return size
+    flat = delta.flatten(1)  # (B, D)
+    if norm == "l2":
+        size: Tensor = torch.linalg.vector_norm(flat, dim=1)
+        return size
+    size = flat.abs()  # vector_norm took ten times as long for linf, and five for l1
+    return size.amax(1) if norm == "linf" else size.sum(1)
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,15 @@ class Threat:
         """
         delta = x_adv - self.x
         if self.norm == "linf":
-            inside = delta.clamp(-self.eps, self.eps)
+            inside = delta.clamp_(-self.eps, self.eps)
         elif self.norm == "l1":
             room = self._room(self.x, delta)
             inside = l1.nearest(delta.flatten(1), room=room, eps=self.eps.flatten(1))
             inside = inside.reshape(delta.shape)
         else:
             size = lengths(delta, self.norm).reshape(self.eps.shape)
-            inside = delta * (self.eps / size.clamp_min(1e-12)).clamp_max(1)
-        result = (self.x + inside).clamp(0, 1)
+            inside = delta.mul_((self.eps / size.clamp_min(1e-12)).clamp_max(1))
+        result = inside.add_(self.x).clamp_(0, 1)  # in place: memory is what projecting costs
         # x + delta is rounded, by more than the tolerance when eps is tiny: step back towards x.
         outside = lengths(result - self.x, self.norm).reshape(self.eps.shape) > self.eps
         return torch.where(outside, torch.nextafter(result, self.x), result)
