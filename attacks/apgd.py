@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attacks.apgd_ascent import Ascent
 from attacks.attack import Progress
-from attacks.diagnosis import is_random, warnings_of
+from attacks.diagnosis import is_random
 from attacks.goal import Goal, likeliest_wrong, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
@@ -86,18 +86,7 @@ class APGD:
             ascent = Ascent(model, x, early_stop=self.early_stop, record=record)
             for goal in goals * self.restarts:
                 self._climb(ascent, goal, threat, generators)
-        found, best = ascent.found, ascent.found.best
-        return AttackResult(
-            x=x,
-            x_adv=best.x_adv,
-            success=best.success,
-            queries=found.queries + goals[0].any_class,  # choosing the classes took a pass
-            loss=goals[0].as_loss(best.value),
-            history=torch.stack(history),  # (goals * restarts * steps, B)
-            info=warnings_of(
-                goals[0], ascent.logits, finite=best.finite, stuck=found.stuck, random=random
-            ),
-        )
+            return ascent.result(x, goals[0], torch.stack(history), random=random)
 
     def _goals(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
         """Return what to climb to, one after the other."""

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from attacks.active import ActiveSet, due
 from attacks.apgd_rules import Rule, rule_for
 from attacks.best import Best
-from attacks.diagnosis import without_slope
+from attacks.diagnosis import warnings_of, without_slope
 from attacks.goal import Goal, logits_of, value_and_gradient
+from attacks.result import AttackResult
 from attacks.threat import Threat
 
 
@@ -186,3 +187,25 @@ class Ascent:
             found.note(climb, goal, logits, early_stop=self.early_stop)
         if not len(self.logits):
             self.logits = logits
+
+    def result(self, x: Tensor, goal: Goal, history: Tensor, *, random: bool) -> AttackResult:
+        """Return what all climbs together have found.
+
+        Args:
+            x: the clean samples, (B, ...).
+            goal: the first of the goals.
+            history: the losses before each step, (climbs * steps, B).
+            random: what `is_random` said of the model.
+        """
+        found, best = self.found, self.found.best
+        return AttackResult(
+            x=x,
+            x_adv=best.x_adv,
+            success=best.success,
+            queries=found.queries + goal.any_class,  # choosing the classes took a pass
+            loss=goal.as_loss(best.value),
+            history=history,
+            info=warnings_of(
+                goal, self.logits, finite=best.finite, stuck=found.stuck, random=random
+            ),
+        )

@@ -118,9 +118,7 @@ class AutoAttack:
             eps = check_eps(self.eps, x).flatten()  # (B,)
             trial = Trial.start(model, x, Goal(y, target, "margin"), eps=eps, seed=seed, ids=ids)
             path = self._path(trial)
-            tally = Tally.start(x, trial.goal, trial.logits)
-            if path and path.exists():
-                tally = Tally.load(path, x.device)
+            tally = trial.begin(path)
             for number, (name, member) in enumerate(members.items(), 1):
                 if number > tally.members:
                     trial.run(member, name, tally)
@@ -173,6 +171,12 @@ class Trial:
         with torch.no_grad():
             logits = logits_of(model, x)
         return cls(model, x, goal, eps, seed, ids, logits, random)
+
+    def begin(self, path: Path | None) -> Tally:
+        """Return what is kept at `path`, or else what the clean samples show."""
+        if path and path.exists():
+            return Tally.load(path, self.x.device)
+        return Tally.start(self.x, self.goal, self.logits)
 
     def run(self, member: Member, name: str, tally: Tally) -> None:
         """Attack the samples that nobody has fooled; those with broken logits are left alone."""
