@@ -87,12 +87,13 @@ def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor
         hidden = convolve(hidden, kernel, bias.flatten(), padding="same", groups=batch)
         if (layer + 1) % architecture.layers == 0:
             hidden = hidden.relu()
+    # A classifier may well view(): it gets the default layout, though many run faster without.
     output: Tensor = hidden.reshape(x.shape)  # (B, C, ...)
-    return output.contiguous(memory_format=layout)
+    return output.contiguous()
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    """Return the fastest memory layout: channels-last on the CPU, for P and most classifiers."""
+    """Return the memory layout that P is fastest in: channels-last on the CPU."""
     if x.is_cuda:
         return torch.contiguous_format
     return torch.channels_last if x.ndim == 4 else torch.channels_last_3d

@@ -48,7 +48,7 @@ def one_sample_loop(model: nn.Module, x: Tensor, *, steps: int, lr: float) -> Te
             top = model(row).topk(5).indices[0]
         for _ in range(steps):
             output = generator(row)
-            x_adv = output + (output.clamp(0, 1) - output).detach()
+            x_adv = output.detach().clamp(0, 1) + (output - output.detach())
             scores = model(x_adv).softmax(1)[0]
             distance = ((x_adv - row).abs() / std).mean()
             total = scores[top].sum()
