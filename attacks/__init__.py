@@ -11,6 +11,7 @@ from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
 from attacks.fab import FAB
 from attacks.fgsm import FGSM
+from attacks.fmn import FMN
 from attacks.generator import LearnedGenerator
 from attacks.generator_network import (
     Architecture,
@@ -35,6 +36,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "least-likely": LeastLikely,
     "most-likely": MostLikely,
     "deepfool": DeepFool,
+    "fmn": FMN,
     "apgd": APGD,
     "fab": FAB,
     "square": Square,
@@ -48,6 +50,7 @@ __all__ = [
     "BIM",
     "FAB",
     "FGSM",
+    "FMN",
     "MIFGSM",
     "PGD",
     "Architecture",
