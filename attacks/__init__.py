@@ -4,6 +4,7 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`.
 """
 
 from attacks.attack import Attack
+from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
 from attacks.fgsm import FGSM
 from attacks.generator import LearnedGenerator
@@ -20,6 +21,7 @@ from attacks.threat import Threat
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
+    "deepfool": DeepFool,
     "pgd": PGD,
     "generator": LearnedGenerator,
 }
@@ -31,6 +33,7 @@ __all__ = [
     "Architecture",
     "Attack",
     "AttackResult",
+    "DeepFool",
     "LearnedGenerator",
     "RefusedInput",
     "Threat",

@@ -17,12 +17,15 @@ from attacks.threat import Norm, Threat, check_norm
 
 @dataclass(frozen=True)
 class FGSM:
-    """One step of length eps along the gradient: its sign for linf, its direction for l2.
+    """One step of length eps along the gradient.
+
+    For linf along its sign, for l2 along its direction; for l1 the values with the largest
+    gradients go to the end of their range until eps is spent.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: length of the step in pixel units, a number or one a sample (B,).
-        loss: "ce" or "margin".
+        loss: "ce", "margin" or "dlr".
 
     Source: Goodfellow et al. 2015, section 4.
     """
@@ -54,7 +57,7 @@ class FGSM:
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             _, before, gradient = value_and_gradient(model, x, goal.value)
-            x_adv = threat.project(x + threat.eps * threat.ascent(gradient))
+            x_adv = threat.farthest(gradient)
             with torch.no_grad():
                 logits = logits_of(model, x_adv)
             finite = torch.isfinite(logits).all(1)

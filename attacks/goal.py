@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.losses import LOSSES, LossName
+from attacks.losses import LOSSES, LossName, targeted_dlr, usable_loss
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,24 @@ class Goal:
     Args:
         y: labels, int64 (B,).
         target: wanted classes, int64 (B,); None for any class but y.
-        loss: "ce" or "margin".
+        loss: "ce", "margin" or "dlr".
+        any_class: pursue target, but let any class but y do, as AutoAttack's targeted members.
     """
 
     y: Tensor
     target: Tensor | None = None
     loss: LossName = "ce"
+    any_class: bool = False
 
     def value(self, logits: Tensor) -> Tensor:
         """Return (B,), growing as the goal comes nearer, from logits (B, K)."""
         self.check_classes(logits)
+        loss = usable_loss(self.loss, logits.shape[1], targeted=self.target is not None)
         if self.target is None:
-            return LOSSES[self.loss](logits, self.y)
-        return -LOSSES[self.loss](logits, self.target)
+            return LOSSES[loss](logits, self.y)
+        if loss == "dlr":
+            return -targeted_dlr(logits, self.target, self.y if self.any_class else None)
+        return -LOSSES[loss](logits, self.target)
 
     def as_loss(self, value: Tensor) -> Tensor:
         """Return the loss itself for a value: the same, or its negative when targeted."""
@@ -44,8 +49,14 @@ class Goal:
         """
         self.check_classes(logits)
         predicted = logits.argmax(1)
-        met = predicted != self.y if self.target is None else predicted == self.target
+        untargeted = self.target is None or self.any_class
+        met = predicted != self.y if untargeted else predicted == self.target
         return met & torch.isfinite(logits).all(1)
+
+    def at(self, rows: Tensor) -> "Goal":
+        """Return the goal of some samples alone, from their row numbers (n,)."""
+        target = None if self.target is None else self.target[rows]
+        return Goal(self.y[rows], target, self.loss)
 
     @cached_property
     def _highest(self) -> int:
@@ -62,7 +73,10 @@ class Goal:
             )
 
 
-def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+Classifier = Callable[[Tensor], Tensor]  # samples (B, ...) to logits (B, K); a module is one
+
+
+def logits_of(model: Classifier, x: Tensor) -> Tensor:
     """Return the model's logits (B, K) in float32, or in float64 where x is.
 
     Raises:
@@ -78,7 +92,7 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def value_and_gradient(
-    model: nn.Module, x: Tensor, value: Callable[[Tensor], Tensor]
+    model: Classifier, x: Tensor, value: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits (B, K), value(logits) (B,) and its gradient in x (like x), all detached."""
     x = x.detach().requires_grad_()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
+from attacks.best import Best
 from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
@@ -16,46 +17,18 @@ from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm
 
 
-@dataclass
-class Best:
-    """The best iterate of each sample so far: one that meets the goal, then the highest value."""
-
-    x_adv: Tensor
-    value: Tensor
-    success: Tensor
-    finite: Tensor
-
-    @classmethod
-    def start(cls, x: Tensor) -> "Best":
-        """Begin with the clean samples, whose value is NaN until some logits are finite."""
-        value = x.new_full((len(x),), torch.nan)
-        no = torch.zeros_like(value, dtype=torch.bool)
-        return cls(x_adv=x, value=value, success=no, finite=~no)
-
-    def update(self, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> None:
-        """Take over the samples that x_adv (B, ...) improves."""
-        success, finite = goal.met(logits), torch.isfinite(logits).all(1)
-        higher = ~(value <= self.value)  # than NaN, too
-        better = finite & ((success & ~self.success) | ((success == self.success) & higher))
-        mask = better.reshape(-1, *[1] * (x_adv.ndim - 1))
-        self.x_adv = torch.where(mask, x_adv, self.x_adv)
-        self.value = torch.where(better, value, self.value)
-        self.success = self.success | success
-        self.finite = self.finite & finite
-
-
 @dataclass(frozen=True)
 class PGD:
     """Steps along the gradient, each projected to the eps ball and [0, 1]; the best is kept.
 
     Args:
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: radius in pixel units, a number or one a sample (B,).
         steps: gradient steps of each restart.
         step_size: in pixel units; None takes 2.5 * eps / steps, enough to cross the ball.
         restarts: independent starts; the worst case of each sample is kept.
         random_start: begin uniformly in the ball instead of at x.
-        loss: "ce" or "margin".
+        loss: "ce", "margin" or "dlr".
 
     Source: Madry et al. 2018, eq. (2) and section 5.1.
     """
@@ -131,7 +104,7 @@ class PGD:
             logits, value, gradient = value_and_gradient(model, x_adv, goal.value)
             best.update(x_adv, goal, logits=logits, value=value)
             record(value)
-            x_adv = threat.project(x_adv + step * threat.ascent(gradient))
+            x_adv = threat.project(x_adv + threat.ascent(gradient, at=x_adv, length=step))
         with torch.no_grad():
             logits = logits_of(model, x_adv)
         best.update(x_adv, goal, logits=logits, value=goal.value(logits))

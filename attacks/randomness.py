@@ -63,3 +63,9 @@ def normal(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Return N(0, 1) noise shaped like x, row i drawn from generator i."""
     rows = [torch.randn(x.shape[1:], generator=g) for g in generators]
     return torch.stack(rows).to(x)  # (B, ...)
+
+
+def laplace(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Return noise of density exp(-|v|) / 2 shaped like x, row i drawn from generator i."""
+    noise = uniform(x, generators)
+    return -noise.sign() * torch.log1p(-noise.abs().clamp_max(1 - 1e-7))  # finite at -1 and 1

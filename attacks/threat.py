@@ -7,10 +7,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from attacks import l1
 from attacks.inputs import check_eps
-from attacks.randomness import normal, uniform
+from attacks.randomness import laplace, normal, uniform
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
 
 
 def check_norm(norm: str) -> None:
@@ -19,7 +20,7 @@ def check_norm(norm: str) -> None:
         raise ValueError(f"norm is {norm!r}; allowed here: {', '.join(get_args(Norm))}")
 
 
-def lengths(delta: Tensor, norm: Literal["linf", "l2", "l1"]) -> Tensor:
+def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Return the norm of each sample of delta (B, ...) as (B,)."""
     order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
     size: Tensor = torch.linalg.vector_norm(delta.flatten(1), order, dim=1)
@@ -32,7 +33,7 @@ class Threat:
 
     Args:
         x: the clean samples, (B, ...) in [0, 1].
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         eps: radius in pixel units, broadcastable over x, (B, 1, ..., 1).
     """
 
@@ -49,11 +50,16 @@ class Threat:
     def project(self, x_adv: Tensor) -> Tensor:
         """Return the point of the ball and of [0, 1] that x_adv is moved to.
 
-        The ball first, then the box: x lies in the box, so clamping to it only shortens delta.
+        For linf and l1 it is the nearest one. For l2 it is found by the ball first, then the
+        box: x lies in the box, so clamping to it only shortens delta.
         """
         delta = x_adv - self.x
         if self.norm == "linf":
             inside = delta.clamp(-self.eps, self.eps)
+        elif self.norm == "l1":
+            room = self._room(self.x, delta)
+            inside = l1.nearest(delta.flatten(1), room=room, eps=self.eps.flatten(1))
+            inside = inside.reshape(delta.shape)
         else:
             size = lengths(delta, self.norm).reshape(self.eps.shape)
             inside = delta * (self.eps / size.clamp_min(1e-12)).clamp_max(1)
@@ -63,28 +69,58 @@ class Threat:
         return torch.where(outside, torch.nextafter(result, self.x), result)
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw a point uniformly from the ball around each sample, clamped to [0, 1]."""
+        """Draw a point uniformly from the ball around each sample, projected to [0, 1]."""
         if self.norm == "linf":
             delta = self.eps * uniform(self.x, generators)
         else:
-            direction = normal(self.x, generators)
+            # Over its length, either is uniform on the surface of its norm's ball.
+            direction = (normal if self.norm == "l2" else laplace)(self.x, generators)
             radius = torch.stack([torch.rand((), generator=g) for g in generators]).to(self.x)
             radius = radius.pow(1 / direction[0].numel()).reshape(self.eps.shape)
             size = lengths(direction, self.norm).reshape(self.eps.shape)
             delta = self.eps * radius * direction / size
         return self.project(self.x + delta)
 
-    def ascent(self, gradient: Tensor) -> Tensor:
-        """Return the unit-norm direction along which the loss grows fastest.
+    def ascent(
+        self, gradient: Tensor, *, at: Tensor | None = None, length: float | Tensor = 1.0
+    ) -> Tensor:
+        """Return the step of a given length that the loss grows along.
 
-        linf: the gradient's sign; l2: the gradient over its length. A zero or non-finite
+        linf: the gradient's sign; l2: the gradient over its length; l1: equal parts for the
+        largest hundredth of the gradient's entries that can still move. A zero or non-finite
         gradient gives no direction, so that sample stays where it is.
+
+        Args:
+            gradient: of the loss, like x.
+            at: where the step begins, in [0, 1] and like x; only l1 asks. None is x.
+            length: of the step in its norm, a number or (B, 1, ..., 1).
         """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
-            return gradient.sign()
+            return length * gradient.sign()
+        if self.norm == "l1":
+            room = self._room(self.x if at is None else at, gradient)
+            wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)
+            step = l1.sparse(gradient.flatten(1), room=room, length=wanted)
+            return step.reshape(gradient.shape)
         # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
         peak = lengths(gradient, "linf").reshape(self.eps.shape)
         gradient = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
         size = lengths(gradient, self.norm).reshape(self.eps.shape)
-        return gradient / size.clamp_min(1e-12)
+        return length * (gradient / size.clamp_min(1e-12))
+
+    def farthest(self, gradient: Tensor) -> Tensor:
+        """Return the point that one step from x along a gradient ends at.
+
+        For linf and l1 it is the best point there is for a loss with this gradient everywhere.
+        """
+        if self.norm != "l1":
+            return self.project(self.x + self.ascent(gradient, length=self.eps))
+        gradient = gradient.nan_to_num(0, 0, 0)
+        room = self._room(self.x, gradient)
+        delta = l1.filled(gradient.flatten(1), room=room, length=self.eps.flatten(1))
+        return self.project(self.x + delta.reshape(gradient.shape))
+
+    def _room(self, at: Tensor, direction: Tensor) -> Tensor:
+        """Return how far each value can go in a direction before it leaves [0, 1], (B, D)."""
+        return torch.where(direction > 0, 1 - at, at).flatten(1)

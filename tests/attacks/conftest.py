@@ -38,8 +38,10 @@ class Case:
 CASES = [
     Case("fgsm", dict(norm="linf", eps=0.1), norm="linf", strong=dict(eps=0.4)),
     Case("fgsm", dict(norm="l2", eps=0.9), norm="l2", strong=dict(eps=4.0)),
+    Case("fgsm", dict(norm="l1", eps=6.0), norm="l1", strong=dict(eps=40.0)),
     Case("pgd", dict(norm="linf", eps=0.1, steps=4), "linf", random=True, strong=dict(eps=0.4)),
     Case("pgd", dict(norm="l2", eps=0.9, steps=4), "l2", random=True, strong=dict(eps=4.0)),
+    Case("pgd", dict(norm="l1", eps=6.0, steps=4), "l1", random=True, strong=dict(eps=40.0)),
     Case(
         "pgd",
         dict(norm="linf", loss="margin", eps=0.1, steps=2, restarts=2),
@@ -47,6 +49,8 @@ CASES = [
         random=True,
         strong=dict(eps=0.4),
     ),
+    Case("deepfool", dict(norm="l2", steps=2), strong=dict(steps=50)),
+    Case("deepfool", dict(norm="linf", steps=1, classes=2), strong=dict(steps=50)),
     Case("generator", dict(steps=3), strong=dict(steps=40, lam=0.1)),
     Case("generator", dict(optimizer="adam", steps=4, lr=0.02), strong=dict(steps=40, lam=0.1)),
     Case(

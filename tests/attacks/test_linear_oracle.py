@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from attacks import FGSM, PGD
 
-DUAL = {"linf": 1, "l2": 2}
+DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
 ATTACKS = [
     FGSM,
     lambda **options: PGD(steps=5, random_start=False, **options),
@@ -30,7 +30,7 @@ def lead(model, x, y):
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin"])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("make", ATTACKS, ids=["fgsm", "pgd", "pgd-random-start"])
 def test_untargeted_worst_case(centred, make, norm, loss):
     model, x, y = centred
@@ -44,7 +44,7 @@ def test_untargeted_worst_case(centred, make, norm, loss):
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin"])
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("make", ATTACKS, ids=["fgsm", "pgd", "pgd-random-start"])
 def test_targeted_best_case(centred, make, norm, loss):
     model, x, y = centred
@@ -129,8 +129,8 @@ def test_history_and_loss_are_those_of_the_iterates(net, batch):
 @pytest.mark.parametrize(
     ("make", "options", "word"),
     [
-        (FGSM, dict(norm="l1"), "l1"),
-        (FGSM, dict(loss="dlr"), "dlr"),
+        (FGSM, dict(norm="l0"), "l0"),
+        (FGSM, dict(loss="hinge"), "hinge"),
         (PGD, dict(norm="L2"), "L2"),
         (PGD, dict(loss="CE"), "CE"),
         (PGD, dict(steps=0), "steps=0"),

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,13 +7,52 @@ from hypothesis.extra import numpy as arrays
 from scipy.special import logsumexp
 
 from attacks.goal import Goal
-from attacks.losses import LOSSES, cross_entropy, margin
+from attacks.losses import LOSSES, cross_entropy, dlr, margin, targeted_dlr
 
 
 def test_margin_by_hand():
     logits = torch.tensor([[2.0, 5.0, 1.0], [-7.0, -3.0, -4.0], [1.0, 1.0, 0.0]])
     assert margin(logits, torch.tensor([0, 1, 0])).tolist() == [3.0, -1.0, 0.0]
     assert margin(logits, torch.tensor([1, 2, 2])).tolist() == [-3.0, 1.0, 1.0]
+
+
+def test_dlr_by_hand():
+    logits = torch.tensor([[2.0, 5.0, 1.0, 0.0], [-7.0, -3.0, -4.0, -6.0]])
+    assert dlr(logits, torch.tensor([0, 1])).tolist() == pytest.approx([3 / 4, -1 / 3])
+    towards = targeted_dlr(logits, torch.tensor([2, 0]), rival=torch.tensor([0, 1]))
+    assert towards.tolist() == pytest.approx([(2 - 1) / 4.5, (-3 + 7) / 3.5])
+    strongest = targeted_dlr(logits, torch.tensor([2, 0]))
+    assert strongest.tolist() == pytest.approx([(5 - 1) / 4.5, (-3 + 7) / 3.5])
+
+
+def test_dlr_of_equal_logits_is_finite():
+    logits = torch.zeros(1, 4, requires_grad=True)
+    for value in (dlr(logits, torch.tensor([1])), targeted_dlr(logits, torch.tensor([1]))):
+        assert value.item() == 0
+        (gradient,) = torch.autograd.grad(value, logits)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("target", [None, torch.tensor([1])])
+def test_a_goal_without_the_classes_for_dlr_takes_the_margin(classes, target):
+    logits, y = torch.tensor([[3.0, 1.0, 0.5, -1.0]])[:, :classes], torch.tensor([0])
+    value = Goal(y, target, "dlr").value(logits)
+    plain = Goal(y, target, "margin").value(logits)
+    assert torch.equal(value, plain) == (classes < (3 if target is None else 4))
+
+
+def test_a_goal_of_any_class_pursues_the_target_and_takes_what_comes():
+    y, target = torch.tensor([0]), torch.tensor([1])
+    logits = torch.tensor([[3.0, 1.0, 4.0, -1.0]])
+    for loss in LOSSES:
+        goal = Goal(y, target, loss, any_class=True)
+        assert goal.met(logits).all()
+        assert not Goal(y, target, loss).met(logits).any()
+        rise = torch.tensor([[0.0, 0.5, 0.0, 0.0]])
+        assert goal.value(logits + rise) > goal.value(logits)
+    value = Goal(y, target, "dlr", any_class=True).value(logits)
+    assert value.item() == pytest.approx(-(3 - 1) / (4 - (1 - 1) / 2))
 
 
 logit_arrays = arrays.arrays(np.float64, (3, 4), elements=st.floats(-50, 50))
@@ -30,19 +70,25 @@ def test_losses_against_scipy_and_sorting(logits, shift):
     for moved in (logits, logits + shift):
         tensors = torch.from_numpy(moved), torch.from_numpy(y)
         np.testing.assert_allclose(margin(*tensors), others - own, atol=1e-10)
+        first, _, third, fourth = np.sort(logits, axis=1).T[::-1]
+        for ratio, scale in (
+            (dlr(*tensors), first - third),
+            (targeted_dlr(*tensors), first - (third + fourth) / 2),
+        ):
+            np.testing.assert_allclose(ratio * (scale + 1e-12), others - own, atol=1e-9)
         np.testing.assert_allclose(
             cross_entropy(*tensors), logsumexp(logits, axis=1) - own, atol=1e-10
         )
 
 
 def test_goal_values_grow_towards_the_goal():
-    logits = torch.tensor([[3.0, 1.0, 0.0]])
-    nearer = torch.tensor([[2.0, 2.5, 0.0]])
+    logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
+    nearer = torch.tensor([[2.0, 2.5, 0.0, -1.0]])
     y, target = torch.tensor([0]), torch.tensor([1])
     for name in LOSSES:
         for goal in (Goal(y, None, name), Goal(y, target, name)):
             assert goal.value(nearer) > goal.value(logits)
             assert goal.met(nearer).all()
             assert not goal.met(logits).any()
-        loss = LOSSES[name](logits, target)
+        loss = (targeted_dlr if name == "dlr" else LOSSES[name])(logits, target)
         assert torch.equal(goal.as_loss(goal.value(logits)), loss)

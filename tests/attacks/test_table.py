@@ -1,5 +1,6 @@
 """What every attack must do: each test runs on each row of the table in conftest.py."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_ball_range_shape_dtype_device(case, net, batch):
     assert "warnings" not in result.info
     if case.norm:
         size = (result.x_adv.double() - x.double()).flatten(1)
-        size = size.abs().amax(1) if case.norm == "linf" else size.square().sum(1).sqrt()
+        size = size.norm({"linf": torch.inf, "l2": 2, "l1": 1}[case.norm], dim=1)
         assert (size <= changes["eps"].double() * (1 + 1e-5)).all()
         assert (size[3:] >= changes["eps"][3:] * 0.5).sum() >= 2  # the ball is used, too
 
@@ -94,12 +95,17 @@ def test_success_equals_an_independent_evaluation(case, net, batch):
 
 
 def test_queries_count_the_forward_passes(case, net, batch):
-    x, y = batch()
-    model, passes = net(), []
+    """Those of each sample alone: a sample that is done leaves the batch."""
+    x, y = batch(dtype=torch.float64)
+    model, passes = net(dtype=torch.float64), []
+    expected = []
     handle = model.register_forward_hook(lambda *_: passes.append(1))
-    result = case.attack()(model, x, y)
+    for i in range(len(x)):
+        passes.clear()
+        case.attack()(model, x[i : i + 1], y[i : i + 1])
+        expected.append(len(passes))
     handle.remove()
-    assert result.queries.tolist() == [len(passes)] * len(x)
+    assert case.attack()(model, x, y).queries.tolist() == expected
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -214,8 +220,10 @@ def test_a_class_ruled_out_by_minus_infinity_gives_no_loss(ball_case, net, batch
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_videos(case, net, batch, channels):
-    x, y = batch(3, dims=3, channels=channels, side=4)
-    result = case.strongest()(net(dims=3, channels=channels, side=4), x, y)
+    x, _ = batch(3, dims=3, channels=channels, side=4)
+    model = net(dims=3, channels=channels, side=4)
+    y = copy.deepcopy(model).eval()(x).argmax(1)  # a sample that is wrong already stays as it is
+    result = case.strongest()(model, x, y)
     assert result.x_adv.shape == (3, channels, 4, 4, 4)
     assert 0 <= result.x_adv.min() <= result.x_adv.max() <= 1
     assert (result.linf > 0).any()

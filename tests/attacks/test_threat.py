@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 
 from attacks import Threat
 from attacks.randomness import generator_for
 from attacks.threat import lengths
 
-NORMS = ["linf", "l2"]
+NORMS = ["linf", "l2", "l1"]
 pixels = arrays.arrays(np.float32, (2, 1, 2, 3), elements=st.floats(0, 1, width=32) | st.just(1.0))
 anywhere = arrays.arrays(np.float32, (2, 1, 2, 3), elements=st.floats(-3, 3, width=32))
 radii = st.just(0.0) | st.floats(1e-10, 4)
@@ -21,7 +21,7 @@ radii = st.just(0.0) | st.floats(1e-10, 4)
 
 def size_of(delta, norm):
     flat = delta.double().flatten(1)
-    return flat.abs().amax(1) if norm == "linf" else flat.square().sum(1).sqrt()
+    return flat.norm({"linf": torch.inf, "l2": 2, "l1": 1}[norm], dim=1)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -60,7 +60,7 @@ def test_a_point_of_the_ball_does_not_move(norm, x, point):
     torch.testing.assert_close(moved, point, atol=2e-7, rtol=0)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("seed", range(4))
 def test_projection_is_the_nearest_point(norm, seed):
     """Against scipy's constrained minimiser: away from the box for l2, in it for linf."""
@@ -83,6 +83,35 @@ def test_projection_is_the_nearest_point(norm, seed):
     np.testing.assert_allclose(ours, nearest, atol=1e-5)
 
 
+@pytest.mark.parametrize("eps", [0.05, 0.4, 1.5, 9.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_l1_projection_is_the_nearest_point_of_ball_and_box(seed, eps):
+    """Against scipy, with delta = up - down so that the ball has no edges."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 1, 6).round(1)
+    x[:2] = 0, 1
+    point = x + rng.normal(size=6)
+    nearest = minimize(
+        lambda v: np.sum((x + v[:6] - v[6:] - point) ** 2),
+        np.zeros(12),
+        bounds=[(0, 1 - v) for v in x] + [(0, v) for v in x],
+        constraints=[{"type": "ineq", "fun": lambda v: eps - v.sum()}],
+        options={"ftol": 1e-15, "maxiter": 1000},
+    ).x
+    threat = Threat.around(torch.tensor(x).reshape(1, 1, 2, 3), norm="l1", eps=eps)
+    ours = threat.project(torch.tensor(point).reshape(1, 1, 2, 3)).flatten().numpy()
+    np.testing.assert_allclose(ours, x + nearest[:6] - nearest[6:], atol=2e-6)
+
+
+def test_l1_projection_by_hand():
+    """Shortened by 0.2 each, the first meets the end of its range before that."""
+    x = torch.tensor([0.9, 0.5, 0.5, 0.5], dtype=torch.float64).reshape(1, 1, 2, 2)
+    wanted = torch.tensor([0.6, 0.4, -0.3, 0.1], dtype=torch.float64).reshape(1, 1, 2, 2)
+    moved = Threat.around(x, norm="l1", eps=0.4).project(x + wanted) - x
+    expected = torch.tensor([0.1, 0.2, -0.1, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(moved.flatten(), expected, atol=1e-12, rtol=0)
+
+
 def test_linf_projection_is_a_clip():
     x = torch.rand(3, 2, 4, 4, generator=generator_for(0)).double()
     point = torch.randn(x.shape, generator=generator_for(1)).double()
@@ -92,11 +121,42 @@ def test_linf_projection_is_a_clip():
     np.testing.assert_allclose(ours, point.numpy().clip(low, high).clip(0, 1), atol=1e-15)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+@settings(max_examples=40, deadline=None)
+@given(x=pixels, slope=anywhere, eps=radii)
+def test_the_farthest_point_is_the_best_for_a_linear_loss(norm, x, slope, eps):
+    """Against linear programming, with delta = up - down."""
+    x, slope = torch.from_numpy(x).double(), torch.from_numpy(slope).double()
+    threat = Threat.around(x, norm=norm, eps=eps)
+    delta = threat.farthest(slope) - x
+    for i in range(2):
+        start, gain = x[i].flatten().numpy(), slope[i].flatten().numpy()
+        most = eps if norm == "linf" else np.inf
+        solution = linprog(
+            np.concatenate([-gain, gain]),
+            A_ub=np.ones((1, 12)) if norm == "l1" else None,
+            b_ub=[eps] if norm == "l1" else None,
+            bounds=[(0, min(most, 1 - v)) for v in start] + [(0, min(most, v)) for v in start],
+        )
+        assert float((delta[i] * slope[i]).sum()) == pytest.approx(-solution.fun, abs=1e-6)
+
+
 def starts(norm, count, dims):
     """Random starts of `count` samples in the ball of radius 0.3 around grey, in units of it."""
     x = torch.full((count, 1, 1, dims), 0.5)
     generators = [generator_for("start", i) for i in range(count)]
     return ((Threat.around(x, norm=norm, eps=0.3).random_start(generators) - x) / 0.3).flatten(1)
+
+
+def test_l1_starts_are_uniform_in_the_ball():
+    """Of a uniform point, the sum of the first two sizes over that of all three is Beta(2, 1)."""
+    delta = starts("l1", 1500, 3)
+    radius = delta.norm(1, dim=1)
+    assert stats.kstest((radius**3).numpy(), "uniform").pvalue > 1e-3
+    share = delta.abs()[:, :2].sum(1) / radius
+    assert stats.kstest(share.numpy(), "beta", args=(2, 1)).pvalue > 1e-3
+    positive = (delta > 0).double().mean(0)
+    assert ((positive - 0.5).abs() < 0.05).all()
 
 
 def test_l2_starts_are_uniform_in_the_ball():
@@ -117,14 +177,15 @@ def test_linf_starts_are_uniform_in_the_cube():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_ascent_is_the_steepest_unit_step(norm):
-    """No direction of unit norm has a larger product with the gradient (Hoelder's equality)."""
+    """No step of this length has a larger product with the gradient (Hoelder's equality)."""
     gradient = torch.randn(4, 2, 3, 3, generator=generator_for(2)).double()
     gradient[1] *= 1e-30  # squares that underflow in float32
-    step = Threat.around(torch.full_like(gradient, 0.5), norm=norm, eps=1).ascent(gradient)
-    torch.testing.assert_close(lengths(step, norm), torch.ones(4).double())
-    dual = {"linf": "l1", "l2": "l2"}[norm]
+    threat = Threat.around(torch.full_like(gradient, 0.5), norm=norm, eps=1)
+    step = threat.ascent(gradient, length=0.5)  # the room on either side, which l1 minds
+    torch.testing.assert_close(lengths(step, norm), torch.full((4,), 0.5).double())
+    dual = {"linf": "l1", "l2": "l2", "l1": "linf"}[norm]
     product = (step * gradient).flatten(1).sum(1)
-    torch.testing.assert_close(product, lengths(gradient, dual), rtol=1e-9, atol=0)
+    torch.testing.assert_close(product, 0.5 * lengths(gradient, dual), rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -142,8 +203,35 @@ def test_no_direction_without_a_gradient(norm, value):
     assert not step.any()
 
 
+def test_l1_steps_take_the_largest_hundredth_that_can_still_move():
+    x = torch.full((1, 3, 10, 10), 0.5).double()
+    gradient = torch.linspace(1, 2, 300).double().reshape(x.shape)
+    gradient[0, 2, 9, 5:] *= -1
+    at = x.clone()
+    at[0, 2, 9, 9], at[0, 2, 9, 8], at[0, 2, 9, 4] = 0, 1, 1  # stuck, free, stuck
+    step = Threat.around(x, norm="l1", eps=1).ascent(gradient, at=at, length=0.6).flatten()
+    expected = torch.zeros(300).double().index_fill(0, torch.tensor([296, 297, 298]), -0.2)
+    torch.testing.assert_close(step, expected)
+
+
+def test_a_long_l1_step_spills_over_to_where_there_is_room():
+    x = torch.tensor([0.5, 0.9, 0.25, 0.5], dtype=torch.float64).reshape(1, 1, 2, 2)
+    gradient = torch.tensor([4.0, 3.0, -2.0, 1.0], dtype=torch.float64).reshape(1, 1, 2, 2)
+    threat = Threat.around(x, norm="l1", eps=1)
+    expected = torch.tensor([0.5, 0.1, -0.25, 0.15], dtype=torch.float64)
+    torch.testing.assert_close(threat.ascent(gradient).flatten(), expected)
+    everything = torch.tensor([0.5, 0.1, -0.25, 0.5], dtype=torch.float64)
+    torch.testing.assert_close(threat.ascent(gradient, length=9.0).flatten(), everything)
+
+
+def test_equal_gradients_share_an_l1_step():
+    x = torch.full((1, 1, 2, 2), 0.5)
+    step = Threat.around(x, norm="l1", eps=1).ascent(torch.ones_like(x), length=0.2)
+    torch.testing.assert_close(step, torch.full_like(x, 0.05))
+
+
 def test_unknown_norm_is_refused():
-    with pytest.raises(ValueError, match="norm is 'l0'; allowed here: linf, l2"):
+    with pytest.raises(ValueError, match="norm is 'l0'; allowed here: linf, l2, l1"):
         Threat.around(torch.zeros(1, 1, 2, 2), norm="l0", eps=0.1)
 
 
