@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.fooling_ascent import Ascent
 from attacks.fooling_evolution import Evolution
@@ -32,7 +33,6 @@ RANGES = {
     "mutation": (1e-9, 1),
     "confidence": (0.5, 1),
 }
-CHECK = 8  # steps between two looks at whether all samples are done: a look waits for the device
 
 
 @dataclass(frozen=True)
@@ -105,39 +105,65 @@ class FoolingImage:
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            goal, search = Goal(y, target), self._search(x, generators)
-            done, queries = torch.zeros_like(y, dtype=torch.bool), torch.zeros_like(y)
-            history: list[Tensor] = []
-            for number in range(self._option("steps")):
-                value = search.step(model, goal, number=number, done=done)
-                history.append(-value)
-                queries += search.cost * ~done
-                done = done | (value >= math.log(self.confidence))
-                if progress:
-                    progress(number + 1, self._option("steps"))
-                if number % CHECK == 0 and bool(done.all()):
-                    break
+            goal = Goal(y, target)
+            start = self._noise(goal, x, generators)
+            search, queries, history = self._run(model, start, generators, progress)
             result = judged(
                 model,
                 x,
-                search.best,
+                search.image,
                 goal=goal,
                 queries=queries,
-                history=torch.stack(history),  # (steps, B)
+                history=history,
+                stuck=search.stuck if isinstance(search, Ascent) else None,
             )
         result.info["confidence"] = (-result.loss).exp()
         return result
 
+    def _noise(
+        self, goal: Goal, x: Tensor, generators: Sequence[torch.Generator]
+    ) -> Ascent | Evolution:
+        """Return noise like x, and how it is to change."""
+        if self.method == "gradient":
+            step_size, decay = self._option("step_size"), self._option("decay")
+            return Ascent.of_noise(goal, x, generators, step_size=step_size, decay=decay)
+        size, mutation = self._option("population"), self._option("mutation")
+        return Evolution.of_noise(goal, x, generators, population=size, mutation=mutation)
+
     def _option(self, name: str) -> Any:
-        """Return an option's value, the method's own where it is None."""
+        """Return an option's value, the method's usual one where it is None."""
         value = getattr(self, name)
         return USUAL[self.method][name] if value is None else value
 
-    def _search(self, x: Tensor, generators: Sequence[torch.Generator]) -> Ascent | Evolution:
-        """Return noise like x, and how it is to change."""
-        if self.method == "gradient":
-            options = {name: self._option(name) for name in ("step_size", "decay")}
-            return Ascent.of_noise(x, generators, **options)
-        return Evolution.of_noise(
-            x, generators, size=self._option("population"), mutation=self._option("mutation")
-        )
+    def _run(
+        self,
+        model: nn.Module,
+        start: Ascent | Evolution,
+        generators: Sequence[torch.Generator],
+        progress: Progress | None,
+    ) -> tuple[Ascent | Evolution, Tensor, Tensor]:
+        """Search until all samples are done or the steps are spent.
+
+        Returns:
+            The search at its end, queries (B,), and the loss after each step (steps, B).
+        """
+        active = ActiveSet(start, torch.arange(len(generators), device=start.value.device))
+        queries, latest = torch.zeros_like(active.rows), torch.zeros_like(start.value)
+        history, steps, streams = [], self._option("steps"), generators
+        for number in range(steps):
+            if due(number):
+                active.drop(self._done(active.now))
+                streams = [generators[row] for row in active.rows.tolist()]
+            if len(active.rows):
+                done = self._done(active.now)
+                active.now.step(model, number, streams, done)
+                latest = latest.index_copy(0, active.rows, -active.now.value)
+                queries = queries.index_add(0, active.rows, active.now.cost * (~done).long())
+            history.append(latest)
+            if progress:
+                progress(number + 1, steps)
+        return active.everything(), queries, torch.stack(history)  # (steps, B)
+
+    def _done(self, search: Ascent | Evolution) -> Tensor:
+        """Return which samples have the confidence they need, (A,) bool."""
+        return search.value >= math.log(self.confidence)

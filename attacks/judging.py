@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.goal import Goal, logit_warnings, logits_of
+from attacks.diagnosis import is_random, warnings_of
+from attacks.goal import Goal, logits_of
 from attacks.result import AttackResult
 
 
@@ -17,6 +18,7 @@ def judged(
     goal: Goal,
     queries: Tensor,
     history: Tensor | None = None,
+    stuck: Tensor | None = None,
     info: dict[str, Any] | None = None,
 ) -> AttackResult:
     """Look at x_adv once more, in full precision, and return the result of an attack.
@@ -28,12 +30,14 @@ def judged(
         goal: what counts as success, and the loss.
         queries: (B,) forward passes spent before this one.
         history: (steps, B) losses, or None.
+        stuck: see `diagnosis.warnings_of`.
         info: what the attack alone reports.
     """
     with torch.no_grad():
         logits = logits_of(model, x_adv)
     finite = torch.isfinite(logits).all(1)
     value = goal.value(logits).masked_fill(~finite, torch.nan)
+    random = is_random(model, x_adv)
     return AttackResult(
         x=x,
         x_adv=x_adv,
@@ -41,5 +45,8 @@ def judged(
         queries=queries + 1,
         loss=goal.as_loss(value),
         history=history,
-        info=(info or {}) | logit_warnings(finite),
+        info={
+            **(info or {}),
+            **warnings_of(goal, logits, finite=finite, stuck=stuck, random=random),
+        },
     )
