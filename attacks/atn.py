@@ -17,9 +17,7 @@ class AdversarialTransformer:
     """Options of a fit that gives a network for perturbing samples, a `Transformer`.
 
     It minimises, over all samples, beta * ||g(x) - x||^2 + ||f(g(x)) - r||^2: f are the model's
-    softmax scores, and r those of x with the target raised to `alpha` times the highest. With a
-    target the network is fitted for that class, as published; without one it is told a class for
-    each sample, in training a random wrong one.
+    softmax scores, and r those of x with the target raised to `alpha` times the highest.
 
     Args:
         form: "residual" learns what to add to the sample (P-ATN), "autoencoder" the perturbed
@@ -30,8 +28,10 @@ class AdversarialTransformer:
         passes: times through the samples.
         lr: Adam's learning rate, falling to zero along a half cosine.
         width: channels of the network.
+        target: the class to reach, as published; None for a network that is told the class of
+            each sample, in training a random one but the model's own answer.
 
-    Source: Baluja & Fischer 2018, eq. (1) to (3).
+    Source: Baluja & Fischer 2018, section 2: the joint loss and its reranking function.
     """
 
     form: Form = "residual"
@@ -40,9 +40,11 @@ class AdversarialTransformer:
     passes: int = 20
     lr: float = 1e-3
     width: int = 32
+    target: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_target(self.target)
         TransformerShape(1, 2, form=self.form, width=self.width)
         if self.beta < 0 or self.lr <= 0 or self.alpha <= 1:
             raise ValueError(
@@ -57,7 +59,6 @@ class AdversarialTransformer:
         model: nn.Module,
         loader: Loader,
         *,
-        target: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         state: Snapshot | None = None,
@@ -69,12 +70,11 @@ class AdversarialTransformer:
             The network; its `history` holds, for each pass, the mean "loss" and the share of
             samples that "reached" the class they were sent to.
         """
-        check_target(target)
         with frozen(model):
             samples = Samples.of(loader, model)
-            fit = TransformerFit(self, model, samples, target=target, seed=seed)
+            fit = TransformerFit(self, model, samples, seed=seed)
             history = fitted_in_passes(
                 fit, passes=self.passes, progress=progress, state=state, keep=keep
             )
         weights = {name: weight.detach() for name, weight in fit.weights.items()}
-        return Transformer(weights, fit.shape, target, tuple(history))
+        return Transformer(weights, fit.shape, self.target, tuple(history))

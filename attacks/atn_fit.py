@@ -27,12 +27,10 @@ class TransformerFit:
         model: nn.Module,
         samples: Samples,
         *,
-        target: int | None,
         seed: int,
     ) -> None:
         """Begin with random weights."""
-        self.options, self.model, self.samples = options, model, samples
-        self.target, self.seed = target, seed
+        self.options, self.model, self.samples, self.seed = options, model, samples, seed
         x = samples.like()
         with torch.no_grad():
             classes = logits_of(model, x).shape[1]
@@ -71,8 +69,8 @@ class TransformerFit:
     def _targets(self, scores: Tensor, generator: torch.Generator) -> Tensor:
         """Return the classes to aim at (B,): the target, or each time another wrong one."""
         answers, classes = scores.argmax(1), scores.shape[1]
-        if self.target is not None:
-            return torch.full_like(answers, self.target)
+        if self.options.target is not None:
+            return torch.full_like(answers, self.options.target)
         shift = torch.randint(1, classes, answers.shape, generator=generator).to(answers)
         return (answers + shift) % classes
 
@@ -103,7 +101,7 @@ def reranked(scores: Tensor, target: Tensor, alpha: float) -> Tensor:
         target: classes to lead, int64 (B,).
         alpha: the target's score over the highest one, before all are scaled to sum to 1.
 
-    Source: Baluja & Fischer 2018, eq. (3).
+    Source: Baluja & Fischer 2018, section 2: the reranking function.
 
     >>> reranked(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([2]), 2.0)
     tensor([[0.2778, 0.1667, 0.5556]])

@@ -55,7 +55,6 @@ class Fittable(Protocol):
         model: nn.Module,
         loader: Loader,
         *,
-        target: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         state: Snapshot | None = None,
@@ -67,7 +66,6 @@ class Fittable(Protocol):
             model: the classifier; returns logits (B, K). Left exactly as it was.
             loader: batches (x, ...) that can be gone through again and again, such as a list or
                 a DataLoader; x (B, C, H, W) or (B, C, T, H, W) in [0, 1].
-            target: the class to reach; None for any class but the model's own answer.
             seed: of everything random.
             progress: called with (passes done, passes in all).
             state: what `keep` received; the fit goes on from there, to the same end.
@@ -180,6 +178,6 @@ def check_aim(target: Tensor | None, fitted: int | None) -> None:
 
 
 def check_target(target: int | None) -> None:
-    """Raise ValueError for a target of a fit that is no class."""
+    """Raise ValueError for a target of a fit that can be no class."""
     if target is not None and target < 0:
         raise ValueError(f"target is {target}; class ids start at 0")

@@ -31,6 +31,7 @@ class UniversalPerturbation:
         target_rate: stop once so large a share of the samples is fooled, above 0 up to 1.
         solver: "gradient" or "deepfool".
         passes: at most so many times through the samples; the best pass is kept.
+        target: the class to reach; None for any class but the model's own answer.
 
     Source: Moosavi-Dezfooli et al. 2017, algorithm 1; for "gradient" Shafahi et al. 2020,
     section 3, here with momentum.
@@ -41,10 +42,12 @@ class UniversalPerturbation:
     target_rate: float = 0.8
     solver: Solver = "gradient"
     passes: int = 10
+    target: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         check_norm(self.norm)
+        check_target(self.target)
         if self.solver not in get_args(Solver):
             raise ValueError(f"solver is {self.solver!r}; allowed: {', '.join(get_args(Solver))}")
         if not 0 <= self.eps < math.inf:
@@ -59,7 +62,6 @@ class UniversalPerturbation:
         model: nn.Module,
         loader: Loader,
         *,
-        target: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         state: Snapshot | None = None,
@@ -69,11 +71,10 @@ class UniversalPerturbation:
 
         Returns:
             The perturbation; its `history` holds the "fooling_rate" after each pass: the share
-            of the samples whose answer changed, or with a target, is the target.
+            of the samples whose answer changed or, with a target, is the target.
         """
-        check_target(target)
         with frozen(model):
-            fit = UniversalFit(self, model, Samples.of(loader, model), target)
+            fit = UniversalFit(self, model, Samples.of(loader, model))
             history = fitted_in_passes(
                 fit, passes=self.passes, progress=progress, state=state, keep=keep
             )

@@ -30,15 +30,9 @@ class UniversalFit:
     and the steps; lengths there are half as large.
     """
 
-    def __init__(
-        self,
-        options: UniversalPerturbation,
-        model: nn.Module,
-        samples: Samples,
-        target: int | None,
-    ) -> None:
+    def __init__(self, options: UniversalPerturbation, model: nn.Module, samples: Samples) -> None:
         """Begin with no perturbation."""
-        self.options, self.model, self.samples, self.target = options, model, samples, target
+        self.options, self.model, self.samples = options, model, samples
         grey = torch.full_like(samples.like()[:1], GREY)  # (1, C, ...)
         self.threat = Threat.around(grey, norm=options.norm, eps=options.eps / 2)
         self.image, self.best = grey.clone(), grey.clone()
@@ -75,7 +69,7 @@ class UniversalFit:
         """Return the perturbation that an image (1, C, ...) stands for."""
         delta = 2 * (image - GREY)[0]  # (C, ...)
         norm, eps = self.options.norm, self.options.eps
-        return Perturbation(delta, norm, eps, target=self.target, history=tuple(history))
+        return Perturbation(delta, norm, eps, target=self.options.target, history=tuple(history))
 
     def _applied(self, x: Tensor) -> Tensor:
         return self.perturbation(self.image, []).apply(x)
@@ -115,9 +109,9 @@ class UniversalFit:
 
     def _fooled(self, before: Tensor, after: Tensor) -> Tensor:
         """Return which answers (B,) changed, or are the target."""
-        if self.target is not None:
-            return after == self.target
+        if self.options.target is not None:
+            return after == self.options.target
         return (after != before) & (after >= 0) & (before >= 0)
 
     def _wanted(self, labels: Tensor) -> Tensor | None:
-        return None if self.target is None else torch.full_like(labels, self.target)
+        return None if self.options.target is None else torch.full_like(labels, self.options.target)
