@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
-from attacks.goal import Goal, logit_warnings, logits_of, value_and_gradient
+from attacks.diagnosis import is_random, warnings_of, without_slope
+from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.losses import LossName, check_loss
@@ -19,8 +20,7 @@ from attacks.threat import Norm, Threat, check_norm
 class FGSM:
     """One step of length eps along the gradient.
 
-    For linf along its sign, for l2 along its direction; for l1 the values with the largest
-    gradients go to the end of their range until eps is spent.
+    For linf along its sign, for l2 along its direction, for l1 along its largest entries.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -56,8 +56,9 @@ class FGSM:
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            _, before, gradient = value_and_gradient(model, x, goal.value)
-            x_adv = threat.farthest(gradient)
+            random = is_random(model, x)
+            clean, before, gradient = value_and_gradient(model, x, goal.value)
+            x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
                 logits = logits_of(model, x_adv)
             finite = torch.isfinite(logits).all(1)
@@ -71,5 +72,11 @@ class FGSM:
             queries=torch.full_like(y, 2),
             loss=goal.as_loss(value),
             history=goal.as_loss(before)[None],  # (1, B)
-            info=logit_warnings(finite),
+            info=warnings_of(
+                goal,
+                clean,
+                finite=finite,
+                stuck=without_slope(gradient) & finite & ~goal.met(clean),
+                random=random,
+            ),
         )

@@ -14,7 +14,9 @@ class Case:
     """One row of the table: an attack with cheap options.
 
     name: its key in ATTACKS; norm: of the eps ball it promises to stay in, or None; random:
-    whether it draws numbers; strong: options that reach every goal on `linear_classifier`.
+    whether it draws numbers; strong: options that reach every goal on `linear_classifier`;
+    leaves: whether samples leave the batch, each after its own number of passes; confirms:
+    whether it strengthens the model's answer unless it is given a target.
     """
 
     name: str
@@ -22,9 +24,12 @@ class Case:
     norm: str | None = None
     random: bool = False
     strong: dict = field(default_factory=dict)
+    leaves: bool = False
+    confirms: bool = False
 
     def __str__(self):
-        given = [str(v) for v in self.options.values() if isinstance(v, str)]
+        options = self.options.items()
+        given = [k if v is True else v for k, v in options if isinstance(v, str) or v is True]
         return "-".join([self.name, *given])
 
     def attack(self, **changes):
@@ -49,8 +54,40 @@ CASES = [
         random=True,
         strong=dict(eps=0.4),
     ),
-    Case("deepfool", dict(norm="l2", steps=2), strong=dict(steps=50)),
-    Case("deepfool", dict(norm="linf", steps=1, classes=2), strong=dict(steps=50)),
+    Case("pgd", dict(loss="dlr", eps=0.1, steps=3), "linf", random=True, strong=dict(eps=0.4)),
+    Case(
+        "pgd",
+        dict(early_stop=True, eps=0.1, steps=9, restarts=2),
+        "linf",
+        random=True,
+        strong=dict(eps=0.4),
+        leaves=True,
+    ),
+    Case("pgd", dict(bf16=True, eps=0.1, steps=3), "linf", random=True, strong=dict(eps=0.4)),
+    Case("bim", dict(norm="linf", eps=0.1, steps=4), "linf", strong=dict(eps=0.4)),
+    Case("bim", dict(norm="l2", eps=0.9, steps=4), "l2", strong=dict(eps=4.0)),
+    Case("bim", dict(norm="l1", eps=6.0, steps=4), "l1", strong=dict(eps=40.0)),
+    Case(
+        "bim",
+        dict(early_stop=True, bf16=True, eps=0.1, steps=9),
+        "linf",
+        strong=dict(eps=0.4),
+        leaves=True,
+    ),
+    Case("mifgsm", dict(norm="linf", eps=0.1, steps=4), "linf", strong=dict(eps=0.4)),
+    Case("mifgsm", dict(norm="l2", eps=0.9, steps=4), "l2", strong=dict(eps=4.0)),
+    Case("mifgsm", dict(norm="l1", eps=6.0, steps=4), "l1", strong=dict(eps=40.0)),
+    Case("least-likely", dict(norm="linf", eps=0.1, steps=1), "linf", strong=dict(eps=0.4)),
+    Case("least-likely", dict(norm="l2", eps=0.9, steps=4), "l2", strong=dict(eps=4.0)),
+    Case(
+        "most-likely",
+        dict(norm="linf", eps=0.1, steps=2),
+        "linf",
+        strong=dict(eps=0.4),
+        confirms=True,
+    ),
+    Case("deepfool", dict(norm="l2", steps=2), strong=dict(steps=50), leaves=True),
+    Case("deepfool", dict(norm="linf", steps=1, classes=2), strong=dict(steps=50), leaves=True),
     Case("generator", dict(steps=3), strong=dict(steps=40, lam=0.1)),
     Case("generator", dict(optimizer="adam", steps=4, lr=0.02), strong=dict(steps=40, lam=0.1)),
     Case(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from attacks import BIM, FGSM, MIFGSM, PGD
 from attacks.diagnosis import are_probabilities, is_random, warnings_of, without_slope
 from attacks.goal import Goal
 
@@ -23,8 +24,8 @@ def test_nothing_wrong_says_nothing():
         (dict(stuck=torch.tensor([True, False, False])), "1 of 3 samples met a zero"),
         (dict(logits=LOGITS.softmax(1)), "probabilities"),
         (dict(random=True), "two forward passes"),
-        (dict(logits=LOGITS[:, :2], goal=Goal(Y, loss="dlr")), "more than 2 classes"),
-        (dict(goal=Goal(Y, Y, loss="dlr")), "more than 3 classes"),
+        (dict(logits=LOGITS[:, :2], goal=Goal(Y, loss="dlr")), "on 2 classes"),
+        (dict(goal=Goal(Y, Y, loss="dlr")), "on 3 classes"),
     ],
 )
 def test_each_trouble_has_its_sentence(changes, word):
@@ -59,3 +60,59 @@ def test_randomness_is_told_from_rounding(net, batch):
             return 1 + size * torch.randn(len(x), 3, generator=noise)
 
         assert is_random(noisy, x) == seen
+
+
+class Wrapped(torch.nn.Module):
+    """A model whose logits go through a function."""
+
+    def __init__(self, model, change):
+        super().__init__()
+        self.model, self.change = model, change
+
+    def forward(self, x):
+        return self.change(self.model(x))
+
+
+def warned(case, model, batch):
+    x, y = batch()
+    return " ".join(case.attack()(model, x, y).info.get("warnings", []))
+
+
+def test_a_model_of_probabilities_is_reported(ball_case, net, batch):
+    model = Wrapped(net(), lambda logits: logits.softmax(1))
+    assert "probabilities" in warned(ball_case, model, batch)
+
+
+def test_a_random_model_is_reported(ball_case, net, batch):
+    model = Wrapped(net(), lambda logits: logits + 0.1 * torch.randn_like(logits))
+    assert "random" in warned(ball_case, model, batch)
+
+
+STEPPERS = [
+    lambda: FGSM(),
+    lambda: BIM(norm="l2", eps=0.2),
+    lambda: MIFGSM(loss="margin"),
+    lambda: PGD(norm="l1", eps=1.0, early_stop=True),
+]
+
+
+@pytest.mark.parametrize("make", STEPPERS, ids=["fgsm", "bim", "mifgsm", "pgd"])
+def test_a_gradient_that_vanishes_is_reported_for_the_unfooled(make, net, batch):
+    """Rounded logits are flat everywhere; samples with wrong labels need no slope."""
+    x, _ = batch(12)
+    model = Wrapped(net().eval(), torch.round)
+    y = model(x).argmax(1)
+    y[:5] = (y[:5] + 1) % 4
+    (warning,) = make()(model, x, y).info["warnings"]
+    assert "7 of 12 samples met a zero or non-finite gradient" in warning
+
+
+def test_a_saturated_cross_entropy_is_reported_and_the_margin_helps(net, batch):
+    x, _ = batch(12)
+    model = Wrapped(net().eval(), lambda logits: logits * 1e4)
+    y = model(x).argmax(1)
+    stuck, free = (PGD(loss=loss, random_start=False)(model, x, y) for loss in ("ce", "margin"))
+    assert "12 of 12 samples met a zero" in stuck.info["warnings"][0]
+    assert not stuck.success.any()
+    assert free.info == {}
+    assert free.success.any()

@@ -4,14 +4,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attacks import FGSM, PGD
+from attacks import BIM, FGSM, MIFGSM, PGD
 
 DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
 ATTACKS = [
     FGSM,
     lambda **options: PGD(steps=5, random_start=False, **options),
     lambda **options: PGD(steps=80, step_size=0.02, **options),
+    lambda **options: BIM(steps=3, **options),
+    lambda **options: MIFGSM(steps=3, **options),
 ]
+NAMES = ["fgsm", "pgd", "pgd-random-start", "bim", "mifgsm"]
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def lead(model, x, y):
 
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-@pytest.mark.parametrize("make", ATTACKS, ids=["fgsm", "pgd", "pgd-random-start"])
+@pytest.mark.parametrize("make", ATTACKS, ids=NAMES)
 def test_untargeted_worst_case(centred, make, norm, loss):
     model, x, y = centred
     eps = torch.tensor([0.0, 1e-3, 5e-3, 0.01, 0.02], dtype=torch.float64)
@@ -45,7 +48,7 @@ def test_untargeted_worst_case(centred, make, norm, loss):
 
 @pytest.mark.parametrize("loss", ["ce", "margin"])
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-@pytest.mark.parametrize("make", ATTACKS, ids=["fgsm", "pgd", "pgd-random-start"])
+@pytest.mark.parametrize("make", ATTACKS, ids=NAMES)
 def test_targeted_best_case(centred, make, norm, loss):
     model, x, y = centred
     result = make(norm=norm, eps=0.01, loss=loss)(model, x, y, target=1 - y)

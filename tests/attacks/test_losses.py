@@ -75,7 +75,7 @@ def test_losses_against_scipy_and_sorting(logits, shift):
             (dlr(*tensors), first - third),
             (targeted_dlr(*tensors), first - (third + fourth) / 2),
         ):
-            np.testing.assert_allclose(ratio * (scale + 1e-12), others - own, atol=1e-9)
+            np.testing.assert_allclose(ratio.numpy() * (scale + 1e-12), others - own, atol=1e-9)
         np.testing.assert_allclose(
             cross_entropy(*tensors), logsumexp(logits, axis=1) - own, atol=1e-10
         )

@@ -115,7 +115,7 @@ class LoopFlags:
     """Training samples that an attack perturbs each round: NAME=COUNT or NAME=all."""
     instances: int = 1
     """Perturbed instances of each such sample, each with its own random start."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
     """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
@@ -156,7 +156,7 @@ class AttackFlags:
 
     attack: str = "pgd"
     """NAME or NAME:OPTION=VALUE,... (8/255 is a number)."""
-    norm: Literal["linf", "l2"] | None = None
+    norm: Literal["linf", "l2", "l1"] | None = None
     """Norm of the budget. None: the one in --attack, or else linf."""
     eps: float | None = None
     """Pixel budget. None: --attack's, or else 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
@@ -184,7 +184,7 @@ class EvaluateFlags:
 
     attacks: tuple[str, ...] = ("fgsm", "pgd:steps=20")
     """Attacks to measure with: NAME or NAME:OPTION=VALUE,..."""
-    norm: Literal["linf", "l2"] = "linf"
+    norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
     """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""

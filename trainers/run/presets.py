@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BUDGETS = {("digits", "linf"): 0.1, ("digits", "l2"): 1.0, ("", "linf"): 8 / 255, ("", "l2"): 0.5}
+BUDGETS = {
+    ("digits", "linf"): 0.1,
+    ("digits", "l2"): 1.0,
+    ("digits", "l1"): 4.0,
+    ("", "linf"): 8 / 255,
+    ("", "l2"): 0.5,
+    ("", "l1"): 12.0,
+}
 
 PHOTOGRAPHS: dict[str, Any] = {
     "attacks": ("generator", "pgd"),
