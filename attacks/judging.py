@@ -37,7 +37,7 @@ def judged(
         logits = logits_of(model, x_adv)
     finite = torch.isfinite(logits).all(1)
     value = goal.value(logits).masked_fill(~finite, torch.nan)
-    random = is_random(model, x_adv)
+    random = is_random(model, x)
     return AttackResult(
         x=x,
         x_adv=x_adv,
