@@ -4,12 +4,15 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`. 
 have to be fitted first: `options.fit(model, loader)` returns the attack.
 """
 
+from attacks.apgd import APGD
 from attacks.atn import AdversarialTransformer
 from attacks.atn_attack import Transformer
 from attacks.attack import Attack
+from attacks.autoattack import AutoAttack
 from attacks.bim import BIM
 from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
+from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
 from attacks.fooling import FoolingImage
@@ -27,6 +30,7 @@ from attacks.most_likely import MostLikely
 from attacks.perturbation import Perturbation
 from attacks.pgd import PGD
 from attacks.result import AttackResult
+from attacks.square import Square
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
 from attacks.threat import Threat
@@ -36,18 +40,24 @@ from attacks.universal import UniversalPerturbation
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
     "bim": BIM,
-    "deepfool": DeepFool,
     "pgd": PGD,
     "mifgsm": MIFGSM,
     "least-likely": LeastLikely,
     "most-likely": MostLikely,
+    "deepfool": DeepFool,
+    "apgd": APGD,
+    "fab": FAB,
+    "square": Square,
+    "autoattack": AutoAttack,
     "generator": LearnedGenerator,
     "fooling": FoolingImage,
 }
 
 __all__ = [
+    "APGD",
     "ATTACKS",
     "BIM",
+    "FAB",
     "FGSM",
     "FITTED",
     "MIFGSM",
@@ -56,6 +66,7 @@ __all__ = [
     "Architecture",
     "Attack",
     "AttackResult",
+    "AutoAttack",
     "BlackBoxSubstitute",
     "DeepFool",
     "FoolingImage",
@@ -64,6 +75,7 @@ __all__ = [
     "MostLikely",
     "Perturbation",
     "RefusedInput",
+    "Square",
     "Substitute",
     "Threat",
     "Transformer",

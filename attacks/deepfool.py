@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.closest import Closest, clearance
 from attacks.goal import Goal, logits_of
@@ -65,33 +66,38 @@ class DeepFool:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
-            with torch.no_grad():
-                logits = logits_of(model, x)
-            closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
-            delta, unfinished = torch.zeros_like(x), ~closest.success
-            queries = torch.ones_like(y)
+            state = self._start(model, *own_copies(x, y, target))
+            active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):
-                # Waits for the device, once in a step of classes + 1 passes.
-                rows = unfinished.nonzero().squeeze(1)  # (n,)
-                if len(rows):
-                    unfinished[rows] = self._step(model, closest, delta, rows)
-                    queries[rows] += 2
+                # A step is classes + 1 passes: worth waiting for the device each time.
+                active.drop(active.now.done)
+                if len(active.rows):
+                    self._step(model, active.now)
                 if progress:
                     progress(step, self.steps)
-        return closest.result(queries=queries)
+            end = active.everything()
+            return end.closest.result(queries=end.queries, stuck=end.done)
 
-    def _step(self, model: nn.Module, closest: Closest, delta: Tensor, rows: Tensor) -> Tensor:
-        """Move delta (B, ...) of some samples; return which of them are still to go, (n,) bool."""
-        x = closest.x[rows]
-        here = self._overshot(x, delta[rows])
-        gradient, need = self._nearest(model, here, closest.goal.at(rows))
-        step = shortest_step(here, gradient, need, self.norm)
-        delta[rows] = (x + delta[rows] + step).clamp(0, 1) - x
-        here = self._overshot(x, delta[rows])
+    def _start(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         with torch.no_grad():
-            met = closest.update(here, logits_of(model, here), rows=rows)
-        return ~met & gradient.flatten(1).any(1)  # without a gradient there is no next step
+            logits = logits_of(model, x)
+        closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
+        return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
+
+    def _step(self, model: nn.Module, state: "_State") -> None:
+        """Move all samples that are not done."""
+        x = state.closest.x
+        here = self._overshot(x, state.delta)
+        gradient, need = self._nearest(model, here, state.closest.goal)
+        step = shortest_step(here, gradient, need, self.norm)
+        step = step * ~state.done.reshape(-1, *[1] * (x.ndim - 1))
+        state.delta = (x + state.delta + step).clamp(0, 1) - x
+        here = self._overshot(x, state.delta)
+        with torch.no_grad():
+            state.closest.update(here, logits_of(model, here))
+        state.queries = state.queries + 2 * ~state.done
+        # Without a gradient there is no next step.
+        state.done = state.closest.success | ~gradient.flatten(1).any(1)
 
     def _overshot(self, x: Tensor, delta: Tensor) -> Tensor:
         return (x + (1 + self.overshoot) * delta).clamp(0, 1)
@@ -124,3 +130,13 @@ class DeepFool:
         others = logits.masked_fill(own, -torch.inf)
         top = others.topk(min(self.classes, logits.shape[1]) - 1, dim=1).values  # (n, k)
         return top - logits.gather(1, goal.y[:, None])
+
+
+@dataclass
+class _State:
+    """What is known of each sample: delta is without the overshoot."""
+
+    closest: Closest
+    delta: Tensor
+    done: Tensor
+    queries: Tensor

@@ -53,11 +53,6 @@ class Goal:
         met = predicted != self.y if untargeted else predicted == self.target
         return met & torch.isfinite(logits).all(1)
 
-    def at(self, rows: Tensor) -> "Goal":
-        """Return the goal of some samples alone, from their row numbers (n,)."""
-        target = None if self.target is None else self.target[rows]
-        return Goal(self.y[rows], target, self.loss)
-
     @cached_property
     def _highest(self) -> int:
         """The highest class asked for; read once, for it waits for the device."""
@@ -71,6 +66,17 @@ class Goal:
                 f"y or target asks for class {self._highest} of a model with {logits.shape[1]} "
                 "classes (0 is the first); check the labels, or num_classes of the model"
             )
+
+
+def likeliest_wrong(logits: Tensor, y: Tensor, count: int) -> Tensor:
+    """Return the `count` highest classes but y, or all if there are fewer, int64 (B, n).
+
+    >>> likeliest_wrong(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]), 5)
+    tensor([[2, 1]])
+    """
+    own = torch.nn.functional.one_hot(y, logits.shape[1]).bool()
+    others = logits.masked_fill(own, -torch.inf)
+    return others.topk(min(count, logits.shape[1] - 1), dim=1).indices  # (B, n)
 
 
 Classifier = Callable[[Tensor], Tensor]  # samples (B, ...) to logits (B, K); a module is one

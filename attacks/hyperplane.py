@@ -1,13 +1,10 @@
 """The shortest way within [0, 1] to where a linear function has grown as far as is needed."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from attacks.threat import lengths
+from attacks.threat import Norm, lengths
 
-Norm = Literal["linf", "l2", "l1"]
 _DUAL: dict[Norm, Norm] = {"linf": "l1", "l2": "l2", "l1": "linf"}
 _NEWTON_STEPS = 8
 
@@ -63,7 +60,7 @@ def shortest_step(x: Tensor, gradient: Tensor, need: Tensor, norm: Norm) -> Tens
 
 
 def _steepest_first(steep: Tensor, room: Tensor, need: Tensor) -> Tensor:
-    """Return moves (B, D): pixel by pixel to its end, the steepest first, until need (B,) is met."""
+    """Return moves (B, D) that gain need (B,): each pixel to its end, the steepest first."""
     steep, order = steep.sort(dim=1, descending=True, stable=True)
     gains = steep * room.gather(1, order)  # (B, D)
     left = need[:, None] - (gains.cumsum(1) - gains)

@@ -66,18 +66,18 @@ def filled(gradient: Tensor, *, room: Tensor, length: Tensor) -> Tensor:
     return gradient.sign() * (surely + perhaps * (left / total).clamp_max(1))
 
 
-def sparse(gradient: Tensor, *, room: Tensor, length: Tensor, eps: Tensor) -> Tensor:
+def sparse(gradient: Tensor, *, room: Tensor, length: Tensor, count: Tensor) -> Tensor:
     """Return a step of a given length, shared by the largest gradients that can still move.
 
-    They are SPREAD * eps entries, at least one, and more where the ends of the range stop some.
+    They are `count` entries, at least one, and more where the ends of the range stop some.
 
     Args:
         gradient: finite, (B, D).
         room: how far each entry may go along its gradient, (B, D), >= 0.
         length: the l1 length of the step, (B, 1).
-        eps: radius of the ball, (B, 1).
+        count: how many entries the step is for, (B, 1).
 
     Source: Tramer & Boneh 2019, section 3.2 (SLIDE).
     """
-    part = length / (SPREAD * eps).clamp_min(1)
+    part = length / count.clamp_min(1)
     return filled(gradient, room=room.minimum(part), length=length)

@@ -118,7 +118,7 @@ class LoopFlags:
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
     test_attacks: tuple[str, ...] = ("pgd:steps=20",)
     """Attacks that robust accuracy is measured with."""
     generator_test_samples: int = 64
@@ -159,7 +159,7 @@ class AttackFlags:
     norm: Literal["linf", "l2", "l1"] | None = None
     """Norm of the budget. None: the one in --attack, or else linf."""
     eps: float | None = None
-    """Pixel budget. None: --attack's, or else 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
+    """Budget. None: --attack's, or else 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
     steps: int | None = None
     """Steps of the attack. None: those in --attack, or else the attack's own number."""
     target: str | None = None
@@ -187,7 +187,7 @@ class EvaluateFlags:
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Pixel budget of attacks that have one: 0.1 (l2: 1) on digits, 8/255 (l2: 0.5) elsewhere."""
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ SMOKE: dict[str, dict[str, Any]] = {
     "attack": FEW | {"test_samples": 8},
     "evaluate": FEW,
 }
-SMOKE_STEPS = 3  # of every attack that has steps and is not told how many
+# Of every attack that has such options and is not told otherwise.
+SMOKE_OPTIONS: dict[str, Any] = {"steps": 3, "queries": 30, "version": "custom"}
 
 
 def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from attacks import ATTACKS, Attack
 from trainers.run.config import Config
 from trainers.run.parsing import number
-from trainers.run.presets import SMOKE_STEPS
+from trainers.run.presets import SMOKE_OPTIONS
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
 BOOLEANS = {"true": True, "false": False}
@@ -64,7 +64,9 @@ def _pairs(name: str, text: str) -> list[tuple[str, str]]:
 
 def _check_budget(name: str, options: Mapping[str, Any]) -> None:
     """Refuse a budget that no pixel has room for; who writes 8 mostly means 8/255."""
-    eps, norm = options.get("eps", 0.0), options.get("norm", "linf")
+    eps, norm = options.get("eps"), options.get("norm", "linf")
+    if eps is None:  # an attack without a ball
+        return
     if not 0 <= eps < math.inf:
         raise ValueError(f"{name}: eps is {eps:g}; allowed: finite numbers of at least 0")
     if norm == "linf" and eps > 1:
@@ -126,8 +128,7 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
 
 def usual(config: Config, *, eps: float, norm: str) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise."""
-    steps = {"steps": SMOKE_STEPS} if config.run.smoke else {}
-    return {"eps": eps, "norm": norm, **steps}
+    return {"eps": eps, "norm": norm, **(SMOKE_OPTIONS if config.run.smoke else {})}
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
