@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attacks.artefact import Config, Kept, Tensors
 from attacks.atn_network import TransformerShape, Weights, transform
 from attacks.attack import Progress
+from attacks.diagnosis import is_random
 from attacks.fitting import Record, check_aim
 from attacks.goal import Goal
 from attacks.guard import frozen
@@ -82,10 +83,12 @@ class Transformer(Kept):
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             wanted = self._aimed(y, generators) if target is None else target
-            none = torch.zeros_like(y)
+            none, random = torch.zeros_like(y), is_random(model, x)
             info = {"target": wanted}
             x_adv = self.apply(x, wanted)
-            result = judged(model, x, x_adv, goal=Goal(y, target), queries=none, info=info)
+            result = judged(
+                model, x, x_adv, goal=Goal(y, target), queries=none, random=random, info=info
+            )
         if progress:
             progress(1, 1)
         return result

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from attacks.active import ActiveSet, due
 from attacks.attack import Progress
+from attacks.diagnosis import is_random
 from attacks.fooling_ascent import Ascent
 from attacks.fooling_evolution import Evolution
 from attacks.goal import Goal
@@ -69,6 +70,8 @@ class FoolingImage:
     population: int | None = None
     mutation: float | None = None
 
+    needs_target: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         if self.method not in USUAL:
@@ -105,7 +108,7 @@ class FoolingImage:
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            goal = Goal(y, target)
+            goal, random = Goal(y, target), is_random(model, x)
             start = self._noise(goal, x, generators)
             search, queries, history = self._run(model, start, generators, progress)
             result = judged(
@@ -114,6 +117,7 @@ class FoolingImage:
                 search.image,
                 goal=goal,
                 queries=queries,
+                random=random,
                 history=history,
                 stuck=search.stuck if isinstance(search, Ascent) else None,
             )

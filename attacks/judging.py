@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.diagnosis import is_random, warnings_of
+from attacks.diagnosis import warnings_of
 from attacks.goal import Goal, logits_of
 from attacks.result import AttackResult
 
@@ -17,6 +17,7 @@ def judged(
     *,
     goal: Goal,
     queries: Tensor,
+    random: bool,
     history: Tensor | None = None,
     stuck: Tensor | None = None,
     info: dict[str, Any] | None = None,
@@ -29,6 +30,7 @@ def judged(
         x_adv: the perturbed samples, like x.
         goal: what counts as success, and the loss.
         queries: (B,) forward passes spent before this one.
+        random: what `diagnosis.is_random` said.
         history: (steps, B) losses, or None.
         stuck: see `diagnosis.warnings_of`.
         info: what the attack alone reports.
@@ -37,7 +39,6 @@ def judged(
         logits = logits_of(model, x_adv)
     finite = torch.isfinite(logits).all(1)
     value = goal.value(logits).masked_fill(~finite, torch.nan)
-    random = is_random(model, x)
     return AttackResult(
         x=x,
         x_adv=x_adv,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from attacks.artefact import Config, Kept, Tensors
 from attacks.attack import Progress
+from attacks.diagnosis import is_random
 from attacks.fitting import Record, check_aim
 from attacks.goal import Goal
 from attacks.guard import frozen
@@ -69,8 +70,10 @@ class Perturbation(Kept):
         check_aim(target, self.target)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            none = torch.zeros_like(y)
-            result = judged(model, x, self.apply(x), goal=Goal(y, target), queries=none)
+            none, random = torch.zeros_like(y), is_random(model, x)
+            result = judged(
+                model, x, self.apply(x), goal=Goal(y, target), queries=none, random=random
+            )
         if progress:
             progress(1, 1)
         return result

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from attacks.artefact import Config, Kept, Tensors
 from attacks.attack import Attack, Progress
+from attacks.diagnosis import is_random
 from attacks.fitting import Record
 from attacks.goal import Goal
 from attacks.guard import frozen
@@ -73,8 +74,10 @@ class Substitute(Kept):
         info = {"substitute_success": inner.success, "label_queries": asked}
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            none = torch.zeros_like(y)
-            result = judged(model, x, inner.x_adv, goal=Goal(y, target), queries=none, info=info)
+            none, random = torch.zeros_like(y), is_random(model, x)
+            result = judged(
+                model, x, inner.x_adv, goal=Goal(y, target), queries=none, random=random, info=info
+            )
         warnings = [f"substitute: {text}" for text in inner.info.get("warnings", [])]
         if warnings:
             result.info["warnings"] = [*result.info.get("warnings", []), *warnings]
