@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import Field, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +45,16 @@ class Fitted(Attack, Protocol):
         ...
 
 
+@runtime_checkable
 class Fittable(Protocol):
     """A frozen dataclass of options that an attack is fitted with."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def passes(self) -> int:
+        """Passes over the samples, at most."""
+        ...
 
     def fit(
         self,

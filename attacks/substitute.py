@@ -52,6 +52,11 @@ class BlackBoxSubstitute:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a finite number > 0")
 
+    @property
+    def passes(self) -> int:
+        """Rounds, as other fits count their passes over the samples."""
+        return self.rounds
+
     def fit(
         self,
         model: nn.Module,
