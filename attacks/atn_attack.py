@@ -83,11 +83,15 @@ class Transformer(Kept):
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             wanted = self._aimed(y, generators) if target is None else target
-            none, random = torch.zeros_like(y), is_random(model, x)
-            info = {"target": wanted}
             x_adv = self.apply(x, wanted)
             result = judged(
-                model, x, x_adv, goal=Goal(y, target), queries=none, random=random, info=info
+                model,
+                x,
+                x_adv,
+                goal=Goal(y, target),
+                queries=torch.zeros_like(y),
+                random=is_random(model, x),
+                info={"target": wanted},
             )
         if progress:
             progress(1, 1)

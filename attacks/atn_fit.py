@@ -33,9 +33,10 @@ class TransformerFit:
         self.options, self.model, self.samples, self.seed = options, model, samples, seed
         x = samples.like()
         with torch.no_grad():
-            classes = logits_of(model, x).shape[1]
+            logits = logits_of(model, x)
+        Goal(torch.tensor([options.target or 0])).check_classes(logits)
         self.shape = TransformerShape(
-            x.shape[1], classes, x.ndim - 2, form=options.form, width=options.width
+            x.shape[1], logits.shape[1], x.ndim - 2, form=options.form, width=options.width
         )
         weights = self.shape.initial(generator_for(seed, "weights"))
         self.weights = {name: w.to(x).requires_grad_() for name, w in weights.items()}

@@ -70,9 +70,14 @@ class Perturbation(Kept):
         check_aim(target, self.target)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            none, random = torch.zeros_like(y), is_random(model, x)
+            x_adv = self.apply(x)
             result = judged(
-                model, x, self.apply(x), goal=Goal(y, target), queries=none, random=random
+                model,
+                x,
+                x_adv,
+                goal=Goal(y, target),
+                queries=torch.zeros_like(y),
+                random=is_random(model, x),
             )
         if progress:
             progress(1, 1)

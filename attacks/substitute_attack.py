@@ -74,9 +74,14 @@ class Substitute(Kept):
         info = {"substitute_success": inner.success, "label_queries": asked}
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            none, random = torch.zeros_like(y), is_random(model, x)
             result = judged(
-                model, x, inner.x_adv, goal=Goal(y, target), queries=none, random=random, info=info
+                model,
+                x,
+                inner.x_adv,
+                goal=Goal(y, target),
+                queries=torch.zeros_like(y),
+                random=is_random(model, x),
+                info=info,
             )
         warnings = [f"substitute: {text}" for text in inner.info.get("warnings", [])]
         if warnings:
