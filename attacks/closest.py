@@ -78,7 +78,12 @@ class Closest:
         return met
 
     def result(
-        self, *, queries: Tensor, stuck: Tensor | None = None, history: Tensor | None = None
+        self,
+        *,
+        queries: Tensor,
+        stuck: Tensor | None = None,
+        history: Tensor | None = None,
+        random: bool = False,
     ) -> AttackResult:
         """Return what was found.
 
@@ -86,9 +91,13 @@ class Closest:
             queries: forward passes spent on each sample, (B,).
             stuck: samples that had no gradient to follow, bool (B,).
             history: the loss before each step, (steps, B).
+            random: what `is_random` said of the model.
         """
         if stuck is not None:
             stuck = stuck & self.finite & ~self.success
+        trouble = warnings_of(
+            self.goal, self.logits, finite=self.finite, stuck=stuck, random=random
+        )
         return AttackResult(
             x=self.x,
             x_adv=self.x_adv.clone(),
@@ -96,5 +105,5 @@ class Closest:
             queries=queries,
             loss=self.goal.as_loss(self.value),
             history=history,
-            info=dict(warnings_of(self.goal, self.logits, finite=self.finite, stuck=stuck)),
+            info=dict(trouble),
         )

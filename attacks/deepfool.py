@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.closest import Closest, clearance
+from attacks.diagnosis import is_random
 from attacks.goal import Goal, logits_of
 from attacks.guard import frozen
 from attacks.hyperplane import distance, movable, shortest_step
@@ -66,6 +67,7 @@ class DeepFool:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
+            random = is_random(model, x)
             state = self._start(model, *own_copies(x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):
@@ -76,7 +78,7 @@ class DeepFool:
                 if progress:
                     progress(step, self.steps)
             end = active.everything()
-            return end.closest.result(queries=end.queries, stuck=end.done)
+            return end.closest.result(queries=end.queries, stuck=end.done, random=random)
 
     def _start(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         with torch.no_grad():

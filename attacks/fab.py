@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.closest import Closest
-from attacks.diagnosis import without_slope
+from attacks.diagnosis import is_random, without_slope
 from attacks.goal import Goal, likeliest_wrong, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import shortest_step
@@ -117,7 +117,7 @@ class FAB:
         check_batch(x, y, target=target)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            goal = Goal(y, target, "margin")
+            goal, random = Goal(y, target, "margin"), is_random(model, x)
             with torch.no_grad():
                 logits = logits_of(model, x)
             goal.check_classes(logits)
@@ -134,7 +134,7 @@ class FAB:
                 state.x_adv, state.wanted = x, classes
                 state = self._approach(model, state, tick)
             closest = state.closest if self.eps is None else within(state.closest, enough)
-            return closest.result(queries=state.queries, stuck=state.stuck)
+            return closest.result(queries=state.queries, stuck=state.stuck, random=random)
 
     def _approach(self, model: nn.Module, state: State, tick: Callable[[], None]) -> State:
         """Step to the wanted classes; call `tick` after each step."""

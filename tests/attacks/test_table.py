@@ -229,6 +229,16 @@ def test_videos(case, net, batch, channels):
     assert (result.linf > 0).any()
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_model_may_view_its_input(case, net, batch, dims):
+    class Views(torch.nn.Module):
+        def forward(self, x):
+            return net(dims=dims, side=4).eval()(x.view(len(x), -1).view(x.shape))
+
+    x, y = batch(3, dims=dims, side=4)
+    assert case.attack()(Views(), x, y).x_adv.is_contiguous()
+
+
 def test_batch_of_one_in_any_memory_layout(case, net, batch):
     x, y = batch(1)
     plain = case.attack()(net(), x, y)

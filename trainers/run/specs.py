@@ -17,6 +17,7 @@ from trainers.run.parsing import number
 from trainers.run.presets import SMOKE_OPTIONS
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
 BOOLEANS = {"true": True, "false": False}
 FILE = ".safetensors"
 
@@ -184,15 +185,18 @@ def usual(config: Config, *, eps: float, norm: str) -> dict[str, Any]:
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
-    """Read `generator=64 pgd=all` as how many samples each attack gets; None is all of them.
+    """Read `generator=32 pgd=all` as how many samples each attack gets; None is all of them.
 
-    >>> sample_counts(["generator=64"], ["generator", "pgd"])
-    {'generator': 64, 'pgd': None}
+    An attack that is not named gets all, but the slow generator GENERATOR_SAMPLES.
+
+    >>> sample_counts(["fgsm=9"], ["generator", "pgd", "fgsm"])
+    {'generator': 64, 'pgd': None, 'fgsm': 9}
 
     Raises:
         ValueError: for a count that is none.
     """
     counts: dict[str, int | None] = dict.fromkeys(names)
+    counts |= {n: GENERATOR_SAMPLES for n in names if n.partition(":")[0] == "generator"}
     for text in texts:
         name, _, count = text.rpartition("=")
         if not name or not (count == "all" or (count.isdecimal() and int(count) > 0)):

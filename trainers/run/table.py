@@ -44,21 +44,7 @@ def line(row: Row) -> str:
 
 def rounds_table(rows: Sequence[Row]) -> str:
     """Return the table of all rounds."""
-    lines = [heading(rows[0]), *(line(row) for row in rows), footnote(rows[0])]
-    return "\n".join(filter(None, lines))
-
-
-def footnote(row: Row) -> str:
-    """Say below the table what counts as a success of an attack without a budget of its own.
-
-    >>> footnote({"attack": "generator", "attack_budget": 0.08})
-    'generator success counts only up to a mean |difference| of 0.08 (--generator-budget)'
-    """
-    budget = row.get("attack_budget")
-    if budget is None:
-        return ""
-    limit = f"up to a mean |difference| of {budget:.3g} (--generator-budget)"
-    return f"{row['attack']} success counts only {limit}"
+    return "\n".join([heading(rows[0]), *(line(row) for row in rows)])
 
 
 def attacks_table(summary: Row) -> str:

@@ -90,6 +90,8 @@ def test_names_repeat_only_with_their_options() -> None:
 
 def test_sample_counts() -> None:
     assert sample_counts(["pgd=5", "fgsm=all"], ["pgd"]) == {"pgd": 5}
+    named = sample_counts(["fgsm=3"], ["generator", "generator:lam=1", "pgd"])
+    assert named == {"generator": 64, "generator:lam=1": 64, "pgd": None}
     assert sample_counts(["pgd:steps=2=5"], ["pgd:steps=2"]) == {"pgd:steps=2": 5}
     for text in ("pgd", "pgd=", "pgd=0", "pgd=-1", "=4", "pgdd=4"):
         with pytest.raises(ValueError, match="--attack-samples"):
