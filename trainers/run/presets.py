@@ -43,7 +43,13 @@ SMOKE: dict[str, dict[str, Any]] = {
     "evaluate": FEW,
 }
 # Of every attack that has such options and is not told otherwise.
-SMOKE_OPTIONS: dict[str, Any] = {"steps": 3, "queries": 30, "version": "custom"}
+SMOKE_OPTIONS: dict[str, Any] = {
+    "steps": 3,
+    "queries": 30,
+    "version": "custom",
+    "passes": 3,
+    "rounds": 3,
+}
 
 
 def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
