@@ -10,6 +10,7 @@ from attacks.atn_attack import Transformer
 from attacks.attack import Attack
 from attacks.autoattack import AutoAttack
 from attacks.bim import BIM
+from attacks.cw import CW
 from attacks.deepfool import DeepFool
 from attacks.errors import RefusedInput
 from attacks.fab import FAB
@@ -25,6 +26,7 @@ from attacks.generator_network import (
     perturb,
     save_generators,
 )
+from attacks.lbfgs import LBFGS
 from attacks.least_likely import LeastLikely
 from attacks.mifgsm import MIFGSM
 from attacks.most_likely import MostLikely
@@ -45,6 +47,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "mifgsm": MIFGSM,
     "least-likely": LeastLikely,
     "most-likely": MostLikely,
+    "lbfgs": LBFGS,
+    "cw": CW,
     "deepfool": DeepFool,
     "fmn": FMN,
     "apgd": APGD,
@@ -59,10 +63,12 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "BIM",
+    "CW",
     "FAB",
     "FGSM",
     "FITTED",
     "FMN",
+    "LBFGS",
     "MIFGSM",
     "PGD",
     "AdversarialTransformer",

@@ -61,14 +61,19 @@ class Closest:
         """Whether the goal has been met, bool (B,)."""
         return torch.isfinite(self.size)
 
-    def update(self, x_adv: Tensor, logits: Tensor) -> Tensor:
+    def update(self, x_adv: Tensor, logits: Tensor, *, lead: float = 0) -> Tensor:
         """Take over the iterates x_adv (B, ...) that are nearer than the best before.
 
+        Args:
+            x_adv: (B, ...).
+            logits: theirs, (B, K).
+            lead: by how much the goal must be met, in logits, and then by more than rounding.
+
         Returns:
-            Which of them meet the goal, by their logits (B, K), by more than rounding; bool (B,).
+            Which of them meet the goal, bool (B,).
         """
         value, size = self.goal.value(logits), lengths(x_adv - self.x, self.norm)
-        met = self.goal.met(logits) & (value > clearance(logits))
+        met = self.goal.met(logits) & (value > lead + clearance(logits))
         nearer = met & (size < self.size)
         mask = nearer.reshape(-1, *[1] * (x_adv.ndim - 1))
         self.x_adv = torch.where(mask, x_adv, self.x_adv)

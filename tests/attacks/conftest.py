@@ -166,6 +166,14 @@ CASES = [
     Case("fmn", dict(norm="l2", steps=2, step_size=0.8), leaves=True, strong=dict(steps=50)),
     Case("fmn", dict(norm="linf", steps=2), leaves=True, strong=dict(steps=50)),
     Case("fmn", dict(norm="l1", steps=4), leaves=True, strong=dict(steps=50)),
+    Case("cw", dict(steps=5, search_steps=2), leaves=True, strong=dict(steps=40)),
+    Case(
+        "cw",
+        dict(steps=4, search_steps=1, lr=0.6, c=50.0),
+        leaves=True,
+        strong=dict(steps=40, c=None),
+    ),
+    Case("lbfgs", dict(steps=2, search_steps=2), leaves=True, strong=dict(steps=40)),
     Case("fooling", dict(steps=4), random=True, leaves=True, strong=dict(steps=100)),
     Case(
         "fooling",

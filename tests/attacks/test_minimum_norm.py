@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attacks import FAB, FMN, DeepFool
+from attacks import CW, FAB, FMN, LBFGS, DeepFool
 from attacks.hyperplane import shortest_step
 from attacks.threat import lengths
 
@@ -15,6 +15,8 @@ ATTACKS = {
     "fmn-linf": (FMN(norm="linf"), "linf", 1.01),
     "fmn-l2": (FMN(norm="l2"), "l2", 1.01),
     "fmn-l1": (FMN(norm="l1"), "l1", 1.01),
+    "cw": (CW(), "l2", 1.01),
+    "lbfgs": (LBFGS(), "l2", 1.01),
     "fab-linf": (FAB(norm="linf", steps=30), "linf", 1.01),
     "fab-l2": (FAB(norm="l2", steps=30), "l2", 1.01),
     "fab-l1": (FAB(norm="l1", steps=30), "l1", 1.01),

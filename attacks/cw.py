@@ -1,0 +1,198 @@
+"""The attack of Carlini and Wagner: the shortest perturbation that a penalty still holds up."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.active import ActiveSet
+from attacks.attack import Progress
+from attacks.closest import Closest
+from attacks.diagnosis import is_random, without_slope
+from attacks.goal import Goal, value_and_gradient
+from attacks.guard import frozen
+from attacks.hyperplane import distance, movable
+from attacks.inputs import check_batch, own_copies
+from attacks.result import AttackResult
+from attacks.threat import lengths
+
+_BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
+_FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary
+_MORE_WEIGHT, _MORE_REACH = 10.0, 2.0  # after a descent without success: c, and the way taken
+
+
+@dataclass(frozen=True)
+class CW:
+    """Minimises the squared l2 norm plus c times how much of the margin is missing.
+
+    Adam descends from x, again and again; between the descents a binary search for each sample
+    lowers c where it was fooled and raises c where not. Two changes to the paper: pixels are
+    clipped to [0, 1] after each step, not squashed by a tanh, in which those at 0 or 1 hardly
+    move; and Adam scales the gradient of a sample as a whole, which keeps its direction, with
+    steps that are a share of the way to the linearised boundary, so that no scale has to be known.
+
+    Args:
+        steps: of each descent, a forward and a backward pass each.
+        search_steps: descents, each with another c.
+        lr: length of the first steps over the way to the boundary; it falls off along half a
+            cosine.
+        c: of the first descent; None takes what would do for a linear classifier, and more.
+        confidence: by how much the wrong class must lead for a success, in logits.
+
+    Source: Carlini & Wagner 2017, sections V and VI.A, loss f6; the clipping is their
+    projected gradient descent (V.B).
+    """
+
+    steps: int = 50
+    search_steps: int = 4
+    lr: float = 0.3
+    c: float | None = None
+    confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        if self.steps < 1 or self.search_steps < 1:
+            raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}; give a number > 0")
+        if self.c is not None and not 0 < self.c < math.inf:
+            raise ValueError(f"c is {self.c}; give a number > 0, or None")
+        if not 0 <= self.confidence < math.inf:
+            raise ValueError(f"confidence is {self.confidence}; give a number >= 0")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+        check_batch(x, y, target=target)
+        history: list[Tensor] = []
+        with frozen(model):
+            random = is_random(model, x)
+            active = self._start(model, *own_copies(x, y, target))
+            for _ in range(self.search_steps):
+                descent = _Descent.start(active.now)
+                for step in range(self.steps):
+                    if len(active.rows):
+                        self._step(model, active.now, descent, step)
+                    losses = active.now.closest.goal.as_loss(descent.value)
+                    history.append(active.spread(losses, absent=torch.nan))
+                    if progress:
+                        progress(len(history), self.search_steps * self.steps)
+                _search(active.now, descent)
+            end = active.everything()
+            return end.closest.result(
+                queries=end.queries,
+                stuck=end.stuck,
+                history=torch.stack(history),  # (search_steps * steps, B)
+                random=random,
+            )
+
+    def _start(
+        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
+    ) -> "ActiveSet[_Search]":
+        """Look at x, and leave out the samples that are wrong from the start."""
+        goal = Goal(y, target, "margin")
+        logits, value, gradient = value_and_gradient(model, x, goal.value)
+        closest = Closest.start(x, logits, goal=goal, norm="l2")
+        slope = movable(gradient.nan_to_num(0, 0, 0), x)
+        gap = (self.confidence - value).clamp_min(torch.finfo(x.dtype).eps)
+        reach = distance(slope, gap, "l2").minimum(lengths(torch.ones_like(x), "l2"))
+        # On a linear classifier c = 2 * reach**2 / gap ends just on the boundary.
+        c = _FIRST_WEIGHT * 2 * reach.square() / gap
+        search = _Search(
+            closest=closest,
+            value=value,
+            gradient=gradient,
+            c=c if self.c is None else torch.full_like(c, self.c),
+            too_low=torch.zeros_like(c),
+            enough=torch.full_like(c, torch.inf),
+            reach=reach,
+            stuck=without_slope(gradient),
+            queries=torch.ones_like(y),
+        )
+        active = ActiveSet(search, torch.arange(len(x), device=x.device))
+        active.drop(closest.success)
+        return active
+
+    def _step(self, model: nn.Module, search: "_Search", descent: "_Descent", step: int) -> None:
+        """Move each sample by Adam and look at the model there."""
+        closest, beta, beta_square = search.closest, *_BETAS
+        wide = (-1, *[1] * (closest.x.ndim - 1))
+        short = descent.value < self.confidence + torch.finfo(closest.x.dtype).eps
+        pull = (search.c * short).reshape(wide)  # (A, 1, ..., 1)
+        slope = 2 * (descent.x_adv - closest.x) - pull * descent.gradient.nan_to_num(0, 0, 0)
+        descent.mean = descent.mean.lerp(slope, 1 - beta)
+        descent.square = descent.square.lerp(lengths(slope, "l2").square(), 1 - beta_square)
+        size = (descent.square / (1 - beta_square ** (step + 1))).sqrt()
+        share = self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
+        length = share * search.reach / (size * (1 - beta ** (step + 1)))
+        length = length.nan_to_num(0, 0, 0)  # without a slope there is no step
+        descent.x_adv = (descent.x_adv - length.reshape(wide) * descent.mean).clamp(0, 1)
+        logits, descent.value, descent.gradient = value_and_gradient(
+            model, descent.x_adv, closest.goal.value
+        )
+        met = closest.update(descent.x_adv, logits, lead=self.confidence)
+        descent.met = descent.met | met
+        search.stuck = search.stuck | (without_slope(descent.gradient) & ~closest.success)
+        search.queries = search.queries + 1
+
+
+def _search(search: "_Search", descent: "_Descent") -> None:
+    """Choose the next c and the reach of each sample by how the descent with the last c ended."""
+    closest, met = search.closest, descent.met
+    search.too_low = torch.where(met, search.too_low, search.too_low.maximum(search.c))
+    search.enough = torch.where(met, search.enough.minimum(search.c), search.enough)
+    middle = (search.too_low + search.enough) / 2
+    search.c = torch.where(search.enough.isinf(), _MORE_WEIGHT * search.c, middle)
+    # Where the steps were too short, not c too low, the descent has used them all.
+    farther = search.reach.maximum(_MORE_REACH * lengths(descent.x_adv - closest.x, "l2"))
+    search.reach = torch.where(closest.success, closest.size, farther)
+
+
+@dataclass
+class _Search:
+    """What is known of each sample; value and gradient are those at x."""
+
+    closest: Closest
+    value: Tensor
+    gradient: Tensor
+    c: Tensor
+    too_low: Tensor
+    enough: Tensor
+    reach: Tensor
+    stuck: Tensor
+    queries: Tensor
+
+
+@dataclass
+class _Descent:
+    """Where the descent is, with Adam's two means; value and gradient are those there."""
+
+    x_adv: Tensor
+    value: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
+    met: Tensor
+
+    @classmethod
+    def start(cls, search: _Search) -> "_Descent":
+        """Begin at x."""
+        return cls(
+            x_adv=search.closest.x,
+            value=search.value,
+            gradient=search.gradient,
+            mean=torch.zeros_like(search.gradient),
+            square=torch.zeros_like(search.value),
+            met=torch.zeros_like(search.stuck),
+        )
