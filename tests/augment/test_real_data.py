@@ -1,32 +1,21 @@
 """Real photographs, where they are: SPARRING_DATA, or shared/data beside the checkout."""
 
-import os
 import tarfile
-from pathlib import Path
 
-import pytest
 import torch
 
 from augment import load_dataset
 
-DATA = Path(os.environ.get("SPARRING_DATA", Path(__file__).parents[3] / "shared/data"))
 
-
-def folder(name):
-    if not (DATA / name).exists():
-        pytest.skip(f"{DATA / name} is not there; set SPARRING_DATA to run this")
-    return DATA / name
-
-
-def test_photographs_of_differing_sizes_without_classes():
-    data = load_dataset(f"imagefolder:{folder('paper_samples/images')}", "test")
+def test_photographs_of_differing_sizes_without_classes(real_data):
+    data = load_dataset(f"imagefolder:{real_data('paper_samples/images')}", "test")
     assert data.ids == ["car.jpg", "cat.jpg", "cat2.jpg", "dog.jpg"]
     assert data.shape == (3, 224, 224)
     assert data.labels.tolist() == [-1] * 4
 
 
-def test_imagenet_samples_take_their_ids_from_the_class_list():
-    root = folder("imagenet")
+def test_imagenet_samples_take_their_ids_from_the_class_list(real_data):
+    root = real_data("imagenet")
     data = load_dataset(
         f"imagefolder:{root / 'samples'}", "test", classes=str(root / "classes.txt")
     )
@@ -36,8 +25,8 @@ def test_imagenet_samples_take_their_ids_from_the_class_list():
     assert [i.split("/")[0] for i in data.ids] == [lines[y].split()[0] for y in data.labels]
 
 
-def test_cifar_as_an_image_folder(tmp_path):
-    with tarfile.open(folder("cifar10") / "test.tar.xz") as archive:
+def test_cifar_as_an_image_folder(tmp_path, real_data):
+    with tarfile.open(real_data("cifar10") / "test.tar.xz") as archive:
         members = [m for m in archive if m.isfile()][::100]
         archive.extractall(tmp_path, members=members, filter="data")
     data = load_dataset(f"cifar10:{tmp_path}", "test")

@@ -1,0 +1,20 @@
+"""What tests of several packages share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("SPARRING_DATA", Path(__file__).parents[2] / "shared/data"))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Return the path of a folder of real data: in SPARRING_DATA, or shared/data beside us."""
+
+    def folder(name):
+        if not (DATA / name).exists():
+            pytest.skip(f"{DATA / name} is not there; set SPARRING_DATA to run this")
+        return DATA / name
+
+    return folder
