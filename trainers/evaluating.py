@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     """Measure with each attack in turn and write the summary."""
-    weak = usual(config, eps=config.measure.eps, norm=config.measure.norm)
+    weak = usual(config, eps=config.measure.eps, norm=config.measure.norm, measuring=True)
     attacks = build_attacks(config.measure.attacks, weak=weak)
     test = load_split(config, "test")
     check_labelled(test)

@@ -88,7 +88,8 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
     loop = config.loop
     weak = usual(config, eps=loop.eps, norm=loop.norm)
     attacks = build_attacks(loop.attacks, weak=weak)
-    test_attacks = build_attacks(loop.test_attacks, weak=weak)
+    measuring = usual(config, eps=loop.eps, norm=loop.norm, measuring=True)
+    test_attacks = build_attacks(loop.test_attacks, weak=measuring)
     sample_counts(loop.attack_samples, list(attacks))
     train, test = load_split(config, "train"), load_split(config, "test")
     for ds in (train, test):

@@ -60,6 +60,14 @@ def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
         assert isinstance(build_attack(name, weak=weak), attack)
 
 
+def test_what_only_measures_lets_fooled_samples_go() -> None:
+    config = cast(Config, SimpleNamespace(run=SimpleNamespace(smoke=False)))
+    weak = usual(config, eps=0.1, norm="linf", measuring=True)
+    assert build_attack("pgd", weak=weak) == PGD(eps=0.1, early_stop=True)
+    assert build_attack("pgd:early_stop=false", weak=weak) == PGD(eps=0.1)
+    assert build_attack("pgd", weak=usual(config, eps=0.1, norm="linf")) == PGD(eps=0.1)
+
+
 def test_the_standard_by_another_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="steps=10 with version='standard'"):
         build_attack("autoattack:steps=10")
