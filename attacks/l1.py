@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-# How many values one step moves per unit of eps. SLIDE moves a share of them all, 1 %: on CIFAR-10
-# that agrees at eps = 8, and is too many for smaller balls, as it would be for larger images.
-SPREAD = 4.0
+# How many values a step moves at most: a share of them all, as in SLIDE, and so many per unit of
+# eps, which is fewer in small balls and in large images.
+SHARE, SPREAD = 0.01, 4.0
 
 
 def nearest(delta: Tensor, *, room: Tensor, eps: Tensor) -> Tensor:
@@ -66,7 +66,9 @@ def filled(gradient: Tensor, *, room: Tensor, length: Tensor) -> Tensor:
     return gradient.sign() * (surely + perhaps * (left / total).clamp_max(1))
 
 
-def sparse(gradient: Tensor, *, room: Tensor, length: Tensor, count: Tensor) -> Tensor:
+def sparse(
+    gradient: Tensor, *, room: Tensor, length: Tensor, eps: Tensor, count: Tensor | None = None
+) -> Tensor:
     """Return a step of a given length, shared by the largest gradients that can still move.
 
     They are `count` entries, at least one, and more where the ends of the range stop some.
@@ -75,9 +77,12 @@ def sparse(gradient: Tensor, *, room: Tensor, length: Tensor, count: Tensor) -> 
         gradient: finite, (B, D).
         room: how far each entry may go along its gradient, (B, D), >= 0.
         length: the l1 length of the step, (B, 1).
-        count: how many entries the step is for, (B, 1).
+        eps: radius of the ball, (B, 1).
+        count: how many entries the step is for, (B, 1); None takes what SHARE and SPREAD allow.
 
     Source: Tramer & Boneh 2019, section 3.2 (SLIDE).
     """
+    if count is None:
+        count = (SPREAD * eps).clamp_max(SHARE * gradient.shape[1])
     part = length / count.clamp_min(1)
     return filled(gradient, room=room.minimum(part), length=length)

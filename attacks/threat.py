@@ -102,7 +102,7 @@ class Threat:
             gradient: of the loss, like x.
             at: where the step begins, in [0, 1] and like x; only l1 asks. None is x.
             length: of the step in its norm, a number or (B, 1, ..., 1).
-            count: how many entries a step in l1 changes, (B,); None takes `l1.SPREAD` * eps.
+            count: how many entries a step in l1 changes, (B,); None: see `l1.sparse`.
         """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
@@ -110,8 +110,9 @@ class Threat:
         if self.norm == "l1":
             room = self._room(self.x if at is None else at, gradient)
             wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)
-            entries = (l1.SPREAD * self.eps if count is None else count).reshape(-1, 1)  # (B, 1)
-            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, count=entries)
+            entries = None if count is None else count.reshape(-1, 1)  # (B, 1)
+            eps = self.eps.reshape(-1, 1)  # (B, 1)
+            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, eps=eps, count=entries)
             return step.reshape(gradient.shape)
         # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
         peak = lengths(gradient, "linf").reshape(self.eps.shape)
