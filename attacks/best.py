@@ -43,13 +43,20 @@ class Best:
             value: the goal's, of these logits, (B,).
             keep_first: a sample's first success stays, whatever the value of later ones.
         """
-        success, finite = goal.met(logits), torch.isfinite(logits).all(1)
-        higher = ~(value <= self.value)  # than NaN, too
-        better = finite & ((success & ~self.success) | ((success == self.success) & higher))
+        finite = torch.isfinite(logits).all(1)
+        value = value.masked_fill(~finite, torch.nan)
+        self.merge(Best(x_adv, value, goal.met(logits), finite), keep_first=keep_first)
+
+    def merge(self, other: "Best", *, keep_first: bool = False) -> None:
+        """Take over the samples whose best is better in `other`; see `update`."""
+        higher = ~(other.value <= self.value)  # than NaN, too
+        equal = other.success == self.success
+        better = ~other.value.isnan() & ((other.success & ~self.success) | (equal & higher))
+        finite = other.finite
         if keep_first:
             better, finite = better & ~self.success, finite | self.success
-        mask = better.reshape(-1, *[1] * (x_adv.ndim - 1))
-        self.x_adv = torch.where(mask, x_adv, self.x_adv)
-        self.value = torch.where(better, value, self.value)
-        self.success = self.success | success
+        mask = better.reshape(-1, *[1] * (self.x_adv.ndim - 1))
+        self.x_adv = torch.where(mask, other.x_adv, self.x_adv)
+        self.value = torch.where(better, other.value, self.value)
+        self.success = self.success | other.success
         self.finite = self.finite & finite

@@ -71,15 +71,22 @@ class Climber:
     def run(self, start: Tensor) -> None:
         """Climb from start (B, ...)."""
         self.state.x_adv, self.state.direction = start, torch.zeros_like(start)
+        confirmed = self.state.best
+        if self.rules.bf16:  # what float32 has confirmed gives way to nothing unconfirmed
+            self.state.best = Best.start(self.state.threat.x)
         active = ActiveSet(self.state, torch.arange(len(start), device=start.device))
         for step in range(self.rules.steps):
             if self.rules.early_stop and due(step):
-                self._confirm(active.now, claims_only=True)
+                if self.rules.bf16:
+                    self._confirm(active.now, claims_only=True)
                 active.drop(active.now.left)
             self._record(active.spread(self._step(active.now), absent=torch.nan))
         self._check(active.now)
         self.state = active.everything()
-        self._confirm(self.state, claims_only=False)
+        if self.rules.bf16:
+            self._confirm(self.state, claims_only=False)
+            confirmed.merge(self.state.best)
+            self.state.best = confirmed
 
     def _step(self, state: State) -> Tensor:
         """Look at each sample, then move it; return the values before, NaN where it has left."""
@@ -88,7 +95,7 @@ class Climber:
             return state.best.value
         logits, value, gradient = value_and_gradient(self.forward, state.x_adv, state.goal.value)
         self._note(state, logits, value)
-        searching = state.best.finite & ~state.best.success
+        searching = state.best.finite & ~state.best.success & ~left
         state.stuck = state.stuck | (searching & without_slope(gradient))
         state.direction = self.rules.turn(gradient, state.direction)
         length = self.rules.length(state.threat.eps)
@@ -114,8 +121,6 @@ class Climber:
 
     def _confirm(self, state: State, *, claims_only: bool) -> None:
         """Let float32 decide about what bfloat16 has found, or about its new successes alone."""
-        if not self.rules.bf16:
-            return
         done = state.left | ~state.best.success if claims_only else state.left
         rows = survivors(done)
         rows = torch.arange(len(done), device=done.device) if rows is None else rows
@@ -137,7 +142,7 @@ class Climber:
         best.finite = best.finite & (finite | ~asked)
         state.queries = state.queries + asked
         if self.rules.early_stop:
-            state.left = best.success
+            state.left = state.left | best.success
 
     def _record(self, value: Tensor) -> None:
         """Write down the values (B,) before a step."""

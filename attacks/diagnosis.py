@@ -68,5 +68,5 @@ def warnings_of(
         texts.append("the model is random: two forward passes of the same samples differ")
     classes = logits.shape[1]
     if usable_loss(goal.loss, classes, targeted=goal.target is not None) != goal.loss:
-        texts.append(f"loss={goal.loss!r} needs more than {classes} classes: took the margin")
+        texts.append(f"loss {goal.loss} on {classes} classes needs more, so the margin was taken")
     return {"warnings": texts} if texts else {}

@@ -20,8 +20,7 @@ from attacks.threat import Norm, Threat, check_norm
 class FGSM:
     """One step of length eps along the gradient.
 
-    For linf along its sign, for l2 along its direction; for l1 the values with the largest
-    gradients go to the end of their range until eps is spent.
+    For linf along its sign, for l2 along its direction, for l1 along its largest entries.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -59,7 +58,7 @@ class FGSM:
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             random = is_random(model, x)
             clean, before, gradient = value_and_gradient(model, x, goal.value)
-            x_adv = threat.farthest(gradient)
+            x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
                 logits = logits_of(model, x_adv)
             finite = torch.isfinite(logits).all(1)

@@ -13,10 +13,6 @@ from torch import Tensor, nn
 from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
 
-# Up to this many pixels one grouped convolution of the whole batch is fastest on the CPU; above
-# it, a channels-last convolution for each sample is (docs/benchmarks.md).
-_GROUPED_PIXELS = 64 * 64
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -78,29 +74,29 @@ def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor
     Returns:
         The output of P, like x, not clamped.
     """
-    window = (architecture.kernel,) * architecture.dims
-    if x[0, 0].numel() > _GROUPED_PIXELS and not x.is_cuda:
-        rows = (slice(i, i + 1) for i in range(len(x)))
-        return torch.cat([_perturb_rows(weights[i], x[i], window, architecture) for i in rows])
-    return _perturb_rows(weights, x, window, architecture)
-
-
-def _perturb_rows(
-    weights: Tensor, x: Tensor, window: tuple[int, ...], architecture: Architecture
-) -> Tensor:
-    """Run all layers as grouped convolutions, the batch side by side in the channels."""
     batch, channels = x.shape[:2]
     convolve = F.conv2d if architecture.dims == 2 else F.conv3d
+    layout = _layout(x)
     hidden = x.reshape(1, batch * channels, *x.shape[2:])  # (1, B*C, ...)
-    if batch == 1 and architecture.dims == 2:
-        hidden = hidden.contiguous(memory_format=torch.channels_last)
+    hidden = hidden.contiguous(memory_format=layout)
     for layer in range(weights.shape[1]):
-        kernel = weights[:, layer, :, :-1].reshape(batch * channels, channels, *window)
-        bias = weights[:, layer, :, -1].flatten()  # (B*C,)
-        hidden = convolve(hidden, kernel, bias, padding="same", groups=batch)
+        kernel, bias = weights[:, layer, :, :-1], weights[:, layer, :, -1]
+        window = (architecture.kernel,) * architecture.dims
+        kernel = kernel.reshape(batch * channels, channels, *window)  # (B*C, C, k, k)
+        kernel = kernel.contiguous(memory_format=layout)
+        hidden = convolve(hidden, kernel, bias.flatten(), padding="same", groups=batch)
         if (layer + 1) % architecture.layers == 0:
             hidden = hidden.relu()
-    return hidden.reshape(x.shape)  # (B, C, ...)
+    # A classifier may well view(): it gets the default layout, though many run faster without.
+    output: Tensor = hidden.reshape(x.shape)  # (B, C, ...)
+    return output.contiguous()
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    """Return the memory layout that P is fastest in: channels-last on the CPU."""
+    if x.is_cuda:
+        return torch.contiguous_format
+    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
 
 
 def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:

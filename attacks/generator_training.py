@@ -55,7 +55,8 @@ class Task:
         output = perturb(weights, seen, architecture=self.architecture)
         if self.space == "paper":
             output = _rescale(output, seen) * self.std + self.mean
-        return output + (output.clamp(0, 1) - output).detach()
+        # In this order the value lies in [0, 1] exactly, also where a huge output would round it.
+        return output.detach().clamp(0, 1) + (output - output.detach())
 
     def distance(self, x_adv: Tensor) -> Tensor:
         """Return mean |x - x_adv| in units of std, (B,)."""

@@ -68,6 +68,17 @@ class Goal:
             )
 
 
+def likeliest_wrong(logits: Tensor, y: Tensor, count: int) -> Tensor:
+    """Return the `count` highest classes but y, or all if there are fewer, int64 (B, n).
+
+    >>> likeliest_wrong(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]), 5)
+    tensor([[2, 1]])
+    """
+    own = torch.nn.functional.one_hot(y, logits.shape[1]).bool()
+    others = logits.masked_fill(own, -torch.inf)
+    return others.topk(min(count, logits.shape[1] - 1), dim=1).indices  # (B, n)
+
+
 Classifier = Callable[[Tensor], Tensor]  # samples (B, ...) to logits (B, K); a module is one
 
 

@@ -1,9 +1,11 @@
-"""The l1 ball within [0, 1]: the nearest point, the best point, and a sparse step."""
+"""The l1 ball within [0, 1]: the nearest point, and sparse steps."""
 
 import torch
 from torch import Tensor
 
-SPARSITY = 0.01  # the share of a sample's values that one step along an l1 gradient moves
+# How many values one step moves per unit of eps. SLIDE moves a share of them all, 1 %: on CIFAR-10
+# that agrees at eps = 8, and is too many for smaller balls, as it would be for larger images.
+SPREAD = 4.0
 
 
 def nearest(delta: Tensor, *, room: Tensor, eps: Tensor) -> Tensor:
@@ -64,17 +66,18 @@ def filled(gradient: Tensor, *, room: Tensor, length: Tensor) -> Tensor:
     return gradient.sign() * (surely + perhaps * (left / total).clamp_max(1))
 
 
-def sparse(gradient: Tensor, *, room: Tensor, length: Tensor) -> Tensor:
+def sparse(gradient: Tensor, *, room: Tensor, length: Tensor, count: Tensor) -> Tensor:
     """Return a step of a given length, shared by the largest gradients that can still move.
 
-    They are SPARSITY of the entries, and more where the ends of the range stop some.
+    They are `count` entries, at least one, and more where the ends of the range stop some.
 
     Args:
         gradient: finite, (B, D).
         room: how far each entry may go along its gradient, (B, D), >= 0.
         length: the l1 length of the step, (B, 1).
+        count: how many entries the step is for, (B, 1).
 
     Source: Tramer & Boneh 2019, section 3.2 (SLIDE).
     """
-    part = length / max(1, int(SPARSITY * gradient.shape[1]))
+    part = length / count.clamp_min(1)
     return filled(gradient, room=room.minimum(part), length=length)

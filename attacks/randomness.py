@@ -30,6 +30,25 @@ def generator_for(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
+def ids_of(x: Tensor, sample_ids: Sequence[int] | Tensor | None) -> list[int]:
+    """Return an id for each sample of x (B, ...).
+
+    Args:
+        x: the batch.
+        sample_ids: B integers; None derives an id from each sample's content, so that two
+            samples share a stream only where they are equal.
+
+    Raises:
+        ValueError: when the number of ids is not B.
+    """
+    if sample_ids is None:
+        return [zlib.crc32(row.numpy().tobytes()) for row in x.detach().cpu()]
+    ids = [int(i) for i in sample_ids]
+    if len(ids) != len(x):
+        raise ValueError(f"sample_ids has {len(ids)} entries for {len(x)} samples; give one each")
+    return ids
+
+
 def sample_generators(
     x: Tensor, *, seed: int, sample_ids: Sequence[int] | Tensor | None
 ) -> list[torch.Generator]:
@@ -38,19 +57,17 @@ def sample_generators(
     Args:
         x: the batch, (B, ...).
         seed: the attack's seed.
-        sample_ids: B integers; None derives an id from each sample's content, so that two
-            samples share a stream only where they are equal.
+        sample_ids: as for `ids_of`.
 
     Raises:
         ValueError: when the number of ids is not B.
     """
-    if sample_ids is None:
-        ids = [zlib.crc32(row.numpy().tobytes()) for row in x.detach().cpu()]
-    else:
-        ids = [int(i) for i in sample_ids]
-    if len(ids) != len(x):
-        raise ValueError(f"sample_ids has {len(ids)} entries for {len(x)} samples; give one each")
-    return [generator_for(seed, i) for i in ids]
+    return [generator_for(seed, i) for i in ids_of(x, sample_ids)]
+
+
+def unit(x: Tensor, generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
+    """Return U[0, 1) numbers of x's kind, (B, *shape), row i drawn from generator i."""
+    return torch.stack([torch.rand(*shape, generator=g) for g in generators]).to(x)
 
 
 def uniform(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

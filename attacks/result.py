@@ -17,9 +17,10 @@ class AttackResult:
         x_adv: the perturbed samples, like x.
         success: (B,) bool, whether the goal is met in float32: the label changed, or the target
             reached. A non-finite logit counts as not met.
-        queries: (B,) int64, forward passes spent on each sample.
+        queries: (B,) int64, forward passes spent on each sample until it left the batch; the
+            check for a random model, two passes of two samples, is not counted.
         loss: (B,) the attack's final loss; NaN where the logits never allowed one.
-        history: (steps, B) the loss before each step, or None.
+        history: (steps, B) the loss before each step, NaN where a sample had left; or None.
         info: what one attack alone reports; "warnings" lists what went wrong.
     """
 

@@ -22,9 +22,12 @@ def check_norm(norm: str) -> None:
 
 def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Return the norm of each sample of delta (B, ...) as (B,)."""
-    order = {"linf": torch.inf, "l2": 2, "l1": 1}[norm]
-    size: Tensor = torch.linalg.vector_norm(delta.flatten(1), order, dim=1)
-    return size
+    flat = delta.flatten(1)  # (B, D)
+    if norm == "l2":
+        size: Tensor = torch.linalg.vector_norm(flat, dim=1)
+        return size
+    size = flat.abs()  # vector_norm took ten times as long for linf, and five for l1
+    return size.amax(1) if norm == "linf" else size.sum(1)
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,15 @@ class Threat:
         """
         delta = x_adv - self.x
         if self.norm == "linf":
-            inside = delta.clamp(-self.eps, self.eps)
+            inside = delta.clamp_(-self.eps, self.eps)
         elif self.norm == "l1":
             room = self._room(self.x, delta)
             inside = l1.nearest(delta.flatten(1), room=room, eps=self.eps.flatten(1))
             inside = inside.reshape(delta.shape)
         else:
             size = lengths(delta, self.norm).reshape(self.eps.shape)
-            inside = delta * (self.eps / size.clamp_min(1e-12)).clamp_max(1)
-        result = (self.x + inside).clamp(0, 1)
+            inside = delta.mul_((self.eps / size.clamp_min(1e-12)).clamp_max(1))
+        result = inside.add_(self.x).clamp_(0, 1)  # in place: memory is what projecting costs
         # x + delta is rounded, by more than the tolerance when eps is tiny: step back towards x.
         outside = lengths(result - self.x, self.norm).reshape(self.eps.shape) > self.eps
         return torch.where(outside, torch.nextafter(result, self.x), result)
@@ -82,18 +85,24 @@ class Threat:
         return self.project(self.x + delta)
 
     def ascent(
-        self, gradient: Tensor, *, at: Tensor | None = None, length: float | Tensor = 1.0
+        self,
+        gradient: Tensor,
+        *,
+        at: Tensor | None = None,
+        length: float | Tensor = 1.0,
+        count: Tensor | None = None,
     ) -> Tensor:
         """Return the step of a given length that the loss grows along.
 
         linf: the gradient's sign; l2: the gradient over its length; l1: equal parts for the
-        largest hundredth of the gradient's entries that can still move. A zero or non-finite
+        largest of its entries that can still move, see `l1.sparse`. A zero or non-finite
         gradient gives no direction, so that sample stays where it is.
 
         Args:
             gradient: of the loss, like x.
             at: where the step begins, in [0, 1] and like x; only l1 asks. None is x.
             length: of the step in its norm, a number or (B, 1, ..., 1).
+            count: how many entries a step in l1 changes, (B,); None takes `l1.SPREAD` * eps.
         """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
@@ -101,25 +110,14 @@ class Threat:
         if self.norm == "l1":
             room = self._room(self.x if at is None else at, gradient)
             wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)
-            step = l1.sparse(gradient.flatten(1), room=room, length=wanted)
+            entries = (l1.SPREAD * self.eps if count is None else count).reshape(-1, 1)  # (B, 1)
+            step = l1.sparse(gradient.flatten(1), room=room, length=wanted, count=entries)
             return step.reshape(gradient.shape)
         # Scaled by the largest entry first: the squares of a tiny gradient would underflow.
         peak = lengths(gradient, "linf").reshape(self.eps.shape)
         gradient = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
         size = lengths(gradient, self.norm).reshape(self.eps.shape)
         return length * (gradient / size.clamp_min(1e-12))
-
-    def farthest(self, gradient: Tensor) -> Tensor:
-        """Return the point that one step from x along a gradient ends at.
-
-        For linf and l1 it is the best point there is for a loss with this gradient everywhere.
-        """
-        if self.norm != "l1":
-            return self.project(self.x + self.ascent(gradient, length=self.eps))
-        gradient = gradient.nan_to_num(0, 0, 0)
-        room = self._room(self.x, gradient)
-        delta = l1.filled(gradient.flatten(1), room=room, length=self.eps.flatten(1))
-        return self.project(self.x + delta.reshape(gradient.shape))
 
     def _room(self, at: Tensor, direction: Tensor) -> Tensor:
         """Return how far each value can go in a direction before it leaves [0, 1], (B, D)."""

@@ -52,7 +52,7 @@ def one_sample_loop(model: nn.Module, x: Tensor, *, steps: int, lr: float) -> Te
             top = model(row).topk(5).indices[0]
         for _ in range(steps):
             output = generator(row)
-            x_adv = output + (output.clamp(0, 1) - output).detach()
+            x_adv = output.detach().clamp(0, 1) + (output - output.detach())
             scores = model(x_adv).softmax(1)[0]
             distance = ((x_adv - row).abs() / std).mean()
             total = scores[top].sum()
@@ -163,7 +163,7 @@ def main() -> None:
         model = load_classifier(options.model, num_classes=1000, weights=options.weights).eval()
         photos = load_dataset(f"imagefolder:{options.photos}", "test", size=224)
         x, _ = photos.stack(range(len(photos)))
-        rows["224x224"] = compare("224x224", model, x, steps=8, rounds=options.rounds)
+        rows["224x224"] = compare("224x224", model, x, steps=20, rounds=options.rounds)
         with torch.no_grad():
             y = model(x).argmax(1)
         rows["time to loss"] = time_to_loss(model, x, y, published_steps=options.published_steps)

@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any
 
 from attacks import Attack
+from attacks.fitting import Fittable
 from attacks.randomness import derive_seed
 from augment import Dataset
 from trainers.attack_files import Collected, keep_batch, scores, write_samples, write_scores
 from trainers.evaluating import finite
 from trainers.evaluation import AttackedBatch, AttackMeasurement
+from trainers.fitted_attack import aimed, ready
 from trainers.fitting import trained
 from trainers.measure import Trial, measured
 from trainers.run.atomic import write_json
@@ -21,7 +23,7 @@ from trainers.run.figures import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.presets import budget
 from trainers.run.report import image, pre, table, write_page
-from trainers.run.specs import build_attack, usual
+from trainers.run.specs import build_attack, build_fittable, is_fittable, usual
 from trainers.run.table import attack_lines, outcome
 from trainers.run.toml import dump
 from trainers.setting import Setting, load_split
@@ -36,12 +38,14 @@ SHOWN = 50  # samples in the report's table; scores.csv has them all
 
 def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     """Attack a split, batch by batch, then write what was found."""
-    attack = chosen_attack(config)
+    attack, name = chosen_attack(config), config.attacking.attack.partition(":")[0]
     ds = load_split(config, config.attacking.split)
     target = class_number(config.attacking.target, ds)
+    attack = aimed(attack, target)
     setting = trained(config, folder, ds)
     text = dump(folder.job, config)
     board = Board(folder.path / "tensorboard", folder.metrics, text)
+    attack, about = ready(setting, name, attack)
     items, seed = folder.checkpoints / "attack", derive_seed(setting.seed, "attack")
     trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
     result, columns = measured(setting, trial, watch=partial(watch, setting, ds, target))
@@ -49,19 +53,27 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     rows = scores(collected, ds)
     write_scores(folder.path / "scores.csv", rows)
     write_samples(folder.path / "samples", collected, ds)
-    summary = summarised(config, result, rows)
+    summary = summarised(config, result, rows) | about
     write_json(folder.path / "summary.json", summary)
     publish(folder, board, summary, rows, text)
 
 
-def chosen_attack(config: AttackConfig) -> Attack:
-    """Build the attack; flags of their own must be options it has."""
+def chosen_attack(config: AttackConfig) -> Attack | Fittable:
+    """Build the attack, or the options of one that is fitted; flags must be options it has.
+
+    Raises:
+        ValueError: for options that are impossible, or an attack that lacks its target.
+    """
     flags = config.attacking
     named = {"norm": flags.norm, "eps": flags.eps, "steps": flags.steps}
     norm = flags.norm or "linf"
     weak = usual(config, eps=budget(config.source.data, norm), norm=norm)
     strong = {name: value for name, value in named.items() if value is not None}
-    return build_attack(flags.attack, weak=weak, strong=strong)
+    make = build_fittable if is_fittable(flags.attack) else build_attack
+    attack = make(flags.attack, weak=weak, strong=strong)
+    if getattr(attack, "needs_target", False) and flags.target is None:
+        raise ValueError(f"the attack {flags.attack} needs a class to reach; give --target CLASS")
+    return attack
 
 
 def class_number(text: str | None, ds: Dataset) -> int | None:

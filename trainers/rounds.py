@@ -11,7 +11,6 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 from collections.abc import Mapping
 from copy import deepcopy
@@ -167,23 +166,16 @@ def measure(game: Game, number: int, bank: SampleBank) -> Row:
 
 
 def measure_lead(game: Game, number: int, *, seed: int) -> Row:
-    """Attack some held-out samples with the lead attack.
-
-    The generator has no budget of its own, so it only succeeds with a small enough difference;
-    the row says how small.
-    """
+    """Attack some held-out samples with the lead attack."""
     some = game.test.subset(spread(len(game.test), game.loop.generator_test_samples))
     attack, items = game.attacks[game.lead], game.file(number) / "lead"
     trial = Trial(f"round {number}: {game.lead}", attack, some, items, seed)
     lead, columns = measured(game.setting, trial, watch=partial(show, game, number))
     generator = game.lead == "generator"
-    budget = game.loop.generator_budget if generator else None
-    small = columns["delta_l1"] <= (math.inf if budget is None else budget)  # (N,)
-    fooled = columns["fooled"] & columns["clean"] & small
+    fooled = columns["fooled"] & columns["clean"]  # (N,)
     above = (columns["loss"] >= game.loop.loss_threshold).float().mean()
     return {
         "attack": game.lead,
-        "attack_budget": budget,
         "attack_success": float(fooled.sum() / columns["clean"].sum().clamp_min(1)),
         "attack_loss": lead.loss,
         "delta_l1": lead.delta_l1,

@@ -24,8 +24,8 @@ def test_nothing_wrong_says_nothing():
         (dict(stuck=torch.tensor([True, False, False])), "1 of 3 samples met a zero"),
         (dict(logits=LOGITS.softmax(1)), "probabilities"),
         (dict(random=True), "two forward passes"),
-        (dict(logits=LOGITS[:, :2], goal=Goal(Y, loss="dlr")), "more than 2 classes"),
-        (dict(goal=Goal(Y, Y, loss="dlr")), "more than 3 classes"),
+        (dict(logits=LOGITS[:, :2], goal=Goal(Y, loss="dlr")), "on 2 classes"),
+        (dict(goal=Goal(Y, Y, loss="dlr")), "on 3 classes"),
     ],
 )
 def test_each_trouble_has_its_sentence(changes, word):

@@ -1,10 +1,15 @@
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
+import torch
 
 import attacks
+from attacks.diagnosis import warnings_of
+from attacks.goal import Goal
 
 MODULES = [f"attacks.{m.name}" for m in pkgutil.iter_modules(attacks.__path__)]
 
@@ -17,3 +22,20 @@ def test_examples_in_docstrings_hold(name):
 def test_there_are_examples():
     tried = [doctest.testmod(importlib.import_module(name)).attempted for name in MODULES]
     assert sum(tried) >= 4
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text()
+
+
+def test_the_page_lists_every_attack():
+    assert set(re.findall(r"^\| `([\w-]+)` \|", PAGE, flags=re.MULTILINE)) == set(attacks.ATTACKS)
+
+
+def test_every_warning_has_its_section():
+    yes, y = torch.tensor([True]), torch.tensor([0])
+    logits = torch.tensor([[0.5, 0.5]])
+    texts = warnings_of(Goal(y, loss="dlr"), logits, finite=~yes, stuck=yes, random=True)
+    headings = re.findall(r"^### (.+)$", PAGE, flags=re.MULTILINE)
+    assert len(texts["warnings"]) == len(headings)
+    for text, heading in zip(texts["warnings"], headings, strict=True):
+        assert heading in text

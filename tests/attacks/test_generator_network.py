@@ -10,7 +10,6 @@ from attacks import (
     Architecture,
     RefusedInput,
     as_module,
-    generator_network,
     load_generators,
     perturb,
     save_generators,
@@ -40,13 +39,7 @@ def architecture(request):
     return request.param
 
 
-@pytest.fixture(params=[0, 10**9], ids=["one-by-one", "grouped"])
-def layout(request, monkeypatch):
-    """Force one of the two ways to compute."""
-    monkeypatch.setattr(generator_network, "_GROUPED_PIXELS", request.param)
-
-
-def test_identity_passes_a_sample_unchanged(architecture, layout):
+def test_identity_passes_a_sample_unchanged(architecture):
     x = samples(architecture).float()
     x[0, 0, 0], x[0, 0, 1] = 0, 1
     weights = architecture.identity(len(x), x)
@@ -56,7 +49,7 @@ def test_identity_passes_a_sample_unchanged(architecture, layout):
     assert torch.equal(module(x), x)
 
 
-def test_p_is_a_stack_of_torch_convolutions(architecture, layout):
+def test_p_is_a_stack_of_torch_convolutions(architecture):
     x = samples(architecture)
     weights = architecture.identity(len(x), x) + 0.2 * randn(len(x), *architecture.shape)
     output = perturb(weights, x, architecture=architecture)
@@ -75,23 +68,25 @@ def test_the_stack_has_the_published_layers():
     assert sum(p.numel() for p in module.parameters()) == 756
 
 
-def test_values_and_gradients_agree_between_layouts(architecture, monkeypatch):
-    x = samples(architecture)
-    results = []
-    for limit in (0, 10**9):
-        monkeypatch.setattr(generator_network, "_GROUPED_PIXELS", limit)
-        weights = (
-            architecture.identity(3, x) + 0.1 * randn(3, *architecture.shape)
-        ).requires_grad_()
-        inputs = x.clone().requires_grad_()
-        output = perturb(weights, inputs, architecture=architecture)
-        results.append([output, *torch.autograd.grad(output.square().sum(), [weights, inputs])])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-10, rtol=1e-10)
+def test_gradients_are_those_of_the_torch_convolutions(architecture):
+    x = samples(architecture).requires_grad_()
+    weights = architecture.identity(3, x) + 0.1 * randn(3, *architecture.shape)
+    weights.requires_grad_()
+    output = perturb(weights, x, architecture=architecture).square().sum()
+    ours, inputs = torch.autograd.grad(output, [weights, x])
+    for i in range(3):
+        module = as_module(weights[i].detach(), architecture=architecture)
+        row = x[i : i + 1].detach().requires_grad_()
+        wanted = [row, *module.parameters()]
+        own, *layers = torch.autograd.grad(module(row).square().sum(), wanted)
+        torch.testing.assert_close(inputs[i : i + 1], own, atol=1e-10, rtol=1e-10)
+        for layer, (kernel, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+            pair = torch.cat([kernel.flatten(1), bias[:, None]], 1)  # (C, D + 1)
+            torch.testing.assert_close(ours[i, layer], pair, atol=1e-10, rtol=1e-10)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 64), (90, 80)])
-def test_float32_batch_equals_single_samples_at_either_size(size):
+def test_float32_batch_equals_single_samples(size):
     architecture = Architecture(3)
     x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     start = architecture.identity(2, x) + 0.05 * randn(2, *architecture.shape).float()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from scipy.linalg import fractional_matrix_power
 from torch import nn
 
-from attacks import LearnedGenerator
+from attacks import LearnedGenerator, perturb
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 STEPS = 12
@@ -209,3 +209,12 @@ def test_the_best_iterate_meets_the_goal_and_is_lowest_among_those(net, batch):
     assert (result.loss < result.history[-1] - 1e-3).any()
     fooled = result.history[:, result.success]
     assert ((fooled - result.loss[result.success]).abs().amin(0) < 1e-9).sum() >= 1
+
+
+def test_samples_stay_in_range_where_the_output_of_p_is_huge(net, batch):
+    x, y = batch()
+    result = LearnedGenerator(optimizer="adam", lr=30.0, steps=4, lam=0.0)(net(), x, y)
+    weights, architecture = result.info["weights"], result.info["architecture"]
+    output = perturb(weights, x, architecture=architecture)
+    assert output.max() > 2**25  # above which float32 knows no odd numbers, and not 1 less
+    assert torch.equal(result.x_adv, output.clamp(0, 1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attacks import BIM, FGSM, MIFGSM, PGD
+from attacks import APGD, BIM, FGSM, MIFGSM, PGD
 
 DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
 ATTACKS = [
@@ -13,8 +13,9 @@ ATTACKS = [
     lambda **options: PGD(steps=80, step_size=0.02, **options),
     lambda **options: BIM(steps=3, **options),
     lambda **options: MIFGSM(steps=3, **options),
+    lambda **options: APGD(steps=100, **options),
 ]
-NAMES = ["fgsm", "pgd", "pgd-random-start", "bim", "mifgsm"]
+NAMES = ["fgsm", "pgd", "pgd-random-start", "bim", "mifgsm", "apgd"]
 
 
 @pytest.fixture

@@ -39,6 +39,31 @@ def test_float32_decides_about_success(early_stop):
     torch.testing.assert_close(result.loss, expected)
 
 
+class Boaster(torch.nn.Module):
+    """Sees class 1 above a pixel value of 0.5; in bfloat16, from the 7th pass on, everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.passes = torch.nn.Linear(1, 1), 0
+
+    def forward(self, x):
+        half = self.layer(x.flatten(1)).dtype == torch.bfloat16
+        self.passes += half
+        v = x.flatten(1)[:, 0] - 0.5
+        v = 9 - v if half and self.passes > 6 else v
+        return torch.stack([-v, v], 1)
+
+
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_what_float32_confirmed_is_not_lost_to_a_later_claim(early_stop):
+    x = torch.tensor([0.45, 0.0]).reshape(2, 1, 1, 1)
+    attack = PGD(bf16=True, eps=0.1, steps=5, loss="margin", restarts=2, early_stop=early_stop)
+    result = attack(Boaster(), x, torch.zeros(2, dtype=torch.int64))
+    assert result.success.tolist() == [True, False]
+    assert result.x_adv[0].item() > 0.5
+    torch.testing.assert_close(result.loss, 2 * (result.x_adv.flatten() - 0.5))
+
+
 @pytest.mark.parametrize("early_stop", [False, True])
 def test_bfloat16_finds_about_what_float32_finds(early_stop, net, batch):
     model = net().eval()

@@ -148,6 +148,31 @@ def test_most_likely_raises_confidence(right):
     assert not MostLikely(eps=0.02)(model, x, y).success.any()
 
 
+@pytest.mark.parametrize("make", [PGD, BIM, MIFGSM])
+@pytest.mark.parametrize(("norm", "radii"), [
+    ("linf", (0.01, 0.03, 0.1, 0.3)), ("l2", (0.1, 0.3, 1.0, 3.0)), ("l1", (1.0, 3.0, 10.0, 30.0)),
+])  # fmt: skip
+def test_success_grows_with_eps_to_all(net, batch, make, norm, radii):
+    model = net().eval()
+    x, _ = batch(32)
+    y = model(x).argmax(1)
+    rates = [make(norm=norm, eps=eps)(model, x, y).success.sum().item() for eps in radii]
+    assert rates == sorted(rates)
+    assert rates[0] < rates[1] < rates[-1] == 32
+
+
+def test_more_steps_of_one_size_lose_no_success(net, batch):
+    model = net().eval()
+    x, _ = batch(32)
+    y = model(x).argmax(1)
+    few, some, many = (
+        PGD(eps=0.03, steps=steps, step_size=0.006)(model, x, y).success for steps in (1, 4, 20)
+    )
+    assert (some | ~few).all()
+    assert (many | ~some).all()
+    assert few.sum() < some.sum() <= many.sum()
+
+
 @pytest.mark.parametrize(
     ("make", "options", "word"),
     [

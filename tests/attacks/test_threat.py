@@ -10,6 +10,7 @@ from scipy import stats
 from scipy.optimize import linprog, minimize
 
 from attacks import Threat
+from attacks.l1 import filled
 from attacks.randomness import generator_for
 from attacks.threat import lengths
 
@@ -121,24 +122,22 @@ def test_linf_projection_is_a_clip():
     np.testing.assert_allclose(ours, point.numpy().clip(low, high).clip(0, 1), atol=1e-15)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l1"])
-@settings(max_examples=40, deadline=None)
-@given(x=pixels, slope=anywhere, eps=radii)
-def test_the_farthest_point_is_the_best_for_a_linear_loss(norm, x, slope, eps):
+@settings(max_examples=60, deadline=None)
+@given(x=pixels, slope=anywhere, length=radii)
+def test_the_best_l1_change_of_a_linear_loss(x, slope, length):
     """Against linear programming, with delta = up - down."""
-    x, slope = torch.from_numpy(x).double(), torch.from_numpy(slope).double()
-    threat = Threat.around(x, norm=norm, eps=eps)
-    delta = threat.farthest(slope) - x
-    for i in range(2):
-        start, gain = x[i].flatten().numpy(), slope[i].flatten().numpy()
-        most = eps if norm == "linf" else np.inf
+    x, slope = (torch.from_numpy(v).double().flatten(1) for v in (x, slope))
+    room = torch.where(slope > 0, 1 - x, x)
+    change = filled(slope, room=room, length=torch.full((2, 1), length, dtype=x.dtype))
+    for start, gain, ours in zip(x.numpy(), slope.numpy(), change.numpy(), strict=True):
         solution = linprog(
             np.concatenate([-gain, gain]),
-            A_ub=np.ones((1, 12)) if norm == "l1" else None,
-            b_ub=[eps] if norm == "l1" else None,
-            bounds=[(0, min(most, 1 - v)) for v in start] + [(0, min(most, v)) for v in start],
+            A_ub=np.ones((1, 12)),
+            b_ub=[length],
+            bounds=[(0, 1 - v) for v in start] + [(0, v) for v in start],
         )
-        assert float((delta[i] * slope[i]).sum()) == pytest.approx(-solution.fun, abs=1e-6)
+        assert ours @ gain == pytest.approx(-solution.fun, abs=1e-6)
+        assert np.abs(ours).sum() <= length * (1 + 1e-9)
 
 
 def starts(norm, count, dims):
@@ -180,7 +179,7 @@ def test_ascent_is_the_steepest_unit_step(norm):
     """No step of this length has a larger product with the gradient (Hoelder's equality)."""
     gradient = torch.randn(4, 2, 3, 3, generator=generator_for(2)).double()
     gradient[1] *= 1e-30  # squares that underflow in float32
-    threat = Threat.around(torch.full_like(gradient, 0.5), norm=norm, eps=1)
+    threat = Threat.around(torch.full_like(gradient, 0.5), norm=norm, eps=0.2)
     step = threat.ascent(gradient, length=0.5)  # the room on either side, which l1 minds
     torch.testing.assert_close(lengths(step, norm), torch.full((4,), 0.5).double())
     dual = {"linf": "l1", "l2": "l2", "l1": "linf"}[norm]
@@ -203,21 +202,26 @@ def test_no_direction_without_a_gradient(norm, value):
     assert not step.any()
 
 
-def test_l1_steps_take_the_largest_hundredth_that_can_still_move():
-    x = torch.full((1, 3, 10, 10), 0.5).double()
-    gradient = torch.linspace(1, 2, 300).double().reshape(x.shape)
-    gradient[0, 2, 9, 5:] *= -1
+def test_l1_steps_take_the_largest_that_can_still_move():
+    """Four values per unit of the ball's radius, at least one."""
+    x = torch.full((3, 3, 10, 10), 0.5).double()
+    gradient = torch.linspace(1, 2, 300).double().reshape(1, 3, 10, 10).repeat(3, 1, 1, 1)
+    gradient[:, 2, 9, 5:] *= -1
     at = x.clone()
-    at[0, 2, 9, 9], at[0, 2, 9, 8], at[0, 2, 9, 4] = 0, 1, 1  # stuck, free, stuck
-    step = Threat.around(x, norm="l1", eps=1).ascent(gradient, at=at, length=0.6).flatten()
-    expected = torch.zeros(300).double().index_fill(0, torch.tensor([296, 297, 298]), -0.2)
+    at[:, 2, 9, 9], at[:, 2, 9, 8], at[:, 2, 9, 4] = 0, 1, 1  # stuck, free, stuck
+    threat = Threat.around(x, norm="l1", eps=torch.tensor([0.0, 0.5, 0.75]))
+    step = threat.ascent(gradient, at=at, length=0.3).flatten(1)
+    expected = torch.zeros(3, 300).double()
+    expected[0, 298] = -0.3
+    expected[1, 297:299] = -0.15
+    expected[2, 296:299] = -0.1
     torch.testing.assert_close(step, expected)
 
 
 def test_a_long_l1_step_spills_over_to_where_there_is_room():
     x = torch.tensor([0.5, 0.9, 0.25, 0.5], dtype=torch.float64).reshape(1, 1, 2, 2)
     gradient = torch.tensor([4.0, 3.0, -2.0, 1.0], dtype=torch.float64).reshape(1, 1, 2, 2)
-    threat = Threat.around(x, norm="l1", eps=1)
+    threat = Threat.around(x, norm="l1", eps=0.25)
     expected = torch.tensor([0.5, 0.1, -0.25, 0.15], dtype=torch.float64)
     torch.testing.assert_close(threat.ascent(gradient).flatten(), expected)
     everything = torch.tensor([0.5, 0.1, -0.25, 0.5], dtype=torch.float64)

@@ -20,7 +20,6 @@ ABOVE: dict[str, float] = {
     "retrain_lr": 0,
     "clip_norm": 0,
     "eps": 0,
-    "generator_budget": 0,
 }
 BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
 AT_MOST: dict[str, float] = {"threshold_share": 1, "seed": 2**63 - 1}

@@ -13,7 +13,7 @@ from trainers.run.figures import write_png
 from trainers.run.folder import RunFolder
 from trainers.run.plots import curves
 from trainers.run.report import write_report
-from trainers.run.table import footnote, heading, line, places
+from trainers.run.table import heading, line, places
 from trainers.run.toml import dump
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,7 @@ class Publisher:
         write_png(self.folder.figures / "accuracy.png", image)
         write_report(self.folder, summary, config=self.config)
         if reason is not None:
-            ends = [footnote(rows[0]), f"stopped: {reason}\n", places(self.folder)]
-            log.info("%s", "\n".join(filter(None, ends)))
+            log.info("stopped: %s\n\n%s", reason, places(self.folder))
 
 
 def scalars(row: Row) -> dict[str, float]:

@@ -69,16 +69,8 @@ def verdict(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
         f"Accuracy from round {first['round']} to round {last['round']}: "
         f"clean {first['clean_accuracy']:.1%} -> {last['clean_accuracy']:.1%}, {robust}. "
         f"{last['attack']} succeeds on {first['attack_success']:.1%} -> "
-        f"{last['attack_success']:.1%} of the samples{within(last)}."
+        f"{last['attack_success']:.1%} of the samples."
     )
-
-
-def within(row: Mapping[str, Any]) -> str:
-    """Say within which budget the lead attack's success counts, if it has none of its own."""
-    budget = row.get("attack_budget")
-    if budget is None:
-        return ""
-    return f"; it counts only within its budget, a mean |difference| of at most {budget:.3g}"
 
 
 def ending(summary: Mapping[str, Any]) -> str:

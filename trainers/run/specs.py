@@ -10,13 +10,16 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from attacks import ATTACKS, Attack
+from attacks import ATTACKS, FITTED, Attack, load_fitted
+from attacks.fitting import Fittable
 from trainers.run.config import Config
 from trainers.run.parsing import number
-from trainers.run.presets import SMOKE_STEPS
+from trainers.run.presets import SMOKE_OPTIONS
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
 BOOLEANS = {"true": True, "false": False}
+FILE = ".safetensors"
 
 
 def build_attack(
@@ -25,30 +28,80 @@ def build_attack(
     """Make the attack that a text describes.
 
     Args:
-        text: NAME or NAME:OPTION=VALUE,...
+        text: NAME or NAME:OPTION=VALUE,..., or the file of a fitted attack, *.safetensors.
         weak: options that the text overrides, and that an attack may lack.
         strong: options from flags of their own; the attack must have them.
 
     Raises:
         ValueError: for an unknown name or option, or a value that is not allowed.
+        RefusedInput: for a file that holds no fitted attack.
     """
-    name, _, rest = text.partition(":")
+    name = text.partition(":")[0]
+    if name in FITTED:
+        raise ValueError(
+            f"the attack {name} has to be fitted: `attack --attack {name}` does it and keeps a "
+            ".safetensors file; name that file here"
+        )
+    if text.endswith(FILE):
+        for key in strong or {}:
+            _check_option(text, key, ["none"])
+        return load_fitted(text)
     if name not in ATTACKS:
-        near = get_close_matches(name, ATTACKS, n=1)
+        near = get_close_matches(name, [*ATTACKS, *FITTED], n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no attack {name!r}; {hint}allowed: {', '.join(ATTACKS)}")
+        raise ValueError(
+            f"there is no attack {name!r}; {hint}allowed: {', '.join(ATTACKS)}; for the job attack "
+            f"also {', '.join(FITTED)}"
+        )
     kind = ATTACKS[name]
+    return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
+
+
+def build_fittable(text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]) -> Fittable:
+    """Make the options that a text describes of an attack that is fitted first; as `build_attack`.
+
+    An attack among them takes what `strong` holds and they have no option for.
+    """
+    kind = FITTED[text.partition(":")[0]]
+    return kind(**_options(kind, text, weak=weak, strong=strong))
+
+
+def is_fittable(text: str) -> bool:
+    """Tell whether a text describes an attack that is fitted first."""
+    return text.partition(":")[0] in FITTED
+
+
+def _options(
+    kind: type[Attack | Fittable], text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of an attack of some kind, see `build_attack` and `build_fittable`."""
+    name, _, rest = text.partition(":")
     known = get_type_hints(kind)
     allowed = [field.name for field in fields(kind) if field.init]
-    options = {key: value for key, value in (weak or {}).items() if key in allowed}
-    for key, value in _pairs(name, rest):
+    inner = next((key for key in allowed if known[key] is Attack), None)
+    options = {key: value for key, value in weak.items() if key in allowed}
+    written, inside = dict(_pairs(name, rest)), {}
+    for key, value in written.items():
         _check_option(name, key, allowed)
-        options[key] = convert(value, known[key], what=f"{name}:{key}")
-    for key, value in (strong or {}).items():
+        if key != inner:
+            options[key] = convert(value, known[key], what=f"{name}:{key}")
+    for key, value in strong.items():
+        if inner and key not in allowed:
+            inside[key] = value
+            continue
         _check_option(name, key, allowed)
         options[key] = value
+    if inner:
+        named = written.get(inner) or _default_name(kind, inner)
+        options[inner] = build_attack(named, weak=weak, strong=inside)
     _check_budget(name, options)
-    return kind(**options)
+    return options
+
+
+def _default_name(kind: type[Attack | Fittable], inner: str) -> str:
+    """Return the name of the attack that an option stands at by itself."""
+    made = next(field.default_factory for field in fields(kind) if field.name == inner)
+    return next(name for name, each in ATTACKS.items() if each is made)
 
 
 def _pairs(name: str, text: str) -> list[tuple[str, str]]:
@@ -64,7 +117,9 @@ def _pairs(name: str, text: str) -> list[tuple[str, str]]:
 
 def _check_budget(name: str, options: Mapping[str, Any]) -> None:
     """Refuse a budget that no pixel has room for; who writes 8 mostly means 8/255."""
-    eps, norm = options.get("eps", 0.0), options.get("norm", "linf")
+    eps, norm = options.get("eps"), options.get("norm", "linf")
+    if eps is None:  # an attack without a ball
+        return
     if not 0 <= eps < math.inf:
         raise ValueError(f"{name}: eps is {eps:g}; allowed: finite numbers of at least 0")
     if norm == "linf" and eps > 1:
@@ -126,20 +181,22 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
 
 def usual(config: Config, *, eps: float, norm: str) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise."""
-    steps = {"steps": SMOKE_STEPS} if config.run.smoke else {}
-    return {"eps": eps, "norm": norm, **steps}
+    return {"eps": eps, "norm": norm, **(SMOKE_OPTIONS if config.run.smoke else {})}
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
-    """Read `generator=64 pgd=all` as how many samples each attack gets; None is all of them.
+    """Read `generator=32 pgd=all` as how many samples each attack gets; None is all of them.
 
-    >>> sample_counts(["generator=64"], ["generator", "pgd"])
-    {'generator': 64, 'pgd': None}
+    An attack that is not named gets all, but the slow generator GENERATOR_SAMPLES.
+
+    >>> sample_counts(["fgsm=9"], ["generator", "pgd", "fgsm"])
+    {'generator': 64, 'pgd': None, 'fgsm': 9}
 
     Raises:
         ValueError: for a count that is none.
     """
     counts: dict[str, int | None] = dict.fromkeys(names)
+    counts |= {n: GENERATOR_SAMPLES for n in names if n.partition(":")[0] == "generator"}
     for text in texts:
         name, _, count = text.rpartition("=")
         if not name or not (count == "all" or (count.isdecimal() and int(count) > 0)):

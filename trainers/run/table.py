@@ -44,21 +44,7 @@ def line(row: Row) -> str:
 
 def rounds_table(rows: Sequence[Row]) -> str:
     """Return the table of all rounds."""
-    lines = [heading(rows[0]), *(line(row) for row in rows), footnote(rows[0])]
-    return "\n".join(filter(None, lines))
-
-
-def footnote(row: Row) -> str:
-    """Say below the table what counts as a success of an attack without a budget of its own.
-
-    >>> footnote({"attack": "generator", "attack_budget": 0.08})
-    'generator success counts only up to a mean |difference| of 0.08 (--generator-budget)'
-    """
-    budget = row.get("attack_budget")
-    if budget is None:
-        return ""
-    limit = f"up to a mean |difference| of {budget:.3g} (--generator-budget)"
-    return f"{row['attack']} success counts only {limit}"
+    return "\n".join([heading(rows[0]), *(line(row) for row in rows)])
 
 
 def attacks_table(summary: Row) -> str:
@@ -79,13 +65,31 @@ def attacks_table(summary: Row) -> str:
 def attack_lines(summary: Row) -> str:
     """Return what the job `attack` found."""
     sums = summary["top_sum_after"]
-    return (
+    return fit_line(summary) + (
         f"{summary['attack']} succeeds on {summary['success']:.1%} of {summary['samples']} samples "
         f"({summary['success_as_png']:.1%} also when rounded to bytes)\n"
         f"{before(summary)}\n"
         f"top class changed on {summary['top_class_changed']:.1%}; "
         f"mean |difference| {summary['delta_l1']:.4f}\n"
         f"sum of the original top scores: mean {sums['mean']:.3f}, largest {sums['largest']:.3f}"
+    )
+
+
+def fit_line(summary: Row) -> str:
+    r"""Say what an attack was fitted to, as a line of its own; nothing where it was not.
+
+    >>> fit_line({"attack": "universal", "fit": dict(
+    ...     file="universal.safetensors", samples=200, passes=3, fooling_rate=0.5)})
+    'universal was fitted to 200 training samples in 3 passes: fooling_rate 0.5\n'
+    """
+    about = dict(summary.get("fit", {}))
+    if not about:
+        return ""
+    samples, passes = about.pop("samples"), about.pop("passes")
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in about.items() if name != "file")
+    return (
+        f"{summary['attack']} was fitted to {samples} training samples in {passes} passes: "
+        f"{numbers}\n"
     )
 
 
@@ -127,6 +131,7 @@ def places(folder: RunFolder) -> str:
     models = sorted(folder.checkpoints.glob("round-*.safetensors"))
     names += [("scores", path / "scores.csv"), ("samples", path / "samples")]
     names += [*(("classifier", file) for file in models[-1:])]
+    names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
     names += [("picture", file) for file in sorted(folder.figures.glob("*.png"))]
     lines = [f"{name:<12}{file}" for name, file in names if file.exists()]
     return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])

@@ -17,6 +17,15 @@ def options(*words: str) -> dict:
     return flat(understand(list(words)).config)
 
 
+def test_only_the_small_cnn_is_retrained_with_strong_decay() -> None:
+    photographs = ["rounds", "--data", "imagefolder:x"]
+    assert options(*photographs)["retrain_weight_decay"] == 2
+    other = options(*photographs, "--model", "resnet18-cifar")
+    assert (other["retrain_lr"], other["retrain_weight_decay"]) == (3e-4, 0.05)
+    mine = options(*photographs, "--model", "resnet18", "--retrain-lr", "1e-3")
+    assert mine["retrain_lr"] == 1e-3
+
+
 @given(top=st.integers(0, 10**6), bottom=st.integers(1, 10**6))
 @settings(max_examples=50)
 def test_a_fraction_is_its_value(top: int, bottom: int) -> None:

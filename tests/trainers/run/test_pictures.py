@@ -5,7 +5,6 @@ from PIL import Image
 
 from trainers.run.figures import CAPTION, PAD, TITLE, Pair, amplification, sheet, to_uint8
 from trainers.run.plots import curves, ticks
-from trainers.run.report import verdict
 from trainers.run.table import attacks_table, rounds_table
 
 
@@ -64,20 +63,6 @@ def test_table_columns_line_up() -> None:
     lines = rounds_table([row(0), row(10)]).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert "generator success" in lines[0]
-
-
-def test_the_budget_of_the_generator_is_told_below_the_table_and_in_the_verdict() -> None:
-    first, last = (row(number) | {"attack_budget": 10 / 255} for number in (0, 1))
-    *table, note = rounds_table([first, last]).splitlines()
-    assert table == rounds_table([row(0), row(1)]).splitlines()
-    assert note == (
-        "generator success counts only up to a mean |difference| of 0.0392 (--generator-budget)"
-    )
-    told = "; it counts only within its budget, a mean |difference| of at most 0.0392."
-    assert verdict(first, last).endswith(f"25.0% -> 25.0% of the samples{told}")
-    others = [row(number) | {"attack": "pgd", "attack_budget": None} for number in (0, 1)]
-    assert verdict(*others).endswith("of the samples.")
-    assert len(rounds_table(others).splitlines()) == 3
 
 
 def test_a_table_of_attacks() -> None:

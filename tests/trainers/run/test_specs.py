@@ -1,10 +1,19 @@
 from dataclasses import dataclass
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import pytest
 
-from attacks import ATTACKS, FGSM, PGD
-from trainers.run.specs import build_attack, build_attacks, convert, sample_counts, slug
+from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack
+from trainers.run.config import Config
+from trainers.run.specs import (
+    build_attack,
+    build_attacks,
+    convert,
+    sample_counts,
+    slug,
+    usual,
+)
 
 
 def test_a_text_is_the_attack_it_names() -> None:
@@ -36,6 +45,26 @@ def test_a_wrong_text_is_refused(text: str, message: str) -> None:
         build_attack(text)
 
 
+def test_an_attack_may_do_without_a_ball() -> None:
+    assert build_attack("fab:eps=none", weak={"eps": 0.1, "norm": "l2"}) == FAB(norm="l2")
+    assert build_attack("fab", weak={"eps": 0.1}) == FAB(eps=0.1)
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
+    config = SimpleNamespace(run=SimpleNamespace(smoke=smoke))
+    weak = usual(cast(Config, config), eps=0.1, norm="linf")
+    standard, quick = AutoAttack(eps=0.1), AutoAttack("linf", 0.1, "custom", 3, None, 30)
+    assert build_attack("autoattack", weak=weak) == (quick if smoke else standard)
+    for name, attack in ATTACKS.items():
+        assert isinstance(build_attack(name, weak=weak), attack)
+
+
+def test_the_standard_by_another_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match="steps=10 with version='standard'"):
+        build_attack("autoattack:steps=10")
+
+
 def test_a_flag_the_attack_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="fgsm has no option 'steps'"):
         build_attack("fgsm", strong={"steps": 3})
@@ -61,6 +90,8 @@ def test_names_repeat_only_with_their_options() -> None:
 
 def test_sample_counts() -> None:
     assert sample_counts(["pgd=5", "fgsm=all"], ["pgd"]) == {"pgd": 5}
+    named = sample_counts(["fgsm=3"], ["generator", "generator:lam=1", "pgd"])
+    assert named == {"generator": 64, "generator:lam=1": 64, "pgd": None}
     assert sample_counts(["pgd:steps=2=5"], ["pgd:steps=2"]) == {"pgd:steps=2": 5}
     for text in ("pgd", "pgd=", "pgd=0", "pgd=-1", "=4", "pgdd=4"):
         with pytest.raises(ValueError, match="--attack-samples"):

@@ -1,0 +1,86 @@
+"""What a fitted attack is kept in: one safetensors file with its kind and its options."""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from attacks.atomic import write_bytes
+from attacks.errors import RefusedInput
+
+Tensors = dict[str, Tensor]
+Config = dict[str, Any]  # ready for JSON
+
+
+class Kept(ABC):
+    """A fitted attack that can be kept in a file; `kind` is its name in FITTED."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def parts(self) -> tuple[Tensors, Config]:
+        """Return the tensors and the options that it is made of."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, tensors: Tensors, config: Config) -> Self:
+        """Make it of its parts again."""
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file; equal attacks make equal files.
+
+        Raises:
+            OSError: when the disk is full, say; an earlier file of that name is then untouched.
+        """
+        tensors, config = self.parts()
+        plain = {name: t.detach().cpu().contiguous() for name, t in sorted(tensors.items())}
+        # One metadata entry: the format keeps several in no fixed order.
+        head = json.dumps({"kind": self.kind, "config": config}, sort_keys=True)
+        write_bytes(Path(path), save(plain, {"fitted": head}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            RefusedInput: when the file is missing, damaged, or holds something else.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                head = _head(file)
+                if head["kind"] != cls.kind:
+                    raise ValueError(f"it holds {head['kind']!r}, not {cls.kind!r}")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return cls.of(tensors, head["config"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise _refused(path, error) from error
+
+
+def kind_of(path: str | Path) -> str:
+    """Return which fitted attack a file holds.
+
+    Raises:
+        RefusedInput: when it holds none.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str(_head(file)["kind"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _refused(path, error) from error
+
+
+def _head(file: Any) -> dict[str, Any]:
+    """Return the kind and the config in an opened file."""
+    head: dict[str, Any] = json.loads((file.metadata() or {})["fitted"])
+    return head
+
+
+def _refused(path: str | Path, error: Exception) -> RefusedInput:
+    return RefusedInput(
+        f"{path} does not hold a fitted attack that can be used ({error}); give a file written by "
+        "its save, or by the job attack"
+    )

@@ -1,0 +1,92 @@
+"""The network of an adversarial transformer: from a sample and a class to a perturbed sample."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Form = Literal["residual", "autoencoder"]
+Weights = dict[str, Tensor]
+
+SMALL = 0.1  # a residual network begins near the identity
+
+
+@dataclass(frozen=True)
+class TransformerShape:
+    """Shape of the network: two convolutions down, two between, two up again.
+
+    The second one halves the resolution; there each class adds a vector of its own.
+
+    Args:
+        channels: C, the channels of the sample.
+        classes: K, the classes that can be aimed at.
+        dims: 2 for images, 3 for videos.
+        form: "residual" adds its output to the sample, "autoencoder" gives the sample itself.
+        width: channels at full resolution; twice as many at half.
+    """
+
+    channels: int
+    classes: int
+    dims: int = 2
+    form: Form = "residual"
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that are none."""
+        if self.form not in get_args(Form):
+            raise ValueError(f"form is {self.form!r}; allowed: {', '.join(get_args(Form))}")
+        if min(self.channels, self.width) < 1 or self.classes < 2 or self.dims not in (2, 3):
+            raise ValueError(f"{self} is empty, or not 2- or 3-dimensional, or has one class")
+
+    @property
+    def layers(self) -> dict[str, tuple[int, int]]:
+        """Input and output channels of each convolution."""
+        full, half = self.width, 2 * self.width
+        return {
+            "enter": (self.channels, full),
+            "down": (full, half),
+            "first": (half, half),
+            "second": (half, half),
+            "up": (half, full),
+            "leave": (full, self.channels),
+        }
+
+    def initial(self, generator: torch.Generator) -> Weights:
+        """Return random weights (He et al. 2015) by name, drawn from a generator."""
+        weights: Weights = {}
+        for name, (c_in, c_out) in self.layers.items():
+            kernel = torch.randn(c_out, c_in, *[3] * self.dims, generator=generator)
+            weights[f"{name}.weight"] = kernel * math.sqrt(2 / (c_in * 3**self.dims))
+            weights[f"{name}.bias"] = torch.zeros(c_out)
+        weights["class"] = torch.randn(self.classes, 2 * self.width, generator=generator)
+        if self.form == "residual":
+            weights["leave.weight"] *= SMALL
+        return weights
+
+
+def transform(weights: Weights, x: Tensor, target: Tensor, *, shape: TransformerShape) -> Tensor:
+    """Return the perturbed samples, like x in [0, 1].
+
+    Args:
+        weights: by name, see `TransformerShape.initial`.
+        x: samples (B, C, H, W) or (B, C, T, H, W) in [0, 1].
+        target: the class to aim at, int64 (B,).
+        shape: of the network.
+    """
+    convolve = F.conv2d if shape.dims == 2 else F.conv3d
+
+    def layer(name: str, hidden: Tensor, stride: int = 1) -> Tensor:
+        kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        return convolve(hidden, kernel, bias, stride=stride, padding=1)
+
+    label = weights["class"][target].reshape(len(x), -1, *[1] * shape.dims)  # (B, 2w, 1, ...)
+    hidden = layer("enter", x).relu()  # (B, w, H, W)
+    hidden = (layer("down", hidden, stride=2) + label).relu()  # (B, 2w, H/2, W/2)
+    hidden = hidden + layer("first", hidden).relu()
+    hidden = hidden + layer("second", hidden).relu()
+    hidden = F.interpolate(hidden, size=x.shape[2:])  # (B, 2w, H, W)
+    output = layer("leave", layer("up", hidden).relu())  # (B, C, H, W)
+    return (x + output).clamp(0, 1) if shape.form == "residual" else output.sigmoid()

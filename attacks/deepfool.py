@@ -1,0 +1,144 @@
+"""DeepFool: step by step to the nearest boundary of the linearised classifier."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attacks.active import ActiveSet
+from attacks.attack import Progress
+from attacks.closest import Closest, clearance
+from attacks.diagnosis import is_random
+from attacks.goal import Goal, logits_of
+from attacks.guard import frozen
+from attacks.hyperplane import distance, movable, shortest_step
+from attacks.inputs import check_batch, own_copies
+from attacks.jacobian import jacobian_rows
+from attacks.result import AttackResult
+from attacks.threat import Norm, check_norm
+
+
+@dataclass(frozen=True)
+class DeepFool:
+    """A small perturbation without a ball, found in a few steps; a fooled sample is done.
+
+    In each step the classifier is replaced by its linearisation, and the sample moves to the
+    nearest of the linear boundaries between its label and the other classes, or between its
+    target and the class now on top. Pixels stay in [0, 1]: the way is the shortest within it.
+
+    Args:
+        norm: "linf", "l2" or "l1", in which the nearest boundary is sought.
+        steps: at most so many steps; each is two forward passes and `classes` - 1 backward ones.
+        overshoot: the whole perturbation is this fraction longer, to get across the boundary.
+        classes: how many classes are looked at in a step, the label among them: those with the
+            highest logits. A targeted attack looks at two.
+
+    Source: Moosavi-Dezfooli et al. 2016, algorithm 2; eq. (11) and (12) for the other norms.
+    """
+
+    norm: Norm = "l2"
+    steps: int = 50
+    overshoot: float = 0.02
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_norm(self.norm)
+        if self.steps < 1 or self.classes < 2:
+            raise ValueError(
+                f"steps={self.steps}, classes={self.classes}; steps >= 1, classes >= 2"
+            )
+        if self.overshoot < 0:
+            raise ValueError(f"overshoot is {self.overshoot}; give a number >= 0")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+        check_batch(x, y, target=target)
+        with frozen(model):
+            random = is_random(model, x)
+            state = self._start(model, *own_copies(x, y, target))
+            active = ActiveSet(state, torch.arange(len(x), device=x.device))
+            for step in range(1, self.steps + 1):
+                # A step is classes + 1 passes: worth waiting for the device each time.
+                active.drop(active.now.done)
+                if len(active.rows):
+                    self._step(model, active.now)
+                if progress:
+                    progress(step, self.steps)
+            end = active.everything()
+            return end.closest.result(queries=end.queries, stuck=end.done, random=random)
+
+    def _start(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+        with torch.no_grad():
+            logits = logits_of(model, x)
+        closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
+        return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
+
+    def _step(self, model: nn.Module, state: "_State") -> None:
+        """Move all samples that are not done."""
+        x = state.closest.x
+        here = self._overshot(x, state.delta)
+        gradient, need = self._nearest(model, here, state.closest.goal)
+        step = shortest_step(here, gradient, need, self.norm)
+        step = step * ~state.done.reshape(-1, *[1] * (x.ndim - 1))
+        state.delta = (x + state.delta + step).clamp(0, 1) - x
+        here = self._overshot(x, state.delta)
+        with torch.no_grad():
+            state.closest.update(here, logits_of(model, here))
+        state.queries = state.queries + 2 * ~state.done
+        # Without a gradient there is no next step.
+        state.done = state.closest.success | ~gradient.flatten(1).any(1)
+
+    def _overshot(self, x: Tensor, delta: Tensor) -> Tensor:
+        return (x + (1 + self.overshoot) * delta).clamp(0, 1)
+
+    def _nearest(self, model: nn.Module, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+        """Return the gradient (n, ...) towards the nearest boundary and its gap (n,).
+
+        The gradient is 0 where there is no way to any boundary.
+        """
+        x = x.requires_grad_()
+        logits = logits_of(model, x)
+        leads = self._leads(logits, goal)  # (n, k)
+        gaps = (2 * clearance(logits)[:, None] - leads).detach()  # (n, k), > 0
+        best = gaps.new_full((len(x),), torch.inf)
+        gradient, gap = torch.zeros_like(x), torch.zeros_like(best)
+        for row, missing in zip(jacobian_rows(leads, x), gaps.unbind(1), strict=True):
+            row = movable(row, x.detach())
+            far = distance(row, missing, self.norm)
+            nearer = far < best
+            mask = nearer.reshape(-1, *[1] * (x.ndim - 1))
+            best, gap = torch.where(nearer, far, best), torch.where(nearer, missing, gap)
+            gradient = torch.where(mask, row, gradient)
+        return gradient, gap
+
+    def _leads(self, logits: Tensor, goal: Goal) -> Tensor:
+        """Return (n, k) what must become positive, any of it, from logits (n, K)."""
+        if goal.target is not None:
+            return goal.value(logits)[:, None]  # (n, 1)
+        own = F.one_hot(goal.y, logits.shape[1]).bool()
+        others = logits.masked_fill(own, -torch.inf)
+        top = others.topk(min(self.classes, logits.shape[1]) - 1, dim=1).values  # (n, k)
+        return top - logits.gather(1, goal.y[:, None])
+
+
+@dataclass
+class _State:
+    """What is known of each sample: delta is without the overshoot."""
+
+    closest: Closest
+    delta: Tensor
+    done: Tensor
+    queries: Tensor
