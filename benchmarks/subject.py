@@ -1,5 +1,6 @@
 """The classifier and the samples that benchmarks/attacks.py attacks."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from attacks import PGD
 from augment import Dataset, load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier, predict
 from trainers.models.resnet_cifar import BasicBlock
-from trainers.run.checkpoint import load_tensors, save_tensors
 
 CLASSES, SIDE = 10, 32
 EPS = 8 / 255
@@ -38,24 +38,25 @@ class Subject:
         """K."""
         return predict(self.model, self.x[:1]).shape[1]
 
-    def first(self, count: int) -> "Subject":
-        """Return the same with the first `count` samples."""
+    @property
+    def device(self) -> str:
+        """Where it is."""
+        return self.x.device.type
+
+    def first(self, count: int | None) -> "Subject":
+        """Return the same with the first `count` samples, or all."""
         return Subject(self.model, self.x[:count], self.y[:count], self.clean_accuracy)
 
-    def save(self, file: Path) -> None:
-        """Write weights and samples to a file that `load` reads."""
-        weights = {f"model.{name}": t for name, t in self.model.state_dict().items()}
-        note = {"clean_accuracy": self.clean_accuracy, "classes": self.classes}
-        save_tensors(file, weights | {"x": self.x, "y": self.y}, note)
+    def to(self, device: str) -> "Subject":
+        """Return a copy elsewhere."""
+        x, y = self.x.to(device, copy=True), self.y.to(device, copy=True)
+        return Subject(deepcopy(self.model).to(device), x, y, self.clean_accuracy)
 
-    @classmethod
-    def load(cls, file: Path, device: str) -> "Subject":
-        """Read what `save` wrote."""
-        tensors, note = load_tensors(file)
-        x, y = tensors.pop("x"), tensors.pop("y")
-        model = small_resnet(num_classes=note["classes"])
-        model.load_state_dict({k.removeprefix("model."): t for k, t in tensors.items()})
-        return cls(model.to(device).eval(), x.to(device), y.to(device), note["clean_accuracy"])
+    def channels_last(self) -> "Subject":
+        """Return a copy with the channels innermost in memory."""
+        order = torch.channels_last
+        model = deepcopy(self.model).to(memory_format=order)
+        return Subject(model, self.x.contiguous(memory_format=order), self.y, self.clean_accuracy)
 
 
 def small_resnet(*, num_classes: int = CLASSES, width: int = 16) -> nn.Module:
@@ -89,21 +90,21 @@ def prepare(
         epochs: how often to see each.
         device: where to compute.
     """
-    train, test = (_dataset(data, split, count) for split, count in
-                   (("train", training), ("test", 4 * samples)))  # fmt: skip
+    test = _dataset(data, "test", 4 * samples)
     if weights is None:
         torch.manual_seed(0)
-        model = small_resnet(num_classes=train.num_classes).to(device)
-        harden(model, train, epochs=epochs, device=device)
+        model = small_resnet(num_classes=test.num_classes).to(device)
+        harden(model, _dataset(data, "train", training), epochs=epochs, device=device)
     else:
-        model = load_classifier(
-            f"{__file__}:small_resnet", num_classes=train.num_classes, weights=weights
-        ).to(device)
+        name = f"{__file__}:small_resnet"
+        model = load_classifier(name, num_classes=test.num_classes, weights=weights).to(device)
     x, y = (t.to(device) for t in test.stack(range(len(test))))
     right = predict(model, x).argmax(1) == y
     if int(right.sum()) < samples:
         raise SystemExit(f"the classifier gets only {int(right.sum())} samples right; fit longer")
-    return Subject(model, x[right][:samples], y[right][:samples], float(right.float().mean()))
+    return Subject(
+        model.eval(), x[right][:samples], y[right][:samples], right.float().mean().item()
+    )
 
 
 def harden(model: nn.Module, train: Dataset, *, epochs: int, device: str) -> None:
@@ -119,9 +120,8 @@ def harden(model: nn.Module, train: Dataset, *, epochs: int, device: str) -> Non
         seed = int(torch.randint(2**31, (), generator=generator))
         return attack(model, x, predict(model, x).argmax(1), seed=seed).x_adv
 
-    fit_classifier(
-        model, train, FitOptions(epochs=epochs, lr=5e-3), seed=0, augment=attacked, device=device
-    )
+    options = FitOptions(epochs=epochs, lr=5e-3)
+    fit_classifier(model, train, options, seed=0, augment=attacked, device=device)
 
 
 def _dataset(data: str, split: str, count: int) -> Dataset:
