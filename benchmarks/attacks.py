@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.bars import bars
 from benchmarks.candidates import LIMIT, OURS, ROWS, jobs, missing, precisions
-from benchmarks.measure import Record, compare, machine, peak, peaks_are_known
+from benchmarks.measure import Record, compare, keep_freed_memory, machine, peak, peaks_are_known
 from benchmarks.subject import Subject, prepare
 from trainers.run.checkpoint import save_tensors
 from trainers.run.figures import write_png
@@ -36,6 +36,7 @@ SPEED = ("of limit", "ours / it", "success", "median l2")
 def main() -> None:
     """Run the rows asked for; write a JSON, a figure and the fitted weights."""
     options = parsed()
+    keep_freed_memory()
     file: Path = options.output
     file.parent.mkdir(parents=True, exist_ok=True)
     subject = prepare(
