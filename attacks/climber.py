@@ -171,4 +171,4 @@ class Climber:
 
 def advance(threat: Threat, x_adv: Tensor, direction: Tensor, length: float | Tensor) -> Tensor:
     """Return x_adv one step further, in the ball and in [0, 1], (A, ...)."""
-    return threat.project(x_adv + threat.ascent(direction, at=x_adv, length=length))
+    return threat.project(threat.ascent(direction, at=x_adv, length=length).add_(x_adv))

@@ -13,7 +13,7 @@ from attacks.closest import Closest, clearance
 from attacks.diagnosis import is_random
 from attacks.goal import Goal, logits_of
 from attacks.guard import frozen
-from attacks.hyperplane import distance, movable, shortest_step
+from attacks.hyperplane import distance, movable, shortest_step, straight_step
 from attacks.inputs import check_batch, own_copies
 from attacks.jacobian import jacobian_rows
 from attacks.result import AttackResult
@@ -26,7 +26,9 @@ class DeepFool:
 
     In each step the classifier is replaced by its linearisation, and the sample moves to the
     nearest of the linear boundaries between its label and the other classes, or between its
-    target and the class now on top. Pixels stay in [0, 1]: the way is the shortest within it.
+    target and the class now on top. Pixels stay in [0, 1]. Where that cuts a step short the next
+    one makes up for it, from a linearisation of where the sample is by then; making up for it at
+    once, on the old one, ended a tenth further away.
 
     Args:
         norm: "linf", "l2" or "l1", in which the nearest boundary is sought.
@@ -91,7 +93,10 @@ class DeepFool:
         x = state.closest.x
         here = self._overshot(x, state.delta)
         gradient, need = self._nearest(model, here, state.closest.goal)
-        step = shortest_step(here, gradient, need, self.norm)
+        if self.norm == "l1":  # a straight step would move one pixel
+            step = shortest_step(here, gradient, need, self.norm)
+        else:
+            step = straight_step(gradient, need, self.norm)
         step = step * ~state.done.reshape(-1, *[1] * (x.ndim - 1))
         state.delta = (x + state.delta + step).clamp(0, 1) - x
         here = self._overshot(x, state.delta)
@@ -116,8 +121,7 @@ class DeepFool:
         best = gaps.new_full((len(x),), torch.inf)
         gradient, gap = torch.zeros_like(x), torch.zeros_like(best)
         for row, missing in zip(jacobian_rows(leads, x), gaps.unbind(1), strict=True):
-            row = movable(row, x.detach())
-            far = distance(row, missing, self.norm)
+            far = distance(movable(row, x.detach()), missing, self.norm)
             nearer = far < best
             mask = nearer.reshape(-1, *[1] * (x.ndim - 1))
             best, gap = torch.where(nearer, far, best), torch.where(nearer, missing, gap)

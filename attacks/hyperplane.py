@@ -59,6 +59,26 @@ def shortest_step(x: Tensor, gradient: Tensor, need: Tensor, norm: Norm) -> Tens
     return (moved * slope.sign()).reshape(x.shape)
 
 
+def straight_step(gradient: Tensor, need: Tensor, norm: Norm) -> Tensor:
+    """Return the shortest d with <gradient, d> = need, whatever the range; 0 where gradient is.
+
+    Args:
+        gradient: (B, ...), finite.
+        need: (B,), >= 0.
+        norm: "linf" or "l2", whose length of d is the smallest.
+
+    >>> straight_step(torch.tensor([[1.0, 2.0]]), torch.tensor([0.4]), "l2")
+    tensor([[0.0800, 0.1600]])
+    """
+    slope = gradient.flatten(1)  # (B, D)
+    tiny = torch.finfo(slope.dtype).tiny
+    peak = lengths(slope, "linf").clamp_min(tiny)  # see `shortest_step`
+    steep, need = slope / peak[:, None], need / peak
+    way = steep.sign() if norm == "linf" else steep
+    size = need / (steep * way).sum(1).clamp_min(tiny)
+    return (size[:, None] * way).reshape(gradient.shape)
+
+
 def _steepest_first(steep: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """Return moves (B, D) that gain need (B,): each pixel to its end, the steepest first."""
     steep, order = steep.sort(dim=1, descending=True, stable=True)

@@ -26,8 +26,10 @@ def lengths(delta: Tensor, norm: Norm) -> Tensor:
     if norm == "l2":
         size: Tensor = torch.linalg.vector_norm(flat, dim=1)
         return size
-    size = flat.abs()  # vector_norm took ten times as long for linf, and five for l1
-    return size.amax(1) if norm == "linf" else size.sum(1)
+    # vector_norm took ten times as long for linf, and five for l1
+    if norm == "linf":
+        return torch.maximum(flat.amax(1), -flat.amin(1))
+    return flat.abs().sum(1)
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class Threat:
         For linf and l1 it is the nearest one. For l2 it is found by the ball first, then the
         box: x lies in the box, so clamping to it only shortens delta.
         """
-        delta = x_adv - self.x
+        delta = x_adv - self.x  # from here on in place: fresh memory is what projecting costs
         if self.norm == "linf":
-            inside = delta.clamp_(-self.eps, self.eps)
+            inside = delta.clamp_min_(-self.eps).clamp_max_(self.eps)
         elif self.norm == "l1":
             room = self._room(self.x, delta)
             inside = l1.nearest(delta.flatten(1), room=room, eps=self.eps.flatten(1))
@@ -66,10 +68,10 @@ class Threat:
         else:
             size = lengths(delta, self.norm).reshape(self.eps.shape)
             inside = delta.mul_((self.eps / size.clamp_min(1e-12)).clamp_max(1))
-        result = inside.add_(self.x).clamp_(0, 1)  # in place: memory is what projecting costs
+        result = inside.add_(self.x).clamp_(0, 1)
         # x + delta is rounded, by more than the tolerance when eps is tiny: step back towards x.
         outside = lengths(result - self.x, self.norm).reshape(self.eps.shape) > self.eps
-        return torch.where(outside, torch.nextafter(result, self.x), result)
+        return result.nextafter_(result.lerp(self.x, outside.to(result)))  # to x or to itself
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw a point uniformly from the ball around each sample, projected to [0, 1]."""
@@ -106,7 +108,7 @@ class Threat:
         """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
-            return length * gradient.sign()
+            return gradient.sign_().mul_(length)
         if self.norm == "l1":
             room = self._room(self.x if at is None else at, gradient)
             wanted = (torch.ones_like(self.eps) * length).flatten(1)  # (B, 1)

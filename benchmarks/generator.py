@@ -17,12 +17,16 @@ import argparse
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+# This file's folder comes first on the path, and has an attacks.py of its own.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from attacks import LearnedGenerator
 from attacks.guard import frozen
