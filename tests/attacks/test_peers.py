@@ -106,17 +106,10 @@ def found_by(peers, subject):
         ]
 
 
-DENSE = "a step in l1 changes 4 pixels per unit of eps, too many of 64 (attacks.l1.SPREAD)"
-
-
-def duel(name, options, *peers, slow=False, weaker=None):
-    """A row: ours by its name in ATTACKS, and its peers within the same budget.
-
-    `weaker` says why ours is known to lose.
-    """
+def duel(name, options, *peers, slow=False):
+    """A row: ours by its name in ATTACKS, and its peers within the same budget."""
     words = [str(value) for value in options.values() if isinstance(value, str)]
     marks = [pytest.mark.slow] if slow else []
-    marks += [pytest.mark.xfail(strict=True, reason=weaker)] if weaker else []
     return pytest.param(name, options, peers, marks=marks, id="-".join([name, *words]))
 
 
@@ -174,7 +167,6 @@ BALLS = [
         "pgd",
         dict(norm="l1", eps=L1, steps=20, step_size=0.25, random_start=False),
         foolbox("SparseL1DescentAttack", L1, steps=20, abs_stepsize=0.25),
-        weaker=DENSE,
     ),
 ]
 for norm, eps in (("Linf", LINF), ("L2", L2)):
@@ -259,9 +251,7 @@ def share_after(subject, name, count, *, norm, eps):
 @pytest.mark.parametrize("norm", RADII)
 @pytest.mark.parametrize("name", ["bim", "mifgsm", "pgd", "apgd", "square", "fab"])
 class TestSuccessGrows:
-    def test_with_eps_up_to_all(self, subject, name, norm, request):
-        if (name, norm) in (("bim", "l1"), ("mifgsm", "l1")):
-            request.applymarker(pytest.mark.xfail(strict=True, reason=DENSE))
+    def test_with_eps_up_to_all(self, subject, name, norm):
         radii = [0.5 * RADII[norm], RADII[norm], 1.5 * RADII[norm], LARGE[norm]]
         shares = [share_after(subject, name, 10, norm=norm, eps=eps) for eps in radii]
         assert shares == sorted(shares), shares
