@@ -15,6 +15,7 @@ from attacks.errors import RefusedInput
 from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
+from attacks.fmn import FMN
 from attacks.fooling import FoolingImage
 from attacks.generator import LearnedGenerator
 from attacks.generator_network import (
@@ -45,6 +46,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "least-likely": LeastLikely,
     "most-likely": MostLikely,
     "deepfool": DeepFool,
+    "fmn": FMN,
     "apgd": APGD,
     "fab": FAB,
     "square": Square,
@@ -60,6 +62,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "FITTED",
+    "FMN",
     "MIFGSM",
     "PGD",
     "AdversarialTransformer",

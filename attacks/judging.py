@@ -41,7 +41,7 @@ def judged(
     value = goal.value(logits).masked_fill(~finite, torch.nan)
     return AttackResult(
         x=x,
-        x_adv=x_adv,
+        x_adv=x_adv.contiguous(),
         success=goal.met(logits),
         queries=queries + 1,
         loss=goal.as_loss(value),

@@ -163,6 +163,9 @@ CASES = [
     Case("deepfool", dict(norm="l2", steps=2), leaves=True, strong=dict(steps=50)),
     Case("deepfool", dict(norm="linf", steps=1, classes=2), leaves=True, strong=dict(steps=50)),
     Case("deepfool", dict(norm="l1", steps=2), leaves=True, strong=dict(steps=50)),
+    Case("fmn", dict(norm="l2", steps=2, step_size=0.8), leaves=True, strong=dict(steps=50)),
+    Case("fmn", dict(norm="linf", steps=2), leaves=True, strong=dict(steps=50)),
+    Case("fmn", dict(norm="l1", steps=4), leaves=True, strong=dict(steps=50)),
     Case("fooling", dict(steps=4), random=True, leaves=True, strong=dict(steps=100)),
     Case(
         "fooling",

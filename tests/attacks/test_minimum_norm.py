@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from attacks import FAB, DeepFool
+from attacks import FAB, FMN, DeepFool
 from attacks.hyperplane import shortest_step
 from attacks.threat import lengths
 
@@ -12,6 +12,9 @@ ATTACKS = {
     "deepfool-linf": (DeepFool(norm="linf"), "linf", 1.021),
     "deepfool-l2": (DeepFool(norm="l2"), "l2", 1.021),
     "deepfool-l1": (DeepFool(norm="l1"), "l1", 1.021),
+    "fmn-linf": (FMN(norm="linf"), "linf", 1.01),
+    "fmn-l2": (FMN(norm="l2"), "l2", 1.01),
+    "fmn-l1": (FMN(norm="l1"), "l1", 1.01),
     "fab-linf": (FAB(norm="linf", steps=30), "linf", 1.01),
     "fab-l2": (FAB(norm="l2", steps=30), "l2", 1.01),
     "fab-l1": (FAB(norm="l1", steps=30), "l1", 1.01),

@@ -1,0 +1,149 @@
+"""The fast minimum-norm attack: gradient steps in a ball that settles on the boundary."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.active import ActiveSet
+from attacks.attack import Progress
+from attacks.closest import Closest
+from attacks.diagnosis import is_random, without_slope
+from attacks.goal import Goal, value_and_gradient
+from attacks.guard import frozen
+from attacks.hyperplane import distance
+from attacks.inputs import check_batch, own_copies
+from attacks.result import AttackResult
+from attacks.threat import Norm, Threat, check_norm, lengths
+
+_LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
+
+
+@dataclass(frozen=True)
+class FMN:
+    """Gradient steps, each projected to a ball around x whose radius follows the boundary.
+
+    Where the goal is met the ball shrinks below the smallest norm so far; where it is not, the
+    ball grows, at first to where the linearised margin would vanish. Both step and change of the
+    radius fall off along half a cosine. Three changes to the paper, which found no success for
+    some samples and long ways in l1: the radius grows by `gamma` at least; it shrinks to the
+    linearised boundary where that is further in, by no more than a half; the step is a share of
+    the radius, so that no scale has to be known.
+
+    Args:
+        norm: "linf", "l2" or "l1", the one to be small.
+        steps: gradient steps.
+        step_size: of the first step: its l2 length over the radius; for linf the root of its
+            mean square over the radius.
+        gamma: by which share the radius changes at first, in (0, 1).
+
+    Source: Pintor et al. 2021, algorithm 1.
+    """
+
+    norm: Norm = "l2"
+    steps: int = 100
+    step_size: float = 1.0
+    gamma: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_norm(self.norm)
+        if self.steps < 1 or self.step_size <= 0:
+            raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")
+        if not 0 < self.gamma < 1:
+            raise ValueError(f"gamma is {self.gamma}; give a number between 0 and 1")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+        check_batch(x, y, target=target)
+        history = []
+        with frozen(model):
+            random = is_random(model, x)
+            state = self._start(model, *own_copies(x, y, target))
+            active = ActiveSet(state, torch.arange(len(x), device=x.device))
+            active.drop(state.closest.success)  # those that were wrong before
+            for step in range(self.steps):
+                losses = active.now.closest.goal.as_loss(active.now.value)
+                history.append(active.spread(losses, absent=torch.nan))
+                if len(active.rows):
+                    self._step(model, active.now, step)
+                if progress:
+                    progress(step + 1, self.steps)
+            end = active.everything()
+            return end.closest.result(
+                queries=end.queries,
+                stuck=end.stuck,
+                history=torch.stack(history),  # (steps, B)
+                random=random,
+            )
+
+    def _start(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+        goal = Goal(y, target, "margin")
+        logits, value, gradient = value_and_gradient(model, x, goal.value)
+        closest = Closest.start(x, logits, goal=goal, norm=self.norm)
+        return _State(
+            closest=closest,
+            x_adv=x,
+            eps=torch.zeros_like(value),
+            value=value,
+            gradient=gradient,
+            met=closest.success,
+            stuck=without_slope(gradient),
+            queries=torch.ones_like(y),
+        )
+
+    def _step(self, model: nn.Module, state: "_State", step: int) -> None:
+        """Change the radius of each ball, move within it and look at the model again."""
+        cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
+        state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
+        closest = state.closest
+        eps = state.eps.reshape(-1, *[1] * (state.x_adv.ndim - 1))  # (A, 1, ..., 1)
+        length = self.step_size * (_LAST_STEP_SIZE + (1 - _LAST_STEP_SIZE) * cosine) * eps
+        if self.norm == "linf":
+            length = length * math.sqrt(state.x_adv[0].numel())
+        ahead = Threat(closest.x, "l2", eps).ascent(state.gradient, length=length)
+        state.x_adv = Threat(closest.x, self.norm, eps).project(state.x_adv + ahead)
+        logits, state.value, state.gradient = value_and_gradient(
+            model, state.x_adv, closest.goal.value
+        )
+        state.met = closest.update(state.x_adv, logits)
+        state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
+        state.queries = state.queries + 1
+
+    def _radius(self, state: "_State", gamma: float) -> Tensor:
+        """Return the next radius of each ball, (A,)."""
+        eps, closest = state.eps, state.closest
+        # How far the linearised boundary is: ahead of the sample, or behind it when negative.
+        way = distance(state.gradient.nan_to_num(0, 0, 0), -state.value, self.norm)
+        way = way.nan_to_num(0, 0, 0)
+        grown = eps * (1 + gamma)
+        grown = torch.where(closest.success, grown, torch.maximum(grown, eps + way))
+        shrunk = torch.minimum(eps * (1 - gamma), (eps + way).maximum(eps / 2))
+        radius = torch.where(state.met, shrunk.minimum(closest.size), grown)
+        return radius.minimum(lengths(torch.ones_like(closest.x), self.norm))
+
+
+@dataclass
+class _State:
+    """What is known of each sample; value and gradient are those at x_adv."""
+
+    closest: Closest
+    x_adv: Tensor
+    eps: Tensor
+    value: Tensor
+    gradient: Tensor
+    met: Tensor
+    stuck: Tensor
+    queries: Tensor
