@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 GREY = 0.5
 STEP = 0.25  # of "gradient": share of eps that the first step takes
 MOMENTUM = 0.9
+BOUND = 3.0  # of "gradient": who has so large a loss is fooled, and adds nothing
 MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
 
 
@@ -88,7 +89,11 @@ class UniversalFit:
         """Take a step of a share of eps that raises the mean loss of x (B, ...)."""
         before = answers(self.model, x)
         goal = Goal(before.clamp_min(0), self._wanted(before))
-        _, _, gradient = value_and_gradient(self.model, self._applied(x), goal.value)
+
+        def bounded(logits: Tensor) -> Tensor:
+            return goal.value(logits).clamp_max(BOUND)  # (B,)
+
+        _, _, gradient = value_and_gradient(self.model, self._applied(x), bounded)
         # What the range of pixels cuts off does not move with the perturbation.
         moved = x + 2 * (self.image - GREY)
         gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))
