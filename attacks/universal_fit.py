@@ -21,6 +21,7 @@ GREY = 0.5
 STEP = 0.25  # of "gradient": share of eps that the first step takes
 MOMENTUM = 0.9
 BOUND = 3.0  # of "gradient": who has so large a loss is fooled, and adds nothing
+STRIDE = 0.1  # of "deepfool": share of eps that a sample moves at most
 MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
 
 
@@ -42,11 +43,12 @@ class UniversalFit:
 
     def play(self, number: int) -> Record:
         """Go through the samples once; remember the perturbation if it fools more than before."""
+        left = 1 - number / self.options.passes
         for x in self.samples:
             if self.options.solver == "deepfool":
-                self._add_smallest(x)
+                self._add_smallest(x, STRIDE * left)
             else:
-                self._climb(x, STEP * (1 - number / self.options.passes))
+                self._climb(x, STEP * left)
         rate = self._fooling_rate()
         if rate > float(self.rate):
             self.best, self.rate = self.image.clone(), torch.full_like(self.rate, rate)
@@ -75,15 +77,20 @@ class UniversalFit:
     def _applied(self, x: Tensor) -> Tensor:
         return self.perturbation(self.image, []).apply(x)
 
-    def _add_smallest(self, x: Tensor) -> None:
-        """Let each sample of x (B, ...) that is not fooled add its smallest perturbation."""
+    def _add_smallest(self, x: Tensor, share: float) -> None:
+        """Let each sample of x (B, ...) that is not fooled add its smallest perturbation.
+
+        It adds a share of eps at most: in a small ball, full ones undo those of other samples.
+        """
         before = answers(self.model, x)
         fooled = self._fooled(before, answers(self.model, self._applied(x)))
         for row in (~fooled & (before >= 0)).nonzero():
             here, label = self._applied(x[row]), before[row]
             # A sample that an earlier one of the batch has brought to be fooled adds nothing.
             delta = MINIMAL(self.model, here, label, target=self._wanted(label)).delta
-            self.image = self.threat.project(self.image + delta / 2)
+            size = lengths(delta, self.options.norm).clamp_min(torch.finfo(delta.dtype).tiny)
+            part = (share * self.options.eps / size).clamp_max(1).reshape(self.threat.eps.shape)
+            self.image = self.threat.project(self.image + part * delta / 2)
 
     def _climb(self, x: Tensor, share: float) -> None:
         """Take a step of a share of eps that raises the mean loss of x (B, ...)."""

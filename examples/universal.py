@@ -12,6 +12,7 @@ universal-samples.png.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,8 +94,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--eps", default=2.0, type=number, help="radius, such as 8/255")
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 30, 100, 300, 1000])
     parser.add_argument("--seeds", type=int, default=3, help="sets of images of each size")
-    parser.add_argument("--steps", type=int, default=200, help="of gradient, for every size")
-    parser.add_argument("--passes", type=int, default=2, help="of deepfool")
+    parser.add_argument("--steps", type=int, default=200, help="of either, at least")
+    parser.add_argument("--passes", type=int, default=2, help="of deepfool, at least")
     return parser.parse_args()
 
 
@@ -130,9 +131,15 @@ def fitted(
     *,
     solver: Solver = "gradient",
 ) -> Perturbation:
-    """Fit a perturbation to some images; `gradient` takes as many steps for few as for many."""
+    """Fit a perturbation to some images, with as many steps for few images as for many.
+
+    A step of "gradient" takes a batch, one of "deepfool" an image.
+    """
     loader = batches(train, rows)
-    passes = args.passes if solver == "deepfool" else -(-args.steps // len(loader))
+    if solver == "gradient":
+        passes = math.ceil(args.steps / len(loader))
+    else:
+        passes = max(args.passes, math.ceil(args.steps / sum(len(x) for x, _ in loader)))
     options = UniversalPerturbation(args.norm, args.eps, 1.0, solver=solver, passes=passes)
     return options.fit(model, loader)
 
