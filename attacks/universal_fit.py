@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,7 +22,7 @@ GREY = 0.5
 STEP = 0.25  # of "gradient": share of eps that the first step takes
 MOMENTUM = 0.9
 BOUND = 3.0  # of "gradient": who has so large a loss is fooled, and adds nothing
-STRIDE = 0.1  # of "deepfool": share of eps that a sample moves at most
+STRIDE = 0.1  # of "deepfool": share of the ball's l2 radius that a sample moves at most
 MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
 
 
@@ -80,16 +81,19 @@ class UniversalFit:
     def _add_smallest(self, x: Tensor, share: float) -> None:
         """Let each sample of x (B, ...) that is not fooled add its smallest perturbation.
 
-        It adds a share of eps at most: in a small ball, full ones undo those of other samples.
+        It adds a share of the ball's radius at most, for in a small ball full perturbations undo
+        those of other samples. All lengths here are in l2, as the perturbations are.
         """
+        sides = x[0].numel() if self.options.norm == "linf" else 1
+        limit = share * self.options.eps * math.sqrt(sides)
         before = answers(self.model, x)
         fooled = self._fooled(before, answers(self.model, self._applied(x)))
         for row in (~fooled & (before >= 0)).nonzero():
             here, label = self._applied(x[row]), before[row]
             # A sample that an earlier one of the batch has brought to be fooled adds nothing.
             delta = MINIMAL(self.model, here, label, target=self._wanted(label)).delta
-            size = lengths(delta, self.options.norm).clamp_min(torch.finfo(delta.dtype).tiny)
-            part = (share * self.options.eps / size).clamp_max(1).reshape(self.threat.eps.shape)
+            length = lengths(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
+            part = (limit / length).clamp_max(1).reshape(self.threat.eps.shape)
             self.image = self.threat.project(self.image + part * delta / 2)
 
     def _climb(self, x: Tensor, share: float) -> None:

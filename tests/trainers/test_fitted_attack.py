@@ -139,6 +139,14 @@ def test_a_target_is_fitted_for(weights: Path, tmp_path: Path) -> None:
     assert summary["success"] > 0.3
 
 
+def test_a_transformer_sends_new_digits_to_its_class(weights: Path, tmp_path: Path) -> None:
+    line = words(weights, tmp_path / "a", "--attack", "atn:passes=12,lr=0.003", "--target", "3")
+    assert main([*line, "--test-samples", "60"]) == 0
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["success"] > 0.7  # a tenth are threes as they are
+    assert summary["queries"] == 1
+
+
 def test_a_file_is_an_attack_for_every_job(weights: Path, tmp_path: Path) -> None:
     assert main(words(weights, tmp_path / "a", "--attack", "universal", "--eps", "0.3")) == 0
     first = json.loads((tmp_path / "a" / "summary.json").read_text())
@@ -175,6 +183,8 @@ def test_the_attack_on_a_substitute_takes_the_flags_it_has_no_option_for(
         (["--attack", "atn", "--eps", "0.1"], 2, "the attack atn has no option 'eps'"),
         (["--attack", "substitute:attack=fgms"], 2, "did you mean fgsm?"),
         (["--attack", "substitute", "--steps", "3"], 2, "fgsm has no option 'steps'"),
+        (["--attack", "substitute:budget=100"], 2, "the first 150 samples cost a label each"),
+        (["--attack", "universal:norm=l2"], 2, "give --norm l2 instead, or an eps beside it"),
         (["--attack", "universl"], 2, "did you mean universal? allowed: fgsm"),
         (["--attack", "fooling"], 2, "fooling needs a class to reach; give --target CLASS"),
         (["--attack", "none.safetensors"], 3, "none.safetensors does not hold a fitted attack"),
