@@ -25,7 +25,8 @@ class BlackBoxSubstitute:
         attack: on the substitute, any of ATTACKS.
         rounds: of asking and fitting.
         samples: to begin with, the first of the loader: they should hold all classes.
-        budget: labels to ask for at most; the last round draws the samples that get neighbours.
+        budget: labels to ask for at most, no fewer than `samples`; the last round draws the
+            samples that get neighbours.
         lam: length of the step to a neighbour, in each value.
         epochs: of the fit in each round.
         lr: Adam's learning rate.
@@ -48,6 +49,11 @@ class BlackBoxSubstitute:
         for name in ("rounds", "samples", "budget", "epochs", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a number >= 1")
+        if self.budget < self.samples:
+            raise ValueError(
+                f"budget is {self.budget}, and the first {self.samples} samples cost a label each; "
+                "give at least as much, or fewer samples"
+            )
         for name in ("lam", "lr"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a finite number > 0")

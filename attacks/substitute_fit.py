@@ -40,7 +40,7 @@ class SubstituteFit:
         self.shape = SubstituteShape(first.shape[1], classes, first.ndim - 2, width=options.width)
         self.network = self.shape.build(derive_seed(seed, "weights")).to(first)
         self.device = first.device
-        self.x = _first(samples, min(options.samples, options.budget))
+        self.x = _first(samples, options.samples)
         self.labels = torch.empty(0, dtype=torch.int64)
 
     def play(self, number: int) -> Record:

@@ -22,8 +22,9 @@ class UniversalPerturbation:
 
     Both solvers go through the samples again and again and keep the perturbation in the ball.
     "deepfool" takes the samples one by one: each that is not fooled yet adds its own smallest
-    l2 perturbation. "gradient" adds, for each batch, a step along the gradient of the mean cross
-    entropy, with momentum: faster, and stronger in a small ball.
+    l2 perturbation, or the first part of it where that is long beside the ball. "gradient" adds,
+    for each batch, a step along the gradient of the mean bounded cross entropy, with momentum:
+    faster, and stronger in a small ball. The steps of both shrink from pass to pass.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -33,8 +34,8 @@ class UniversalPerturbation:
         passes: at most so many times through the samples; the best pass is kept.
         target: the class to reach; None for any class but the model's own answer.
 
-    Source: Moosavi-Dezfooli et al. 2017, algorithm 1; for "gradient" Shafahi et al. 2020,
-    section 3, here with momentum.
+    Source: Moosavi-Dezfooli et al. 2017, algorithm 1, there without a limit to a sample's step;
+    for "gradient" Shafahi et al. 2020, section 3, here with momentum.
     """
 
     norm: Norm = "linf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 GREY = 0.5
 STEP = 0.25  # of "gradient": share of eps that the first step takes
 MOMENTUM = 0.9
+BOUND = 3.0  # of "gradient": who has so large a loss is fooled, and adds nothing
+STRIDE = 0.1  # of "deepfool": share of the ball's l2 radius that a sample moves at most
 MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
 
 
@@ -41,11 +44,12 @@ class UniversalFit:
 
     def play(self, number: int) -> Record:
         """Go through the samples once; remember the perturbation if it fools more than before."""
+        left = 1 - number / self.options.passes
         for x in self.samples:
             if self.options.solver == "deepfool":
-                self._add_smallest(x)
+                self._add_smallest(x, STRIDE * left)
             else:
-                self._climb(x, STEP * (1 - number / self.options.passes))
+                self._climb(x, STEP * left)
         rate = self._fooling_rate()
         if rate > float(self.rate):
             self.best, self.rate = self.image.clone(), torch.full_like(self.rate, rate)
@@ -74,21 +78,33 @@ class UniversalFit:
     def _applied(self, x: Tensor) -> Tensor:
         return self.perturbation(self.image, []).apply(x)
 
-    def _add_smallest(self, x: Tensor) -> None:
-        """Let each sample of x (B, ...) that is not fooled add its smallest perturbation."""
+    def _add_smallest(self, x: Tensor, share: float) -> None:
+        """Let each sample of x (B, ...) that is not fooled add its smallest perturbation.
+
+        It adds a share of the ball's radius at most, for in a small ball full perturbations undo
+        those of other samples. All lengths here are in l2, as the perturbations are.
+        """
+        sides = x[0].numel() if self.options.norm == "linf" else 1
+        limit = share * self.options.eps * math.sqrt(sides)
         before = answers(self.model, x)
         fooled = self._fooled(before, answers(self.model, self._applied(x)))
         for row in (~fooled & (before >= 0)).nonzero():
             here, label = self._applied(x[row]), before[row]
             # A sample that an earlier one of the batch has brought to be fooled adds nothing.
             delta = MINIMAL(self.model, here, label, target=self._wanted(label)).delta
-            self.image = self.threat.project(self.image + delta / 2)
+            length = lengths(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
+            part = (limit / length).clamp_max(1).reshape(self.threat.eps.shape)
+            self.image = self.threat.project(self.image + part * delta / 2)
 
     def _climb(self, x: Tensor, share: float) -> None:
         """Take a step of a share of eps that raises the mean loss of x (B, ...)."""
         before = answers(self.model, x)
         goal = Goal(before.clamp_min(0), self._wanted(before))
-        _, _, gradient = value_and_gradient(self.model, self._applied(x), goal.value)
+
+        def bounded(logits: Tensor) -> Tensor:
+            return goal.value(logits).clamp_max(BOUND)  # (B,)
+
+        _, _, gradient = value_and_gradient(self.model, self._applied(x), bounded)
         # What the range of pixels cuts off does not move with the perturbation.
         moved = x + 2 * (self.image - GREY)
         gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))

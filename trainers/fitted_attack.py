@@ -52,7 +52,8 @@ def ready(setting: Setting, name: str, chosen: Attack | Fittable) -> tuple[Attac
     train, file = load_split(setting.config, "train"), setting.folder.path / f"{name}.safetensors"
     attack = fitted_attack(setting, file, chosen, train)
     last, passes = attack.history[-1], len(attack.history)
-    return attack, {"fit": {"file": file.name, "samples": len(train), "passes": passes, **last}}
+    used = min(len(train), getattr(chosen, "samples", len(train)))  # a substitute's fit takes some
+    return attack, {"fit": {"file": file.name, "samples": used, "passes": passes, **last}}
 
 
 def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Dataset) -> Fitted:

@@ -49,9 +49,14 @@ def test_every_label_is_asked_once_and_no_more_than_the_budget(linear, batch):
     assert torch.equal(kept[-1].tensors["labels"], linear(4)(asked).argmax(1))
 
 
-def test_a_budget_below_the_first_samples_is_kept_too(linear, batch):
-    fitted = dataclasses.replace(SMALL, budget=4).fit(linear(4), [batch(12)])
-    assert [record["queries"] for record in fitted.history] == [4]
+def test_a_budget_for_no_more_than_the_first_samples_ends_with_them(linear, batch):
+    fitted = dataclasses.replace(SMALL, budget=6).fit(linear(4), [batch(12)])
+    assert [record["queries"] for record in fitted.history] == [6]
+
+
+def test_a_budget_below_the_first_samples_is_refused():
+    with pytest.raises(ValueError, match="budget is 5, and the first 6 samples cost a label each"):
+        dataclasses.replace(SMALL, budget=5)
 
 
 def test_new_samples_lie_a_step_up_the_substitutes_score_of_their_label(linear, batch):

@@ -1,5 +1,7 @@
 """Universal perturbations: exact on linear classifiers, and the table of transfers."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from attacks import Perturbation, UniversalPerturbation, transfer_matrix
 from attacks.perturbation import _fits
 
 DUAL = {"linf": 1, "l2": 2}
+NUMBER = {"linf": torch.inf, "l2": 2, "l1": 1}
 
 
 @pytest.fixture
@@ -37,6 +40,17 @@ def test_deepfool_goes_just_as_far_as_the_farthest_sample_needs(one_side):
     assert [record["fooling_rate"] for record in found.history] == [1.0]
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_one_sample_takes_a_tenth_of_the_balls_l2_radius_at_most(one_side, norm):
+    model, x, lead, slope = one_side
+    needed = float(lead[0] / slope.norm())
+    for radius, length in ((5 * needed, 0.5 * needed), (15 * needed, needed)):
+        eps = radius / math.sqrt(108) if norm == "linf" else radius
+        make = UniversalPerturbation(norm, eps, solver="deepfool", target_rate=1.0, passes=1)
+        moved = make.fit(model, batches(x[:1])).delta.norm()
+        assert length * 0.99 <= moved <= length * 1.05
+
+
 @pytest.mark.parametrize("solver", ["deepfool", "gradient"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_in_a_small_ball_the_share_fooled_is_the_exact_one(one_side, norm, solver):
@@ -46,7 +60,7 @@ def test_in_a_small_ball_the_share_fooled_is_the_exact_one(one_side, norm, solve
     eps = float(lead.quantile(0.4) / size)
     options = UniversalPerturbation(norm=norm, eps=eps, solver=solver, target_rate=0.99)
     found = options.fit(model, batches(x))
-    assert found.delta.flatten().norm({"linf": torch.inf, "l2": 2}[norm]) <= eps * 1.0001
+    assert found.delta.flatten().norm(NUMBER[norm]) <= eps * 1.0001
     fooled = (model(found.apply(x)).argmax(1) == 1).double().mean()
     assert max(record["fooling_rate"] for record in found.history) == pytest.approx(float(fooled))
     exact = (lead < eps * size).double().mean()
@@ -107,7 +121,7 @@ def test_no_sample_leaves_its_ball_or_the_range(norm, batch):
     for eps in (0.0, 1e-6, 0.1, 3.0):
         x_adv = Perturbation(delta, norm, eps).apply(x)
         size = (x_adv.double() - x.double()).flatten(1)
-        size = size.norm({"linf": torch.inf, "l2": 2, "l1": 1}[norm], dim=1)
+        size = size.norm(NUMBER[norm], dim=1)
         assert (size <= eps * (1 + 1e-5)).all()
         assert 0 <= x_adv.min() <= x_adv.max() <= 1
     small = Perturbation(delta / 1000, norm, 9.0).apply(x[2:])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,42 +20,10 @@ WORDS = [
     "--test-attacks", "pgd:steps=5", "--augmentation", "classic",
 ]  # fmt: skip
 
-# One process imports all modules, then forks a child for each start: a start costs nothing.
-DRIVER = """
-import json, os, random, signal, sys, time
-import augment.classic, trainers.rounds, trainers.run.session
-from trainers.run.cli import main
-
-plain, hunted, kills, words = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-
-def start(folder):
-    child = os.fork()
-    if child == 0:
-        os._exit(main([*words, "--run-dir", folder]))
-    return child
-
-began = time.monotonic()
-assert os.waitpid(start(plain), 0)[1] == 0
-whole = time.monotonic() - began
-random.seed(os.getpid())
-struck = 0
-for _ in range(kills):
-    child = start(hunted)
-    time.sleep(random.uniform(0, 1.5 * whole / kills))
-    os.kill(child, signal.SIGKILL)
-    struck += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-assert os.waitpid(start(hunted), 0)[1] == 0
-print(json.dumps({"struck": struck}))
-"""
+Strip = Callable[[Any], Any]
 
 
-def without_seconds(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k not in ("seconds", "time")}
-    return [without_seconds(item) for item in value] if isinstance(value, list) else value
-
-
-def outcome(folder: Path) -> dict[str, Any]:
+def outcome(folder: Path, without_seconds: Strip) -> dict[str, Any]:
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     bank = sorted((folder / "bank").glob("*.safetensors"))
     checkpoints = sorted(folder.glob("checkpoints/**/*.safetensors"))
@@ -66,31 +35,25 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def hunt(tmp_path: Path, kills: int) -> int:
-    plain, hunted = tmp_path / "plain", tmp_path / "hunted"
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(plain), str(hunted), str(kills), *WORDS],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    expected, got = outcome(plain), outcome(hunted)
+def survived(found: Any, without_seconds: Strip) -> int:
+    """Check that the killed run ended like the other; return how often it was killed."""
+    expected, got = (outcome(f, without_seconds) for f in (found.plain, found.hunted))
     assert len(expected["summary"]["rounds"]) == 3
     assert "round-002.safetensors" in expected["files"]
     for part, value in expected.items():
         assert got[part] == value, part
-    return int(json.loads(done.stdout.splitlines()[-1])["struck"])
+    return int(found.struck)
 
 
 @pytest.mark.multiprocess
-def test_three_kills_change_nothing(tmp_path: Path) -> None:
-    assert hunt(tmp_path, kills=3) >= 1
+def test_three_kills_change_nothing(hunt: Any, without_seconds: Strip) -> None:
+    assert survived(hunt(WORDS, 3), without_seconds) >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.multiprocess
-def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
-    assert hunt(tmp_path, kills=20) >= 10
+def test_twenty_kills_change_nothing(hunt: Any, without_seconds: Strip) -> None:
+    assert survived(hunt(WORDS, 20), without_seconds) >= 10
 
 
 def start(*words: str) -> subprocess.Popen[str]:

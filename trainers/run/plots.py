@@ -15,18 +15,24 @@ Points = Sequence[tuple[float, float]]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
-def curves(lines: Mapping[str, Points], *, title: str, across: str) -> Image.Image:
+def curves(
+    lines: Mapping[str, Points], *, title: str, across: str, tenfold: bool = False
+) -> Image.Image:
     """Draw lines over a common grid.
 
     Args:
         lines: the points of each line by its name; points that are not finite are left out.
         title: the heading.
         across: what the horizontal axis counts.
+        tenfold: let each step of that axis, whose values are above 0, be ten times the last.
 
     Returns:
         A picture of 640 x 360 pixels.
     """
-    finite = {name: [p for p in points if math.isfinite(p[1])] for name, points in lines.items()}
+    finite = {
+        name: [(math.log10(x) if tenfold else x, y) for x, y in points if math.isfinite(y)]
+        for name, points in lines.items()
+    }
     xs = ticks([x for points in finite.values() for x, _ in points], whole=True)
     ys = ticks([y for points in finite.values() for _, y in points])
     image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), "white")
@@ -36,7 +42,7 @@ def curves(lines: Mapping[str, Points], *, title: str, across: str) -> Image.Ima
     box = (56 * FINE, 36 * FINE, SIZE[0] * FINE - legend, SIZE[1] * FINE - 44 * FINE)
     pen.text((box[0], 10 * FINE), title, fill=INK, font=ImageFont.load_default(14 * FINE))
     pen.text((box[2], box[3] + 22 * FINE), across, fill=INK, font=font, anchor="ra")
-    _grid(pen, box, xs, ys, font)
+    _grid(pen, box, {x: f"{10**x if tenfold else x:g}" for x in xs}, ys, font)
     for i, (name, points) in enumerate(finite.items()):
         colour = COLOURS[i % len(COLOURS)]
         places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
@@ -77,16 +83,16 @@ def _at(value: float, axis: Sequence[float], start: float, end: float) -> float:
 def _grid(
     pen: ImageDraw.ImageDraw,
     box: Box,
-    xs: Sequence[float],
+    xs: Mapping[float, str],
     ys: Sequence[float],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    """Draw both axes' ticks."""
+    """Draw both axes' ticks, the horizontal one's with the labels given."""
     left, top, right, bottom = box
-    for x in xs:
-        at = _at(x, xs, left, right)
+    for x, label in xs.items():
+        at = _at(x, list(xs), left, right)
         pen.line((at, top, at, bottom), fill=GRID, width=FINE)
-        pen.text((at, bottom + 4 * FINE), f"{x:g}", fill=INK, font=font, anchor="ma")
+        pen.text((at, bottom + 4 * FINE), label, fill=INK, font=font, anchor="ma")
     for y in ys:
         at = _at(y, ys, bottom, top)
         pen.line((left, at, right, at), fill=GRID, width=FINE)

@@ -14,7 +14,7 @@ from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
 from trainers.run.config import Config
 from trainers.run.parsing import number
-from trainers.run.presets import SMOKE_OPTIONS
+from trainers.run.presets import BUDGETS, SMOKE_OPTIONS
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
 GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
@@ -94,6 +94,8 @@ def _options(
     if inner:
         named = written.get(inner) or _default_name(kind, inner)
         options[inner] = build_attack(named, weak=weak, strong=inside)
+    if "eps" in options and "eps" not in {*written, *strong}:
+        _check_norm(text, options.get("norm"), weak)
     _check_budget(name, options)
     return options
 
@@ -113,6 +115,16 @@ def _pairs(name: str, text: str) -> list[tuple[str, str]]:
         if keys.count(key) > 1:
             raise ValueError(f"{name}:{key} is given {keys.count(key)} times; give it once")
     return pairs
+
+
+def _check_norm(text: str, norm: str | None, weak: Mapping[str, Any]) -> None:
+    """Refuse a norm for which the usual budget is not meant."""
+    if "norm" in weak and norm not in (None, weak["norm"]):
+        raise ValueError(
+            f"{text} has no eps, and {weak['eps']:g} is meant for {weak['norm']}; give "
+            f"--norm {norm} instead, or an eps beside it, such as "
+            f"eps={BUDGETS['', str(norm)]:g} (for digits {BUDGETS['digits', str(norm)]:g})"
+        )
 
 
 def _check_budget(name: str, options: Mapping[str, Any]) -> None:

@@ -4,11 +4,12 @@ from typing import Literal, cast
 
 import pytest
 
-from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack
+from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
 from trainers.run.config import Config
 from trainers.run.specs import (
     build_attack,
     build_attacks,
+    build_fittable,
     convert,
     sample_counts,
     slug,
@@ -48,6 +49,28 @@ def test_a_wrong_text_is_refused(text: str, message: str) -> None:
 def test_an_attack_may_do_without_a_ball() -> None:
     assert build_attack("fab:eps=none", weak={"eps": 0.1, "norm": "l2"}) == FAB(norm="l2")
     assert build_attack("fab", weak={"eps": 0.1}) == FAB(eps=0.1)
+
+
+WEAK = {"eps": 0.1, "norm": "linf"}
+
+
+@pytest.mark.parametrize("text", ["pgd:norm=l1", "fab:steps=3,norm=l1", "autoattack:norm=l1"])
+def test_the_budget_of_one_norm_is_none_for_another(text: str) -> None:
+    with pytest.raises(ValueError, match=f"{text} has no eps, and 0.1 .* eps=12 .* 4"):
+        build_attack(text, weak=WEAK)
+    given = build_attack(f"{text},eps=3", weak=WEAK)
+    assert given == build_attack(text, weak=WEAK, strong={"eps": 3.0})
+    assert given == build_attack(text, weak={"eps": 3.0, "norm": "l1"})
+    with pytest.raises(ValueError, match="give --norm l2 instead, or an eps beside"):
+        build_fittable("universal:norm=l2", weak=WEAK, strong={})
+    with pytest.raises(ValueError, match="pgd:norm=l2 has no eps"):
+        build_fittable("substitute:attack=pgd:norm=l2", weak=WEAK, strong={})
+
+
+def test_a_norm_without_a_ball_needs_no_budget() -> None:
+    assert build_attack("deepfool:norm=linf", weak=WEAK | {"norm": "l2"}) == DeepFool(norm="linf")
+    assert build_attack("fab:norm=l1,eps=none", weak=WEAK) == FAB(norm="l1")
+    assert build_attack("pgd:norm=l1") == PGD(norm="l1")  # nothing is meant for another norm
 
 
 @pytest.mark.parametrize("smoke", [False, True])
