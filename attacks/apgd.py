@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from attacks.apgd_ascent import Ascent
 from attacks.attack import Progress
 from attacks.diagnosis import is_random
-from attacks.goal import Goal, likeliest_wrong, logits_of
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.losses import LossName, check_loss
@@ -75,20 +76,20 @@ class APGD:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random = is_random(model, x)
-            goals = self._goals(model, x, y, target)
+            random, forward = is_random(model, x), prepared(model)
+            goals = self._goals(forward, x, y, target)
 
             def record(value: Tensor) -> None:
                 history.append(goals[0].as_loss(value))
                 if progress:
                     progress(len(history), len(goals) * self.restarts * self.steps)
 
-            ascent = Ascent(model, x, early_stop=self.early_stop, record=record)
+            ascent = Ascent(forward, x, early_stop=self.early_stop, record=record)
             for goal in goals * self.restarts:
                 self._climb(ascent, goal, threat, generators)
             return ascent.result(x, goals[0], torch.stack(history), random=random)
 
-    def _goals(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
+    def _goals(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
         """Return what to climb to, one after the other."""
         goal = Goal(y, target, self.loss)
         if target is not None or not self.targets:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.active import ActiveSet, due
 from attacks.apgd_rules import Rule, rule_for
 from attacks.best import Best
 from attacks.diagnosis import warnings_of, without_slope
-from attacks.goal import Goal, logits_of, value_and_gradient
+from attacks.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.result import AttackResult
 from attacks.threat import Threat
 
@@ -123,12 +123,12 @@ class Ascent:
     """
 
     def __init__(
-        self, model: nn.Module, x: Tensor, *, early_stop: bool, record: Callable[[Tensor], None]
+        self, model: Classifier, x: Tensor, *, early_stop: bool, record: Callable[[Tensor], None]
     ) -> None:
         """Prepare to climb.
 
         Args:
-            model: the classifier, frozen.
+            model: the classifier, frozen and `prepared`.
             x: the clean samples, (B, ...).
             early_stop: whether a sample leaves with its first success.
             record: called before each step with the values (B,), NaN where a sample has left.

@@ -11,7 +11,8 @@ from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.closest import Closest
 from attacks.diagnosis import is_random, without_slope
-from attacks.goal import Goal, value_and_gradient
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance, movable
 from attacks.inputs import check_batch, own_copies
@@ -77,13 +78,13 @@ class CW:
         check_batch(x, y, target=target)
         history: list[Tensor] = []
         with frozen(model):
-            random = is_random(model, x)
-            active = self._start(model, *own_copies(x, y, target))
+            random, forward = is_random(model, x), prepared(model)
+            active = self._start(forward, *own_copies(x, y, target))
             for _ in range(self.search_steps):
                 descent = _Descent.start(active.now)
                 for step in range(self.steps):
                     if len(active.rows):
-                        self._step(model, active.now, descent, step)
+                        self._step(forward, active.now, descent, step)
                     losses = active.now.closest.goal.as_loss(descent.value)
                     history.append(active.spread(losses, absent=torch.nan))
                     if progress:
@@ -98,7 +99,7 @@ class CW:
             )
 
     def _start(
-        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None
+        self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None
     ) -> "ActiveSet[_Search]":
         """Look at x, and leave out the samples that are wrong from the start."""
         goal = Goal(y, target, "margin")
@@ -124,7 +125,7 @@ class CW:
         active.drop(closest.success)
         return active
 
-    def _step(self, model: nn.Module, search: "_Search", descent: "_Descent", step: int) -> None:
+    def _step(self, model: Classifier, search: "_Search", descent: "_Descent", step: int) -> None:
         """Move each sample by Adam and look at the model there."""
         closest, beta, beta_square = search.closest, *_BETAS
         wide = (-1, *[1] * (closest.x.ndim - 1))

@@ -11,7 +11,8 @@ from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.closest import Closest, clearance
 from attacks.diagnosis import is_random
-from attacks.goal import Goal, logits_of
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
 from attacks.hyperplane import distance, movable, shortest_step, straight_step
 from attacks.inputs import check_batch, own_copies
@@ -69,26 +70,26 @@ class DeepFool:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
-            random = is_random(model, x)
-            state = self._start(model, *own_copies(x, y, target))
+            random, forward = is_random(model, x), prepared(model)
+            state = self._start(forward, *own_copies(x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):
                 # A step is classes + 1 passes: worth waiting for the device each time.
                 active.drop(active.now.done)
                 if len(active.rows):
-                    self._step(model, active.now)
+                    self._step(forward, active.now)
                 if progress:
                     progress(step, self.steps)
             end = active.everything()
             return end.closest.result(queries=end.queries, stuck=end.done, random=random)
 
-    def _start(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+    def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         with torch.no_grad():
             logits = logits_of(model, x)
         closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
         return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
 
-    def _step(self, model: nn.Module, state: "_State") -> None:
+    def _step(self, model: Classifier, state: "_State") -> None:
         """Move all samples that are not done."""
         x = state.closest.x
         here = self._overshot(x, state.delta)
@@ -109,7 +110,7 @@ class DeepFool:
     def _overshot(self, x: Tensor, delta: Tensor) -> Tensor:
         return (x + (1 + self.overshoot) * delta).clamp(0, 1)
 
-    def _nearest(self, model: nn.Module, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+    def _nearest(self, model: Classifier, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """Return the gradient (n, ...) towards the nearest boundary and its gap (n,).
 
         The gradient is 0 where there is no way to any boundary.

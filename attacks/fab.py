@@ -11,7 +11,8 @@ from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.closest import Closest
 from attacks.diagnosis import is_random, without_slope
-from attacks.goal import Goal, likeliest_wrong, logits_of, value_and_gradient
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import shortest_step
 from attacks.inputs import check_batch, check_eps, own_copies
@@ -118,8 +119,9 @@ class FAB:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             goal, random = Goal(y, target, "margin"), is_random(model, x)
+            forward = prepared(model)
             with torch.no_grad():
-                logits = logits_of(model, x)
+                logits = logits_of(forward, x)
             goal.check_classes(logits)
             wanted = likeliest_wrong(logits, y, self.targets) if target is None else target[:, None]
             ticks = itertools.count(1)
@@ -132,11 +134,11 @@ class FAB:
             state = State.start(Closest.start(x, logits, goal=goal, norm=self.norm), enough)
             for classes in wanted.unbind(1):
                 state.x_adv, state.wanted = x, classes
-                state = self._approach(model, state, tick)
+                state = self._approach(forward, state, tick)
             closest = state.closest if self.eps is None else within(state.closest, enough)
             return closest.result(queries=state.queries, stuck=state.stuck, random=random)
 
-    def _approach(self, model: nn.Module, state: State, tick: Callable[[], None]) -> State:
+    def _approach(self, model: Classifier, state: State, tick: Callable[[], None]) -> State:
         """Step to the wanted classes; call `tick` after each step."""
         active = ActiveSet(state, torch.arange(len(state.done), device=state.done.device))
         for step in range(self.steps):
@@ -147,7 +149,7 @@ class FAB:
             tick()
         return active.everything()
 
-    def _step(self, model: nn.Module, state: State) -> None:
+    def _step(self, model: Classifier, state: State) -> None:
         """Step across the boundary, look, and go back towards x where it was crossed."""
         closest, x = state.closest, state.closest.x
         _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from attacks.attack import Progress
 from attacks.diagnosis import is_random, warnings_of, without_slope
+from attacks.forward import prepared
 from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
@@ -56,11 +57,11 @@ class FGSM:
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random = is_random(model, x)
-            clean, before, gradient = value_and_gradient(model, x, goal.value)
+            random, forward = is_random(model, x), prepared(model)
+            clean, before, gradient = value_and_gradient(forward, x, goal.value)
             x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
-                logits = logits_of(model, x_adv)
+                logits = logits_of(forward, x_adv)
             finite = torch.isfinite(logits).all(1)
             value = goal.value(logits).masked_fill(~finite, torch.nan)
         if progress:

@@ -11,7 +11,8 @@ from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.closest import Closest
 from attacks.diagnosis import is_random, without_slope
-from attacks.goal import Goal, value_and_gradient
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance
 from attacks.inputs import check_batch, own_copies
@@ -70,15 +71,15 @@ class FMN:
         check_batch(x, y, target=target)
         history = []
         with frozen(model):
-            random = is_random(model, x)
-            state = self._start(model, *own_copies(x, y, target))
+            random, forward = is_random(model, x), prepared(model)
+            state = self._start(forward, *own_copies(x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             active.drop(state.closest.success)  # those that were wrong before
             for step in range(self.steps):
                 losses = active.now.closest.goal.as_loss(active.now.value)
                 history.append(active.spread(losses, absent=torch.nan))
                 if len(active.rows):
-                    self._step(model, active.now, step)
+                    self._step(forward, active.now, step)
                 if progress:
                     progress(step + 1, self.steps)
             end = active.everything()
@@ -89,7 +90,7 @@ class FMN:
                 random=random,
             )
 
-    def _start(self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+    def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         goal = Goal(y, target, "margin")
         logits, value, gradient = value_and_gradient(model, x, goal.value)
         closest = Closest.start(x, logits, goal=goal, norm=self.norm)
@@ -104,7 +105,7 @@ class FMN:
             queries=torch.ones_like(y),
         )
 
-    def _step(self, model: nn.Module, state: "_State", step: int) -> None:
+    def _step(self, model: Classifier, state: "_State", step: int) -> None:
         """Change the radius of each ball, move within it and look at the model again."""
         cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
         state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)

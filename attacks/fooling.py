@@ -13,7 +13,8 @@ from attacks.attack import Progress
 from attacks.diagnosis import is_random
 from attacks.fooling_ascent import Ascent
 from attacks.fooling_evolution import Evolution
-from attacks.goal import Goal
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.judging import judged
@@ -110,7 +111,7 @@ class FoolingImage:
             x, y, target = own_copies(x, y, target)
             goal, random = Goal(y, target), is_random(model, x)
             start = self._noise(goal, x, generators)
-            search, queries, history = self._run(model, start, generators, progress)
+            search, queries, history = self._run(prepared(model), start, generators, progress)
             result = judged(
                 model,
                 x,
@@ -141,7 +142,7 @@ class FoolingImage:
 
     def _run(
         self,
-        model: nn.Module,
+        model: Classifier,
         start: Ascent | Evolution,
         generators: Sequence[torch.Generator],
         progress: Progress | None,

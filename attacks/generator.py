@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
+from attacks.forward import prepared
 from attacks.generator_network import Architecture
 from attacks.generator_training import Rule, Space, Task, Training
 from attacks.goal import Goal, logit_warnings, logits_of
@@ -102,7 +103,7 @@ class LearnedGenerator:
             with torch.no_grad():
                 before = logits_of(model, x).softmax(1)  # (B, K)
             task = self._task(x, before, Goal(y, target))
-            training = Training(model, task, self._rule())
+            training = Training(prepared(model), task, self._rule())
             history = training.run(
                 steps=self.steps,
                 stop_below=self.stop_below,

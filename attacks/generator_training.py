@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.generator_network import Architecture, perturb
-from attacks.goal import Goal, check_differentiable, logits_of
+from attacks.goal import Classifier, Goal, check_differentiable, logits_of
 from attacks.whitening import patch_moments, whitener
 
 Space = Literal["pixel", "paper"]
@@ -124,7 +124,7 @@ class Training:
     course depends neither on the batch nor on who has left it.
     """
 
-    def __init__(self, model: nn.Module, task: Task, rule: Rule) -> None:
+    def __init__(self, model: Classifier, task: Task, rule: Rule) -> None:
         """Start every P at the identity."""
         self.model, self.task, self.rule = model, task, rule
         x, batch = task.x, len(task.x)

@@ -106,7 +106,7 @@ def value_and_gradient(
     values = value(logits)
     check_differentiable(logits)
     (gradient,) = torch.autograd.grad(values.sum(), x)
-    return logits.detach(), values.detach(), gradient
+    return logits.detach(), values.detach(), gradient.contiguous()
 
 
 def check_differentiable(logits: Tensor) -> None:

@@ -32,4 +32,4 @@ def jacobian_rows(values: Tensor, x: Tensor) -> Iterator[Tensor]:
     columns = values.sum(0).unbind()  # k numbers; no sample's part in them depends on another
     for number, column in enumerate(columns, start=1):
         (row,) = torch.autograd.grad(column, x, retain_graph=number < len(columns))
-        yield row.nan_to_num(0, 0, 0)
+        yield row.contiguous().nan_to_num(0, 0, 0)

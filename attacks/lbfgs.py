@@ -14,7 +14,8 @@ from attacks.active import put, take
 from attacks.attack import Progress
 from attacks.closest import Closest
 from attacks.diagnosis import is_random, without_slope
-from attacks.goal import Goal, value_and_gradient
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.losses import LossName, check_loss
@@ -68,10 +69,10 @@ class LBFGS:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
-            random = is_random(model, x)
+            random, forward = is_random(model, x), prepared(model)
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, "margin")
-            logits, value, gradient = value_and_gradient(model, x, goal.value)
+            logits, value, gradient = value_and_gradient(forward, x, goal.value)
             closest = Closest.start(x, logits, goal=goal, norm="l2")
             stuck = without_slope(gradient)
             # On a linear classifier c = 2 * gap / slope**2 ends just on the boundary.
@@ -82,7 +83,7 @@ class LBFGS:
             for row in range(len(x)):
                 if not skipped[row]:
                     here = torch.tensor([row], device=x.device)
-                    descent = _Descent(model, take(closest, here), self.loss)
+                    descent = _Descent(forward, take(closest, here), self.loss)
                     self._search(descent, float(first[row]))
                     closest = put(closest, here, descent.closest)
                     queries[row] += descent.queries
@@ -104,7 +105,7 @@ class LBFGS:
 class _Descent:
     """Descents of one sample: its tensors are (1, ...)."""
 
-    def __init__(self, model: nn.Module, closest: Closest, loss: LossName) -> None:
+    def __init__(self, model: Classifier, closest: Closest, loss: LossName) -> None:
         """Begin with what `closest` knows."""
         self.model, self.closest, self.queries, self.met = model, closest, 0, False
         self.goal = Goal(closest.goal.y, closest.goal.target, loss)

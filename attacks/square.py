@@ -12,7 +12,8 @@ from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.best import Best
 from attacks.diagnosis import is_random, warnings_of
-from attacks.goal import Goal, logits_of
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.losses import LossName, check_loss
@@ -80,7 +81,8 @@ class Square:
             x, y, target = own_copies(x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             random = is_random(model, x)
-            search = Search(model, self, Goal(y, target, self.loss), threat, generators)
+            goal = Goal(y, target, self.loss)
+            search = Search(prepared(model), self, goal, threat, generators)
             history = []
             for query in range(self.queries):
                 history.append(search.goal.as_loss(search.step(query)))
@@ -146,13 +148,13 @@ class Search:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Classifier,
         options: Square,
         goal: Goal,
         threat: Threat,
         generators: Sequence[torch.Generator],
     ) -> None:
-        """Prepare to search; `model` is frozen."""
+        """Prepare to search; `model` is frozen and `prepared`."""
         self.model, self.options, self.goal, self.generators = model, options, goal, generators
         none, x = torch.zeros_like(goal.y), threat.x
         state = State(goal, threat, Best.start(x), x.new_empty(len(x), 0), none, none.bool())

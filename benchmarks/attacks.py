@@ -29,7 +29,7 @@ from trainers.run.checkpoint import save_tensors
 from trainers.run.figures import write_png
 
 PRECISION, MEMORY = "precision", "memory"
-MEASURED = ("pgd-10", "deepfool", "cw")  # in memory
+MEASURED = ("pgd-10", "deepfool", "cw, 50 steps")  # in memory
 SPEED = ("of limit", "ours / it", "success", "median l2")
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     subject = prepare(
         options.data, options.weights, samples=options.samples, training=options.training,
-        epochs=options.epochs, device=options.device,
+        epochs=options.epochs, undefended=options.undefended, device=options.device,
     )  # fmt: skip
     if options.weights is None:
         weights = file.with_name("small-resnet.safetensors")
@@ -64,6 +64,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="of subject.small_resnet; else it is fitted")
     parser.add_argument("--training", type=int, default=1500, help="samples to fit it on")
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--undefended", action="store_true", help="fit it without attacks")
     parser.add_argument("--samples", type=int, default=64, help="how many to attack")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")

@@ -78,7 +78,14 @@ def small_resnet(*, num_classes: int = CLASSES, width: int = 16) -> nn.Module:
 
 
 def prepare(
-    data: str, weights: Path | None, *, samples: int, training: int, epochs: int, device: str
+    data: str,
+    weights: Path | None,
+    *,
+    samples: int,
+    training: int,
+    epochs: int,
+    undefended: bool,
+    device: str,
 ) -> Subject:
     """Load or fit the classifier and take samples that it gets right.
 
@@ -88,13 +95,15 @@ def prepare(
         samples: how many to attack.
         training: how many to fit on.
         epochs: how often to see each.
+        undefended: fit on the samples as they are.
         device: where to compute.
     """
     test = _dataset(data, "test", 4 * samples)
     if weights is None:
         torch.manual_seed(0)
         model = small_resnet(num_classes=test.num_classes).to(device)
-        harden(model, _dataset(data, "train", training), epochs=epochs, device=device)
+        train = _dataset(data, "train", training)
+        fitted(model, train, epochs=epochs, undefended=undefended, device=device)
     else:
         name = f"{__file__}:small_resnet"
         model = load_classifier(name, num_classes=test.num_classes, weights=weights).to(device)
@@ -107,10 +116,10 @@ def prepare(
     )
 
 
-def harden(model: nn.Module, train: Dataset, *, epochs: int, device: str) -> None:
-    """Fit on one-step attacks from random starts, so that later attacks succeed on a part only.
+def fitted(model: nn.Module, train: Dataset, *, epochs: int, undefended: bool, device: str) -> None:
+    """Fit, unless undefended on one-step attacks, so that later attacks succeed on a part only.
 
-    Each pushes away from what the model answers, which needs no labels.
+    They start at random and push away from what the model answers, which needs no labels.
 
     Source: Kurakin et al. 2017 (ICLR), section 3; Wong et al. 2020, algorithm 3.
     """
@@ -120,8 +129,8 @@ def harden(model: nn.Module, train: Dataset, *, epochs: int, device: str) -> Non
         seed = int(torch.randint(2**31, (), generator=generator))
         return attack(model, x, predict(model, x).argmax(1), seed=seed).x_adv
 
-    options = FitOptions(epochs=epochs, lr=5e-3)
-    fit_classifier(model, train, options, seed=0, augment=attacked, device=device)
+    options, augment = FitOptions(epochs=epochs, lr=5e-3), None if undefended else attacked
+    fit_classifier(model, train, options, seed=0, augment=augment, device=device)
 
 
 def _dataset(data: str, split: str, count: int) -> Dataset:
