@@ -33,7 +33,7 @@ class Row:
         own: options that ours alone has, or other values of those in the budget.
         passes: the limit's, of all samples forward and back; None for as many as ours makes.
         samples: how many of the samples at most.
-        rounds: how many at most; a row with one has no warm-up.
+        rounds: how many there are, without a warm-up; None leaves both to the caller.
     """
 
     attack: str
@@ -54,19 +54,25 @@ ROWS = {
     "pgd-50, 2 eps": Row(
         "pgd", {"eps": 2 * EPS, "steps": 50, "step_size": EPS / 5}, {"early_stop": True}, passes=50
     ),
-    "deepfool": Row("deepfool", {"steps": 50, "overshoot": 0.02, "classes": 10}),
+    # From here on a candidate takes seconds to minutes.
+    "deepfool": Row(
+        "deepfool", {"steps": 50, "overshoot": 0.02, "classes": 10}, samples=32, rounds=2
+    ),
     "cw, 50 steps": Row(
         "cw",
         {"steps": 50, "search_steps": 1, "lr": 0.01, "c": 1.0},
         {"steps": 20, "search_steps": 1} | CW_OWN,
+        samples=64,
+        rounds=2,
     ),
     "cw, 9 x 50 steps": Row(
         "cw",
         {"steps": 50, "search_steps": 9, "lr": 0.01, "c": 1.0},
         {"steps": 50, "search_steps": 4} | CW_OWN,
+        samples=32,
+        rounds=1,
     ),
-    # Minutes for each candidate, of which one more would not change the ratio.
-    "autoattack": Row("autoattack", {"eps": EPS}, samples=16, rounds=1),
+    "autoattack": Row("autoattack", {"eps": EPS}, samples=64, rounds=1),
 }
 
 
