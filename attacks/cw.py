@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from attacks.active import ActiveSet
 from attacks.attack import Progress
-from attacks.closest import Closest
+from attacks.boundary import nearest_boundary
+from attacks.closest import Closest, clearance
 from attacks.diagnosis import is_random, without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
@@ -19,6 +20,7 @@ from attacks.inputs import check_batch, own_copies
 from attacks.result import AttackResult
 from attacks.threat import lengths
 
+_CLASSES = 10  # among which the first descent looks for the nearest boundary
 _BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
 _FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary
 _MORE_WEIGHT, _MORE_REACH = 10.0, 2.0  # after a descent without success: c, and the way taken
@@ -33,6 +35,8 @@ class CW:
     clipped to [0, 1] after each step, not squashed by a tanh, in which those at 0 or 1 hardly
     move; and Adam scales the gradient of a sample as a whole, which keeps its direction, with
     steps that are a share of the way to the linearised boundary, so that no scale has to be known.
+    The first descent is to the class behind the nearest linearised boundary, the others are to
+    whichever class leads.
 
     Args:
         steps: of each descent, a forward and a backward pass each.
@@ -40,7 +44,8 @@ class CW:
         lr: length of the first steps over the way to the boundary; it falls off along half a
             cosine.
         c: of the first descent; None takes what would do for a linear classifier, and more.
-        confidence: by how much the wrong class must lead for a success, in logits.
+        confidence: by how much the wrong class must lead, in logits, for a success on a sample
+            that was right. One that was wrong from the start stays as it is.
 
     Source: Carlini & Wagner 2017, sections V and VI.A, loss f6; the clipping is their
     projected gradient descent (V.B).
@@ -80,11 +85,11 @@ class CW:
         with frozen(model):
             random, forward = is_random(model, x), prepared(model)
             active = self._start(forward, *own_copies(x, y, target))
-            for _ in range(self.search_steps):
+            for number in range(self.search_steps):
                 descent = _Descent.start(active.now)
                 for step in range(self.steps):
                     if len(active.rows):
-                        self._step(forward, active.now, descent, step)
+                        self._step(forward, active.now, descent, step, aimed=number == 0)
                     losses = active.now.closest.goal.as_loss(descent.value)
                     history.append(active.spread(losses, absent=torch.nan))
                     if progress:
@@ -103,34 +108,35 @@ class CW:
     ) -> "ActiveSet[_Search]":
         """Look at x, and leave out the samples that are wrong from the start."""
         goal = Goal(y, target, "margin")
-        logits, value, gradient = value_and_gradient(model, x, goal.value)
-        closest = Closest.start(x, logits, goal=goal, norm="l2")
-        slope = movable(gradient.nan_to_num(0, 0, 0), x)
-        gap = (self.confidence - value).clamp_min(torch.finfo(x.dtype).eps)
-        reach = distance(slope, gap, "l2").minimum(lengths(torch.ones_like(x), "l2"))
+        found = nearest_boundary(model, x, goal, norm="l2", classes=_CLASSES)
+        closest = Closest.start(x, found.logits, goal=goal, norm="l2")
+        gap = found.gap + self.confidence
+        most = lengths(torch.ones_like(x), "l2")
+        reach = distance(movable(found.gradient, x), gap, "l2").minimum(most)
         # On a linear classifier c = 2 * reach**2 / gap ends just on the boundary.
-        c = _FIRST_WEIGHT * 2 * reach.square() / gap
+        c = (_FIRST_WEIGHT * 2 * reach / gap * reach).nan_to_num(0, 0, 0)
         search = _Search(
             closest=closest,
-            value=value,
-            gradient=gradient,
+            aim=replace(goal, target=found.target, any_class=target is None),
+            gradient=found.gradient,
             c=c if self.c is None else torch.full_like(c, self.c),
             too_low=torch.zeros_like(c),
             enough=torch.full_like(c, torch.inf),
             reach=reach,
-            stuck=without_slope(gradient),
+            stuck=without_slope(found.gradient),
             queries=torch.ones_like(y),
         )
         active = ActiveSet(search, torch.arange(len(x), device=x.device))
         active.drop(closest.success)
         return active
 
-    def _step(self, model: Classifier, search: "_Search", descent: "_Descent", step: int) -> None:
-        """Move each sample by Adam and look at the model there."""
+    def _step(
+        self, model: Classifier, search: "_Search", descent: "_Descent", step: int, *, aimed: bool
+    ) -> None:
+        """Move each sample by Adam, and look at the model there; to one class where `aimed`."""
         closest, beta, beta_square = search.closest, *_BETAS
         wide = (-1, *[1] * (closest.x.ndim - 1))
-        short = descent.value < self.confidence + torch.finfo(closest.x.dtype).eps
-        pull = (search.c * short).reshape(wide)  # (A, 1, ..., 1)
+        pull = (search.c * descent.short).reshape(wide)  # (A, 1, ..., 1)
         slope = 2 * (descent.x_adv - closest.x) - pull * descent.gradient.nan_to_num(0, 0, 0)
         descent.mean = descent.mean.lerp(slope, 1 - beta)
         descent.square = descent.square.lerp(lengths(slope, "l2").square(), 1 - beta_square)
@@ -139,11 +145,11 @@ class CW:
         length = share * search.reach / (size * (1 - beta ** (step + 1)))
         length = length.nan_to_num(0, 0, 0)  # without a slope there is no step
         descent.x_adv = (descent.x_adv - length.reshape(wide) * descent.mean).clamp(0, 1)
-        logits, descent.value, descent.gradient = value_and_gradient(
-            model, descent.x_adv, closest.goal.value
-        )
-        met = closest.update(descent.x_adv, logits, lead=self.confidence)
-        descent.met = descent.met | met
+        goal = search.aim if aimed else closest.goal
+        logits, value, descent.gradient = value_and_gradient(model, descent.x_adv, goal.value)
+        descent.value = closest.goal.value(logits)
+        descent.short = value < self.confidence + clearance(logits)
+        descent.met = descent.met | closest.update(descent.x_adv, logits, lead=self.confidence)
         search.stuck = search.stuck | (without_slope(descent.gradient) & ~closest.success)
         search.queries = search.queries + 1
 
@@ -162,10 +168,10 @@ def _search(search: "_Search", descent: "_Descent") -> None:
 
 @dataclass
 class _Search:
-    """What is known of each sample; value and gradient are those at x."""
+    """What is known of each sample: its first `aim`, and the gradient of its lead at x."""
 
     closest: Closest
-    value: Tensor
+    aim: Goal
     gradient: Tensor
     c: Tensor
     too_low: Tensor
@@ -177,23 +183,26 @@ class _Search:
 
 @dataclass
 class _Descent:
-    """Where the descent is, with Adam's two means; value and gradient are those there."""
+    """Where the descent is, with Adam's two means; the other values are those there."""
 
     x_adv: Tensor
     value: Tensor
     gradient: Tensor
     mean: Tensor
     square: Tensor
+    short: Tensor
     met: Tensor
 
     @classmethod
     def start(cls, search: _Search) -> "_Descent":
         """Begin at x."""
+        no = torch.zeros_like(search.stuck)
         return cls(
             x_adv=search.closest.x,
-            value=search.value,
+            value=search.closest.value,
             gradient=search.gradient,
             mean=torch.zeros_like(search.gradient),
-            square=torch.zeros_like(search.value),
-            met=torch.zeros_like(search.stuck),
+            square=torch.zeros_like(search.c),
+            short=~no,
+            met=no,
         )

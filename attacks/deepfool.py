@@ -1,24 +1,28 @@
 """DeepFool: step by step to the nearest boundary of the linearised classifier."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.active import ActiveSet
 from attacks.attack import Progress
-from attacks.closest import Closest, clearance
+from attacks.boundary import nearest_boundary
+from attacks.closest import Closest
 from attacks.diagnosis import is_random
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
-from attacks.hyperplane import distance, movable, shortest_step, straight_step
+from attacks.hyperplane import movable, shortest_step, straight_step
 from attacks.inputs import check_batch, own_copies
-from attacks.jacobian import jacobian_rows
 from attacks.result import AttackResult
 from attacks.threat import Norm, check_norm
+
+# So many steps may leave what the range cuts off to the next one; where most pixels are at
+# their ends that would never arrive.
+_STRAIGHT = 10
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class DeepFool:
             raise ValueError(
                 f"steps={self.steps}, classes={self.classes}; steps >= 1, classes >= 2"
             )
-        if self.overshoot < 0:
+        if not 0 <= self.overshoot < math.inf:
             raise ValueError(f"overshoot is {self.overshoot}; give a number >= 0")
 
     def __call__(
@@ -77,7 +81,7 @@ class DeepFool:
                 # A step is classes + 1 passes: worth waiting for the device each time.
                 active.drop(active.now.done)
                 if len(active.rows):
-                    self._step(forward, active.now)
+                    self._step(forward, active.now, straight=step <= _STRAIGHT)
                 if progress:
                     progress(step, self.steps)
             end = active.everything()
@@ -89,15 +93,18 @@ class DeepFool:
         closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
         return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
 
-    def _step(self, model: Classifier, state: "_State") -> None:
-        """Move all samples that are not done."""
+    def _step(self, model: Classifier, state: "_State", *, straight: bool) -> None:
+        """Move all samples that are not done; `straight`: whatever the range then cuts off."""
         x = state.closest.x
         here = self._overshot(x, state.delta)
-        gradient, need = self._nearest(model, here, state.closest.goal)
+        found = nearest_boundary(
+            model, here, state.closest.goal, norm=self.norm, classes=self.classes
+        )
         if self.norm == "l1":  # a straight step would move one pixel
-            step = shortest_step(here, gradient, need, self.norm)
+            step = shortest_step(here, found.gradient, found.gap, self.norm)
         else:
-            step = straight_step(gradient, need, self.norm)
+            gradient = found.gradient if straight else movable(found.gradient, here)
+            step = straight_step(gradient, found.gap, self.norm)
         step = step * ~state.done.reshape(-1, *[1] * (x.ndim - 1))
         state.delta = (x + state.delta + step).clamp(0, 1) - x
         here = self._overshot(x, state.delta)
@@ -105,38 +112,10 @@ class DeepFool:
             state.closest.update(here, logits_of(model, here))
         state.queries = state.queries + 2 * ~state.done
         # Without a gradient there is no next step.
-        state.done = state.closest.success | ~gradient.flatten(1).any(1)
+        state.done = state.closest.success | ~found.gradient.flatten(1).any(1)
 
     def _overshot(self, x: Tensor, delta: Tensor) -> Tensor:
         return (x + (1 + self.overshoot) * delta).clamp(0, 1)
-
-    def _nearest(self, model: Classifier, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
-        """Return the gradient (n, ...) towards the nearest boundary and its gap (n,).
-
-        The gradient is 0 where there is no way to any boundary.
-        """
-        x = x.requires_grad_()
-        logits = logits_of(model, x)
-        leads = self._leads(logits, goal)  # (n, k)
-        gaps = (2 * clearance(logits)[:, None] - leads).detach()  # (n, k), > 0
-        best = gaps.new_full((len(x),), torch.inf)
-        gradient, gap = torch.zeros_like(x), torch.zeros_like(best)
-        for row, missing in zip(jacobian_rows(leads, x), gaps.unbind(1), strict=True):
-            far = distance(movable(row, x.detach()), missing, self.norm)
-            nearer = far < best
-            mask = nearer.reshape(-1, *[1] * (x.ndim - 1))
-            best, gap = torch.where(nearer, far, best), torch.where(nearer, missing, gap)
-            gradient = torch.where(mask, row, gradient)
-        return gradient, gap
-
-    def _leads(self, logits: Tensor, goal: Goal) -> Tensor:
-        """Return (n, k) what must become positive, any of it, from logits (n, K)."""
-        if goal.target is not None:
-            return goal.value(logits)[:, None]  # (n, 1)
-        own = F.one_hot(goal.y, logits.shape[1]).bool()
-        others = logits.masked_fill(own, -torch.inf)
-        top = others.topk(min(self.classes, logits.shape[1]) - 1, dim=1).values  # (n, k)
-        return top - logits.gather(1, goal.y[:, None])
 
 
 @dataclass

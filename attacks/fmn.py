@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from attacks.active import ActiveSet
 from attacks.attack import Progress
+from attacks.boundary import nearest_boundary
 from attacks.closest import Closest
 from attacks.diagnosis import is_random, without_slope
 from attacks.forward import prepared
@@ -20,6 +21,7 @@ from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm, lengths
 
 _LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
+_CLASSES = 10  # among which the first step looks for the nearest boundary
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,11 @@ class FMN:
 
     Where the goal is met the ball shrinks below the smallest norm so far; where it is not, the
     ball grows, at first to where the linearised margin would vanish. Both step and change of the
-    radius fall off along half a cosine. Three changes to the paper, which found no success for
-    some samples and long ways in l1: the radius grows by `gamma` at least; it shrinks to the
-    linearised boundary where that is further in, by no more than a half; the step is a share of
-    the radius, so that no scale has to be known.
+    radius fall off along half a cosine. Four changes to the paper, which found no success for
+    some samples and long ways in l1: the first step is to the nearest linearised boundary, not
+    to the likeliest class; the radius grows by `gamma` at least; it shrinks to the linearised
+    boundary where that is further in, by no more than a half; the step is a share of the radius,
+    so that no scale has to be known.
 
     Args:
         norm: "linf", "l2" or "l1", the one to be small.
@@ -51,7 +54,7 @@ class FMN:
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         check_norm(self.norm)
-        if self.steps < 1 or self.step_size <= 0:
+        if self.steps < 1 or not 0 < self.step_size < math.inf:
             raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")
         if not 0 < self.gamma < 1:
             raise ValueError(f"gamma is {self.gamma}; give a number between 0 and 1")
@@ -92,16 +95,17 @@ class FMN:
 
     def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         goal = Goal(y, target, "margin")
-        logits, value, gradient = value_and_gradient(model, x, goal.value)
-        closest = Closest.start(x, logits, goal=goal, norm=self.norm)
+        found = nearest_boundary(model, x, goal, norm=self.norm, classes=_CLASSES)
+        closest = Closest.start(x, found.logits, goal=goal, norm=self.norm)
         return _State(
             closest=closest,
             x_adv=x,
-            eps=torch.zeros_like(value),
-            value=value,
-            gradient=gradient,
+            eps=torch.zeros_like(found.gap),
+            value=closest.value,
+            gap=found.gap,
+            gradient=found.gradient,
             met=closest.success,
-            stuck=without_slope(gradient),
+            stuck=without_slope(found.gradient),
             queries=torch.ones_like(y),
         )
 
@@ -119,6 +123,7 @@ class FMN:
         logits, state.value, state.gradient = value_and_gradient(
             model, state.x_adv, closest.goal.value
         )
+        state.gap = -state.value
         state.met = closest.update(state.x_adv, logits)
         state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
         state.queries = state.queries + 1
@@ -127,7 +132,7 @@ class FMN:
         """Return the next radius of each ball, (A,)."""
         eps, closest = state.eps, state.closest
         # How far the linearised boundary is: ahead of the sample, or behind it when negative.
-        way = distance(state.gradient.nan_to_num(0, 0, 0), -state.value, self.norm)
+        way = distance(state.gradient.nan_to_num(0, 0, 0), state.gap, self.norm)
         way = way.nan_to_num(0, 0, 0)
         grown = eps * (1 + gamma)
         grown = torch.where(closest.success, grown, torch.maximum(grown, eps + way))
@@ -138,12 +143,16 @@ class FMN:
 
 @dataclass
 class _State:
-    """What is known of each sample; value and gradient are those at x_adv."""
+    """What is known of each sample: `value` of the goal at x_adv, `gap` to its next boundary.
+
+    The gradient is that of the lead across the boundary: at first the nearest one around x.
+    """
 
     closest: Closest
     x_adv: Tensor
     eps: Tensor
     value: Tensor
+    gap: Tensor
     gradient: Tensor
     met: Tensor
     stuck: Tensor

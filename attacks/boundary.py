@@ -1,0 +1,77 @@
+"""Which of the boundaries around a sample is the nearest, by the classifier's linearisation."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.closest import clearance
+from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of
+from attacks.hyperplane import distance, movable, shortest_step
+from attacks.jacobian import jacobian_rows
+from attacks.threat import Norm, lengths
+
+
+@dataclass
+class Boundary:
+    """The nearest linearised boundary of each sample.
+
+    Attributes:
+        logits: of the samples, (B, K).
+        target: the class behind it, int64 (B,).
+        gap: how much its logit lacks to win, and by more than rounding, (B,).
+        gradient: of its lead, (B, ...); 0 where there is no way to any boundary.
+    """
+
+    logits: Tensor
+    target: Tensor
+    gap: Tensor
+    gradient: Tensor
+
+
+def nearest_boundary(
+    model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: int
+) -> Boundary:
+    """Return the nearest boundary between the label and the likeliest other classes.
+
+    With a target it is that between the target and the class now on top. One forward pass, and a
+    backward pass for each boundary looked at.
+
+    Args:
+        model: the classifier, frozen.
+        x: samples, (B, ...) in [0, 1].
+        goal: theirs, with the loss "margin".
+        norm: in which the way is measured.
+        classes: how many classes are looked at, the label among them.
+
+    Source: Moosavi-Dezfooli et al. 2016, eq. (8).
+    """
+    x = x.detach().requires_grad_()
+    logits = logits_of(model, x)
+    if goal.target is None:
+        rivals = likeliest_wrong(logits.detach(), goal.y, classes - 1)  # (B, k)
+        leads = logits.gather(1, rivals) - logits.gather(1, goal.y[:, None])
+    else:
+        rivals, leads = goal.target[:, None], goal.value(logits)[:, None]  # (B, 1)
+    gaps = (2 * clearance(logits)[:, None] - leads).detach()  # (B, k)
+    far = gaps.new_full((len(x),), torch.inf)
+    found = Boundary(logits.detach(), rivals[:, 0], torch.zeros_like(far), torch.zeros_like(x))
+    rows = zip(rivals.unbind(1), gaps.unbind(1), jacobian_rows(leads, x), strict=True)
+    for target, gap, row in rows:
+        way = _distance(x.detach(), row, gap, norm)
+        nearer = way < far
+        mask = nearer.reshape(-1, *[1] * (x.ndim - 1))
+        far, found.gap = torch.where(nearer, way, far), torch.where(nearer, gap, found.gap)
+        found.target = torch.where(nearer, target, found.target)
+        found.gradient = torch.where(mask, row, found.gradient)
+    return found
+
+
+def _distance(x: Tensor, gradient: Tensor, gap: Tensor, norm: Norm) -> Tensor:
+    """Return how far a linear boundary is, (B,); infinite where no pixel can move towards it."""
+    way = distance(movable(gradient, x), gap, norm)
+    if norm != "l1":
+        return way
+    # In l1 the ends of the range matter more: the steepest pixel may reach its own at once.
+    step = lengths(shortest_step(x, gradient, gap, norm), norm)
+    return torch.where(way.isfinite(), step, way)
