@@ -76,7 +76,7 @@ class APGD:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random, forward = is_random(model, x), prepared(model)
+            random, forward = is_random(model, x), prepared(model, x)
             goals = self._goals(forward, x, y, target)
 
             def record(value: Tensor) -> None:

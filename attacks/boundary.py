@@ -53,7 +53,8 @@ def nearest_boundary(
         leads = logits.gather(1, rivals) - logits.gather(1, goal.y[:, None])
     else:
         rivals, leads = goal.target[:, None], goal.value(logits)[:, None]  # (B, 1)
-    gaps = (2 * clearance(logits)[:, None] - leads).detach()  # (B, k)
+    least = torch.finfo(x.dtype).eps ** 2  # of a tie, where all logits are 0
+    gaps = (2 * clearance(logits)[:, None] - leads).detach().clamp_min(least)  # (B, k)
     far = gaps.new_full((len(x),), torch.inf)
     found = Boundary(logits.detach(), rivals[:, 0], torch.zeros_like(far), torch.zeros_like(x))
     rows = zip(rivals.unbind(1), gaps.unbind(1), jacobian_rows(leads, x), strict=True)

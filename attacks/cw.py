@@ -83,7 +83,7 @@ class CW:
         check_batch(x, y, target=target)
         history: list[Tensor] = []
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model)
+            random, forward = is_random(model, x), prepared(model, x)
             active = self._start(forward, *own_copies(x, y, target))
             for number in range(self.search_steps):
                 descent = _Descent.start(active.now)

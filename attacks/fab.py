@@ -119,7 +119,7 @@ class FAB:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             goal, random = Goal(y, target, "margin"), is_random(model, x)
-            forward = prepared(model)
+            forward = prepared(model, x)
             with torch.no_grad():
                 logits = logits_of(forward, x)
             goal.check_classes(logits)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm, lengths
 
 _LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
-_CLASSES = 10  # among which the first step looks for the nearest boundary
+# The nearest boundary is sought among so many classes; such a share of the steps goes there.
+_CLASSES, _AIMED = 10, 0.25
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class FMN:
     Where the goal is met the ball shrinks below the smallest norm so far; where it is not, the
     ball grows, at first to where the linearised margin would vanish. Both step and change of the
     radius fall off along half a cosine. Four changes to the paper, which found no success for
-    some samples and long ways in l1: the first step is to the nearest linearised boundary, not
+    some samples and long ways in l1: the first steps are to the nearest linearised boundary, not
     to the likeliest class; the radius grows by `gamma` at least; it shrinks to the linearised
     boundary where that is further in, by no more than a half; the step is a share of the radius,
     so that no scale has to be known.
@@ -74,7 +75,7 @@ class FMN:
         check_batch(x, y, target=target)
         history = []
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model)
+            random, forward = is_random(model, x), prepared(model, x)
             state = self._start(forward, *own_copies(x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             active.drop(state.closest.success)  # those that were wrong before
@@ -99,6 +100,7 @@ class FMN:
         closest = Closest.start(x, found.logits, goal=goal, norm=self.norm)
         return _State(
             closest=closest,
+            aim=replace(goal, target=found.target, any_class=target is None),
             x_adv=x,
             eps=torch.zeros_like(found.gap),
             value=closest.value,
@@ -120,10 +122,9 @@ class FMN:
             length = length * math.sqrt(state.x_adv[0].numel())
         ahead = Threat(closest.x, "l2", eps).ascent(state.gradient, length=length)
         state.x_adv = Threat(closest.x, self.norm, eps).project(state.x_adv + ahead)
-        logits, state.value, state.gradient = value_and_gradient(
-            model, state.x_adv, closest.goal.value
-        )
-        state.gap = -state.value
+        goal = state.aim if step < self.steps * _AIMED else closest.goal
+        logits, value, state.gradient = value_and_gradient(model, state.x_adv, goal.value)
+        state.value, state.gap = closest.goal.value(logits), -value
         state.met = closest.update(state.x_adv, logits)
         state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
         state.queries = state.queries + 1
@@ -145,10 +146,11 @@ class FMN:
 class _State:
     """What is known of each sample: `value` of the goal at x_adv, `gap` to its next boundary.
 
-    The gradient is that of the lead across the boundary: at first the nearest one around x.
+    The gradient is that of the lead across the boundary: at first that of `aim`, the nearest.
     """
 
     closest: Closest
+    aim: Goal
     x_adv: Tensor
     eps: Tensor
     value: Tensor

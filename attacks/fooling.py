@@ -111,7 +111,7 @@ class FoolingImage:
             x, y, target = own_copies(x, y, target)
             goal, random = Goal(y, target), is_random(model, x)
             start = self._noise(goal, x, generators)
-            search, queries, history = self._run(prepared(model), start, generators, progress)
+            search, queries, history = self._run(prepared(model, x), start, generators, progress)
             result = judged(
                 model,
                 x,

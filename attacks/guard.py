@@ -17,7 +17,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
     grad, inference and autocast modes; buffers the body added are gone. Constant parameters
     spare the memory of the activations that only weight gradients need.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    # What was made in inference mode can never require a gradient again, and takes none.
+    parameters = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
     flags = [(module, module.training) for module in model.modules()]
     buffers = [_Buffers.of(module) for module, _ in flags]
     devices = {t.device for t in (*model.parameters(), *model.buffers())}
@@ -35,10 +36,10 @@ def frozen(model: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(False)
             yield
         finally:
-            for parameter in parameters:
-                parameter.requires_grad_(True)
             for module, training in flags:
                 module.training = training
+            for parameter in parameters:
+                parameter.requires_grad_(True)
             with torch.no_grad():
                 for saved in buffers:
                     saved.restore()
@@ -61,8 +62,9 @@ class _Buffers:
 
     def restore(self) -> None:
         """Put back the objects, and the content of those that changed."""
-        self.module._buffers.clear()
-        self.module._buffers.update(self.objects)
+        if not isinstance(self.module, torch.jit.ScriptModule):  # which cannot gain or lose any
+            self.module._buffers.clear()
+            self.module._buffers.update(self.objects)
         for name, buffer in self.objects.items():
             if buffer is None:
                 continue

@@ -48,6 +48,7 @@ def shortest_step(x: Tensor, gradient: Tensor, need: Tensor, norm: Norm) -> Tens
     """
     slope = gradient.flatten(1)  # (B, D)
     room = torch.where(slope > 0, 1 - x.flatten(1), x.flatten(1)) * (slope != 0)  # (B, D)
+    slope = slope * (room > 0)
     # Scaled by the largest entry: the squares of a tiny gradient would underflow.
     peak = lengths(slope, "linf").clamp_min(torch.finfo(slope.dtype).tiny)
     steep, need = slope.abs() / peak[:, None], need / peak
@@ -96,10 +97,11 @@ def _all_at_once(steep: Tensor, room: Tensor, *, speed: Tensor, need: Tensor) ->
     up from below and ends within a few steps.
     """
     time = torch.zeros_like(need)
-    tiny = torch.finfo(need.dtype).tiny
+    tiny, most = torch.finfo(need.dtype).tiny, torch.finfo(need.dtype).max
     for _ in range(_NEWTON_STEPS):
         moved = torch.minimum(time[:, None] * speed, room)
         missing = need - (steep * moved).sum(1)
         rate = (steep * speed * (moved < room)).sum(1)
-        time = time + torch.where(rate > 0, missing.clamp_min(0) / rate.clamp_min(tiny), 0)
+        more = torch.where(rate > 0, missing.clamp_min(0) / rate.clamp_min(tiny), 0)
+        time = (time + more).clamp_max(most)  # infinite, it would make NaN of a speed of 0
     return torch.minimum(time[:, None] * speed, room)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +13,19 @@ from torch import Tensor, nn
 
 from attacks.active import put, take
 from attacks.attack import Progress
+from attacks.boundary import Boundary, nearest_boundary
 from attacks.closest import Closest
 from attacks.diagnosis import is_random, without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
-from attacks.losses import LossName, check_loss
+from attacks.losses import LossName
 from attacks.result import AttackResult
-from attacks.threat import lengths
 
 Pixels = npt.NDArray[np.float64]
 
+_CLASSES = 10  # among which the nearest boundary is looked for
 _BROKEN = 1e30  # the objective where the logits are not finite: worse than anything
 
 
@@ -39,19 +41,21 @@ class LBFGS:
     Args:
         steps: at most so many iterations of L-BFGS-B for each c.
         search_steps: values of c.
-        loss: "margin", "ce" (the paper's) or "dlr". The margin is the one that leads straight
-            to the boundary.
+        loss: "margin", which leads straight to the boundary, first to the one that is nearest by
+            the linearisation; or "ce", the cross entropy, which is the paper's. `result.loss` is
+            the margin.
 
     Source: Szegedy et al. 2014, section 4.1.
     """
 
     steps: int = 20
     search_steps: int = 10
-    loss: LossName = "margin"
+    loss: Literal["margin", "ce"] = "margin"
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
-        check_loss(self.loss)
+        if self.loss not in ("margin", "ce"):
+            raise ValueError(f"loss is {self.loss!r}; allowed here: margin, ce")
         if self.steps < 1 or self.search_steps < 1:
             raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
 
@@ -69,22 +73,21 @@ class LBFGS:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model)
+            random, forward = is_random(model, x), prepared(model, x)
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, "margin")
-            logits, value, gradient = value_and_gradient(forward, x, goal.value)
-            closest = Closest.start(x, logits, goal=goal, norm="l2")
-            stuck = without_slope(gradient)
-            # On a linear classifier c = 2 * gap / slope**2 ends just on the boundary.
-            slope = lengths(gradient.nan_to_num(0, 0, 0), "l2").double()
-            first = (-2 * value.double() / slope.square()).nan_to_num(0, 0, 0).clamp(1e-18, 1e18)
-            queries = torch.ones_like(y)
+            found = nearest_boundary(forward, x, goal, norm="l2", classes=_CLASSES)
+            closest = Closest.start(x, found.logits, goal=goal, norm="l2")
+            aim = replace(goal, target=found.target, any_class=target is None)
+            stuck, queries = without_slope(found.gradient), torch.ones_like(y)
             skipped = closest.success | stuck | ~closest.finite
             for row in range(len(x)):
                 if not skipped[row]:
                     here = torch.tensor([row], device=x.device)
-                    descent = _Descent(forward, take(closest, here), self.loss)
-                    self._search(descent, float(first[row]))
+                    descent = _Descent(forward, take(closest, here), take(aim, here), self.loss)
+                    c = descent.first(take(found, here))
+                    stuck[row] |= c is None
+                    self._search(descent, c or 1.0)
                     closest = put(closest, here, descent.closest)
                     queries[row] += descent.queries
                 if progress:
@@ -105,16 +108,26 @@ class LBFGS:
 class _Descent:
     """Descents of one sample: its tensors are (1, ...)."""
 
-    def __init__(self, model: Classifier, closest: Closest, loss: LossName) -> None:
-        """Begin with what `closest` knows."""
+    def __init__(self, model: Classifier, closest: Closest, aim: Goal, loss: LossName) -> None:
+        """Begin with what `closest` knows, and go to the class that `aim` says."""
         self.model, self.closest, self.queries, self.met = model, closest, 0, False
-        self.goal = Goal(closest.goal.y, closest.goal.target, loss)
+        margin, free = loss == "margin", Goal(closest.goal.y, closest.goal.target, loss)
+        # Once there is a success the margin is that to whichever class leads.
+        self.aim, self.free = aim if margin else free, free
+
+    def first(self, found: Boundary) -> float | None:
+        """Return the c that ends just on a boundary if all were linear; None without a slope."""
+        _, _, slope = value_and_gradient(self.model, self.closest.x, self.aim.value)
+        self.queries += 1
+        gain = (found.gradient.double() * slope.double()).sum()
+        c = float(2 * found.gap.double().sum() / gain)
+        return c if 0 < c < math.inf else None
 
     def run(self, c: float, steps: int) -> bool:
         """Descend from the nearest success, or from x; return whether the end is one."""
         self.c = c
         start = self.closest.x_adv.flatten().double().cpu().numpy()  # (D,)
-        ends, limits = [(0.0, 1.0)] * len(start), {"maxiter": steps}
+        ends, limits = [(0.0, 1.0)] * len(start), {"maxiter": steps, "ftol": 0.0, "gtol": 0.0}
         found = minimize(
             self.objective, start, jac=True, method="L-BFGS-B", bounds=ends, options=limits
         )
@@ -125,7 +138,8 @@ class _Descent:
         """Return ||r||**2 - c * value and its gradient (D,) at float64 pixels (D,)."""
         x = self.closest.x
         x_adv = torch.from_numpy(pixels).to(x).reshape(x.shape).clamp(0, 1)  # (1, ...)
-        logits, value, gradient = value_and_gradient(self.model, x_adv, self.goal.value)
+        goal = self.free if self.closest.success.item() else self.aim
+        logits, value, gradient = value_and_gradient(self.model, x_adv, goal.value)
         self.met = bool(self.closest.update(x_adv, logits))
         self.queries += 1
         delta = (x_adv - x).double()

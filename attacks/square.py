@@ -82,7 +82,7 @@ class Square:
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             random = is_random(model, x)
             goal = Goal(y, target, self.loss)
-            search = Search(prepared(model), self, goal, threat, generators)
+            search = Search(prepared(model, x), self, goal, threat, generators)
             history = []
             for query in range(self.queries):
                 history.append(search.goal.as_loss(search.step(query)))

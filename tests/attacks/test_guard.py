@@ -87,3 +87,23 @@ def test_nested_use():
             pass
         assert not model.training
     assert model.training
+
+
+def test_a_model_made_in_inference_mode_is_left_as_it_was():
+    with torch.inference_mode():
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    with frozen(model), torch.no_grad():
+        model(torch.zeros(1, 3, 4, 4))
+        assert not model.training
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_scripted_model_is_left_as_it_was():
+    model = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten()))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with frozen(model):
+        model(torch.zeros(1, 3, 4, 4))
+        assert not model.training
+    assert model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

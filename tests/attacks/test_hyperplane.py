@@ -114,3 +114,12 @@ def test_pixels_at_an_end_move_only_inwards():
     x = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.5]])
     gradient = torch.tensor([[1.0, -1.0, 1.0, -1.0, 1.0]])
     assert movable(gradient, x).tolist() == [[1.0, 0.0, 0.0, -1.0, 1.0]]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_need_beyond_all_reach_moves_what_can_move_to_its_end(norm):
+    """Also beside slopes that underflow, and a pixel that cannot move."""
+    x = torch.tensor([[1.0, 0.5, 0.25, 0.5]])
+    slope = torch.tensor([[1.0, 1e-38, -1e-38, 0.0]])
+    step = shortest_step(x, slope, torch.tensor([1e30]), norm)
+    torch.testing.assert_close(step, torch.tensor([[0.0, 0.5, -0.25, 0.0]]))
