@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from attacks.apgd_ascent import Ascent
 from attacks.attack import Progress
-from attacks.diagnosis import is_random
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of
 from attacks.guard import frozen
@@ -76,7 +75,7 @@ class APGD:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random, forward = is_random(model, x), prepared(model, x)
+            forward, random = prepared(model, x)
             goals = self._goals(forward, x, y, target)
 
             def record(value: Tensor) -> None:

@@ -48,6 +48,7 @@ def nearest_boundary(
     """
     x = x.detach().requires_grad_()
     logits = logits_of(model, x)
+    goal.check_classes(logits)
     if goal.target is None:
         rivals = likeliest_wrong(logits.detach(), goal.y, classes - 1)  # (B, k)
         leads = logits.gather(1, rivals) - logits.gather(1, goal.y[:, None])

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from attacks.attack import Progress
 from attacks.climber import Climber
-from attacks.diagnosis import is_random
 from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
@@ -77,12 +76,11 @@ class Climb:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random = is_random(model, x)
             goal = self._goal(model, x, y, target)
             climber = Climber(model, self, goal, threat, progress)
             for _ in range(self.starts):
                 climber.run(self._start(threat, generators))
-            return climber.result(random=random)
+            return climber.result()
 
     def length(self, eps: Tensor) -> float | Tensor:
         """Return the length of a step in balls of radius eps, (A, 1, ..., 1)."""

@@ -63,7 +63,7 @@ class Climber:
         queries = torch.full_like(goal.y, int(goal.any_class))
         self.state = State(goal, threat, Best.start(x), x, torch.zeros_like(x), queries, no, no)
         self.model, self.rules, self.progress = model, rules, progress
-        self.forward = prepared(model, x, bf16=rules.bf16, compiled=rules.compile)
+        self.forward, self.random = prepared(model, x, bf16=rules.bf16, compiled=rules.compile)
         self.advance = torch.compile(advance) if rules.compile else advance
         self.first_logits: Tensor | None = None
         self.history: list[Tensor] = []
@@ -150,13 +150,13 @@ class Climber:
         if self.progress:
             self.progress(len(self.history), self.rules.starts * self.rules.steps)
 
-    def result(self, *, random: bool) -> AttackResult:
-        """Return what was found; `random` is what `is_random` said of the model."""
+    def result(self) -> AttackResult:
+        """Return what was found."""
         state, best = self.state, self.state.best
         assert self.first_logits is not None  # there was a run
         chosen = {"target": state.goal.target} if state.goal.any_class else {}
         trouble = warnings_of(
-            state.goal, self.first_logits, finite=best.finite, stuck=state.stuck, random=random
+            state.goal, self.first_logits, finite=best.finite, stuck=state.stuck, random=self.random
         )
         return AttackResult(
             x=state.threat.x,

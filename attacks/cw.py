@@ -11,7 +11,7 @@ from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.boundary import nearest_boundary
 from attacks.closest import Closest, clearance
-from attacks.diagnosis import is_random, without_slope
+from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
@@ -83,7 +83,7 @@ class CW:
         check_batch(x, y, target=target)
         history: list[Tensor] = []
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model, x)
+            forward, random = prepared(model, x)
             active = self._start(forward, *own_copies(x, y, target))
             for number in range(self.search_steps):
                 descent = _Descent.start(active.now)

@@ -11,7 +11,6 @@ from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.boundary import nearest_boundary
 from attacks.closest import Closest
-from attacks.diagnosis import is_random
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
@@ -74,7 +73,7 @@ class DeepFool:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model, x)
+            forward, random = prepared(model, x)
             state = self._start(forward, *own_copies(x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):

@@ -16,9 +16,13 @@ from attacks.threat import lengths
 def is_random(model: Classifier, x: Tensor) -> bool:
     """Return whether two forward passes of the first two samples of x (B, ...) differ."""
     with torch.no_grad():
-        first, second = (logits_of(model, x[:2]) for _ in range(2))
+        return not are_alike(*(logits_of(model, x[:2]) for _ in range(2)))
+
+
+def are_alike(first: Tensor, second: Tensor) -> bool:
+    """Return whether two answers (B, K) to the same samples differ by no more than rounding."""
     size = first.nan_to_num(0, 0, 0).abs().amax()
-    return not torch.allclose(first, second, rtol=0, atol=1e-4 * float(size), equal_nan=True)
+    return torch.allclose(first, second, rtol=0, atol=1e-4 * float(size), equal_nan=True)
 
 
 def without_slope(gradient: Tensor) -> Tensor:

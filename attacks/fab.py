@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.closest import Closest
-from attacks.diagnosis import is_random, without_slope
+from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
 from attacks.guard import frozen
@@ -118,8 +118,8 @@ class FAB:
         check_batch(x, y, target=target)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            goal, random = Goal(y, target, "margin"), is_random(model, x)
-            forward = prepared(model, x)
+            goal = Goal(y, target, "margin")
+            forward, random = prepared(model, x)
             with torch.no_grad():
                 logits = logits_of(forward, x)
             goal.check_classes(logits)

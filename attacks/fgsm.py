@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
-from attacks.diagnosis import is_random, warnings_of, without_slope
+from attacks.diagnosis import warnings_of, without_slope
 from attacks.forward import prepared
 from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
@@ -57,7 +57,7 @@ class FGSM:
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random, forward = is_random(model, x), prepared(model, x)
+            forward, random = prepared(model, x)
             clean, before, gradient = value_and_gradient(forward, x, goal.value)
             x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():

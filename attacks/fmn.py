@@ -11,7 +11,7 @@ from attacks.active import ActiveSet
 from attacks.attack import Progress
 from attacks.boundary import nearest_boundary
 from attacks.closest import Closest
-from attacks.diagnosis import is_random, without_slope
+from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
@@ -75,7 +75,7 @@ class FMN:
         check_batch(x, y, target=target)
         history = []
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model, x)
+            forward, random = prepared(model, x)
             state = self._start(forward, *own_copies(x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             active.drop(state.closest.success)  # those that were wrong before

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from attacks.active import ActiveSet, due
 from attacks.attack import Progress
-from attacks.diagnosis import is_random
 from attacks.fooling_ascent import Ascent
 from attacks.fooling_evolution import Evolution
 from attacks.forward import prepared
@@ -109,9 +108,10 @@ class FoolingImage:
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
-            goal, random = Goal(y, target), is_random(model, x)
+            goal = Goal(y, target)
+            forward, random = prepared(model, x)
             start = self._noise(goal, x, generators)
-            search, queries, history = self._run(prepared(model, x), start, generators, progress)
+            search, queries, history = self._run(forward, start, generators, progress)
             result = judged(
                 model,
                 x,

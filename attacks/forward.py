@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from attacks.diagnosis import are_alike, is_random
 from attacks.goal import Classifier, logits_of
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -13,7 +14,7 @@ _COMPLAINTS = ("contiguous", "stride", "view", "layout")  # words of who wants t
 
 def prepared(
     model: nn.Module, x: Tensor, *, bf16: bool = False, compiled: bool = False
-) -> Classifier:
+) -> tuple[Classifier, bool]:
     """Return the model's forward pass, left in float32 and uncompiled unless asked.
 
     On a CPU it hands the model its samples in channels-last if that changes no answer: in the
@@ -23,20 +24,24 @@ def prepared(
 
     Args:
         model: the classifier, already `frozen`.
-        x: samples, (B, ...), two of which are tried in both layouts.
+        x: samples, (B, ...), two of which are tried.
         bf16: run it under bfloat16 autocast. float16 is not offered: it turned the gradients
             of whole samples to zero.
         compiled: run it through torch.compile, in the default layout.
+
+    Returns:
+        The forward pass, and whether the model is random, see `is_random`.
     """
-    forward = cast(Classifier, torch.compile(model)) if compiled else _quick(model, x)
-    return _in_bfloat16(forward) if bf16 else forward
-
-
-def _quick(model: nn.Module, x: Tensor) -> Classifier:
-    layout = _CHANNELS_LAST.get(x.ndim)
-    if layout is None or x.device.type != "cpu" or not _takes(model, x[:2], layout):
-        return model
-    return lambda x: cast(Tensor, model(x.contiguous(memory_format=layout)))
+    layout = _CHANNELS_LAST.get(x.ndim) if x.device.type == "cpu" else None
+    random = is_random(model, x) if layout is None else not _takes(model, x[:2], layout)
+    if layout and random:  # it is, or it only does not take the layout
+        layout, random = None, is_random(model, x)
+    forward: Classifier = model
+    if compiled:
+        forward = cast(Classifier, torch.compile(model))
+    elif layout:
+        forward = _in_layout(model, layout)
+    return _in_bfloat16(forward) if bf16 else forward, random
 
 
 def _takes(model: nn.Module, x: Tensor, layout: torch.memory_format) -> bool:
@@ -52,8 +57,11 @@ def _takes(model: nn.Module, x: Tensor, layout: torch.memory_format) -> bool:
             if isinstance(error, AssertionError) or any(word in str(error) for word in _COMPLAINTS):
                 return False
             raise
-    size = usual.nan_to_num(0, 0, 0).abs().amax()
-    return torch.allclose(usual, other, rtol=0, atol=1e-4 * float(size), equal_nan=True)
+    return are_alike(usual, other)
+
+
+def _in_layout(forward: Classifier, layout: torch.memory_format) -> Classifier:
+    return lambda x: forward(x.contiguous(memory_format=layout))
 
 
 def _in_bfloat16(forward: Classifier) -> Classifier:

@@ -103,7 +103,7 @@ class LearnedGenerator:
             with torch.no_grad():
                 before = logits_of(model, x).softmax(1)  # (B, K)
             task = self._task(x, before, Goal(y, target))
-            training = Training(prepared(model, x), task, self._rule())
+            training = Training(prepared(model, x)[0], task, self._rule())
             history = training.run(
                 steps=self.steps,
                 stop_below=self.stop_below,

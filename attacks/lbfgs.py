@@ -15,7 +15,7 @@ from attacks.active import put, take
 from attacks.attack import Progress
 from attacks.boundary import Boundary, nearest_boundary
 from attacks.closest import Closest
-from attacks.diagnosis import is_random, without_slope
+from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
@@ -73,7 +73,7 @@ class LBFGS:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_batch(x, y, target=target)
         with frozen(model):
-            random, forward = is_random(model, x), prepared(model, x)
+            forward, random = prepared(model, x)
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, "margin")
             found = nearest_boundary(forward, x, goal, norm="l2", classes=_CLASSES)

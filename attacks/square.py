@@ -11,7 +11,7 @@ from attacks import squares
 from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.best import Best
-from attacks.diagnosis import is_random, warnings_of
+from attacks.diagnosis import warnings_of
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
@@ -80,9 +80,9 @@ class Square:
         with frozen(model), torch.no_grad():
             x, y, target = own_copies(x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            random = is_random(model, x)
+            forward, random = prepared(model, x)
             goal = Goal(y, target, self.loss)
-            search = Search(prepared(model, x), self, goal, threat, generators)
+            search = Search(forward, self, goal, threat, generators)
             history = []
             for query in range(self.queries):
                 history.append(search.goal.as_loss(search.step(query)))

@@ -18,12 +18,14 @@ from attacks.transfer import answers
 if TYPE_CHECKING:
     from attacks.universal import UniversalPerturbation
 
-GREY = 0.5
-STEP = 0.25  # of "gradient": share of eps that the first step takes
-MOMENTUM = 0.9
-BOUND = 3.0  # of "gradient": who has so large a loss is fooled, and adds nothing
-STRIDE = 0.1  # of "deepfool": share of the ball's l2 radius that a sample moves at most
-MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
+_GREY = 0.5
+_STEP = 0.25  # of "gradient": share of eps that the first step takes
+_MOMENTUM = 0.9
+# Of "gradient": who has so large a loss for the label is fooled, and adds nothing. The loss for a
+# target falls to 0 by itself.
+_BOUND = 3.0
+_STRIDE = 0.1  # of "deepfool": share of the ball's l2 radius that a sample moves at most
+_MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
 
 
 class UniversalFit:
@@ -36,7 +38,7 @@ class UniversalFit:
     def __init__(self, options: UniversalPerturbation, model: nn.Module, samples: Samples) -> None:
         """Begin with no perturbation."""
         self.options, self.model, self.samples = options, model, samples
-        grey = torch.full_like(samples.like()[:1], GREY)  # (1, C, ...)
+        grey = torch.full_like(samples.like()[:1], _GREY)  # (1, C, ...)
         self.threat = Threat.around(grey, norm=options.norm, eps=options.eps / 2)
         self.image, self.best = grey.clone(), grey.clone()
         self.rate = torch.full((), -1.0, dtype=torch.float64)
@@ -47,9 +49,9 @@ class UniversalFit:
         left = 1 - number / self.options.passes
         for x in self.samples:
             if self.options.solver == "deepfool":
-                self._add_smallest(x, STRIDE * left)
+                self._add_smallest(x, _STRIDE * left)
             else:
-                self._climb(x, STEP * left)
+                self._climb(x, _STEP * left)
         rate = self._fooling_rate()
         if rate > float(self.rate):
             self.best, self.rate = self.image.clone(), torch.full_like(self.rate, rate)
@@ -71,7 +73,7 @@ class UniversalFit:
 
     def perturbation(self, image: Tensor, history: list[Record]) -> Perturbation:
         """Return the perturbation that an image (1, C, ...) stands for."""
-        delta = 2 * (image - GREY)[0]  # (C, ...)
+        delta = 2 * (image - _GREY)[0]  # (C, ...)
         norm, eps = self.options.norm, self.options.eps
         return Perturbation(delta, norm, eps, target=self.options.target, history=tuple(history))
 
@@ -91,7 +93,7 @@ class UniversalFit:
         for row in (~fooled & (before >= 0)).nonzero():
             here, label = self._applied(x[row]), before[row]
             # A sample that an earlier one of the batch has brought to be fooled adds nothing.
-            delta = MINIMAL(self.model, here, label, target=self._wanted(label)).delta
+            delta = _MINIMAL(self.model, here, label, target=self._wanted(label)).delta
             length = lengths(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
             part = (limit / length).clamp_max(1).reshape(self.threat.eps.shape)
             self.image = self.threat.project(self.image + part * delta / 2)
@@ -102,15 +104,15 @@ class UniversalFit:
         goal = Goal(before.clamp_min(0), self._wanted(before))
 
         def bounded(logits: Tensor) -> Tensor:
-            return goal.value(logits).clamp_max(BOUND)  # (B,)
+            return goal.value(logits).clamp_max(_BOUND)  # (B,)
 
         _, _, gradient = value_and_gradient(self.model, self._applied(x), bounded)
         # What the range of pixels cuts off does not move with the perturbation.
-        moved = x + 2 * (self.image - GREY)
+        moved = x + 2 * (self.image - _GREY)
         gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))
         mean = gradient.mean(0, keepdim=True)  # (1, C, ...)
         size = lengths(mean, "l1").clamp_min(torch.finfo(mean.dtype).tiny)
-        self.momentum = MOMENTUM * self.momentum + mean / size.reshape(self.threat.eps.shape)
+        self.momentum = _MOMENTUM * self.momentum + mean / size.reshape(self.threat.eps.shape)
         length = share * self.options.eps / 2
         step = self.threat.ascent(self.momentum, at=self.image, length=length)
         self.image = self.threat.project(self.image + step)

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.bars import bars
-from benchmarks.candidates import LIMIT, OURS, ROWS, jobs, missing, precisions
+from benchmarks.candidates import LIMIT, ROWS, jobs, missing, precisions
 from benchmarks.measure import Record, compare, keep_freed_memory, machine, peak, peaks_are_known
 from benchmarks.subject import Subject, prepare
 from trainers.run.checkpoint import save_tensors
@@ -88,14 +88,13 @@ def measured(name: str, subject: Subject, options: argparse.Namespace) -> Record
     left_out = {} if name == PRECISION else missing(row)
     print(f"\n{name}", *(f"  left out: {who}, {why}" for who, why in left_out.items()), sep="\n")
     out: Record = {"budget": dict(row.budget), "left out": left_out, "candidates": {}}
-    if OURS not in left_out:
-        part = subject.first(row.samples)
-        candidates = precisions(part) if name == PRECISION else jobs(row, part)
-        rounds, warm_up = row.rounds or options.rounds, row.rounds is None
-        out["candidates"] = compare(
-            candidates, part, rounds=rounds, warm_up=warm_up, clock=options.clock
-        )
-        table(out["candidates"])
+    part = subject.first(row.samples)
+    candidates = precisions(part) if name == PRECISION else jobs(row, part)
+    rounds, warm_up = row.rounds or options.rounds, row.rounds is None
+    out["candidates"] = compare(
+        candidates, part, rounds=rounds, warm_up=warm_up, clock=options.clock
+    )
+    table(out["candidates"])
     return out
 
 
@@ -118,8 +117,7 @@ def memory(subject: Subject, device: str) -> Record:
     limit = peak(ROWS[MEASURED[0]], LIMIT, subject)
     for name in MEASURED:
         row = ROWS[name]
-        there = [] if OURS in missing(row) else jobs(row, subject)
-        for who in there:
+        for who in jobs(row, subject):
             size = limit if who == LIMIT else peak(row, who, subject)
             out[f"{name}, {who}"] = {"bytes": size, "of limit": size / limit}
             print(f"  {name + ', ' + who:34} {size / 2**20:10.1f} {size / limit:10.2f}")

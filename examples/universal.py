@@ -5,7 +5,7 @@
 Repeats two experiments of Moosavi-Dezfooli et al. 2017: the fooling rate on held-out images over
 the number of images that the perturbation was fitted to (figure 6), with both solvers, and how
 far a perturbation made on one architecture fools another (table 2). On the embedded digits that
-takes about a minute; docs/attacks.md shows it, and the outcome on photographs.
+takes about two minutes; docs/attacks.md shows it, and the outcome on photographs.
 
 Writes universal.json (all numbers), universal-rate.png, universal-transfer.png and
 universal-samples.png.

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast samples are drawn says how busy the machine is.
+settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("busy")
 
 DATA = Path(os.environ.get("SPARRING_DATA", Path(__file__).parents[2] / "shared/data"))
 

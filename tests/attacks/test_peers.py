@@ -58,13 +58,6 @@ def subject():
     return Subject(model, x[right][:SAMPLES], y[right][:SAMPLES])
 
 
-def ours(name, **options):
-    """One of our attacks, if it is there."""
-    if name not in ATTACKS:
-        pytest.skip(f"there is no attack {name!r} yet")
-    return ATTACKS[name](**options)
-
-
 class Peer(NamedTuple):
     package: str
     attack: Callable  # (model, x, y) -> x_adv
@@ -195,7 +188,7 @@ for norm, eps in (("Linf", LINF), ("L2", L2)):
 
 @pytest.mark.parametrize(("name", "options", "peers"), BALLS)
 def test_success_is_the_best_peers(subject, name, options, peers):
-    attack = ours(name, **options)
+    attack = ATTACKS[name](**options)
     best = max(subject.share(x_adv) for x_adv in found_by(peers, subject))
     assert 0.1 < best < 0.97, "choose another eps: nearly all attacks would be equal"
     assert subject.share(attack(*subject).x_adv) >= best - two_errors(best)
@@ -222,7 +215,7 @@ SMALLEST = [
 
 @pytest.mark.parametrize(("name", "options", "peers"), SMALLEST)
 def test_median_of_the_smallest_is_the_best_peers(subject, name, options, peers):
-    attack = ours(name, **options)
+    attack = ATTACKS[name](**options)
     norm = options.get("norm", "l2")
     best = min(subject.median(x_adv, norm) for x_adv in found_by(peers, subject))
     result = attack(*subject)
@@ -234,7 +227,7 @@ def test_median_of_the_smallest_is_the_best_peers(subject, name, options, peers)
 @pytest.mark.parametrize("norm", RADII)
 def test_apgd_fools_no_fewer_than_pgd(subject, norm, factor):
     budget = dict(norm=norm, eps=factor * RADII[norm], steps=20)
-    better, plain = (subject.share(ours(n, **budget)(*subject).x_adv) for n in ("apgd", "pgd"))
+    better, plain = (subject.share(ATTACKS[n](**budget)(*subject).x_adv) for n in ("apgd", "pgd"))
     assert 0 < plain < 1
     # In l1 APGD spends 12 of 20 steps in wider balls: with many it catches up.
     assert better >= plain - (two_errors(plain) if norm == "l1" else 0)
@@ -246,7 +239,7 @@ def share_after(subject, name, count, *, norm, eps):
     budget = budgets.get(name, dict(steps=count))
     every = 2 if name in budgets else 1
     part = Subject(subject.model, subject.x[::every], subject.y[::every])
-    return part.share(ours(name, norm=norm, eps=eps, **budget)(*part).x_adv)
+    return part.share(ATTACKS[name](norm=norm, eps=eps, **budget)(*part).x_adv)
 
 
 @pytest.mark.parametrize("norm", RADII)
