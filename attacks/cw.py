@@ -94,7 +94,7 @@ class CW:
                     history.append(active.spread(losses, absent=torch.nan))
                     if progress:
                         progress(len(history), self.search_steps * self.steps)
-                _search(active.now, descent)
+                _choose_c(active.now, descent)
             end = active.everything()
             return end.closest.result(
                 queries=end.queries,
@@ -154,7 +154,7 @@ class CW:
         search.queries = search.queries + 1
 
 
-def _search(search: "_Search", descent: "_Descent") -> None:
+def _choose_c(search: "_Search", descent: "_Descent") -> None:
     """Choose the next c and the reach of each sample by how the descent with the last c ended."""
     closest, met = search.closest, descent.met
     search.too_low = torch.where(met, search.too_low, search.too_low.maximum(search.c))
