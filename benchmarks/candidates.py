@@ -73,6 +73,7 @@ ROWS = {
         rounds=1,
     ),
     "autoattack": Row("autoattack", {"eps": EPS}, samples=64, rounds=1),
+    "autoattack, 2 eps": Row("autoattack", {"eps": 2 * EPS}, samples=64, rounds=1),
 }
 
 
