@@ -12,7 +12,7 @@ from attacks.best import Best
 from attacks.diagnosis import warnings_of, without_slope
 from attacks.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.result import AttackResult
-from attacks.threat import Threat
+from attacks.threat import Threat, column
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Climb:
         higher = ~(value <= self.peak_value) & ~value.isnan()
         self.rises = self.rises + (value > self.value)
         self.value, self.gradient = value, gradient
-        mask = higher.reshape(-1, *[1] * (gradient.ndim - 1))
+        mask = column(higher, gradient)
         self.peak = torch.where(mask, self.x_adv, self.peak)
         self.peak_gradient = torch.where(mask, gradient, self.peak_gradient)
         self.peak_value = torch.where(higher, value, self.peak_value)
@@ -64,7 +64,7 @@ class Climb:
             rising_share=self.rises / steps,
             new_peak=self.peak_value > self.reviewed,
         )
-        mask = back.reshape(-1, *[1] * (self.x_adv.ndim - 1))
+        mask = column(back, self.x_adv)
         self.x_adv = torch.where(mask, self.peak, self.x_adv)
         self.gradient = torch.where(mask, self.peak_gradient, self.gradient)
         self.reviewed, self.rises = self.peak_value, torch.zeros_like(self.rises)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.goal import Goal
+from attacks.threat import column
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Best:
         finite = other.finite
         if keep_first:
             better, finite = better & ~self.success, finite | self.success
-        mask = better.reshape(-1, *[1] * (self.x_adv.ndim - 1))
+        mask = column(better, self.x_adv)
         self.x_adv = torch.where(mask, other.x_adv, self.x_adv)
         self.value = torch.where(better, other.value, self.value)
         self.success = self.success | other.success

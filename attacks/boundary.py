@@ -1,6 +1,6 @@
 """Which of the boundaries around a sample is the nearest, by the classifier's linearisation."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from attacks.closest import clearance
 from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of
 from attacks.hyperplane import distance, movable, shortest_step
 from attacks.jacobian import jacobian_rows
-from attacks.threat import Norm, lengths
+from attacks.threat import Norm, column, lengths
 
 _LARGE = 16  # samples, from which on half of them are as quick
 
@@ -31,9 +31,13 @@ class Boundary:
     gap: Tensor
     gradient: Tensor
 
+    def aim(self, goal: Goal) -> Goal:
+        """Return the goal pursued across this boundary; what counts as met stays the same."""
+        return replace(goal, target=self.target, any_class=goal.target is None)
+
 
 def nearest_boundary(
-    model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: int
+    model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: int = 10
 ) -> Boundary:
     """Return the nearest boundary between the label and the likeliest other classes.
 
@@ -76,7 +80,7 @@ def _nearest(model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: i
     for target, gap, row in rows:
         way = _distance(x.detach(), row, gap, norm)
         nearer = way < far
-        mask = nearer.reshape(-1, *[1] * (x.ndim - 1))
+        mask = column(nearer, x)
         far, found.gap = torch.where(nearer, way, far), torch.where(nearer, gap, found.gap)
         found.target = torch.where(nearer, target, found.target)
         found.gradient = torch.where(mask, row, found.gradient)

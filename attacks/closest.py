@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.diagnosis import warnings_of
 from attacks.goal import Goal
 from attacks.result import AttackResult
-from attacks.threat import Norm, lengths
+from attacks.threat import Norm, column, lengths
 
 _ROUNDING_ERRORS = 32
 
@@ -75,7 +75,7 @@ class Closest:
         value, size = self.goal.value(logits), lengths(x_adv - self.x, self.norm)
         met = self.goal.met(logits) & (value > lead + clearance(logits))
         nearer = met & (size < self.size)
-        mask = nearer.reshape(-1, *[1] * (x_adv.ndim - 1))
+        mask = column(nearer, x_adv)
         self.x_adv = torch.where(mask, x_adv, self.x_adv)
         self.size = torch.where(nearer, size, self.size)
         self.value = torch.where(nearer, value, self.value)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,8 @@ from attacks.guard import frozen
 from attacks.hyperplane import distance, movable
 from attacks.inputs import check_batch, own_copies
 from attacks.result import AttackResult
-from attacks.threat import lengths
+from attacks.threat import column, lengths
 
-_CLASSES = 10  # among which the first descent looks for the nearest boundary
 _BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
 _FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary
 _MORE_WEIGHT, _MORE_REACH = 10.0, 2.0  # after a descent without success: c, and the way taken
@@ -108,7 +107,7 @@ class CW:
     ) -> "ActiveSet[_Search]":
         """Look at x, and leave out the samples that are wrong from the start."""
         goal = Goal(y, target, "margin")
-        found = nearest_boundary(model, x, goal, norm="l2", classes=_CLASSES)
+        found = nearest_boundary(model, x, goal, norm="l2")
         closest = Closest.start(x, found.logits, goal=goal, norm="l2")
         gap = found.gap + self.confidence
         most = lengths(torch.ones_like(x), "l2")
@@ -117,7 +116,7 @@ class CW:
         c = (_FIRST_WEIGHT * 2 * reach / gap * reach).nan_to_num(0, 0, 0)
         search = _Search(
             closest=closest,
-            aim=replace(goal, target=found.target, any_class=target is None),
+            aim=found.aim(goal),
             gradient=found.gradient,
             c=c if self.c is None else torch.full_like(c, self.c),
             too_low=torch.zeros_like(c),
@@ -135,8 +134,7 @@ class CW:
     ) -> None:
         """Move each sample by Adam, and look at the model there; to one class where `aimed`."""
         closest, beta, beta_square = search.closest, *_BETAS
-        wide = (-1, *[1] * (closest.x.ndim - 1))
-        pull = (search.c * descent.short).reshape(wide)  # (A, 1, ..., 1)
+        pull = column(search.c * descent.short, closest.x)  # (A, 1, ..., 1)
         slope = 2 * (descent.x_adv - closest.x) - pull * descent.gradient.nan_to_num(0, 0, 0)
         descent.mean = descent.mean.lerp(slope, 1 - beta)
         descent.square = descent.square.lerp(lengths(slope, "l2").square(), 1 - beta_square)
@@ -144,7 +142,7 @@ class CW:
         share = self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
         length = share * search.reach / (size * (1 - beta ** (step + 1)))
         length = length.nan_to_num(0, 0, 0)  # without a slope there is no step
-        descent.x_adv = (descent.x_adv - length.reshape(wide) * descent.mean).clamp(0, 1)
+        descent.x_adv = (descent.x_adv - column(length, closest.x) * descent.mean).clamp(0, 1)
         goal = search.aim if aimed else closest.goal
         logits, value, descent.gradient = value_and_gradient(model, descent.x_adv, goal.value)
         descent.value = closest.goal.value(logits)

@@ -17,7 +17,7 @@ from attacks.guard import frozen
 from attacks.hyperplane import movable, shortest_step, straight_step
 from attacks.inputs import check_batch, own_copies
 from attacks.result import AttackResult
-from attacks.threat import Norm, check_norm
+from attacks.threat import Norm, check_norm, column
 
 # So many steps may leave what the range cuts off to the next one; where most pixels are at
 # their ends that would never arrive.
@@ -104,7 +104,7 @@ class DeepFool:
         else:
             gradient = found.gradient if straight else movable(found.gradient, here)
             step = straight_step(gradient, found.gap, self.norm)
-        step = step * ~state.done.reshape(-1, *[1] * (x.ndim - 1))
+        step = step * ~column(state.done, x)
         state.delta = (x + state.delta + step).clamp(0, 1) - x
         here = self._overshot(x, state.delta)
         with torch.no_grad():

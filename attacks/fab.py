@@ -17,7 +17,7 @@ from attacks.guard import frozen
 from attacks.hyperplane import shortest_step
 from attacks.inputs import check_batch, check_eps, own_copies
 from attacks.result import AttackResult
-from attacks.threat import Norm, check_norm, lengths
+from attacks.threat import Norm, check_norm, column, lengths
 
 
 @dataclass
@@ -155,10 +155,10 @@ class FAB:
         _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)
         state.stuck = state.stuck | (~state.done & without_slope(slope))
         x_new = self._across(state, lead.nan_to_num(0, 0, 0), slope.nan_to_num(0, 0, 0))
-        x_new = torch.where(_column(state.done, x), x, x_new)  # what was found stays
+        x_new = torch.where(column(state.done, x), x, x_new)  # what was found stays
         with torch.no_grad():
             met = closest.update(x_new, logits_of(model, x_new))
-        state.x_adv = torch.where(_column(met, x), x + self.beta * (x_new - x), x_new)
+        state.x_adv = torch.where(column(met, x), x + self.beta * (x_new - x), x_new)
         state.queries = state.queries + 2 * ~state.done
         state.done = closest.size <= state.enough
 
@@ -179,13 +179,13 @@ class FAB:
             # The rival changes along the way: a pull towards x would undo what it took to pass
             # the one before.
             alpha = alpha.masked_fill(~state.closest.success, 0)
-        alpha = _column(alpha, x)
+        alpha = column(alpha, x)
         mixed = (1 - alpha) * (x_adv + self.eta * here) + alpha * (x + self.eta * origin)
         return mixed.clamp(0, 1)
 
     def _way(self, x: Tensor, lead: Tensor, slope: Tensor) -> Tensor:
         """Return the shortest way from x to where a lead with this slope is 0, like x."""
-        return shortest_step(x, -_column(lead.sign(), x) * slope, lead.abs(), self.norm)
+        return shortest_step(x, -column(lead.sign(), x) * slope, lead.abs(), self.norm)
 
 
 def within(closest: Closest, radius: Tensor) -> Closest:
@@ -194,12 +194,7 @@ def within(closest: Closest, radius: Tensor) -> Closest:
     none = Closest.start(x, closest.logits, goal=closest.goal, norm=closest.norm)
     return replace(
         closest,
-        x_adv=torch.where(_column(far, x), x, closest.x_adv),
+        x_adv=torch.where(column(far, x), x, closest.x_adv),
         size=torch.where(far, none.size, closest.size),
         value=torch.where(far, none.value, closest.value),
     )
-
-
-def _column(values: Tensor, x: Tensor) -> Tensor:
-    """Return values (B,) so that they broadcast over x, (B, 1, ..., 1)."""
-    return values.reshape(-1, *[1] * (x.ndim - 1))

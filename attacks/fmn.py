@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,10 @@ from attacks.guard import frozen
 from attacks.hyperplane import distance
 from attacks.inputs import check_batch, own_copies
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm, lengths
+from attacks.threat import Norm, Threat, check_norm, column, lengths
 
 _LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
-# The nearest boundary is sought among so many classes; such a share of the steps goes there.
-_CLASSES, _AIMED = 10, 0.25
+_AIMED = 0.25  # share of the steps that go to the nearest boundary
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,11 @@ class FMN:
 
     def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         goal = Goal(y, target, "margin")
-        found = nearest_boundary(model, x, goal, norm=self.norm, classes=_CLASSES)
+        found = nearest_boundary(model, x, goal, norm=self.norm)
         closest = Closest.start(x, found.logits, goal=goal, norm=self.norm)
         return _State(
             closest=closest,
-            aim=replace(goal, target=found.target, any_class=target is None),
+            aim=found.aim(goal),
             x_adv=x,
             eps=torch.zeros_like(found.gap),
             value=closest.value,
@@ -116,7 +115,7 @@ class FMN:
         cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
         state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
         closest = state.closest
-        eps = state.eps.reshape(-1, *[1] * (state.x_adv.ndim - 1))  # (A, 1, ..., 1)
+        eps = column(state.eps, state.x_adv)  # (A, 1, ..., 1)
         length = self.step_size * (_LAST_STEP_SIZE + (1 - _LAST_STEP_SIZE) * cosine) * eps
         if self.norm == "linf":
             length = length * math.sqrt(state.x_adv[0].numel())

@@ -11,7 +11,7 @@ from attacks.best import Best
 from attacks.diagnosis import without_slope
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.randomness import uniform
-from attacks.threat import Threat
+from attacks.threat import Threat, column
 
 GREY = 0.5
 
@@ -73,7 +73,7 @@ class Ascent:
         Source: Simonyan et al. 2014, eq. (1), its l2 term as a decay; nothing here is random.
         """
         if number:
-            here = done.reshape(-1, *[1] * (self.x_adv.ndim - 1))  # (B, 1, ...)
+            here = column(done, self.x_adv)  # (B, 1, ...)
             self.x_adv = torch.where(here, self.x_adv, self._moved())
         logits, value, self.gradient = value_and_gradient(model, self.x_adv, self.goal.value)
         self.best.update(self.x_adv, self.goal, logits=logits, value=value)

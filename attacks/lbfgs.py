@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -25,7 +25,6 @@ from attacks.result import AttackResult
 
 Pixels = npt.NDArray[np.float64]
 
-_CLASSES = 10  # among which the nearest boundary is looked for
 _BROKEN = 1e30  # the objective where the logits are not finite: worse than anything
 
 
@@ -76,9 +75,9 @@ class LBFGS:
             forward, random = prepared(model, x)
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, "margin")
-            found = nearest_boundary(forward, x, goal, norm="l2", classes=_CLASSES)
+            found = nearest_boundary(forward, x, goal, norm="l2")
             closest = Closest.start(x, found.logits, goal=goal, norm="l2")
-            aim = replace(goal, target=found.target, any_class=target is None)
+            aim = found.aim(goal)
             stuck, queries = without_slope(found.gradient), torch.ones_like(y)
             skipped = closest.success | stuck | ~closest.finite
             for row in range(len(x)):

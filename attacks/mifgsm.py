@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.climb import Climb
-from attacks.threat import lengths
+from attacks.threat import column, lengths
 
 
 @dataclass(frozen=True)
@@ -31,5 +31,5 @@ class MIFGSM(Climb):
     def turn(self, gradient: Tensor, previous: Tensor) -> Tensor:
         """Return decay * previous + gradient / ||gradient||_1, (A, ...)."""
         gradient = gradient.nan_to_num(0, 0, 0)
-        size = lengths(gradient, "l1").reshape(-1, *[1] * (gradient.ndim - 1))
+        size = column(lengths(gradient, "l1"), gradient)
         return self.decay * previous + gradient / size.clamp_min(torch.finfo(size.dtype).tiny)

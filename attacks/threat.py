@@ -32,6 +32,11 @@ def lengths(delta: Tensor, norm: Norm) -> Tensor:
     return flat.abs().sum(1)
 
 
+def column(values: Tensor, x: Tensor) -> Tensor:
+    """Return values (B,) so that they broadcast over x (B, ...), (B, 1, ..., 1)."""
+    return values.reshape(-1, *[1] * (x.ndim - 1))
+
+
 @dataclass(frozen=True)
 class Threat:
     """All x_adv in [0, 1] with ||x_adv - x|| <= eps, a centre and a radius for each sample.
