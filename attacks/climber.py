@@ -63,7 +63,9 @@ class Climber:
         queries = torch.full_like(goal.y, int(goal.any_class))
         self.state = State(goal, threat, Best.start(x), x, torch.zeros_like(x), queries, no, no)
         self.model, self.rules, self.progress = model, rules, progress
-        self.forward, self.random = prepared(model, x, bf16=rules.bf16, compiled=rules.compile)
+        self.forward, self.random = prepared(
+            model, x, once=rules.steps == 1, bf16=rules.bf16, compiled=rules.compile
+        )
         self.advance = torch.compile(advance) if rules.compile else advance
         self.first_logits: Tensor | None = None
         self.history: list[Tensor] = []

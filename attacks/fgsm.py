@@ -57,7 +57,7 @@ class FGSM:
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = prepared(model, x)
+            forward, random = prepared(model, x, once=True)
             clean, before, gradient = value_and_gradient(forward, x, goal.value)
             x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
