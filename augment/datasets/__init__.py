@@ -10,6 +10,7 @@ from augment.datasets.moving_digits import read_moving_digits
 from augment.datasets.npz import read_npz
 from augment.datasets.request import Request
 from augment.datasets.torchvision_arrays import read_torchvision
+from augment.datasets.videofolder import read_videofolder
 
 Source = Callable[[Request], Dataset]
 
@@ -20,4 +21,5 @@ SOURCES: dict[str, Source] = {
     "npz": read_npz,
     "torchvision": read_torchvision,
     "moving-digits": read_moving_digits,
+    "videofolder": read_videofolder,
 }
