@@ -22,11 +22,12 @@ logger = logging.getLogger(__name__)
 DEFAULT_SIZE = 112
 
 
-def read_videofolder(request: Request) -> Dataset:
+def read_videofolder(request: Request, *, name: str = "videofolder") -> Dataset:
     """One split of a folder of videos.
 
     Args:
         request: `target` is the folder, laid out as for `imagefolder`.
+        name: Name of the dataset.
 
     Returns:
         Clips as of `clips_of`.
@@ -37,8 +38,8 @@ def read_videofolder(request: Request) -> Dataset:
             folder is not in the class list.
     """
     samples = None if request.samples is None else -(-request.samples // request.clips)
-    files = labelled_files(request, SUFFIXES, name="videofolder", kind="videos", samples=samples)
-    return clips_of(files, request, name="videofolder")
+    files = labelled_files(request, SUFFIXES, name=name, kind="videos", samples=samples)
+    return clips_of(files, request, name=name)
 
 
 def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
