@@ -196,6 +196,22 @@ CASES = [
         dict(space="paper", steps=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
         strong=dict(steps=40, lam=0.1),
     ),
+    Case(
+        "flicker",
+        dict(eps=0.1, steps=6, lr=0.02),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, steps=60, lr=0.05),
+    ),
+    Case(
+        "flicker",
+        dict(space="prob", early_stop=True, lam=0.5, eps=0.1, steps=6, lr=0.02),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, steps=60, lr=0.05, space="logit"),
+    ),
 ]
 
 
