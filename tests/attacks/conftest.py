@@ -1,6 +1,7 @@
 """The table of attacks under test, and the classifiers and samples they are tried on."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ class Case:
     name: its key in ATTACKS; norm: of the eps ball it promises to stay in, or None; random:
     whether it draws numbers; strong: options that reach every goal on `linear_classifier`;
     leaves: whether samples leave the batch, each after its own number of passes; confirms:
-    whether it strengthens the model's answer unless it is given a target.
+    whether it strengthens the model's answer unless it is given a target; video: whether it
+    takes videos alone, so that `net`, `batch` and `linear` make those for it.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Case:
     strong: dict = field(default_factory=dict)
     leaves: bool = False
     confirms: bool = False
+    video: bool = False
 
     def __str__(self):
         options = self.options.items()
@@ -42,6 +45,10 @@ class Case:
 
     def strongest(self):
         return self.attack(**self.strong)
+
+    def shaped(self, x):
+        """Images (B, C, H, W) as samples it takes: for videos, stills of six frames."""
+        return x[:, :, None].expand(-1, -1, 6, -1, -1) if self.video and x.ndim == 4 else x
 
 
 @dataclass(frozen=True)
@@ -189,6 +196,22 @@ CASES = [
         dict(space="paper", steps=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
         strong=dict(steps=40, lam=0.1),
     ),
+    Case(
+        "flicker",
+        dict(eps=0.1, steps=6, lr=0.02),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, steps=60, lr=0.05),
+    ),
+    Case(
+        "flicker",
+        dict(space="prob", early_stop=True, lam=0.5, eps=0.1, steps=6, lr=0.02),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, steps=60, lr=0.05, space="logit"),
+    ),
 ]
 
 
@@ -207,9 +230,21 @@ def random_case(request):
     return request.param
 
 
+@pytest.fixture(params=[c for c in CASES if c.video], ids=str)
+def video_case(request):
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def cases():
     return CASES
+
+
+@pytest.fixture
+def sample_dims(request):
+    """Return 3 where the test's row of the table takes videos alone, else 2."""
+    names = {"case", "ball_case", "random_case", "video_case"}.intersection(request.fixturenames)
+    return 3 if any(request.getfixturevalue(name).video for name in names) else 2
 
 
 def seeded(seed):
@@ -256,9 +291,9 @@ def make_net(classes=4, *, dims=2, channels=3, side=6, seed=0, dtype=torch.float
     return net.to(dtype).train()
 
 
-@pytest.fixture(scope="session")
-def net():
-    return make_net
+@pytest.fixture
+def net(sample_dims):
+    return partial(make_net, dims=sample_dims)
 
 
 def make_batch(batch=6, classes=4, *, dims=2, channels=3, side=6, seed=1, dtype=torch.float32):
@@ -268,23 +303,23 @@ def make_batch(batch=6, classes=4, *, dims=2, channels=3, side=6, seed=1, dtype=
     return x, torch.randint(classes, (batch,), generator=seeded(seed + 1))
 
 
-@pytest.fixture(scope="session")
-def batch():
-    return make_batch
+@pytest.fixture
+def batch(sample_dims):
+    return partial(make_batch, dims=sample_dims)
 
 
-def make_linear(classes=2, *, channels=3, side=6, gain=1.0, seed=2, dtype=torch.float32):
-    """Return a linear classifier that is undecided about the grey image."""
-    layer = nn.Linear(channels * side * side, classes)
+def make_linear(classes=2, *, dims=2, channels=3, side=6, gain=1.0, seed=2, dtype=torch.float32):
+    """Return a linear classifier that is undecided about the grey sample."""
+    layer = nn.Linear(channels * side**dims, classes)
     with torch.no_grad():
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=seeded(seed)) * gain)
         layer.bias.copy_(-0.5 * layer.weight.sum(1))
     return nn.Sequential(nn.Flatten(), layer).to(dtype)
 
 
-@pytest.fixture(scope="session")
-def linear():
-    return make_linear
+@pytest.fixture
+def linear(sample_dims):
+    return partial(make_linear, dims=sample_dims)
 
 
 class NaNBelow(nn.Module):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attacks import LearnedGenerator, as_module, load_generators, save_generators
@@ -222,7 +222,12 @@ def test_the_default_succeeds_on_a_confident_sample(linear, batch):
     assert (result.loss < 1).all()
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # net and batch hold no state
+)
 @given(
     dims=st.sampled_from([2, 2, 3]),
     channels=st.sampled_from([1, 3]),

@@ -8,6 +8,7 @@ import torch
 
 from attacks import ATTACKS
 
+ROUNDED = dict(atol=1e-6, rtol=1e-5)  # of sums in another order
 EXACT = dict(atol=1e-9, rtol=0)  # of float64 runs that differ in their batch alone
 
 
@@ -52,7 +53,7 @@ def test_result_fields_have_one_entry_a_sample(case, net, batch):
     assert result.history is None or result.history.shape[1:] == y.shape
     flat = result.delta.flatten(1)
     for name, order in {"linf": torch.inf, "l2": 2, "l1": 1}.items():
-        torch.testing.assert_close(getattr(result, name), flat.norm(order, dim=1))
+        torch.testing.assert_close(getattr(result, name), flat.norm(order, dim=1), **ROUNDED)
 
 
 def test_float64_is_kept(case, net, batch):
@@ -231,6 +232,9 @@ def test_videos(case, net, batch, channels):
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_model_may_view_its_input(case, net, batch, dims):
+    if case.video and dims == 2:
+        pytest.skip("takes videos alone")
+
     class Views(torch.nn.Module):
         def forward(self, x):
             return net(dims=dims, side=4).eval()(x.view(len(x), -1).view(x.shape))
@@ -242,7 +246,8 @@ def test_a_model_may_view_its_input(case, net, batch, dims):
 def test_batch_of_one_in_any_memory_layout(case, net, batch):
     x, y = batch(1)
     plain = case.attack()(net(), x, y)
-    strided = case.attack()(net(), x.to(memory_format=torch.channels_last), y)
+    last = torch.channels_last_3d if case.video else torch.channels_last
+    strided = case.attack()(net(), x.to(memory_format=last), y)
     assert plain.x_adv.shape == x.shape
     torch.testing.assert_close(strided.x_adv, plain.x_adv, atol=1e-4, rtol=0)
 
