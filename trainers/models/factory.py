@@ -14,6 +14,8 @@ from typing import Any, cast
 from torch import nn
 
 from attacks.errors import RefusedInput
+from trainers.models.c3d_small import c3d_small
+from trainers.models.lrcn import lrcn
 from trainers.models.resnet_cifar import resnet18_cifar
 from trainers.models.smallcnn import smallcnn
 from trainers.models.torchvision_models import build_torchvision, torchvision_names
@@ -21,6 +23,8 @@ from trainers.models.torchvision_models import build_torchvision, torchvision_na
 OURS: dict[str, Callable[..., nn.Module]] = {
     "smallcnn": smallcnn,
     "resnet18-cifar": resnet18_cifar,
+    "c3d-small": c3d_small,
+    "lrcn": lrcn,
 }
 
 

@@ -1,0 +1,61 @@
+"""LRCN: a 2-D convolutional network looks at every frame, an LSTM at what it saw."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from trainers.models.clips import check_clips
+
+
+class LRCN(nn.Module):
+    """A small CNN for each frame, an LSTM over the frames, and the mean of its answers.
+
+    Source: Donahue et al. 2015, fig. 1 and section 3 (logits averaged over time).
+    """
+
+    def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
+        """Build it; the CNN ends in 4 x ``width`` channels, as many as the LSTM has cells."""
+        super().__init__()
+        self.cnn = nn.Sequential(
+            *_stage(in_channels, width, stride=2),  # (B*T, width, H/2, W/2)
+            *_stage(width, 2 * width),
+            nn.MaxPool2d(2),  # (B*T, 2 width, H/4, W/4)
+            *_stage(2 * width, 4 * width),
+            nn.AdaptiveMaxPool2d(2),  # (B*T, 4 width, 2, 2)
+            nn.Flatten(),
+        )
+        self.lstm = nn.LSTM(4 * 4 * width, 4 * width, batch_first=True)
+        self.head = nn.Linear(4 * width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, K) of clips (B, C, T, H, W)."""
+        check_clips(x, "lrcn", frames=1, side=8)
+        b, t = x.shape[0], x.shape[2]
+        frames = x.transpose(1, 2).flatten(0, 1)  # (B*T, C, H, W), frames of a clip in a row
+        seen = self.cnn(frames).view(b, t, -1)  # (B, T, F)
+        with _differentiable(self.lstm, seen):
+            states, _ = self.lstm(seen)  # (B, T, 4 width)
+        logits: Tensor = self.head(states.mean(1))  # the mean of the logits, for the head is linear
+        return logits
+
+
+def lrcn(*, num_classes: int = 4, in_channels: int = 3, width: int = 16) -> nn.Module:
+    """Build the LRCN: 106 thousand parameters, 0.3 GFLOPs for 16 frames of 64x64 pixels."""
+    return LRCN(num_classes, in_channels, width)
+
+
+@contextmanager
+def _differentiable(lstm: nn.LSTM, x: Tensor) -> Iterator[None]:
+    """Do without cuDNN where an input gradient is wanted in eval mode, which its LSTM refuses."""
+    if x.is_cuda and not lstm.training and torch.is_grad_enabled() and x.requires_grad:
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+    else:
+        yield
+
+
+def _stage(c_in: int, c_out: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+    return convolution, nn.BatchNorm2d(c_out), nn.ReLU()
