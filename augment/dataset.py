@@ -1,4 +1,4 @@
-"""The one kind of dataset: labelled images by number, in memory or read when asked for."""
+"""The one kind of dataset: labelled images or videos by number, in memory or read on demand."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,23 +10,26 @@ Rows = Sequence[int] | Tensor
 
 
 class Pixels(Protocol):
-    """What a dataset reads its images from; a `(N, C, H, W)` tensor is one."""
+    """What a dataset reads its samples from; a `(N, C, H, W)` tensor is one.
+
+    Videos are `(N, C, T, H, W)`; where `(C, H, W)` stands below, they have `(C, T, H, W)`.
+    """
 
     @property
     def shape(self) -> Sequence[int]:
-        """`(N, C, H, W)`."""
+        """`(N, C, H, W)`, of videos `(N, C, T, H, W)`."""
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """The images of these rows, `(B, C, H, W)`, uint8 or float32 in [0, 1]."""
+        """The samples of these rows, `(B, C, H, W)`, uint8 or float32 in [0, 1]."""
 
 
 class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images `(C, H, W)` in [0, 1] with labels, names and a stable id each.
+    """Images `(C, H, W)` or videos `(C, T, H, W)` in [0, 1], each with a label and a stable id.
 
     Attributes:
-        name: Where the images come from, such as `digits`.
-        classes: Class names; line i belongs to label i. Empty for unlabelled images.
-        ids: One unique text per image, the same whatever else is loaded.
+        name: Where the samples come from, such as `digits`.
+        classes: Class names; line i belongs to label i. Empty for unlabelled samples.
+        ids: One unique text per sample, the same whatever else is loaded.
         labels: `(N,)` int64; -1 where unlabelled.
         skipped: Files left out, each with the reason.
     """
@@ -42,10 +45,11 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         skipped: Sequence[str] = (),
         rows: Tensor | None = None,
     ) -> None:
-        """Join images with their labels and ids.
+        """Join samples with their labels and ids.
 
         Args:
-            pixels: `(N, C, H, W)` uint8 or float32 in [0, 1], or what reads them.
+            pixels: `(N, C, H, W)` or `(N, C, T, H, W)`, uint8 or float32 in [0, 1], or what reads
+                them.
             labels: `(N,)` int64.
             ids: N unique texts.
             name: Name of the source.
@@ -54,32 +58,42 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
             rows: `(N,)` which rows of `pixels` these are; None means all, in order.
 
         Raises:
-            ValueError: Numbers of images, labels and ids differ, or an id occurs twice.
+            ValueError: The samples are neither images nor videos, their numbers differ from those
+                of the labels and ids, or an id occurs twice.
         """
+        if len(pixels.shape) not in (4, 5):
+            raise ValueError(
+                f"{name}: pixels of shape {tuple(pixels.shape)}; give images (N, C, H, W) or "
+                "videos (N, C, T, H, W)"
+            )
         rows = torch.arange(pixels.shape[0]) if rows is None else rows
-        counts = {"images": len(rows), "labels": len(labels), "ids": len(ids)}
+        counts = {"samples": len(rows), "labels": len(labels), "ids": len(ids)}
         if len(set(counts.values())) > 1:
-            raise ValueError(f"{name}: numbers differ: {counts}; give one label and id per image")
+            raise ValueError(f"{name}: numbers differ: {counts}; give one label and id a sample")
         if len(set(ids)) < len(ids):
-            raise ValueError(f"{name}: ids repeat; every image needs an id of its own")
+            raise ValueError(f"{name}: ids repeat; every sample needs an id of its own")
         self.name, self.classes = name, list(classes)
         self.ids, self.labels, self.skipped = list(ids), labels.long(), list(skipped)
         self._pixels, self._rows = pixels, rows
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of samples."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Image `(C, H, W)` float32 in [0, 1] and label."""
+        """Sample `(C, H, W)` float32 in [0, 1] and label."""
         x, y = self.stack([range(len(self))[index]])
         return x[0], int(y[0])
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(C, H, W)` of every image."""
-        _, channels, height, width = self._pixels.shape
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """`(C, H, W)` of every image, `(C, T, H, W)` of every video."""
+        return tuple(self._pixels.shape[1:])
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the samples are videos."""
+        return len(self._pixels.shape) == 5
 
     @property
     def num_classes(self) -> int:
@@ -87,16 +101,16 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return len(self.classes)
 
     def raw(self, indices: Rows) -> Tensor:
-        """Images as they are kept, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
+        """Samples as they are kept, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
         return self._pixels[self._rows[torch.as_tensor(indices, dtype=torch.int64)]]
 
     def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
-        """Images `(B, C, H, W)` float32 in [0, 1] and labels `(B,)` int64."""
+        """Samples `(B, C, H, W)` float32 in [0, 1] and labels `(B,)` int64."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
         return as_float(self.raw(indices)), self.labels[indices]
 
     def subset(self, indices: Rows) -> "Dataset":
-        """The dataset of these images, in this order; pixels are shared, not copied."""
+        """The dataset of these samples, in this order; pixels are shared, not copied."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         return Dataset(
             self._pixels,
@@ -110,7 +124,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def as_float(pixels: Tensor) -> Tensor:
-    """Images as float32 in [0, 1]; uint8 is divided by 255, other types only widened.
+    """Pixels as float32 in [0, 1]; uint8 is divided by 255, other types only widened.
 
     >>> as_float(torch.tensor([0, 255], dtype=torch.uint8))
     tensor([0., 1.])

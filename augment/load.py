@@ -20,24 +20,30 @@ def load_dataset(
     samples: int | None = None,
     seed: int = 0,
     download: bool = False,
+    frames: int | None = None,
+    stride: int = 1,
+    clips: int = 1,
 ) -> Dataset:
     """Load one split of a dataset.
 
     Args:
         spec: `digits`, `imagefolder:DIR`, `cifar10:DIR`, `npz:FILE`, `torchvision:NAME[:ROOT]`
-            or `NAME[:ROOT]` with NAME such as `CIFAR10`.
+            or `NAME[:ROOT]` with NAME such as `CIFAR10`; of videos `moving-digits`.
         split: `train`, `val` or `test`; of labelled data the three never share a sample.
         size: Side of the square images; None keeps the size they have.
         classes: File of a class list; line i names class i.
         samples: Size of a class-balanced subset; None takes all.
         seed: Seed of that choice.
         download: Whether a torchvision dataset may be fetched.
+        frames: Frames of a clip; None takes 16.
+        stride: How many frames of the video further the next frame of a clip is.
+        clips: Clips taken from each video, spread evenly over it.
 
     Returns:
         The dataset, in memory where it decodes to at most 2 GiB.
 
     Raises:
-        ValueError: Unknown spec or split, or a number below 1.
+        ValueError: Unknown spec or split, a number below 1, or options of clips for images.
         RefusedInput: Files that are missing, corrupt, unsafe or do not match.
 
     >>> load_dataset("digits", "test").shape
@@ -45,11 +51,19 @@ def load_dataset(
     """
     if split not in get_args(Split):
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}")
-    for option, value in (("size", size), ("samples", samples)):
+    numbers = {"size": size, "samples": samples, "frames": frames, "stride": stride, "clips": clips}
+    for option, value in numbers.items():
         if value is not None and value < 1:
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
     source, target = _source(spec)
-    dataset = source(Request(target, split, size, classes, samples, seed, download))
+    dataset = source(
+        Request(target, split, size, classes, samples, seed, download, frames, stride, clips)
+    )
+    if not dataset.is_video and (frames, stride, clips) != (None, 1, 1):
+        raise ValueError(
+            f"{spec}: frames={frames}, stride={stride}, clips={clips}, but these are images; leave "
+            "the three out, or name videos"
+        )
     if not len(dataset):
         raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
     if samples is not None and len(dataset) > samples:

@@ -6,6 +6,7 @@ from augment.dataset import Dataset
 from augment.datasets.cifar10 import read_cifar10
 from augment.datasets.digits import read_digits
 from augment.datasets.imagefolder import read_imagefolder
+from augment.datasets.moving_digits import read_moving_digits
 from augment.datasets.npz import read_npz
 from augment.datasets.request import Request
 from augment.datasets.torchvision_arrays import read_torchvision
@@ -18,4 +19,5 @@ SOURCES: dict[str, Source] = {
     "cifar10": read_cifar10,
     "npz": read_npz,
     "torchvision": read_torchvision,
+    "moving-digits": read_moving_digits,
 }

@@ -12,11 +12,14 @@ class Request:
     Attributes:
         target: What stands after the first colon of the spec; empty when nothing does.
         split: The split wanted.
-        size: Side of the square images, or None for their own.
+        size: Side of the square images or videos, or None for their own.
         classes: File of a class list, or None.
         samples: Size of a class-balanced subset, or None for all.
         seed: Seed of that choice.
         download: Whether fetching is allowed.
+        frames: Frames of a clip, or None for the usual number.
+        stride: How many frames of the video further the next frame of a clip is.
+        clips: Clips taken from each video.
     """
 
     target: str
@@ -26,3 +29,6 @@ class Request:
     samples: int | None = None
     seed: int = 0
     download: bool = False
+    frames: int | None = None
+    stride: int = 1
+    clips: int = 1
