@@ -18,6 +18,7 @@ from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
 from attacks.fmn import FMN
 from attacks.fooling import FoolingImage
+from attacks.frame_weights import frame_weights
 from attacks.generator import LearnedGenerator
 from attacks.generator_network import (
     Architecture,
@@ -26,6 +27,7 @@ from attacks.generator_network import (
     perturb,
     save_generators,
 )
+from attacks.keyframe import Keyframe
 from attacks.lbfgs import LBFGS
 from attacks.least_likely import LeastLikely
 from attacks.mifgsm import MIFGSM
@@ -33,6 +35,7 @@ from attacks.most_likely import MostLikely
 from attacks.perturbation import Perturbation
 from attacks.pgd import PGD
 from attacks.result import AttackResult
+from attacks.sparsity import sparsity
 from attacks.square import Square
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
@@ -57,6 +60,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "autoattack": AutoAttack,
     "generator": LearnedGenerator,
     "fooling": FoolingImage,
+    "keyframe": Keyframe,
 }
 
 __all__ = [
@@ -68,6 +72,7 @@ __all__ = [
     "FGSM",
     "FITTED",
     "FMN",
+    "Keyframe",
     "LBFGS",
     "MIFGSM",
     "PGD",
@@ -90,9 +95,11 @@ __all__ = [
     "Transformer",
     "UniversalPerturbation",
     "as_module",
+    "frame_weights",
     "load_fitted",
     "load_generators",
     "perturb",
     "save_generators",
+    "sparsity",
     "transfer_matrix",
 ]

@@ -196,6 +196,21 @@ CASES = [
         dict(space="paper", steps=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
         strong=dict(steps=40, lam=0.1),
     ),
+    Case(
+        "keyframe",
+        dict(frames="all", steps=3, lr=0.02, early_stop=True),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(steps=60, lr=0.1),
+    ),
+    Case("keyframe", dict(steps=5), video=True, strong=dict(steps=60, b=1.0, lr=0.04)),
+    Case(
+        "keyframe",
+        dict(frames="fixed", fixed="uniform", lam=1.0, steps=5),
+        video=True,
+        strong=dict(steps=60, count=4, lam=0.001, lr=0.1),
+    ),
 ]
 
 
