@@ -28,6 +28,7 @@ from attacks.generator_network import (
     save_generators,
 )
 from attacks.keyframe import Keyframe
+from attacks.keyframe_square import KeyframeSquare
 from attacks.lbfgs import LBFGS
 from attacks.least_likely import LeastLikely
 from attacks.mifgsm import MIFGSM
@@ -39,6 +40,7 @@ from attacks.sparsity import sparsity
 from attacks.square import Square
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
+from attacks.sup import SparseUniversalPerturbation
 from attacks.threat import Threat
 from attacks.transfer import transfer_matrix
 from attacks.universal import UniversalPerturbation
@@ -61,6 +63,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "generator": LearnedGenerator,
     "fooling": FoolingImage,
     "keyframe": Keyframe,
+    "keyframe-square": KeyframeSquare,
 }
 
 __all__ = [
@@ -72,7 +75,6 @@ __all__ = [
     "FGSM",
     "FITTED",
     "FMN",
-    "Keyframe",
     "LBFGS",
     "MIFGSM",
     "PGD",
@@ -84,11 +86,14 @@ __all__ = [
     "BlackBoxSubstitute",
     "DeepFool",
     "FoolingImage",
+    "Keyframe",
+    "KeyframeSquare",
     "LearnedGenerator",
     "LeastLikely",
     "MostLikely",
     "Perturbation",
     "RefusedInput",
+    "SparseUniversalPerturbation",
     "Square",
     "Substitute",
     "Threat",

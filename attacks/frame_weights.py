@@ -77,7 +77,7 @@ def frame_weights(
 
 
 def _cut(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor, Tensor]:
-    """Return the logits (B, K) of x, and a module's first output, or x, where their graph begins."""
+    """Return the logits (B, K) of x, and where their graph begins: a module's output, or x."""
     if module is None:
         return logits_of(model, x.requires_grad_()), x
     leaves: list[Tensor] = []
@@ -125,8 +125,8 @@ def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
     calls: list[tuple[nn.Module, Any, Any]] = []
 
     def note(module: nn.Module, given: Any, output: Any) -> None:
-        shapes = [getattr(t, "shape", None) for t in (given[0] if given else None, output)]
-        calls.append((module, *shapes))
+        seen = getattr(given[0] if given else None, "shape", None)
+        calls.append((module, seen, getattr(output, "shape", None)))
 
     kinds = (nn.Conv2d, nn.Conv3d)
     watched = [m for m in modules.values() if isinstance(m, kinds)] if name is None else []
@@ -150,8 +150,8 @@ def _first(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> 
         if _sees(module, given, frames) and module.kernel_size[0] > 1:
             return _Moments(module, False, windows(module, given[2], frames))
     images = [m for m, _, made in calls if isinstance(m, nn.Conv2d) and made[0] == clips * frames]
-    module = images[-1] if images else None
-    return _Moments(module, bool(images), torch.eye(frames, dtype=torch.bool))
+    last = images[-1] if images else None
+    return _Moments(last, bool(images), torch.eye(frames, dtype=torch.bool))
 
 
 def _named(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments | None:

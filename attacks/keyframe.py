@@ -1,4 +1,4 @@
-"""The keyframe attack: few frames of a video, chosen by a gradient, changed as little as will do."""
+"""The keyframe attack: few frames of a video, chosen by a gradient, and changed a little."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attacks.active import ActiveSet, due
 from attacks.attack import Progress
 from attacks.best import Best
+from attacks.descent import adam
 from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.frame_weights import Weight, check_weight, frame_weights
@@ -31,10 +32,9 @@ from attacks.keyframes import (
 )
 from attacks.losses import LossName, check_loss
 from attacks.result import AttackResult
-from attacks.sparsity import GRAY_LEVELS, escape, frame_sizes
+from attacks.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
 from attacks.threat import Threat, column
 
-_BETAS, _TINY = (0.9, 0.999), 1e-8  # of Adam
 _START = 0.01 / 255
 _STEPS = {False: 500, True: 1000}  # by whether there is a target
 _BOUNDARY = {False: 0.3, True: 0.4}
@@ -206,14 +206,15 @@ class Keyframe:
         state.stuck = state.stuck | (searching & without_slope(gradient))
         state.first = torch.where(met & (state.first == 0) & ~left, number, state.first)
         state.queries = state.queries + ~left
-        # Of the sum of the lengths; a frame without change has none.
-        back = state.delta / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)[:, None, :, None, None]
+        back = frame_directions(state.delta, sizes)
         if self.lam is None:
             slope = torch.where(column(met, back), back, -gradient)
         else:
             weight = self.lam * GRAY_LEVELS / math.sqrt(back[0, :, 0].numel())
             slope = weight * back - gradient
-        _adam(state, slope.nan_to_num_(0, 0, 0), number, self.lr)
+        slope.nan_to_num_(0, 0, 0)
+        adam(state.delta, slope, state.mean, state.square, number=number, lr=self.lr)
+        state.delta.clamp_(state.low, state.high)
         if self.early_stop:
             state.left = best.success
         return value.masked_fill(left, torch.nan)
@@ -254,16 +255,4 @@ class _State:
         high = torch.where(mask, (1 - x).minimum(threat.eps), 0)
         zero = torch.zeros_like(x)
         delta = (zero + _START).clamp_(low, high)
-        return cls(
-            goal, Best.start(x), x, low, high, delta, zero, zero.clone(), none, none, no, no
-        )
-
-
-def _adam(state: _State, slope: Tensor, number: int, lr: float) -> None:
-    """Move delta down a slope by the Adam step of this number, from 1, each clip as if alone."""
-    first, second = _BETAS
-    state.mean.lerp_(slope, 1 - first)
-    state.square.mul_(second).addcmul_(slope, slope, value=1 - second)
-    scale = state.square.sqrt().div_(math.sqrt(1 - second**number)).add_(_TINY)
-    state.delta.addcdiv_(state.mean, scale, value=-lr / (1 - first**number))
-    state.delta.clamp_(state.low, state.high)
+        return cls(goal, Best.start(x), x, low, high, delta, zero, zero.clone(), none, none, no, no)

@@ -19,6 +19,15 @@ def frame_sizes(delta: Tensor) -> Tensor:
     return sizes
 
 
+def frame_directions(delta: Tensor, sizes: Tensor | None = None) -> Tensor:
+    """Return delta (B, C, T, H, W) with frames of length 1, which is the L2,1 norm's slope.
+
+    A frame without change stays so. `sizes`, (B, T), are the lengths, where they are known.
+    """
+    sizes = frame_sizes(delta) if sizes is None else sizes
+    return delta / sizes.clamp_min(torch.finfo(delta.dtype).tiny)[:, None, :, None, None]
+
+
 def escape(goal: Goal, logits: Tensor) -> Tensor:
     """Return (B,), growing as the goal comes nearer: log(1 - p), or log p of the target.
 

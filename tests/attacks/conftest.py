@@ -211,6 +211,15 @@ CASES = [
         video=True,
         strong=dict(steps=60, count=4, lam=0.001, lr=0.1),
     ),
+    Case(
+        "keyframe-square",
+        dict(eps=0.2, queries=12),
+        "linf",
+        random=True,
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, queries=80, b=1.0),
+    ),
 ]
 
 
