@@ -19,6 +19,7 @@ from attacks.fitted import FITTED, load_fitted
 from attacks.flicker import Flicker
 from attacks.fmn import FMN
 from attacks.fooling import FoolingImage
+from attacks.frame_weights import frame_weights
 from attacks.generator import LearnedGenerator
 from attacks.generator_network import (
     Architecture,
@@ -27,6 +28,8 @@ from attacks.generator_network import (
     perturb,
     save_generators,
 )
+from attacks.keyframe import Keyframe
+from attacks.keyframe_square import KeyframeSquare
 from attacks.lbfgs import LBFGS
 from attacks.least_likely import LeastLikely
 from attacks.mifgsm import MIFGSM
@@ -34,9 +37,11 @@ from attacks.most_likely import MostLikely
 from attacks.perturbation import Perturbation
 from attacks.pgd import PGD
 from attacks.result import AttackResult
+from attacks.sparsity import sparsity
 from attacks.square import Square
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
+from attacks.sup import SparseUniversalPerturbation
 from attacks.threat import Threat
 from attacks.transfer import transfer_matrix
 from attacks.universal import UniversalPerturbation
@@ -59,6 +64,8 @@ ATTACKS: dict[str, type[Attack]] = {
     "generator": LearnedGenerator,
     "fooling": FoolingImage,
     "flicker": Flicker,
+    "keyframe": Keyframe,
+    "keyframe-square": KeyframeSquare,
 }
 
 __all__ = [
@@ -82,20 +89,25 @@ __all__ = [
     "DeepFool",
     "Flicker",
     "FoolingImage",
+    "Keyframe",
+    "KeyframeSquare",
     "LearnedGenerator",
     "LeastLikely",
     "MostLikely",
     "Perturbation",
     "RefusedInput",
+    "SparseUniversalPerturbation",
     "Square",
     "Substitute",
     "Threat",
     "Transformer",
     "UniversalPerturbation",
     "as_module",
+    "frame_weights",
     "load_fitted",
     "load_generators",
     "perturb",
     "save_generators",
+    "sparsity",
     "transfer_matrix",
 ]

@@ -11,10 +11,12 @@ from attacks.fitting import Fittable, Fitted
 from attacks.perturbation import Perturbation
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
+from attacks.sup import SparseUniversalPerturbation
 from attacks.universal import UniversalPerturbation
 
 FITTED: dict[str, type[Fittable]] = {
     "universal": UniversalPerturbation,
+    "sup": SparseUniversalPerturbation,
     "atn": AdversarialTransformer,
     "substitute": BlackBoxSubstitute,
 }

@@ -35,6 +35,15 @@ def check_batch(x: Tensor, y: Tensor, *, target: Tensor | None = None) -> None:
     _check_range(x)
 
 
+def check_clips(x: Tensor) -> None:
+    """Raise ValueError unless x, which `check_batch` passed, is a batch of videos."""
+    if x.ndim != 5:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; frames are told apart here: give videos as "
+            "(B, C, T, H, W), an image as a video of one frame: x[:, :, None]"
+        )
+
+
 def own_copies(x: Tensor, y: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return a checked batch as tensors of its own, x clamped to [0, 1].
 

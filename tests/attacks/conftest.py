@@ -197,6 +197,7 @@ CASES = [
         strong=dict(steps=40, lam=0.1),
     ),
     Case(
+<<<<<<< HEAD
         "flicker",
         dict(eps=0.1, steps=6, lr=0.02),
         "linf",
@@ -211,6 +212,30 @@ CASES = [
         leaves=True,
         video=True,
         strong=dict(eps=1.0, steps=60, lr=0.05, space="logit"),
+=======
+        "keyframe",
+        dict(frames="all", steps=3, lr=0.02, early_stop=True),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(steps=60, lr=0.1),
+    ),
+    Case("keyframe", dict(steps=5), video=True, strong=dict(steps=60, b=1.0, lr=0.04)),
+    Case(
+        "keyframe",
+        dict(frames="fixed", fixed="uniform", lam=1.0, steps=5),
+        video=True,
+        strong=dict(steps=60, count=4, lam=0.001, lr=0.1),
+    ),
+    Case(
+        "keyframe-square",
+        dict(eps=0.2, queries=12),
+        "linf",
+        random=True,
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, queries=80, b=1.0),
+>>>>>>> video-keyframe
     ),
 ]
 

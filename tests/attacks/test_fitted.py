@@ -12,6 +12,7 @@ from attacks import (
     AdversarialTransformer,
     BlackBoxSubstitute,
     RefusedInput,
+    SparseUniversalPerturbation,
     UniversalPerturbation,
     load_fitted,
 )
@@ -25,6 +26,8 @@ FITS = {
     "universal-target": UniversalPerturbation(
         norm="l1", eps=9.0, passes=2, target=1, target_rate=1.0
     ),
+    "sup": SparseUniversalPerturbation(passes=3, lr=0.03),
+    "sup-target": SparseUniversalPerturbation(passes=2, lr=0.03, target=1, eps=0.05),
     "atn": AdversarialTransformer(passes=3, width=4, lr=0.01),
     "atn-target": AdversarialTransformer(form="autoencoder", passes=2, width=4, target=1),
     "substitute": BlackBoxSubstitute(rounds=3, samples=6, budget=20, epochs=2, width=4),
@@ -75,7 +78,8 @@ def test_a_fit_is_the_same_each_time_and_leaves_no_trace(options, net, loader):
 
 def test_the_seed_matters_where_something_is_random(options, net, loader):
     one, other = (parts(options.fit(net(), loader, seed=seed)) for seed in (0, 1))
-    assert (one == other) == isinstance(options, UniversalPerturbation)
+    certain = (UniversalPerturbation, SparseUniversalPerturbation)
+    assert (one == other) == isinstance(options, certain)
 
 
 def test_labels_are_not_looked_at(options, net, loader):
@@ -200,7 +204,7 @@ def test_a_target_that_was_not_fitted_is_refused(options, net, loader, batch):
         assert fitted(model, x, y, target=torch.full_like(y, 1)).success.shape == y.shape
 
 
-@pytest.mark.parametrize("name", ["universal", "atn"])
+@pytest.mark.parametrize("name", ["universal", "sup", "atn"])
 def test_a_target_that_is_no_class_is_refused(name, net, loader):
     with pytest.raises(ValueError, match="target is -1"):
         FITTED[name](target=-1)

@@ -1,0 +1,116 @@
+"""Which frames of a clip to touch."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Frames = Literal["gradient", "ifd", "fixed", "all"]
+_ROUNDING = 1e-9
+
+
+def check_frames(frames: str, allowed: tuple[str, ...] = get_args(Frames)) -> None:
+    """Raise ValueError unless `frames` is a way to choose frames."""
+    if frames not in allowed:
+        raise ValueError(f"frames is {frames!r}; allowed here: {', '.join(allowed)}")
+
+
+def check_boundary(b: float | None) -> None:
+    """Raise ValueError unless `b` is a share in (0, 1], or None."""
+    if b is not None and not 0 < b <= 1:
+        raise ValueError(f"b is {b}; give a share of the weights in (0, 1], or None")
+
+
+def reaching(weights: Tensor, b: float) -> Tensor:
+    """Return the fewest frames that together have a share b of the weights, bool (B, T).
+
+    The heaviest come first; at least one is chosen.
+
+    Args:
+        weights: (B, T); where their sum is negative, the heaviest frame alone.
+        b: the share, in (0, 1].
+
+    Source: Xu et al. 2023, section 3 (keyframes by the gradient; b is its boundary).
+
+    >>> reaching(torch.tensor([[1.0, 5.0, 4.0], [0.0, 0.0, 0.0]]), 0.6).tolist()
+    [[False, True, True], [True, False, False]]
+    """
+    ordered, order = weights.double().sort(dim=1, descending=True, stable=True)  # (B, T)
+    total = ordered.sum(1, keepdim=True)  # (B, 1)
+    enough = ordered.cumsum(1) >= b * total - _ROUNDING * total.abs()
+    last = enough.int().argmax(1, keepdim=True)  # the first place that is enough; 0 if none is
+    places = torch.arange(weights.shape[1], device=weights.device)
+    return torch.zeros_like(weights, dtype=torch.bool).scatter(1, order, places <= last)
+
+
+def heaviest(weights: Tensor, count: int) -> Tensor:
+    """Return the `count` frames with the largest weights (B, T), bool (B, T).
+
+    >>> heaviest(torch.tensor([[1.0, 5.0, 4.0]]), 1).tolist()
+    [[False, True, False]]
+    """
+    order = weights.argsort(dim=1, descending=True, stable=True)[:, :count]  # (B, count)
+    return torch.zeros_like(weights, dtype=torch.bool).scatter(1, order, True)
+
+
+def differences(x: Tensor) -> Tensor:
+    """Return the mean change from the frame before, (B, T); the first takes that of the second.
+
+    Source: Xu et al. 2023, section 4 (inter-frame difference).
+    """
+    steps = x.diff(dim=2).abs().mean((1, 3, 4))  # (B, T-1)
+    if not steps.shape[1]:
+        return x.new_ones(len(x), 1)
+    return torch.cat([steps[:, :1], steps], 1)  # (B, T)
+
+
+def fixed_frames(text: str, frames: int, count: int) -> list[int]:
+    """Return the frames that "first", "uniform" or a list such as "0+3+7" names.
+
+    Args:
+        text: "first", "uniform" or numbers from 0 with + between them.
+        frames: of the clip.
+        count: how many "first" and "uniform" take.
+
+    Raises:
+        ValueError: for a frame that the clip does not have.
+
+    >>> fixed_frames("first", 16, 3), fixed_frames("uniform", 16, 4), fixed_frames("0+3", 16, 1)
+    ([0, 1, 2], [0, 4, 8, 12], [0, 3])
+    """
+    if text == "first":
+        return list(range(count))
+    if text == "uniform":
+        return [i * frames // count for i in range(count)]
+    chosen = listed(text)
+    if max(chosen) >= frames:
+        raise ValueError(f"fixed={text} names frame {max(chosen)} of clips with {frames} frames")
+    return chosen
+
+
+def listed(text: str) -> list[int]:
+    """Return the numbers of a list such as "0+3+7".
+
+    Raises:
+        ValueError: when it is none.
+    """
+    parts = text.split("+")
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"fixed is {text!r}; give first, uniform, or frames from 0 as in 0+3+7")
+    return sorted({int(part) for part in parts})
+
+
+def check_count(count: int | None, frames: int, *, targeted: bool) -> int:
+    """Return how many frames to take: a number up to those of the clip.
+
+    None takes a quarter of the frames, or 5 of 16 for a target, as many as the sparse attack has.
+
+    >>> check_count(None, 16, targeted=False), check_count(None, 16, targeted=True)
+    (4, 5)
+    """
+    if count is None:
+        return math.ceil(frames * (5 if targeted else 4) / 16)
+    if count > frames:
+        raise ValueError(f"count is {count} and the clips have {frames} frames; give fewer")
+    return count

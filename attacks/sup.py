@@ -1,0 +1,168 @@
+"""The sparse universal perturbation: one change of a few frames for all clips."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.descent import adam
+from attacks.fitting import (
+    Keep,
+    Loader,
+    Record,
+    Samples,
+    Snapshot,
+    check_target,
+    fitted_in_passes,
+)
+from attacks.goal import Goal, value_and_gradient
+from attacks.guard import frozen
+from attacks.inputs import check_clips
+from attacks.keyframes import check_count, fixed_frames, listed
+from attacks.perturbation import Perturbation
+from attacks.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
+from attacks.transfer import answers
+
+
+@dataclass(frozen=True)
+class SparseUniversalPerturbation:
+    """Options of a fit that gives one perturbation in L2,1 for all clips, a `Perturbation`.
+
+    Adam goes through the clips again and again. The loss of a batch is its mean log(1 - p), p the
+    probability of the model's own answer, or with a target its cross entropy; and `lam` times
+    the L2,1 norm: the root mean squares of the frames' changes, in gray levels, summed. An image
+    is a clip of one frame.
+
+    Args:
+        lam: weight of the norm.
+        frames: "all", "first", "uniform", or numbers from 0 with + between them.
+        count: how many frames "first" and "uniform" take; None takes a quarter.
+        eps: largest change of any value, in pixel units; 1 is no limit.
+        lr: of Adam, in pixel units.
+        passes: times through the clips; the last one's perturbation is kept.
+        target: the class to reach; None for any class but the model's own answer.
+
+    Source: Wei et al. 2019, eq. (2) and (4) (sparse perturbations, shared by several videos).
+    """
+
+    lam: float = 0.1
+    frames: str = "all"
+    count: int | None = None
+    eps: float = 1.0
+    lr: float = 1e-3
+    passes: int = 50
+    target: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_target(self.target)
+        if self.frames not in ("all", "first", "uniform"):
+            listed(self.frames)
+        if self.count is not None and (self.count < 1 or self.frames not in ("first", "uniform")):
+            raise ValueError(f"count is {self.count}; give >= 1, with frames=first or uniform")
+        if not 0 <= self.lam < math.inf or not 0 <= self.eps < math.inf:
+            raise ValueError(f"lam={self.lam}, eps={self.eps}; give finite numbers >= 0")
+        if not 0 < self.lr < math.inf or self.passes < 1:
+            raise ValueError(f"lr={self.lr}, passes={self.passes}; lr > 0, passes >= 1")
+
+    def fit(
+        self,
+        model: nn.Module,
+        loader: Loader,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+        state: Snapshot | None = None,
+        keep: Keep | None = None,
+    ) -> Perturbation:
+        """Fit a perturbation; see `Fittable.fit`. Nothing is random: the loader gives the order.
+
+        Returns:
+            The perturbation; its `history` holds after each pass the "fooling_rate" of the pass,
+            each batch seen before its step, and "l21", the norm in gray levels.
+        """
+        with frozen(model):
+            fit = _Fit(self, model, Samples.of(loader, model))
+            history = fitted_in_passes(
+                fit, passes=self.passes, progress=progress, state=state, keep=keep
+            )
+        return Perturbation(
+            fit.delta[0], "linf", self.eps, target=self.target, history=tuple(history)
+        )
+
+
+class _Fit:
+    """A perturbation on its way, (1, C, T, H, W), with Adam's means and the steps it took."""
+
+    def __init__(
+        self, options: SparseUniversalPerturbation, model: nn.Module, samples: Samples
+    ) -> None:
+        self.options, self.model, self.samples = options, model, samples
+        like = samples.like()[:1]
+        self.delta, self.mean, self.square = (torch.zeros_like(like) for _ in range(3))
+        self.steps = torch.zeros((), dtype=torch.int64)
+        self.mask = self._mask(like)
+
+    def play(self, number: int) -> Record:
+        """Go through the clips once."""
+        fooled = [self._step(x) for x in self.samples]
+        rate, norm = torch.cat(fooled).double().mean(), self._sizes().sum()
+        return {"fooling_rate": float(rate), "l21": float(norm)}
+
+    def enough(self, record: Record) -> bool:
+        """All passes are played."""
+        return False
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state."""
+        return {name: getattr(self, name) for name in ("delta", "mean", "square", "steps")}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state."""
+        for name, tensor in tensors.items():
+            setattr(self, name, tensor.to(getattr(self, name)))
+
+    def _step(self, x: Tensor) -> Tensor:
+        """Take a step for x (B, ...); return which clips were fooled before it, bool (B,)."""
+        before = answers(self.model, x)
+        wanted = self.options.target
+        target = None if wanted is None else torch.full_like(before, wanted)
+        goal = Goal(before.clamp_min(0), target)
+        moved = x + self.delta
+        logits, _, gradient = value_and_gradient(
+            self.model, moved.clamp(0, 1), lambda logits: escape(goal, logits)
+        )
+        # What the range of pixels cuts off does not move with the perturbation.
+        gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))
+        norm = frame_directions(as_clips(self.delta)).reshape(self.delta.shape) * self._scale()
+        slope = self.options.lam * norm - gradient.mean(0, keepdim=True)
+        self.steps = self.steps + 1
+        adam(self.delta, slope, self.mean, self.square, number=int(self.steps), lr=self.options.lr)
+        self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
+        return goal.met(logits) & (before >= 0)
+
+    def _scale(self) -> float:
+        """Return what makes the length of a frame its root mean square in gray levels."""
+        return GRAY_LEVELS / math.sqrt(as_clips(self.delta)[0, :, 0].numel())
+
+    def _sizes(self) -> Tensor:
+        """Return the root mean square of each frame, in gray levels, (1, T)."""
+        return frame_sizes(as_clips(self.delta)) * self._scale()
+
+    def _mask(self, like: Tensor) -> Tensor:
+        """Return 1 in the frames that may change and 0 in others; it broadcasts over like."""
+        frames, count = as_clips(like).shape[2], self.options.count
+        if self.options.frames == "all":
+            return torch.ones_like(like[:1, :1])
+        check_clips(like)
+        count = check_count(count, frames, targeted=False)
+        mask = torch.zeros_like(like[:1, :1])
+        mask[:, :, fixed_frames(self.options.frames, frames, count)] = 1
+        return mask
+
+
+def as_clips(x: Tensor) -> Tensor:
+    """Return videos as they are, and images (B, C, H, W) as videos of one frame."""
+    return x[:, :, None] if x.ndim == 4 else x  # (B, C, T, H, W)
