@@ -197,7 +197,6 @@ CASES = [
         strong=dict(steps=40, lam=0.1),
     ),
     Case(
-<<<<<<< HEAD
         "flicker",
         dict(eps=0.1, steps=6, lr=0.02),
         "linf",
@@ -212,7 +211,8 @@ CASES = [
         leaves=True,
         video=True,
         strong=dict(eps=1.0, steps=60, lr=0.05, space="logit"),
-=======
+    ),
+    Case(
         "keyframe",
         dict(frames="all", steps=3, lr=0.02, early_stop=True),
         "linf",
@@ -235,7 +235,6 @@ CASES = [
         leaves=True,
         video=True,
         strong=dict(eps=1.0, queries=80, b=1.0),
->>>>>>> video-keyframe
     ),
 ]
 

@@ -53,11 +53,8 @@ def test_result_fields_have_one_entry_a_sample(case, net, batch):
     assert result.history is None or result.history.shape[1:] == y.shape
     flat = result.delta.double().flatten(1)  # a float32 sum of equal values drifts
     for name, order in {"linf": torch.inf, "l2": 2, "l1": 1}.items():
-<<<<<<< HEAD
-        torch.testing.assert_close(getattr(result, name), flat.norm(order, dim=1), **ROUNDED)
-=======
-        torch.testing.assert_close(getattr(result, name), flat.norm(order, dim=1).to(x.dtype))
->>>>>>> video-keyframe
+        norm = flat.norm(order, dim=1).to(x.dtype)
+        torch.testing.assert_close(getattr(result, name), norm, **ROUNDED)
 
 
 def test_float64_is_kept(case, net, batch):
