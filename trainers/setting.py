@@ -80,7 +80,7 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.run.seed, "weights"))
         model = load_classifier(
-            flags.model,
+            flags.model or ("c3d-small" if ds.is_video else "smallcnn"),
             num_classes=classes,
             weights=flags.weights,
             mean=flags.mean or None,

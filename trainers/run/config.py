@@ -68,8 +68,9 @@ class SourceFlags:
 class ClassifierFlags:
     """The classifier to attack."""
 
-    model: str = "smallcnn"
-    """smallcnn | resnet18-cifar | a torchvision name | path/file.py:factory | module:factory."""
+    model: str | None = None
+    """smallcnn | resnet18-cifar | c3d-small | lrcn | c3d | i3d | a torchvision name |
+    path/file.py:factory | module:factory. None: smallcnn, for videos c3d-small."""
     weights: str | None = None
     """State dict: safetensors, or a .pt that holds tensors only. None: those of the new model."""
     num_classes: int | None = None
@@ -97,7 +98,7 @@ class FitFlags:
     weight_decay: float = 0.5
     """Weight decay of round 0."""
     retrain_weight_decay: float = 4.0
-    """Weight decay of every later round: 4 on digits, else 2; other models than smallcnn 0.05."""
+    """Weight decay of every later round: 4 on digits, else 2; 0.05 for models but the default."""
     label_smoothing: float = 0.0
     """Share of the label that is spread over all classes, at least 0 and below 1."""
     ema: float = 0.0
