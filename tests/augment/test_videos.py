@@ -40,7 +40,9 @@ def encode(path, codec, *, frames=20, size=(32, 48), rate=25, audio=False, **con
     with av.open(str(path), "w", options=container) as out:
         stream = out.add_stream(codec, rate=rate)
         stream.height, stream.width = size
-        stream.pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
+        stream.pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p", "qtrle": "rgb24"}.get(
+            codec, "yuv420p"
+        )
         out.start_encoding()
         for t in range(frames):
             pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -172,6 +174,10 @@ def bad_files(folder):
         out.mux(stream.encode(frame))
         out.mux(stream.encode())
     encode(folder / "none.mp4", "mpeg4", frames=0)
+    encode(folder / "rare.mov", "qtrle")
+    unknown = encode(folder / "unknown.avi", "mpeg4")
+    unknown.write_bytes(unknown.read_bytes().replace(b"FMP4", b"zzzz"))
+    encode(folder / "huge.mp4", "mpeg4", frames=1, size=(4112, 4112))
     os.mkfifo(folder / "pipe.mp4")
     (folder / "folder.mp4").mkdir()
     known = "no whole video of a known format"
@@ -184,6 +190,9 @@ def bad_files(folder):
         "photo.avi": known,
         "sound.mp4": "no video in it",
         "none.mp4": f"no video in it|not one frame|{known}",
+        "rare.mov": r"its codec \(qtrle\) is not among",
+        "unknown.avi": r"its codec \(unknown\) is not among",
+        "huge.mp4": "more than 16777216 pixels",
         "pipe.mp4": "not a regular file",
     }
 
@@ -297,6 +306,24 @@ def test_the_index_decodes_once_notices_changes_and_survives_damage(tmp_path, mo
         assert json.loads(place.read_text()) == json.loads(whole)
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # cannot be written
     assert (look(), sorted(asked)) == (30, ["0.mkv", "1.mkv"])
+
+
+def test_a_killed_count_goes_on_where_it_was(tmp_path, monkeypatch):
+    for i in range(5):
+        save(tmp_path / f"{i}.mkv")
+    paths = [str(tmp_path / f"{i}.mkv") for i in range(5)]
+    monkeypatch.setattr(video_index, "_BATCH", 2)
+
+    def killed(path):
+        if path.endswith("4.mkv"):
+            raise KeyboardInterrupt
+        return probe(path)
+
+    with pytest.raises(KeyboardInterrupt):
+        heads(tmp_path, paths, probe=killed)
+    asked = []
+    heads(tmp_path, paths, probe=lambda path: asked.append(path[-5:]) or probe(path))
+    assert asked == ["4.mkv"]
 
 
 def test_what_does_not_fit_into_memory_is_decoded_on_demand(tmp_path, monkeypatch):
