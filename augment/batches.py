@@ -33,8 +33,8 @@ def iterate(
         workers: Threads that read ahead; worth it only for files read on demand.
 
     Returns:
-        An iterator of x `(B, C, H, W)` or `(B, C, T, H, W)` float32 in [0, 1], y `(B,)` int64, and the `(B,)` int64
-        numbers of the samples in the dataset, which stay on the CPU.
+        An iterator of x `(B, C, H, W)` or `(B, C, T, H, W)` float32 in [0, 1], y `(B,)` int64,
+        and the `(B,)` int64 numbers of the samples in the dataset, which stay on the CPU.
 
     Raises:
         ValueError: `batch_size` below 1 or `workers` below 0.
