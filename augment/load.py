@@ -10,6 +10,8 @@ from augment.datasets.resize import resized
 from augment.datasets.torchvision_arrays import NAMES
 from augment.splits import Split, balanced
 
+MOST_CLIP_FRAMES = 2**16
+
 
 def load_dataset(
     spec: str,
@@ -57,6 +59,11 @@ def load_dataset(
         if value is not None and value < 1:
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
     source, target = _source(spec)
+    if (frames or 1) * clips > MOST_CLIP_FRAMES:
+        raise ValueError(
+            f"frames={frames}, clips={clips}: at most {MOST_CLIP_FRAMES} frames are taken from a "
+            "video; ask for fewer"
+        )
     dataset = source(
         Request(target, split, size, classes, samples, seed, download, frames, stride, clips)
     )

@@ -96,6 +96,6 @@ def check_labelled(ds: Dataset) -> None:
     """Refuse samples without labels where labels are needed."""
     if len(ds) and int(ds.labels.min()) < 0:
         raise RefusedInput(
-            f"{ds.name} has no labels; put the images into one folder a class, "
+            f"{ds.name} has no labels; put the samples into one folder a class, "
             "or use the job attack, which takes the classifier's own answers"
         )

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -101,39 +102,38 @@ def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not 0 < size <= MOST_BYTES:
         raise ValueError(f"{size} bytes; from 1 to {MOST_BYTES} are read" if size else "empty file")
     # A name would be taken for an address where it looks like one; an open file has none.
+    with open(path, "rb") as file, _container(file) as container:
+        _check_trailer(container, path)
+        stream = _stream(container)
+        with _explained("cannot be decoded to its end"):
+            yield container, stream
+
+
+def _container(file: BinaryIO) -> InputContainer:
+    options = {"format_whitelist": _FORMATS, "max_pixels": str(MOST_PIXELS)}
+    with _explained("no whole video of a known format, which are mp4, avi, webm, mkv and gif"):
+        return av.open(file, "r", options=options)
+
+
+@contextmanager
+def _explained(words: str) -> Iterator[None]:
+    """Say what FFmpeg's errors mean."""
     try:
-        with open(path, "rb") as file, _container(file) as container:
-            _check_trailer(container, file_tail(path))
-            yield container, _stream(container)
+        yield
     except av.FFmpegError as error:
         # What may pass, a disk or memory at its end, is not held against the file.
         kind = OSError if isinstance(error, OSError | MemoryError) else ValueError
-        raise kind(_said(error)) from error
+        raise kind(f"{words} ({error.strerror})") from error
 
 
-def _container(file: object) -> InputContainer:
-    options = {"format_whitelist": _FORMATS, "max_pixels": str(MOST_PIXELS)}
-    return av.open(file, "r", options=options)
-
-
-def _said(error: av.FFmpegError) -> str:
-    """FFmpeg's reason, for people."""
-    log = " ".join(str(error.log[-1] if error.log else error.strerror).split())
-    if "whitelist" in log or "moov atom not found" in log or "avformat_open" in str(error):
-        return f"no whole video of a known format, which are mp4, avi, webm, mkv, gif ({log})"
-    return f"cannot be decoded to its end ({log})"
-
-
-def file_tail(path: Path | str) -> bytes:
-    """The last bytes of a file, at most 64."""
+def _check_trailer(container: InputContainer, path: Path | str) -> None:
+    """A GIF promises no number of frames, but ends in a semicolon."""
+    if container.format.name != "gif":
+        return
     with open(path, "rb") as file:
         file.seek(max(os.path.getsize(path) - 64, 0))
-        return file.read()
-
-
-def _check_trailer(container: InputContainer, tail: bytes) -> None:
-    """A GIF promises no number of frames, but ends in a semicolon."""
-    if container.format.name == "gif" and not tail.rstrip(b"\0\r\n").endswith(b";"):
+        tail = file.read()
+    if not tail.rstrip(b"\0\r\n").endswith(b";"):
         raise ValueError("cut off: the end of the GIF is missing")
 
 
@@ -142,7 +142,7 @@ def _stream(container: InputContainer) -> VideoStream:
         raise ValueError(f"{len(container.streams)} streams; at most {MOST_STREAMS} are read")
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not videos:
-        raise ValueError("no video in it, only sound, text or a cover")
+        raise ValueError("no video in it, only sound, text, a cover or nothing")
     stream = videos[0]
     if getattr(stream, "codec_context", None) is None or stream.codec_context.name not in _CODECS:
         codec = getattr(stream.codec_context, "name", "unknown")
@@ -158,7 +158,9 @@ def _stream(container: InputContainer) -> VideoStream:
 
 
 def _check_size(width: int, height: int) -> None:
-    if not 0 < width * height <= MOST_PIXELS:
+    if not width * height:  # FFmpeg's own answer to what is above its limit, too
+        raise ValueError(f"its frames have no size, or more than {MOST_PIXELS} pixels")
+    if width * height > MOST_PIXELS:
         raise ValueError(f"frames of {width} x {height} pixels; at most {MOST_PIXELS} are read")
 
 

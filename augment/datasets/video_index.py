@@ -14,6 +14,7 @@ from augment.datasets.video_files import Head, probe
 
 logger = logging.getLogger(__name__)
 FORMAT = "sparring-videos-1"
+_BATCH = 2000  # videos that are counted between two writes of the cache
 _Stamp = tuple[int, int]  # size and time of change of a file, in bytes and nanoseconds
 
 
@@ -23,8 +24,8 @@ def heads(
     """What decoding shows of each file, or why it cannot be decoded.
 
     Files of the size and time of change that the cache knows are not decoded again. The cache is
-    a file for each data folder, in the user's folder of caches. One that is damaged
-    or cannot be written costs time, nothing else.
+    a file for each data folder, in the user's folder of caches; what a killed program counted is
+    in it. One that is damaged or cannot be written costs time, nothing else.
 
     Args:
         root: The data folder.
@@ -41,18 +42,19 @@ def heads(
         if name in cached and cached[name][0] == stamps[path]
     }
     todo = [path for path in paths if path not in known]
-    if todo:
-        logger.info("%s: counting the frames of %d videos", root, len(todo))
-    found = dict(zip(todo, attempt(probe, todo, threads=os.cpu_count() or 1), strict=True))
-    lasting = {
-        names[path]: (stamp, head)
-        for path, head in found.items()
-        # Errors other than these may pass, such as a disk that is not there.
-        if (stamp := stamps[path]) is not None and isinstance(head, Head | ValueError)
-    }
-    if place and lasting:
-        _write(place, {p: entry for p, entry in cached.items() if os.path.isfile(p)} | lasting)
-    return known | found
+    kept = {name: entry for name, entry in cached.items() if os.path.isfile(name)} if todo else {}
+    for start in range(0, len(todo), _BATCH):
+        part = todo[start : start + _BATCH]
+        logger.info("%s: counting the frames of %d videos", root, len(todo) - start)
+        found = dict(zip(part, attempt(probe, part, threads=os.cpu_count() or 1), strict=True))
+        known |= found
+        for path, head in found.items():
+            # Errors other than these may pass, such as a disk that is not there.
+            if (stamp := stamps[path]) is not None and isinstance(head, Head | ValueError):
+                kept[names[path]] = (stamp, head)
+        if place:
+            _write(place, kept)
+    return known
 
 
 def cache_file(root: Path) -> Path | None:

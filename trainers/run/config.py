@@ -47,7 +47,8 @@ class SourceFlags:
     classes: str | None = None
     """Class list: one class a line, folder name first. None: the names that the data has."""
     size: int | None = None
-    """Resize the shorter side to it and crop the centre. None: their size, 224 if they differ."""
+    """Resize the shorter side to it and crop the centre. None: their size; where they differ, 224,
+    of videos 112."""
     frames: int | None = None
     """Frames of a clip, taken from the middle of its video. None: 16, of an npz all."""
     stride: int = 1
