@@ -54,6 +54,9 @@ def load_split(config: Config, split: Literal["train", "val", "test"]) -> Datase
         samples=source.train_samples if split == "train" else source.test_samples,
         seed=config.run.seed,
         download=source.download,
+        frames=source.frames,
+        stride=source.stride,
+        clips=source.clips,
     )
     choose_threads(config.run.threads, torch.Size(ds.shape).numel())
     log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
