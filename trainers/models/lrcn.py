@@ -4,9 +4,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.models.clips import check_clips
+
+_LARGE = 32  # pixels of the shorter side
+
+
+class FrameCNN(nn.Module):
+    """Three 3x3 convolutions with BatchNorm, then a 4x4 grid of maxima: what a frame shows where."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        """Build it, with ``width``, 2 x ``width`` and 4 x ``width`` channels."""
+        super().__init__()
+        self.stage1 = _stage(in_channels, width, stride=2)
+        self.stage2 = _stage(width, 2 * width)
+        self.stage3 = _stage(2 * width, 4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to what they show, (N, 64 x width)."""
+        large = min(x.shape[-2:]) >= _LARGE
+        x = self.stage1(x)  # (N, width, H/2, W/2)
+        x = F.max_pool2d(x, 2) if large else x  # (N, width, H/4, W/4) of large images
+        x = F.max_pool2d(self.stage2(x), 2)  # (N, 2 width, H/8, W/8), small ones H/4, W/4
+        x = F.adaptive_max_pool2d(self.stage3(x), 4)  # (N, 4 width, 4, 4)
+        return x.flatten(1)
 
 
 class LRCN(nn.Module):
@@ -16,17 +39,10 @@ class LRCN(nn.Module):
     """
 
     def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
-        """Build it; the CNN ends in 4 x ``width`` channels, as many as the LSTM has cells."""
+        """Build it; the LSTM has 4 x ``width`` cells."""
         super().__init__()
-        self.cnn = nn.Sequential(
-            *_stage(in_channels, width, stride=2),  # (B*T, width, H/2, W/2)
-            *_stage(width, 2 * width),
-            nn.MaxPool2d(2),  # (B*T, 2 width, H/4, W/4)
-            *_stage(2 * width, 4 * width),
-            nn.AdaptiveMaxPool2d(2),  # (B*T, 4 width, 2, 2)
-            nn.Flatten(),
-        )
-        self.lstm = nn.LSTM(4 * 4 * width, 4 * width, batch_first=True)
+        self.cnn = FrameCNN(in_channels, width)
+        self.lstm = nn.LSTM(64 * width, 4 * width, batch_first=True)
         self.head = nn.Linear(4 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,6 +72,6 @@ def _differentiable(lstm: nn.LSTM, x: Tensor) -> Iterator[None]:
         yield
 
 
-def _stage(c_in: int, c_out: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
+def _stage(c_in: int, c_out: int, *, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
-    return convolution, nn.BatchNorm2d(c_out), nn.ReLU()
+    return nn.Sequential(convolution, nn.BatchNorm2d(c_out), nn.ReLU())
