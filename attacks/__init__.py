@@ -17,6 +17,7 @@ from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
 from attacks.flicker import Flicker
+from attacks.flicker_universal import FlickerUniversal
 from attacks.fmn import FMN
 from attacks.fooling import FoolingImage
 from attacks.generator import LearnedGenerator
@@ -34,6 +35,7 @@ from attacks.most_likely import MostLikely
 from attacks.perturbation import Perturbation
 from attacks.pgd import PGD
 from attacks.result import AttackResult
+from attacks.shifts import ShiftFooling, fooling_over_shifts
 from attacks.square import Square
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
@@ -81,18 +83,21 @@ __all__ = [
     "BlackBoxSubstitute",
     "DeepFool",
     "Flicker",
+    "FlickerUniversal",
     "FoolingImage",
     "LearnedGenerator",
     "LeastLikely",
     "MostLikely",
     "Perturbation",
     "RefusedInput",
+    "ShiftFooling",
     "Square",
     "Substitute",
     "Threat",
     "Transformer",
     "UniversalPerturbation",
     "as_module",
+    "fooling_over_shifts",
     "load_fitted",
     "load_generators",
     "perturb",
