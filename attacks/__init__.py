@@ -17,6 +17,7 @@ from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
 from attacks.flicker import Flicker
+from attacks.flicker_universal import FlickerUniversal
 from attacks.fmn import FMN
 from attacks.fooling import FoolingImage
 from attacks.frame_weights import frame_weights
@@ -37,6 +38,7 @@ from attacks.most_likely import MostLikely
 from attacks.perturbation import Perturbation
 from attacks.pgd import PGD
 from attacks.result import AttackResult
+from attacks.shifts import ShiftFooling, fooling_over_shifts
 from attacks.sparsity import sparsity
 from attacks.square import Square
 from attacks.substitute import BlackBoxSubstitute
@@ -88,6 +90,7 @@ __all__ = [
     "BlackBoxSubstitute",
     "DeepFool",
     "Flicker",
+    "FlickerUniversal",
     "FoolingImage",
     "Keyframe",
     "KeyframeSquare",
@@ -96,6 +99,7 @@ __all__ = [
     "MostLikely",
     "Perturbation",
     "RefusedInput",
+    "ShiftFooling",
     "SparseUniversalPerturbation",
     "Square",
     "Substitute",
@@ -103,6 +107,7 @@ __all__ = [
     "Transformer",
     "UniversalPerturbation",
     "as_module",
+    "fooling_over_shifts",
     "frame_weights",
     "load_fitted",
     "load_generators",

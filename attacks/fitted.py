@@ -8,6 +8,7 @@ from attacks.atn import AdversarialTransformer
 from attacks.atn_attack import Transformer
 from attacks.errors import RefusedInput
 from attacks.fitting import Fittable, Fitted
+from attacks.flicker_universal import FlickerUniversal
 from attacks.perturbation import Perturbation
 from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
@@ -19,6 +20,7 @@ FITTED: dict[str, type[Fittable]] = {
     "sup": SparseUniversalPerturbation,
     "atn": AdversarialTransformer,
     "substitute": BlackBoxSubstitute,
+    "flicker-universal": FlickerUniversal,
 }
 LOADERS: dict[str, Callable[[str | Path], Fitted]] = {
     Perturbation.kind: Perturbation.load,

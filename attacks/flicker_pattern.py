@@ -75,8 +75,8 @@ def _curvature(pattern: Tensor) -> Tensor:
 def thickness(delta: Tensor) -> Tensor:
     """Return how thick changes (B, C, T, ...) are: their mean size in % of full scale, (B,).
 
-    >>> thickness(torch.full((1, 3, 4, 1, 1), -0.02))
-    tensor([2.])
+    >>> thickness(torch.full((1, 3, 4, 1, 1), -0.25))
+    tensor([25.])
     """
     return 100 * delta.abs().flatten(1).mean(1)
 

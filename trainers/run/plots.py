@@ -16,7 +16,13 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 def curves(
-    lines: Mapping[str, Points], *, title: str, across: str, tenfold: bool = False
+    lines: Mapping[str, Points],
+    *,
+    title: str,
+    across: str,
+    tenfold: bool = False,
+    whole: bool = True,
+    colours: Sequence[str] = COLOURS,
 ) -> Image.Image:
     """Draw lines over a common grid.
 
@@ -25,6 +31,8 @@ def curves(
         title: the heading.
         across: what the horizontal axis counts.
         tenfold: let each step of that axis, whose values are above 0, be ten times the last.
+        whole: label that axis with whole numbers alone, as counts are.
+        colours: of the lines, in turn.
 
     Returns:
         A picture of 640 x 360 pixels.
@@ -33,7 +41,7 @@ def curves(
         name: [(math.log10(x) if tenfold else x, y) for x, y in points if math.isfinite(y)]
         for name, points in lines.items()
     }
-    xs = ticks([x for points in finite.values() for x, _ in points], whole=True)
+    xs = ticks([x for points in finite.values() for x, _ in points], whole=whole)
     ys = ticks([y for points in finite.values() for _, y in points])
     image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), "white")
     pen = ImageDraw.Draw(image)
@@ -44,7 +52,7 @@ def curves(
     pen.text((box[2], box[3] + 22 * FINE), across, fill=INK, font=font, anchor="ra")
     _grid(pen, box, {x: f"{10**x if tenfold else x:g}" for x in xs}, ys, font)
     for i, (name, points) in enumerate(finite.items()):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = colours[i % len(colours)]
         places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
         if len(places) > 1:
             pen.line(places, fill=colour, width=2 * FINE, joint="curve")

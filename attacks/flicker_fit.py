@@ -1,0 +1,112 @@
+"""A universal flicker on its way through the clips."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from attacks.adam import Adam
+from attacks.fitting import Record, Samples
+from attacks.flicker_pattern import added, check_videos, rolled, roughness, thickness
+from attacks.forward import prepared
+from attacks.goal import Goal, logits_of, value_and_gradient
+from attacks.randomness import generator_for
+from attacks.transfer import answers
+
+if TYPE_CHECKING:
+    from attacks.flicker_universal import FlickerUniversal
+
+
+class FlickerFit:
+    """A pattern (1, C, T, 1, 1) on its way, with Adam's means and the number of steps taken."""
+
+    def __init__(
+        self, options: FlickerUniversal, model: nn.Module, samples: Samples, *, seed: int
+    ) -> None:
+        """Begin without a pattern."""
+        self.options, self.samples, self.seed = options, samples, seed
+        x = samples.like()
+        check_videos(x)
+        self.model, _ = prepared(model, x)
+        with torch.no_grad():
+            logits = logits_of(self.model, x[:1])
+        for named in (options.target, options.source):
+            Goal(torch.tensor([named or 0])).check_classes(logits)
+        self.pattern = x.new_zeros(1, *x.shape[1:3], 1, 1)  # (1, C, T, 1, 1)
+        self.adam = Adam.like(self.pattern)
+        self.steps = torch.zeros((), dtype=torch.int64)
+        self._answers: dict[bytes, int] = {}  # to clean clips, by their content
+
+    def play(self, number: int) -> Record:
+        """Go through the clips once."""
+        generator = generator_for(self.seed, "shifts", number)
+        lr = self.options.rate(number / self.options.passes)
+        sums = [self._learn(*self._chosen(x), generator, lr) for x in self.samples]
+        loss, fooled, count = torch.stack(sums).sum(0).tolist()  # waits for the device once
+        if not count:
+            raise ValueError(
+                f"no clip is left to fit to with source={self.options.source}: the model gives "
+                "none of them that class, or NaN; give clips that it does"
+            )
+        visible = {"thickness": thickness, "roughness": roughness}
+        after = {name: float(measure(self.pattern)) for name, measure in visible.items()}
+        return {"loss": loss / count, "fooling_rate": fooled / count, **after}
+
+    def enough(self, record: Record) -> bool:
+        """Never stop early: what the clips are fooled by becomes less visible to the end."""
+        return False
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state."""
+        means = {"mean": self.adam.mean, "square": self.adam.square}
+        return {"pattern": self.pattern, "steps": self.steps, **means}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state."""
+        self.steps = tensors["steps"]
+        self.pattern = tensors["pattern"].to(self.pattern)
+        self.adam = Adam(*(tensors[name].to(self.pattern) for name in ("mean", "square")))
+
+    def _chosen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the clips of x (B, ...) to fit to, and the model's answers to them, (A,).
+
+        Raises:
+            ValueError: when they are no clips of the pattern's length.
+        """
+        check_videos(x)
+        if x.shape[1:3] != self.pattern.shape[1:3]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} after batches of {tuple(self.pattern.shape[1:3])} "
+                "channels and frames; give clips of one length"
+            )
+        keys = [blake2b(row.cpu().numpy().tobytes(), digest_size=16).digest() for row in x]
+        if any(key not in self._answers for key in keys):
+            self._answers |= dict(zip(keys, answers(self.model, x).tolist(), strict=True))
+        before = torch.tensor([self._answers[key] for key in keys])
+        source = self.options.source
+        rows = (before >= 0 if source is None else before == source).nonzero().flatten()
+        return x[rows.to(x.device)], before[rows].to(x.device)
+
+    def _learn(self, x: Tensor, before: Tensor, generator: torch.Generator, lr: float) -> Tensor:
+        """Take a step with clips (A, ...); return their summed loss, how many it fools, and A."""
+        frames = self.pattern.shape[2]
+        shifts = torch.randint(frames if self.options.roll else 1, (len(x),), generator=generator)
+        if not len(x):
+            return self.pattern.new_zeros(3)
+        shifts, named = shifts.to(x.device), self.options.target
+        goal = Goal(before, None if named is None else torch.full_like(before, named))
+        x_adv, follow = added(x, rolled(self.pattern, shifts))
+        logits, miss, gradient = value_and_gradient(
+            self.model, x_adv, lambda logits: self.options.miss(logits, goal)
+        )
+        gradient = gradient.mul_(follow).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
+        mean = rolled(gradient.nan_to_num(0, 0, 0), -shifts).mean(0, keepdim=True)
+        _, slope = self.options.visible(self.pattern)
+        self.steps = self.steps + 1
+        move = self.adam.step(mean + slope, number=int(self.steps), lr=lr)
+        self.pattern = (self.pattern - move).clamp(-self.options.eps, self.options.eps)
+        fooled = goal.met(logits).sum()
+        return torch.stack([miss.nan_to_num(0).sum(), fooled.to(miss), miss.new_tensor(len(x))])
