@@ -16,6 +16,7 @@ from attacks.errors import RefusedInput
 from attacks.fab import FAB
 from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
+from attacks.flicker import Flicker
 from attacks.fmn import FMN
 from attacks.fooling import FoolingImage
 from attacks.frame_weights import frame_weights
@@ -62,6 +63,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "autoattack": AutoAttack,
     "generator": LearnedGenerator,
     "fooling": FoolingImage,
+    "flicker": Flicker,
     "keyframe": Keyframe,
     "keyframe-square": KeyframeSquare,
 }
@@ -85,6 +87,7 @@ __all__ = [
     "AutoAttack",
     "BlackBoxSubstitute",
     "DeepFool",
+    "Flicker",
     "FoolingImage",
     "Keyframe",
     "KeyframeSquare",

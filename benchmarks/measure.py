@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from importlib import metadata
@@ -80,9 +80,14 @@ def typical_ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
+def clock_of(clock: Clock) -> Callable[[], float]:
+    """Return the function that tells the time in seconds."""
+    return time.perf_counter if clock == "wall" else time.process_time
+
+
 def timed(job: Job, subject: Subject, clock: Clock) -> tuple[Tensor, float, float]:
     """Return x_adv, the seconds until it is there, and until it is known who is fooled."""
-    now = time.perf_counter if clock == "wall" else time.process_time
+    now = clock_of(clock)
     start = now()
     x_adv, fooled = job()
     there = _finished(x_adv, now) - start

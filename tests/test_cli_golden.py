@@ -30,8 +30,8 @@ def train(
 
 COMMON = (
     "--smoke --seed --device --threads --run-dir --resume --data --model --weights --classes "
-    "--num-classes --size --mean --std --train-samples --test-samples --batch-size --download "
-    "--debug --config --print-config"
+    "--num-classes --size --frames --stride --clips --mean --std --train-samples --test-samples "
+    "--batch-size --download --debug --config --print-config"
 )
 OVERVIEW = """\
 usage: train.py [JOB] [OPTIONS]        (no job: rounds)
@@ -100,7 +100,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["--rounds", "-1"], 2, "train.py: --rounds is -1; allowed: at least 0"),
         (["attack", "--eps", "1/x"], 2, "'1/x' is no number; write 0.03 or 8/255"),
         (["--epss", "1"], 2, "Unrecognized options: --epss"),
-        (["evaluate", "--data", "cifar10:x"], 2, "train.py: --model smallcnn comes untrained; "
+        (["evaluate", "--data", "cifar10:x"], 2, "train.py: the default model comes untrained; "
          "give --weights FILE (such as a rounds run's checkpoints/round-003.safetensors), "
          "or a factory that loads its own"),
         (["--config", "none.toml"], 3,

@@ -19,10 +19,10 @@ from trainers.measure import Trial, measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
 from trainers.run.config import AttackConfig
-from trainers.run.figures import draw_batch
+from trainers.run.drawing import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.presets import budget
-from trainers.run.report import image, pre, table, write_page
+from trainers.run.report import PICTURES, image, pre, table, write_page
 from trainers.run.specs import build_attack, build_fittable, is_fittable, usual
 from trainers.run.table import attack_lines, outcome
 from trainers.run.toml import dump
@@ -150,7 +150,7 @@ def publish(
     """Show the outcome: TensorBoard, report, terminal."""
     values = {f"attack/{name}": v for name, v in summary.items() if isinstance(v, float)}
     folder.metrics.add("attack", step=0, values=values)
-    pictures = sorted(folder.figures.glob("*.png"), reverse=True)  # samples, then losses
+    pictures = [file for kind in PICTURES if (file := folder.figures / f"attack-{kind}").exists()]
     for picture in pictures:
         board.picture(picture.stem, picture, step=0)
     board.close()

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Dataset) -> Setting:
     """Load a trained classifier; on the embedded digits without weights, fit a small one first."""
     setting = build(config, folder, ds)
-    if config.classifier.weights is None and ":" not in config.classifier.model:
+    if config.classifier.weights is None and ":" not in (config.classifier.model or ""):
         log.info("no --weights: fitting a classifier first")
         flags = FitFlags(epochs=SMOKE["rounds"]["epochs"]) if config.run.smoke else FitFlags()
         file = folder.checkpoints / "classifier.safetensors"

@@ -30,7 +30,7 @@ from trainers.harvest import harvest, review
 from trainers.measure import Trial, measured
 from trainers.run.atomic import once
 from trainers.run.config import LoopFlags, RoundsConfig
-from trainers.run.figures import draw_batch
+from trainers.run.drawing import draw_batch
 from trainers.run.folder import RunFolder
 from trainers.run.publish import Publisher
 from trainers.run.specs import build_attacks, sample_counts, slug, usual

@@ -54,6 +54,9 @@ def load_split(config: Config, split: Literal["train", "val", "test"]) -> Datase
         samples=source.train_samples if split == "train" else source.test_samples,
         seed=config.run.seed,
         download=source.download,
+        frames=source.frames,
+        stride=source.stride,
+        clips=source.clips,
     )
     choose_threads(config.run.threads, torch.Size(ds.shape).numel())
     log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
@@ -77,7 +80,7 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(config.run.seed, "weights"))
         model = load_classifier(
-            flags.model,
+            flags.model or ("c3d-small" if ds.is_video else "smallcnn"),
             num_classes=classes,
             weights=flags.weights,
             mean=flags.mean or None,

@@ -197,6 +197,22 @@ CASES = [
         strong=dict(steps=40, lam=0.1),
     ),
     Case(
+        "flicker",
+        dict(eps=0.1, steps=6, lr=0.02),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, steps=60, lr=0.05),
+    ),
+    Case(
+        "flicker",
+        dict(space="prob", early_stop=True, lam=0.5, eps=0.1, steps=6, lr=0.02),
+        "linf",
+        leaves=True,
+        video=True,
+        strong=dict(eps=1.0, steps=60, lr=0.05, space="logit"),
+    ),
+    Case(
         "keyframe",
         dict(frames="all", steps=3, lr=0.02, early_stop=True),
         "linf",

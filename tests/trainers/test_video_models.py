@@ -1,9 +1,13 @@
 import pytest
 import torch
+import torchvision
+from safetensors.torch import save_file
 
 from attacks import PGD
 from attacks.errors import RefusedInput
 from trainers import load_classifier
+from trainers.models.factory import OURS, build
+from trainers.models.torchvision_models import video_normalize
 
 SMALL = ["c3d-small", "lrcn"]
 
@@ -78,3 +82,73 @@ def test_lrcn_calls_its_cnn_once_on_the_frames_in_a_row():
     (frames,) = seen
     assert frames.shape == (10, 3, 16, 16)
     assert torch.equal(frames[5 + 3], x[1, :, 3])
+
+
+@pytest.mark.parametrize("name", ["c3d-small", "lrcn", "c3d", "i3d"])
+def test_the_same_seed_gives_the_same_weights(name):
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(OURS[name](num_classes=4, **({"width": 2} if name == "c3d" else {})))
+    first, second = (m.state_dict() for m in models)
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize("name", torchvision.models.list_models(torchvision.models.video))
+def test_torchvision_video_networks_come_with_their_normalisation_and_size(name):
+    with torch.device("meta"):
+        model = build(name, num_classes=400, in_channels=3)
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    assert parameters(model) == weights.meta["num_params"]
+    normalize = video_normalize(name)
+    x = clips(2, 3, 4, 6, 6)
+    preset = weights.transforms(crop_size=(6, 6), resize_size=(6, 6))
+    theirs = preset(x.transpose(1, 2).contiguous())  # (B, C, T, H, W)
+    torch.testing.assert_close(normalize(x), theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_torchvision_video_normalisation_is_part_of_the_model(tmp_path):
+    torch.manual_seed(0)
+    model = load_classifier("mc3_18", num_classes=4)
+    x = clips(1, 3, 4, 16, 16)
+    mean = torch.tensor([0.43216, 0.394666, 0.37645]).view(3, 1, 1, 1)
+    std = torch.tensor([0.22803, 0.22145, 0.216989]).view(3, 1, 1, 1)
+    torch.testing.assert_close(model(x), model.model((x - mean) / std))
+    save_file(model.state_dict(), tmp_path / "own.safetensors")
+    save_file(model.model.state_dict(), tmp_path / "theirs.safetensors")
+    for file in ("own", "theirs"):
+        loaded = load_classifier("mc3_18", weights=tmp_path / f"{file}.safetensors")
+        torch.testing.assert_close(loaded(x), model(x))
+    given = load_classifier("mc3_18", num_classes=4, mean=[0.0] * 3, std=[1.0] * 3)
+    assert given.normalize.mean.tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("mvit_v2_s", (16, 64, 64), "takes clips of 16 frames of 224x224 .* 16x64x64"),
+        ("mvit_v1_b", (32, 224, 224), "takes clips of 16 frames of 224x224"),
+        ("s3d", (16, 64, 64), "at least 14 frames of 224x224"),
+        ("s3d", (8, 224, 224), "at least 14 frames"),
+        ("r3d_18", (32, 32), "takes clips .* the samples are 32x32.*smallcnn for images"),
+        ("i3d", (8, 64, 64), "at least 9 frames of 8x8 pixels and got 8 of 64x64"),
+        ("i3d", (9, 7, 64), "at least 9 frames of 8x8 pixels and got 9 of 7x64"),
+    ],
+)
+def test_networks_say_which_clips_they_take(name, size, message):
+    with pytest.raises(RefusedInput, match=message):
+        load_classifier(name, num_classes=4, image_size=size)
+
+
+def test_a_users_factory_takes_videos(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def build(num_classes, in_channels):\n"
+        "    pool = nn.AdaptiveAvgPool3d(1)\n"
+        "    return nn.Sequential(pool, nn.Flatten(), nn.Linear(in_channels, num_classes))\n"
+    )
+    model = load_classifier(
+        f"{tmp_path}/net.py:build", num_classes=3, image_size=(4, 8, 8), in_channels=1,
+        mean=[0.5], std=[0.25],
+    )  # fmt: skip
+    assert model(clips(2, 1, 4, 8, 8)).shape == (2, 3)

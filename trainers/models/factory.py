@@ -14,7 +14,9 @@ from typing import Any, cast
 from torch import nn
 
 from attacks.errors import RefusedInput
+from trainers.models.c3d import c3d
 from trainers.models.c3d_small import c3d_small
+from trainers.models.i3d import i3d
 from trainers.models.lrcn import lrcn
 from trainers.models.resnet_cifar import resnet18_cifar
 from trainers.models.smallcnn import smallcnn
@@ -25,7 +27,14 @@ OURS: dict[str, Callable[..., nn.Module]] = {
     "resnet18-cifar": resnet18_cifar,
     "c3d-small": c3d_small,
     "lrcn": lrcn,
+    "i3d": i3d,
+    "c3d": c3d,
 }
+
+
+def is_torchvision(name: str) -> bool:
+    """Tell whether ``build`` looks for a name in torchvision, which only then is imported."""
+    return name not in OURS and ":" not in name and not name.endswith(".py")
 
 
 def build(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
@@ -55,7 +64,7 @@ def build(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
     close = get_close_matches(name, [*OURS, *known]) or [*OURS, "resnet50"]
     raise ValueError(
         f"unknown model {name!r}; did you mean {', '.join(close)}? Allowed: {', '.join(OURS)}, any "
-        "of torchvision.models, path/to/file.py:factory or package.module:factory"
+        "of torchvision.models and .models.video, path/to/file.py:factory or package.module:factory"
     )
 
 

@@ -57,9 +57,9 @@ def fill(model: nn.Module, state: State, *, source: object) -> None:
     """
     own = model.state_dict()
     state = strip_prefixes(state, own)
-    # Files of before this counter existed lack it; it starts at 0 then.
+    # Files of before this counter existed lack it; it starts at 0 then. I3D goes without.
     counters = {k: torch.zeros_like(v) for k, v in own.items() if k.endswith(_COUNTER)}
-    state = counters | state
+    state = counters | {k: v for k, v in state.items() if k in own or not k.endswith(_COUNTER)}
     missing = [k for k in own if k not in state]
     unexpected = [k for k in state if k not in own]
     if missing or unexpected:
@@ -109,8 +109,12 @@ def _head(model: nn.Module) -> str | None:
 
 
 def wrap(model: nn.Module, normalize: Normalize | None) -> nn.Module:
-    """Put ``normalize`` in front of ``model``, if there is one."""
-    return model if normalize is None else Normalized(normalize, model)
+    """Put ``normalize``, if there is one, in front of ``model``, in the place of its own."""
+    if normalize is None:
+        return model
+    if isinstance(getattr(model, "normalize", None), Normalize):
+        model.normalize = nn.Identity()
+    return Normalized(normalize, model)
 
 
 def _name(model: nn.Module) -> str:

@@ -1,8 +1,10 @@
 """``load_classifier``: a classifier by name, with weights read safely and checked before use.
 
-A name is one of ours (``smallcnn``, ``resnet18-cifar``), a constructor of ``torchvision.models``
-or ``torchvision.models.video``, or your own ``path/to/file.py:factory`` or
+A name is one of ours (for images ``smallcnn`` and ``resnet18-cifar``, for videos ``c3d-small``,
+``lrcn``, ``c3d`` and ``i3d``), a constructor of ``torchvision.models`` or
+``torchvision.models.video``, or your own ``path/to/file.py:factory`` or
 ``package.module:factory``, called with ``num_classes`` and ``in_channels`` if it takes them.
+``i3d`` and torchvision's video networks come with the normalisation they were trained with.
 """
 
 from collections.abc import Sequence
@@ -11,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainers.models.factory import build
+from trainers.models.factory import build, is_torchvision
 from trainers.models.fill import class_count, fill, split_normalize, wrap
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
+from trainers.models.torchvision_models import check_video_size, video_normalize
 from trainers.models.weights import read_weights
 
 
@@ -52,6 +55,10 @@ def load_classifier(
     torch.Size([2, 10])
     """
     normalize = _given_normalize(mean, std, in_channels)
+    shape = None if image_size is None else _shape(in_channels, image_size)
+    theirs = is_torchvision(name)
+    if theirs and shape:
+        check_video_size(name, shape[1:])
     if weights is None:
         model = build(name, num_classes=num_classes, in_channels=in_channels)
     else:
@@ -59,9 +66,11 @@ def load_classifier(
         normalize = _agreed(normalize, stored, weights)
         model = _build_for(state, name, num_classes, in_channels)
         fill(model, state, source=weights)
+    if theirs and normalize is None:
+        normalize = video_normalize(name)
     model = wrap(model, normalize).to(device).eval()
-    if image_size is not None:
-        probe_classifier(model, _shape(in_channels, image_size), num_classes)
+    if shape:
+        probe_classifier(model, shape, num_classes)
     return model
 
 

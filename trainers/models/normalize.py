@@ -12,12 +12,15 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], *, persistent: bool = True
+    ) -> None:
         """Keep the statistics as buffers, so that saved weights carry them.
 
         Args:
             mean: one value a channel, in units of the [0, 1] range.
             std: one value a channel, above 0.
+            persistent: whether they belong to the state dict.
 
         Raises:
             ValueError: if the lengths differ or a deviation is not above 0.
@@ -29,8 +32,10 @@ class Normalize(nn.Module):
             )
         if min(std) <= 0:
             raise ValueError(f"std is {list(std)}: every value has to be above 0")
-        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32))  # (C,)
-        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32))  # (C,)
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(
+                name, torch.tensor(list(values), dtype=torch.float32), persistent=persistent
+            )  # (C,)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise images (B, C, H, W) or videos (B, C, T, H, W)."""

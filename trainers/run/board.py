@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from trainers.run.metrics import Line, Metrics
@@ -34,9 +34,16 @@ class Board:
             self.writer.add_scalar(tag, value, line["step"], walltime=line["time"])
 
     def picture(self, tag: str, path: Path, *, step: int) -> None:
-        """Show a PNG file."""
-        pixels = np.asarray(Image.open(path).convert("RGB"))
-        self.writer.add_image(tag, pixels, step, dataformats="HWC")
+        """Show a PNG file, or an animated GIF, which TensorBoard plays."""
+        with Image.open(path) as image:
+            width, height = image.size
+        # torch's own add_video needs an old moviepy, and add_image would decode the GIF.
+        encoded = Summary.Image(
+            height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()
+        )
+        value = Summary.Value(tag=tag, image=encoded)
+        assert self.writer.file_writer is not None  # it is open until `close`
+        self.writer.file_writer.add_summary(Summary(value=[value]), step)
 
     def close(self) -> None:
         """Write out what is buffered."""

@@ -65,10 +65,11 @@ def _check_one(name: str, value: Any) -> None:
 
 def _check_trained(options: dict[str, Any]) -> None:
     """Refuse to attack a classifier that nobody has trained."""
-    own_weights = "weights" in options or ":" in options["model"]
+    own_weights = "weights" in options or ":" in options.get("model", "")
     if not own_weights and options["data"] != "digits":
+        model = f"--model {options['model']}" if "model" in options else "the default model"
         raise ValueError(
-            f"--model {options['model']} comes untrained; give --weights FILE (such as a rounds "
+            f"{model} comes untrained; give --weights FILE (such as a rounds "
             "run's checkpoints/round-003.safetensors), or a factory that loads its own"
         )
 

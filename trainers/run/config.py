@@ -42,11 +42,18 @@ class SourceFlags:
     """The samples to work on."""
 
     data: str = "digits"
-    """digits | imagefolder:DIR | cifar10:DIR | npz:FILE | torchvision:NAME[:ROOT]."""
+    """digits | imagefolder:DIR | cifar10:DIR | npz:FILE | torchvision:NAME[:ROOT]; of videos:
+    moving-digits | videofolder:DIR | ucf101:DIR | hmdb51:DIR | kinetics:DIR | npz:FILE."""
     classes: str | None = None
     """Class list: one class a line, folder name first. None: the names that the data has."""
     size: int | None = None
     """Resize the shorter side to it and crop the centre. None: their size, 224 if they differ."""
+    frames: int | None = None
+    """Frames of a clip, taken from the middle of its video. None: 16, of an npz all."""
+    stride: int = 1
+    """How many frames of the video further the next frame of a clip is."""
+    clips: int = 1
+    """Clips of each video, spread evenly over it, each a sample of its own."""
     train_samples: int | None = None
     """Use so many training samples, the same number of each class. None: all of them."""
     test_samples: int | None = None
@@ -61,8 +68,9 @@ class SourceFlags:
 class ClassifierFlags:
     """The classifier to attack."""
 
-    model: str = "smallcnn"
-    """smallcnn | resnet18-cifar | a torchvision name | path/file.py:factory | module:factory."""
+    model: str | None = None
+    """smallcnn | resnet18-cifar | c3d-small | lrcn | c3d | i3d | a torchvision name |
+    path/file.py:factory | module:factory. None: smallcnn, for videos c3d-small."""
     weights: str | None = None
     """State dict: safetensors, or a .pt that holds tensors only. None: those of the new model."""
     num_classes: int | None = None
@@ -90,7 +98,7 @@ class FitFlags:
     weight_decay: float = 0.5
     """Weight decay of round 0."""
     retrain_weight_decay: float = 4.0
-    """Weight decay of every later round: 4 on digits, else 2; other models than smallcnn 0.05."""
+    """Weight decay of every later round: 4 on digits, else 2; 0.05 for models but the default."""
     label_smoothing: float = 0.0
     """Share of the label that is spread over all classes, at least 0 and below 1."""
     ema: float = 0.0

@@ -1,23 +1,20 @@
-"""Pictures for the eye: original | perturbed | difference, and loss histories."""
+"""Pictures of images for the eye: original | perturbed | difference."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.atomic import write_bytes
-from trainers.evaluation import AttackedBatch, predict
-from trainers.run.plots import curves
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
-SHOWN = 8  # samples in a picture
 PAD, CAPTION, TITLE = 8, 20, 34  # pixels
 FONT = ImageFont.load_default(13)
 INK = "#222222"
@@ -32,58 +29,25 @@ class Pair(NamedTuple):
     after: str
 
 
-def draw_batch(
-    stem: Path, model: nn.Module, batch: AttackedBatch, classes: Sequence[str]
-) -> list[Path]:
-    """Write STEM-samples.png, and STEM-loss.png when the attack took several steps.
+def factor_of(pairs: Sequence[Pair]) -> int:
+    """Return the factor that makes the differences of all pairs visible."""
+    # The few largest changes may saturate: by them alone most differences would look grey.
+    return amplification(max(_quantile((p.x_adv - p.x).abs(), 0.95) for p in pairs))
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    """Return a quantile; torch's own takes at most 16 million values, fewer than a clip has."""
+    place = max(1, math.ceil(share * values.numel()))
+    return float(values.flatten().kthvalue(place).values)
+
+
+def sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
+    """Lay out pairs, two to a line, each as original | perturbed | difference.
 
     Args:
-        stem: where to, and how the names begin.
-        model: the attacked classifier, asked for its answers.
-        batch: one attacked batch.
-        classes: names of the classes.
-
-    Returns:
-        The files.
+        pairs: images before and after.
+        factor: of the differences; None takes `factor_of(pairs)`.
     """
-    ranked = torch.argsort(~batch.clean, stable=True).cpu()  # those once right first
-    pool = ranked[: max(SHOWN, int(batch.clean.sum()))]
-    count = min(SHOWN, len(pool))
-    order = pool[torch.arange(count) * len(pool) // count]  # spread, for data sorted by class
-    pairs = pairs_of(model, batch, order, classes)
-    files = {stem.with_name(f"{stem.name}-samples.png"): sheet(pairs)}
-    if batch.result.history is not None and len(batch.result.history) > 1:
-        history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
-        lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
-        name = stem.with_name(f"{stem.name}-loss.png")
-        files[name] = curves(lines, title="Loss of each sample", across="step")
-    for file, image in files.items():
-        write_png(file, image)
-    return list(files)
-
-
-def pairs_of(
-    model: nn.Module, batch: AttackedBatch, order: Tensor, classes: Sequence[str]
-) -> list[Pair]:
-    """Take some samples of a batch, order (N,), and caption them with the classifier's answers."""
-    x, x_adv = (t.cpu()[order] for t in (batch.result.x, batch.result.x_adv))
-    device = batch.result.x.device
-    before, after = (predict(model, t.to(device)).softmax(1).max(1) for t in (x, x_adv))
-    return [
-        Pair(x[i], x_adv[i], _says(before, i, classes), _says(after, i, classes))
-        for i in range(len(order))
-    ]
-
-
-def _says(top: torch.return_types.max, row: int, classes: Sequence[str]) -> str:
-    """Return the classifier's answer for a row, with its score."""
-    number = int(top.indices[row])
-    name = classes[number] if number < len(classes) else str(number)
-    return f"{name}  {float(top.values[row]):.2f}"
-
-
-def sheet(pairs: Sequence[Pair]) -> Image.Image:
-    """Lay out pairs, two to a line, each as original | perturbed | difference."""
     height, width = pairs[0].x.shape[-2:]
     scale = max(1, round(120 / width)) if width < 120 else 1
     cell_w, cell_h = width * scale + PAD, height * scale + CAPTION + PAD
@@ -91,9 +55,7 @@ def sheet(pairs: Sequence[Pair]) -> Image.Image:
     down = -(-len(pairs) // across)
     size = (across * (3 * cell_w + 2 * PAD), TITLE + down * cell_h + PAD)
     image = Image.new("RGB", size, "white")
-    # The few largest changes may saturate: by them alone most differences would look grey.
-    common = max(float((p.x_adv - p.x).abs().flatten().quantile(0.95)) for p in pairs)
-    factor = amplification(common)
+    factor = factor_of(pairs) if factor is None else factor
     pen = ImageDraw.Draw(image)
     title = f"original | perturbed | difference, times {factor} around grey"
     pen.text((PAD, PAD), title, fill=INK, font=FONT)

@@ -55,11 +55,11 @@ SMOKE_OPTIONS: dict[str, Any] = {
 def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that suit the data, the model and the norm of some options.
 
-    >>> data_preset({"data": "digits", "model": "smallcnn", "norm": "linf", "eps": 0.2})
+    >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
     {'eps': 0.1}
     """
     preset = {} if options["data"] == "digits" else dict(PHOTOGRAPHS)
-    if options["model"] != "smallcnn":
+    if options["model"] not in (None, "smallcnn", "c3d-small"):
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds
         preset.pop("attacks", None)

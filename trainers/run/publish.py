@@ -12,7 +12,7 @@ from trainers.run.config import RoundsConfig
 from trainers.run.figures import write_png
 from trainers.run.folder import RunFolder
 from trainers.run.plots import curves
-from trainers.run.report import write_report
+from trainers.run.report import PICTURES, write_report
 from trainers.run.table import heading, line, places
 from trainers.run.toml import dump
 
@@ -42,10 +42,11 @@ class Publisher:
         log.info("%s", line(last))
         number = last["round"]
         self.folder.metrics.add(f"round-{number:03}", step=number, values=scalars(last))
-        for kind in ("samples", "loss"):
-            picture = self.folder.figures / f"round-{number:03}-{kind}.png"
+        for kind in PICTURES:
+            picture = self.folder.figures / f"round-{number:03}-{kind}"
             if picture.exists():
-                self.board.picture(f"{last['attack']}/{kind}", picture, step=number)
+                tag = f"{last['attack']}/{kind.partition('.')[0]}"
+                self.board.picture(tag, picture, step=number)
         self.write(rows, reason)
         if reason is not None:
             self.board.close()

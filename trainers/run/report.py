@@ -24,6 +24,8 @@ img { max-width: 100%; height: auto }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .85rem }
 """
 
+PICTURES = ("samples.png", "clips.gif", "loss.png")  # of a batch, as `draw_batch` names them
+
 
 def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) -> None:
     """Write the report of a `rounds` run.
@@ -45,7 +47,7 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) 
     for row in rows:
         stem = f"round-{row['round']:03}"
         parts.append(f"<h3>Round {row['round']}</h3>")
-        parts += [image(folder.figures / f"{stem}-{kind}.png") for kind in ("samples", "loss")]
+        parts += [image(folder.figures / f"{stem}-{kind}") for kind in PICTURES]
     write_page(folder, parts, config=config)
 
 
@@ -95,7 +97,8 @@ def image(file: Path) -> str:
     if not file.exists():
         return ""
     data = base64.b64encode(file.read_bytes()).decode()
-    return f'<p><img alt="{escape(file.stem)}" src="data:image/png;base64,{data}"></p>'
+    kind = file.suffix.removeprefix(".")
+    return f'<p><img alt="{escape(file.stem)}" src="data:image/{kind};base64,{data}"></p>'
 
 
 def pre(text: str) -> str:

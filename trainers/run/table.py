@@ -132,6 +132,6 @@ def places(folder: RunFolder) -> str:
     names += [("scores", path / "scores.csv"), ("samples", path / "samples")]
     names += [*(("classifier", file) for file in models[-1:])]
     names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
-    names += [("picture", file) for file in sorted(folder.figures.glob("*.png"))]
+    names += [("picture", file) for file in sorted(folder.figures.glob("*"))]
     lines = [f"{name:<12}{file}" for name, file in names if file.exists()]
     return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])

@@ -1,0 +1,45 @@
+"""Adam for a batch in which each sample is optimised by itself, and may leave."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_BETAS = (0.9, 0.999)
+_TINY = 1e-8
+
+
+@dataclass
+class Adam:
+    """The running means of the gradients of a batch and of their squares.
+
+    Every value has its own, so a batch of samples moves as each of them would by itself.
+
+    Attributes:
+        mean: like the gradients, (B, ...).
+        square: like them.
+
+    Source: Kingma & Ba 2015, algorithm 1.
+    """
+
+    mean: Tensor
+    square: Tensor
+
+    @classmethod
+    def like(cls, values: Tensor) -> "Adam":
+        """Begin for values (B, ...)."""
+        return cls(torch.zeros_like(values), torch.zeros_like(values))
+
+    def step(self, gradient: Tensor, *, number: int, lr: float) -> Tensor:
+        """Take in a gradient and return what to subtract.
+
+        Args:
+            gradient: finite, (B, ...).
+            number: of the step, from 1.
+            lr: the learning rate.
+        """
+        beta, beta_square = _BETAS
+        self.mean = self.mean.lerp(gradient, 1 - beta)
+        self.square = self.square.lerp(gradient.square(), 1 - beta_square)
+        size = (self.square / (1 - beta_square**number)).sqrt() + _TINY
+        return self.mean / size * (lr / (1 - beta**number))

@@ -1,0 +1,192 @@
+"""The flickering attack: the colour of whole frames changes a little, over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from attacks.active import ActiveSet, due
+from attacks.adam import Adam
+from attacks.attack import Progress
+from attacks.closest import clearance
+from attacks.diagnosis import without_slope
+from attacks.flicker_loss import FlickerLoss
+from attacks.flicker_pattern import added, check_videos, visibility
+from attacks.forward import prepared
+from attacks.goal import Classifier, Goal, value_and_gradient
+from attacks.guard import frozen
+from attacks.inputs import check_batch, check_eps, own_copies
+from attacks.judging import judged
+from attacks.result import AttackResult
+from attacks.threat import Threat, column
+
+
+@dataclass(frozen=True)
+class Flicker(FlickerLoss):
+    """Adds to every frame of a clip one value a channel, the same for all its pixels.
+
+    Adam lowers the objective of `FlickerLoss` for each clip by itself; of the patterns that meet
+    the goal the least visible one is kept, and without one that with the lowest loss. A clip
+    that needs no pattern leaves at once. No value goes where no pixel of its frame can follow.
+
+    Args:
+        eps: largest size of a pattern's values, in pixel units; a number or (B,). The authors'
+            code has 0.4 of the range [-1, 1], 0.2 here.
+        steps: at most so many, a forward and a backward pass each.
+        early_stop: the first success of a clip is its result, and the clip leaves.
+        **others: see `FlickerLoss`.
+
+    Source: Naeh et al. 2020, section 3; there 2500 steps, a quarter as long, in "prob".
+    """
+
+    eps: float | Tensor = 0.2
+    steps: int = 150
+    early_stop: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        super().__post_init__()
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}; give a number >= 1")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        target: Tensor | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb videos x (B, C, T, H, W); see `Attack.__call__`. Nothing here is random.
+
+        Returns:
+            The result; `loss` and `history` are the objective. `info` holds "pattern" (B, C, T)
+            in pixel units, "first_success" (B,), the step at which the goal was first met (0: it
+            needed no pattern; -1: never), and in % of full scale, all (B,), "thickness" and
+            "roughness" of the pattern, "thickness_clipped" and "roughness_clipped" of x_adv - x.
+
+        Raises:
+            ValueError: for images, too.
+        """
+        check_batch(x, y, target=target)
+        check_videos(x)
+        history: list[Tensor] = []
+        with frozen(model):
+            x, y, target = own_copies(x, y, target)
+            goal = Goal(y, target, "margin")
+            forward, random = prepared(model, x)
+            active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))
+            for step in range(self.steps):
+                if due(step):
+                    active.drop(active.now.done)
+                values = (
+                    self._step(forward, active.now, step) if len(active.rows) else x.new_zeros(0)
+                )
+                history.append(active.spread(values, absent=torch.nan))
+                if progress:
+                    progress(step + 1, self.steps)
+            end = active.everything()
+            x_adv = Threat.around(x, norm="linf", eps=self.eps).project(x + end.best)
+            result = judged(
+                model,
+                x,
+                x_adv,
+                goal=goal,
+                queries=end.queries,
+                random=random,
+                history=torch.stack(history),  # (steps, B)
+                stuck=end.stuck & (end.first < 0) & ~end.value.isnan(),
+                info={
+                    "pattern": end.best.flatten(2),  # (B, C, T)
+                    "first_success": end.first,
+                    **visibility(end.best, x_adv - x),
+                },
+            )
+        return replace(result, loss=end.value)
+
+    def _start(self, x: Tensor, goal: Goal) -> "_State":
+        """Begin without a pattern."""
+        eps = check_eps(self.eps, x)
+        pattern = x.new_zeros(*x.shape[:3], 1, 1)  # (B, C, T, 1, 1)
+        nothing = torch.full_like(x[:, 0, 0, 0, 0], torch.nan)
+        return _State(
+            x=x,
+            goal=goal,
+            low=-torch.minimum(x.amax((3, 4), keepdim=True), eps),
+            high=torch.minimum(1 - x.amin((3, 4), keepdim=True), eps),
+            pattern=pattern,
+            adam=Adam.like(pattern),
+            best=pattern,
+            value=nothing,
+            cost=torch.full_like(nothing, torch.inf),
+            miss=torch.full_like(nothing, torch.inf),
+            first=torch.full_like(goal.y, -1),
+            done=torch.zeros_like(nothing, dtype=torch.bool),
+            stuck=torch.zeros_like(nothing, dtype=torch.bool),
+            queries=torch.zeros_like(goal.y),
+        )
+
+    def _step(self, model: Classifier, state: "_State", step: int) -> Tensor:
+        """Look at the patterns, keep the best, and move them; return the objective (A,)."""
+        x_adv, follow = added(state.x, state.pattern)
+        logits, miss, gradient = value_and_gradient(
+            model, x_adv, lambda logits: self.miss(logits, state.goal)
+        )
+        gradient = gradient.mul_(follow).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
+        cost, slope = self.visible(state.pattern)
+        value = (cost + miss).masked_fill(~torch.isfinite(logits).all(1), torch.nan)
+        going = ~state.done
+        self._keep(state, logits, cost=cost, miss=miss, value=value, step=step)
+        state.stuck = state.stuck | (without_slope(gradient) & (state.first < 0))
+        state.queries = state.queries + going
+        move = state.adam.step(gradient.nan_to_num(0, 0, 0) + slope, number=step + 1, lr=self.lr)
+        state.pattern = (state.pattern - move).maximum(state.low).minimum(state.high)
+        return value.masked_fill(~going, torch.nan)
+
+    def _keep(
+        self,
+        state: "_State",
+        logits: Tensor,
+        *,
+        cost: Tensor,
+        miss: Tensor,
+        value: Tensor,
+        step: int,
+    ) -> None:
+        """Take over the patterns that are the best so far, and see who is done."""
+        lead = state.goal.value(logits)
+        met = state.goal.met(logits) & (lead > clearance(logits))
+        nearer = (state.first < 0) & (miss < state.miss)
+        better = ~state.done & ~value.isnan() & torch.where(met, cost < state.cost, nearer)
+        state.first = torch.where(met & (state.first < 0), step, state.first)
+        state.best = torch.where(column(better, state.best), state.pattern, state.best)
+        state.cost = torch.where(better & met, cost, state.cost)
+        state.miss, state.value = (
+            torch.where(better, new, old) for new, old in ((miss, state.miss), (value, state.value))
+        )
+        fooled = state.first >= 0
+        state.done = state.done | (fooled if self.early_stop else fooled & (state.first == 0))
+
+
+@dataclass
+class _State:
+    """What is known of each clip: the best pattern, its value, cost and missing lead."""
+
+    x: Tensor
+    goal: Goal
+    low: Tensor
+    high: Tensor
+    pattern: Tensor
+    adam: Adam
+    best: Tensor
+    value: Tensor
+    cost: Tensor
+    miss: Tensor
+    first: Tensor
+    done: Tensor
+    stuck: Tensor
+    queries: Tensor
