@@ -153,7 +153,7 @@ class Keyframe:
             result = judged(
                 model,
                 x,
-                threat.project(end.best.x_adv),
+                threat.project(with_frames(x, end.places, end.best.x_adv)),
                 goal=goal,
                 queries=end.queries + selection,
                 random=random,
@@ -195,29 +195,34 @@ class Keyframe:
         if not len(state.left):
             return state.best.value
         goal, best, left = state.goal, state.best, state.left
-        x_adv = state.x + state.delta
-        logits, value, gradient = value_and_gradient(
-            model, x_adv, lambda logits: self._value(goal, logits)
+        frames = state.frames + state.delta  # (A, K, C, H, W)
+        logits, value, whole = value_and_gradient(
+            model,
+            with_frames(state.x, state.places, frames),
+            lambda logits: self._value(goal, logits),
         )
+        gradient = frames_at(whole, state.places)  # (A, K, C, H, W)
         met, sizes = goal.met(logits), frame_sizes(state.delta)
         rank = torch.where(met, -sizes.sum(1), value)  # of two successes the lighter is better
-        best.update(x_adv, goal, logits=logits, value=rank, keep_first=self.early_stop)
+        best.update(frames, goal, logits=logits, value=rank, keep_first=self.early_stop)
         searching = best.finite & ~best.success & ~left
         state.stuck = state.stuck | (searching & without_slope(gradient))
         state.first = torch.where(met & (state.first == 0) & ~left, number, state.first)
         state.queries = state.queries + ~left
-        back = frame_directions(state.delta, sizes)
-        if self.lam is None:
-            slope = torch.where(column(met, back), back, -gradient)
-        else:
-            weight = self.lam * GRAY_LEVELS / math.sqrt(back[0, :, 0].numel())
-            slope = weight * back - gradient
-        slope.nan_to_num_(0, 0, 0)
+        slope = self._slope(met, gradient, frame_directions(state.delta, sizes)).nan_to_num_(
+            0, 0, 0
+        )
         adam(state.delta, slope, state.mean, state.square, number=number, lr=self.lr)
         state.delta.clamp_(state.low, state.high)
         if self.early_stop:
             state.left = best.success
         return value.masked_fill(left, torch.nan)
+
+    def _slope(self, met: Tensor, gradient: Tensor, back: Tensor) -> Tensor:
+        """Return what the loss grows along, from its two parts' slopes; all (A, K, C, H, W)."""
+        if self.lam is None:
+            return torch.where(column(met, back), back, -gradient)
+        return self.lam * GRAY_LEVELS / math.sqrt(back[0, 0].numel()) * back - gradient
 
     def _value(self, goal: Goal, logits: Tensor) -> Tensor:
         """Return what is raised, (B,)."""
@@ -229,13 +234,16 @@ class Keyframe:
 class _State:
     """How far each clip has come, a row for each in all tensors.
 
-    `low` and `high` bound `delta`; both are 0 in frames that are left alone. `mean` and `square`
-    are Adam's.
+    Only frames that may change are worked on: of `x` (A, C, T, H, W) the `frames` (A, K, C, H, W)
+    at the `places` (A, K), to which `delta` is added. `low` and `high` bound delta; both are 0
+    in frames that fill up a clip with fewer than K. `mean` and `square` are Adam's.
     """
 
     goal: Goal
     best: Best
     x: Tensor
+    places: Tensor
+    frames: Tensor
     low: Tensor
     high: Tensor
     delta: Tensor
@@ -249,10 +257,38 @@ class _State:
     @classmethod
     def start(cls, threat: Threat, goal: Goal, keyframes: Tensor) -> "_State":
         """Begin beside x, in the frames of a mask (B, T)."""
-        x, none, no = threat.x, torch.zeros_like(goal.y), torch.zeros_like(goal.y).bool()
-        mask = keyframes[:, None, :, None, None]  # (B, 1, T, 1, 1)
-        low = torch.where(mask, (-x).maximum(-threat.eps), 0)
-        high = torch.where(mask, (1 - x).minimum(threat.eps), 0)
-        zero = torch.zeros_like(x)
-        delta = (zero + _START).clamp_(low, high)
-        return cls(goal, Best.start(x), x, low, high, delta, zero, zero.clone(), none, none, no, no)
+        most = int(keyframes.sum(1).max())  # K
+        places = keyframes.byte().argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)
+        chosen = keyframes.gather(1, places)[:, :, None, None, None]  # (B, K, 1, 1, 1)
+        frames = frames_at(threat.x, places)  # (B, K, C, H, W)
+        low = torch.where(chosen, (-frames).maximum(-threat.eps), 0)
+        high = torch.where(chosen, (1 - frames).minimum(threat.eps), 0)
+        none, no = torch.zeros_like(goal.y), torch.zeros_like(goal.y).bool()
+        return cls(
+            goal=goal,
+            best=Best.start(frames),
+            x=threat.x,
+            places=places,
+            frames=frames,
+            low=low,
+            high=high,
+            delta=torch.full_like(frames, _START).clamp_(low, high),
+            mean=torch.zeros_like(frames),
+            square=torch.zeros_like(frames),
+            first=none,
+            queries=none,
+            stuck=no,
+            left=no,
+        )
+
+
+def frames_at(x: Tensor, places: Tensor) -> Tensor:
+    """Return the frames of x (B, C, T, H, W) at some places (B, K), (B, K, C, H, W)."""
+    return x[torch.arange(len(x), device=x.device)[:, None], :, places]
+
+
+def with_frames(x: Tensor, places: Tensor, frames: Tensor) -> Tensor:
+    """Return a copy of x (B, C, T, H, W) with frames (B, K, C, H, W) at some places (B, K)."""
+    x = x.clone()
+    x[torch.arange(len(x), device=x.device)[:, None], :, places] = frames
+    return x

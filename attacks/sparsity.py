@@ -10,22 +10,21 @@ GRAY_LEVELS = 255.0
 _SURE = 1e-6  # keeps the logarithm finite on a sure classifier
 
 
-def frame_sizes(delta: Tensor) -> Tensor:
-    """Return the Euclidean length of each frame of delta (B, C, T, H, W), (B, T).
+def frame_sizes(frames: Tensor) -> Tensor:
+    """Return the Euclidean length of each of some frames (B, T, C, H, W), (B, T).
 
-    Their sum is the L2,1 norm.
+    Of changes, the sum of the lengths is the L2,1 norm.
     """
-    sizes: Tensor = torch.linalg.vector_norm(delta, dim=(1, 3, 4))
+    sizes: Tensor = torch.linalg.vector_norm(frames.flatten(2), dim=2)
     return sizes
 
 
-def frame_directions(delta: Tensor, sizes: Tensor | None = None) -> Tensor:
-    """Return delta (B, C, T, H, W) with frames of length 1, which is the L2,1 norm's slope.
+def frame_directions(frames: Tensor, sizes: Tensor) -> Tensor:
+    """Return frames (B, T, C, H, W) over their lengths, (B, T): the slope of the L2,1 norm.
 
-    A frame without change stays so. `sizes`, (B, T), are the lengths, where they are known.
+    A frame of length 0 stays so.
     """
-    sizes = frame_sizes(delta) if sizes is None else sizes
-    return delta / sizes.clamp_min(torch.finfo(delta.dtype).tiny)[:, None, :, None, None]
+    return frames / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)[:, :, None, None, None]
 
 
 def escape(goal: Goal, logits: Tensor) -> Tensor:

@@ -136,8 +136,10 @@ class _Fit:
         )
         # What the range of pixels cuts off does not move with the perturbation.
         gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))
-        norm = frame_directions(as_clips(self.delta)).reshape(self.delta.shape) * self._scale()
-        slope = self.options.lam * norm - gradient.mean(0, keepdim=True)
+        frames = frames_of(self.delta)  # (1, T, C, H, W)
+        norm = frame_directions(frames, frame_sizes(frames)).transpose(1, 2)  # (1, C, T, H, W)
+        weight = self.options.lam * self._scale()
+        slope = weight * norm.reshape(self.delta.shape) - gradient.mean(0, keepdim=True)
         self.steps = self.steps + 1
         adam(self.delta, slope, self.mean, self.square, number=int(self.steps), lr=self.options.lr)
         self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
@@ -145,24 +147,24 @@ class _Fit:
 
     def _scale(self) -> float:
         """Return what makes the length of a frame its root mean square in gray levels."""
-        return GRAY_LEVELS / math.sqrt(as_clips(self.delta)[0, :, 0].numel())
+        return GRAY_LEVELS / math.sqrt(frames_of(self.delta)[0, 0].numel())
 
     def _sizes(self) -> Tensor:
         """Return the root mean square of each frame, in gray levels, (1, T)."""
-        return frame_sizes(as_clips(self.delta)) * self._scale()
+        return frame_sizes(frames_of(self.delta)) * self._scale()
 
     def _mask(self, like: Tensor) -> Tensor:
         """Return 1 in the frames that may change and 0 in others; it broadcasts over like."""
-        frames, count = as_clips(like).shape[2], self.options.count
         if self.options.frames == "all":
             return torch.ones_like(like[:1, :1])
         check_clips(like)
-        count = check_count(count, frames, targeted=False)
+        frames = like.shape[2]
+        count = check_count(self.options.count, frames, targeted=False)
         mask = torch.zeros_like(like[:1, :1])
         mask[:, :, fixed_frames(self.options.frames, frames, count)] = 1
         return mask
 
 
-def as_clips(x: Tensor) -> Tensor:
-    """Return videos as they are, and images (B, C, H, W) as videos of one frame."""
-    return x[:, :, None] if x.ndim == 4 else x  # (B, C, T, H, W)
+def frames_of(x: Tensor) -> Tensor:
+    """Return the frames of videos, or images (B, C, H, W) as one frame each, (B, T, C, H, W)."""
+    return x[:, None] if x.ndim == 4 else x.transpose(1, 2)
