@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class Flicker(FlickerLoss):
     eps: float | Tensor = 0.2
     steps: int = 100
     early_stop: bool = False
+
+    own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -40,6 +41,8 @@ class FlickerUniversal(FlickerLoss):
     roll: bool = False
     source: int | None = None
     target: int | None = None
+
+    own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,8 @@ class Keyframe:
     lr: float = 1e-3
     loss: LossName = "ce"
     early_stop: bool = False
+
+    own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,8 @@ class SparseUniversalPerturbation:
     lr: float = 1e-3
     passes: int = 50
     target: int | None = None
+
+    own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from trainers.classifier import FitOptions, FitState, fit_classifier
 from trainers.run.checkpoint import load_tensors, save_tensors
 from trainers.run.config import AttackConfig, EvaluateConfig, FitFlags
 from trainers.run.folder import RunFolder
-from trainers.run.presets import SMOKE
+from trainers.run.presets import data_preset, smoke_preset
 from trainers.run.progress import Progress
 from trainers.setting import Setting, build, load_split
 
@@ -25,14 +25,21 @@ log = logging.getLogger(__name__)
 
 
 def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Dataset) -> Setting:
-    """Load a trained classifier; on the embedded digits without weights, fit a small one first."""
+    """Load a trained classifier; on embedded data without weights, fit a small one first."""
     setting = build(config, folder, ds)
     if config.classifier.weights is None and ":" not in (config.classifier.model or ""):
         log.info("no --weights: fitting a classifier first")
-        flags = FitFlags(epochs=SMOKE["rounds"]["epochs"]) if config.run.smoke else FitFlags()
+        flags = fit_flags(config.source.data, smoke=config.run.smoke)
         file = folder.checkpoints / "classifier.safetensors"
         fitted(setting, file, load_split(config, "train"), flags=flags, number=0)
     return setting
+
+
+def fit_flags(data: str, *, smoke: bool) -> FitFlags:
+    """Return how a job fits a classifier of some data where it was not asked how."""
+    named = {"data": data, "model": None, "norm": None, "eps": None}
+    presets = data_preset(named) | (smoke_preset("rounds") if smoke else {})
+    return FitFlags(**{f.name: presets[f.name] for f in fields(FitFlags) if f.name in presets})
 
 
 def fitted(

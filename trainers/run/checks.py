@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from trainers.run.config import RoundsConfig
+from trainers.run.presets import EMBEDDED
 from trainers.run.toml import flag, flat
 
 AT_LEAST: dict[str, float] = {
@@ -66,7 +67,7 @@ def _check_one(name: str, value: Any) -> None:
 def _check_trained(options: dict[str, Any]) -> None:
     """Refuse to attack a classifier that nobody has trained."""
     own_weights = "weights" in options or ":" in options.get("model", "")
-    if not own_weights and options["data"] != "digits":
+    if not own_weights and options["data"] not in EMBEDDED:
         model = f"--model {options['model']}" if "model" in options else "the default model"
         raise ValueError(
             f"{model} comes untrained; give --weights FILE (such as a rounds "

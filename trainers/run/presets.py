@@ -9,6 +9,9 @@ BUDGETS = {
     ("digits", "linf"): 0.1,
     ("digits", "l2"): 1.0,
     ("digits", "l1"): 4.0,
+    ("moving-digits", "linf"): 0.1,
+    ("moving-digits", "l2"): 4.0,
+    ("moving-digits", "l1"): 60.0,
     ("", "linf"): 8 / 255,
     ("", "l2"): 0.5,
     ("", "l1"): 12.0,
@@ -27,6 +30,22 @@ PHOTOGRAPHS: dict[str, Any] = {
     "weight_decay": 5e-4,
     "retrain_weight_decay": 2.0,
 }
+VIDEOS: dict[str, Any] = {
+    "attacks": ("flicker", "pgd"),
+    "attack_samples": ("flicker=64", "pgd=all"),
+    "batch_size": 16,
+    "augmentation": "classic",
+    "rounds": 3,
+    "epochs": 16,
+    "retrain_epochs": 6,
+    "lr": 3e-3,
+    "retrain_lr": 2e-3,
+    "weight_decay": 0.05,
+    "retrain_weight_decay": 0.05,
+    "generator_test_samples": 32,
+}
+VIDEO_SOURCES = ("moving-digits", "videofolder", "ucf101", "hmdb51", "kinetics")
+EMBEDDED = ("digits", "moving-digits")  # a classifier of these is fitted where none is given
 # Decay that strong makes the small CNN robust; in a network fitted elsewhere it would undo much.
 GENTLE: dict[str, Any] = {"retrain_lr": 3e-4, "retrain_weight_decay": 0.05}
 
@@ -58,7 +77,10 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
     {'eps': 0.1}
     """
-    preset = {} if options["data"] == "digits" else dict(PHOTOGRAPHS)
+    source = options["data"].partition(":")[0]
+    preset = dict(VIDEOS if source in VIDEO_SOURCES else PHOTOGRAPHS)
+    if source == "digits":
+        preset = {}
     if options["model"] not in (None, "smallcnn", "c3d-small"):
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds
@@ -70,7 +92,7 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def budget(data: str, norm: str) -> float:
     """Return the usual pixel budget for some data in a norm."""
-    return BUDGETS["digits" if data == "digits" else "", norm]
+    return BUDGETS[data if data in EMBEDDED else "", norm]
 
 
 def smoke_preset(job: str) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def _options(
     allowed = [field.name for field in fields(kind) if field.init]
     inner = next((key for key in allowed if known[key] is Attack), None)
     options = {key: value for key, value in weak.items() if key in allowed}
+    if getattr(kind, "own_eps", False):
+        options.pop("eps", None)
     written, inside = dict(_pairs(name, rest)), {}
     for key, value in written.items():
         _check_option(name, key, allowed)
