@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from augment.load import load_dataset
     from augment.mixed import MixedDataset
     from augment.samples import Entry
+    from augment.videos import write_video
 
 __all__ = [
     "ClassicAugmentation",
@@ -21,6 +22,7 @@ __all__ = [
     "classic_for",
     "iterate",
     "load_dataset",
+    "write_video",
 ]
 
 _HOME = {
@@ -32,6 +34,7 @@ _HOME = {
     "classic_for": "augment.classic",
     "iterate": "augment.batches",
     "load_dataset": "augment.load",
+    "write_video": "augment.videos",
 }
 
 

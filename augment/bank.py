@@ -35,7 +35,8 @@ class SampleBank:
     not at all. Samples are numbered by key, then rank, then place in their batch, whatever the
     order of writing: an `append` may move numbers, while ids never change. Opening a bank only
     reads; what a killed process left half-written is removed by the next `append` of its rank.
-    Samples that other ranks add are seen when the bank is opened again.
+    Samples that other ranks add are seen when the bank is opened again. All samples have one
+    shape: `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
     """
 
     def __init__(self, folder: str | Path, *, rank: int = 0, shard_bytes: int = 32 * 2**20) -> None:

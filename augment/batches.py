@@ -26,15 +26,15 @@ def iterate(
 
     Args:
         dataset: What to read.
-        batch_size: Images in a batch; the last batch may be smaller.
+        batch_size: Samples in a batch; the last batch may be smaller.
         seed: None reads in order; a number reads in the permutation of that seed.
         device: Where x and y are put.
         drop_last: Whether to leave out a last batch that is not full.
         workers: Threads that read ahead; worth it only for files read on demand.
 
     Returns:
-        An iterator of x `(B, C, H, W)` float32 in [0, 1], y `(B,)` int64, and the `(B,)` int64
-        numbers of the images in the dataset, which stay on the CPU.
+        An iterator of x `(B, C, H, W)` or `(B, C, T, H, W)` float32 in [0, 1], y `(B,)` int64,
+        and the `(B,)` int64 numbers of the samples in the dataset, which stay on the CPU.
 
     Raises:
         ValueError: `batch_size` below 1 or `workers` below 0.

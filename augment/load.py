@@ -10,6 +10,8 @@ from augment.datasets.resize import resized
 from augment.datasets.torchvision_arrays import NAMES
 from augment.splits import Split, balanced
 
+MOST_CLIP_FRAMES = 2**16
+
 
 def load_dataset(
     spec: str,
@@ -28,16 +30,17 @@ def load_dataset(
 
     Args:
         spec: `digits`, `imagefolder:DIR`, `cifar10:DIR`, `npz:FILE`, `torchvision:NAME[:ROOT]`
-            or `NAME[:ROOT]` with NAME such as `CIFAR10`; of videos `moving-digits`.
+            or `NAME[:ROOT]` with NAME such as `CIFAR10`. Videos: `moving-digits`,
+            `videofolder:DIR`, `ucf101:DIR[:FOLD]`, `hmdb51:DIR[:FOLD]`, `kinetics:DIR`, `npz:FILE`.
         split: `train`, `val` or `test`; of labelled data the three never share a sample.
-        size: Side of the square images; None keeps the size they have.
+        size: Side of the square images or videos; None keeps the size they have.
         classes: File of a class list; line i names class i.
         samples: Size of a class-balanced subset; None takes all.
         seed: Seed of that choice.
         download: Whether a torchvision dataset may be fetched.
-        frames: Frames of a clip; None takes 16.
+        frames: Frames of a clip; None takes 16, of an npz as many as there are.
         stride: How many frames of the video further the next frame of a clip is.
-        clips: Clips taken from each video, spread evenly over it.
+        clips: Clips taken from each video, spread evenly over it, each a sample of its own.
 
     Returns:
         The dataset, in memory where it decodes to at most 2 GiB.
@@ -56,6 +59,11 @@ def load_dataset(
         if value is not None and value < 1:
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
     source, target = _source(spec)
+    if (frames or 1) * clips > MOST_CLIP_FRAMES:
+        raise ValueError(
+            f"frames={frames}, clips={clips}: at most {MOST_CLIP_FRAMES} frames are taken from a "
+            "video; ask for fewer"
+        )
     dataset = source(
         Request(target, split, size, classes, samples, seed, download, frames, stride, clips)
     )
@@ -79,6 +87,7 @@ def _source(spec: str) -> tuple[Source, str]:
     if name not in SOURCES:
         known = ", ".join((*SOURCES, *NAMES))
         raise ValueError(
-            f"unknown dataset {spec!r}; known are {known}; a folder is imagefolder:DIR"
+            f"unknown dataset {spec!r}; known are {known}; a folder is imagefolder:DIR or "
+            "videofolder:DIR"
         )
     return SOURCES[name], target

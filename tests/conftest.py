@@ -23,3 +23,12 @@ def real_data():
         return DATA / name
 
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_traces(tmp_path_factory):
+    """Keep what is cached for the user, such as indices of videos, out of the user's folder."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()

@@ -1,4 +1,4 @@
-"""What the job `attack` leaves behind: scores.csv, PNG files, one npz, the generators."""
+"""What the job `attack` leaves behind: scores.csv, a file a sample, one npz, the generators."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from attacks import Architecture, save_generators
 from attacks.atomic import write_bytes
 from attacks.goal import Goal
 from augment import Dataset
+from augment.videos import write_video
 from trainers.evaluation import AttackedBatch, predict
 from trainers.run.atomic import write_text
 from trainers.run.checkpoint import load_tensors, save_tensors
@@ -115,11 +116,19 @@ def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
-    """Write the perturbed samples: PNG files (rounded to bytes), and all as float32 in one npz."""
+    """Write the perturbed samples: a file each, rounded to bytes, and all as float32 in one npz.
+
+    An image is a PNG; a clip is a lossless mkv, and in the folder `gifs` a GIF to look at.
+    """
     c = collected.columns
     for i, source in enumerate(ds.ids):
-        name = re.sub(r"[^\w.-]+", "_", source)
-        write_png(folder / f"{i:05}-{name}.png", to_image(c["x_adv"][i]))
+        name = f"{i:05}-" + re.sub(r"[^\w.-]+", "_", source)
+        x = c["x_adv"][i]
+        if x.ndim == 3:
+            write_png(folder / f"{name}.png", to_image(x))
+            continue
+        write_video(folder / f"{name}.mkv", x)
+        write_video(folder.with_name("gifs") / f"{name}.gif", x)
     x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)

@@ -54,6 +54,9 @@ def load_split(config: Config, split: Literal["train", "val", "test"]) -> Datase
         samples=source.train_samples if split == "train" else source.test_samples,
         seed=config.run.seed,
         download=source.download,
+        frames=source.frames,
+        stride=source.stride,
+        clips=source.clips,
     )
     choose_threads(config.run.threads, torch.Size(ds.shape).numel())
     log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
@@ -93,6 +96,6 @@ def check_labelled(ds: Dataset) -> None:
     """Refuse samples without labels where labels are needed."""
     if len(ds) and int(ds.labels.min()) < 0:
         raise RefusedInput(
-            f"{ds.name} has no labels; put the images into one folder a class, "
+            f"{ds.name} has no labels; put the samples into one folder a class, "
             "or use the job attack, which takes the classifier's own answers"
         )

@@ -10,6 +10,8 @@ from augment.datasets.moving_digits import read_moving_digits
 from augment.datasets.npz import read_npz
 from augment.datasets.request import Request
 from augment.datasets.torchvision_arrays import read_torchvision
+from augment.datasets.video_lists import read_hmdb51, read_kinetics, read_ucf101
+from augment.datasets.videofolder import read_videofolder
 
 Source = Callable[[Request], Dataset]
 
@@ -20,4 +22,8 @@ SOURCES: dict[str, Source] = {
     "npz": read_npz,
     "torchvision": read_torchvision,
     "moving-digits": read_moving_digits,
+    "videofolder": read_videofolder,
+    "ucf101": read_ucf101,
+    "hmdb51": read_hmdb51,
+    "kinetics": read_kinetics,
 }

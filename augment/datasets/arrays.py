@@ -1,4 +1,4 @@
-"""From arrays that nobody has checked to images `(N, C, H, W)` and labels `(N,)`."""
+"""From arrays that nobody has checked to images or videos and their labels `(N,)`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,20 @@ from torch import Tensor
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.classlist import read_class_list
+from augment.datasets.clips import clip_frames, clip_ids
 from augment.datasets.request import Request
 from augment.splits import hash_split, home_of
 
 Array = NDArray[np.generic]
 
 
-def as_images(array: Array, *, origin: str) -> Tensor:
-    """Images as `(N, C, H, W)` uint8 or float32 in [0, 1].
+def as_pixels(array: Array, *, origin: str) -> Tensor:
+    """Images `(N, C, H, W)` or videos `(N, C, T, H, W)`, uint8 or float32 in [0, 1].
 
     Args:
-        array: `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)` with C 1 or 3; where both readings
-            are possible, channels come first.
+        array: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
+            or `(N, T, H, W, C)`, with C 1 or 3; where both readings are possible, channels come
+            first.
         origin: File and name of the array, for messages.
 
     Raises:
@@ -30,12 +32,12 @@ def as_images(array: Array, *, origin: str) -> Tensor:
     """
     if array.ndim == 3:
         array = array[:, None]  # (N, 1, H, W)
-    if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
-        array = array.transpose(0, 3, 1, 2)  # (N, C, H, W)
-    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape[2:]:
+    if array.ndim in (4, 5) and array.shape[1] not in (1, 3) and array.shape[-1] in (1, 3):
+        array = np.moveaxis(array, -1, 1)  # (N, C, H, W) or (N, C, T, H, W)
+    if array.ndim not in (4, 5) or array.shape[1] not in (1, 3) or 0 in array.shape[2:]:
         raise RefusedInput(
             f"{origin}: shape {array.shape}; store images as (N, H, W), (N, C, H, W) or "
-            "(N, H, W, C) with 1 or 3 channels"
+            "(N, H, W, C) with 1 or 3 channels, videos as (N, C, T, H, W) or (N, T, H, W, C)"
         )
     if array.dtype == np.uint8:
         return torch.from_numpy(np.ascontiguousarray(array))
@@ -62,7 +64,7 @@ def as_labels(array: Array, *, count: int, origin: str) -> Tensor:
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
         raise RefusedInput(
             f"{origin}: {labels.dtype} of shape {array.shape}; store {count} whole numbers, "
-            "one class id per image"
+            "one class id per sample"
         )
     if count and not (labels.min() >= -1 and labels.max() < 2**31):
         raise RefusedInput(
@@ -73,7 +75,7 @@ def as_labels(array: Array, *, count: int, origin: str) -> Tensor:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a source: images read when asked for, and labels or None."""
+    """One part of a source: images or videos read when asked for, and labels or None."""
 
     images: Callable[[], Array]
     labels: Array | None
@@ -101,7 +103,7 @@ def dataset_of(
     """
     present = [part for part in parts if part is not None]
     home, test = home_of(request.split, present, origin=origin)
-    x = as_images(parts[home].images(), origin=f"{origin}: images")
+    x = as_pixels(parts[home].images(), origin=f"{origin}: images")
     labels = {part: given.labels for part, given in parts.items() if given.labels is not None}
     highest = max((int(y.max()) for y in labels.values() if y.size), default=-1)
     y = torch.full((len(x),), -1)  # (N,)
@@ -110,9 +112,27 @@ def dataset_of(
     ids = [f"{i:06d}" for i in range(len(x))]
     classes = class_names(request, highest=highest, known=known)
     dataset = Dataset(x, y, ids, name=name, classes=classes)
-    if test is None or (home is None and home not in labels):
+    if test is not None and not (home is None and home not in labels):
+        dataset = dataset.subset(hash_split(ids, request.split, test=test))
+    return _clips(dataset, request) if dataset.is_video else dataset
+
+
+def _clips(dataset: Dataset, request: Request) -> Dataset:
+    """The clips of videos that are in memory; without a length, they last as long as the videos."""
+    count = dataset.shape[1]
+    frames = request.frames or -(-count // request.stride)
+    wanted = clip_frames(count, frames=frames, stride=request.stride, clips=request.clips)
+    if wanted == [list(range(count))]:
         return dataset
-    return dataset.subset(hash_split(ids, request.split, test=test))
+    videos = dataset.raw(range(len(dataset)))  # (N, C, T, H, W)
+    clips = torch.stack([videos[:, :, clip] for clip in wanted], 1)  # (N, clips, C, frames, H, W)
+    return Dataset(
+        clips.flatten(0, 1),
+        dataset.labels.repeat_interleave(request.clips),
+        [text for name in dataset.ids for text in clip_ids(name, request.clips)],
+        name=dataset.name,
+        classes=dataset.classes,
+    )
 
 
 def class_names(request: Request, *, highest: int, known: Sequence[str] | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which image files of a folder belong to which split and class."""
+"""Which files of a data folder belong to which split and class."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from augment.splits import SPLITS, Split, hash_split, home_of
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class DataFile:
     """One file of a data folder.
 
     Attributes:
@@ -25,7 +25,7 @@ class ImageFile:
     split: str | None
 
 
-def list_files(root: Path, suffixes: frozenset[str]) -> tuple[list[ImageFile], list[str]]:
+def list_files(root: Path, suffixes: frozenset[str]) -> tuple[list[DataFile], list[str]]:
     """Files with these suffixes below a folder, sorted; hidden ones are left out.
 
     Links are followed unless they lead back up.
@@ -51,11 +51,11 @@ def list_files(root: Path, suffixes: frozenset[str]) -> tuple[list[ImageFile], l
     return [_place(path) for path in sorted(paths)], problems
 
 
-def files_of_split(files: Sequence[ImageFile], split: Split, *, root: Path) -> list[ImageFile]:
+def files_of_split(files: Sequence[DataFile], split: Split, *, root: Path) -> list[DataFile]:
     """The files of one split.
 
-    Folders `train`, `val` and `test` are the parts that `home_of` speaks of. Images beside class
-    folders are left out; images without any are all in every split unless in split folders.
+    Folders `train`, `val` and `test` are the parts that `home_of` speaks of. Files beside class
+    folders are left out; files without any are all in every split unless in split folders.
 
     Args:
         files: All files of the data folder.
@@ -75,12 +75,12 @@ def files_of_split(files: Sequence[ImageFile], split: Split, *, root: Path) -> l
     return [chosen[i] for i in hash_split([file.name for file in chosen], split, test=test)]
 
 
-def _place(path: str) -> ImageFile:
+def _place(path: str) -> DataFile:
     """Read split and class from the parts of a path."""
     parts = path.split("/")
     split = parts[0] if parts[0] in SPLITS and len(parts) > 1 else None
     rest = parts[1:] if split else parts
-    return ImageFile(path, "/".join(rest), rest[0] if len(rest) > 1 else None, split)
+    return DataFile(path, "/".join(rest), rest[0] if len(rest) > 1 else None, split)
 
 
 def _visible(name: str) -> bool:

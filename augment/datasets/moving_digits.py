@@ -60,9 +60,9 @@ def read_moving_digits(request: Request) -> Dataset:
     digits = (images * 255 / 16).round().to(torch.uint8)  # (1797, 8, 8)
     rows = rows_of_splits(labels)
     motion = torch.empty(len(digits), dtype=torch.int64)  # (1797,) the class of each clip
-    for split, chosen in rows.items():
-        order = torch.randperm(len(chosen), generator=generator_for(0, "moving-digits", split))
-        motion[chosen] = order % len(MOTIONS)
+    for split, members in rows.items():
+        order = torch.randperm(len(members), generator=generator_for(0, "moving-digits", split))
+        motion[members] = order % len(MOTIONS)
     starts = torch.randint(
         SIDE, (len(digits), 2), generator=generator_for(0, "moving-digits", "starts")
     )

@@ -35,9 +35,10 @@ _BROKEN = (
 def read_npz(request: Request) -> Dataset:
     """One split of an npz file.
 
-    Images are uint8 or floats in [0, 1], (N, H, W), (N, C, H, W) or (N, H, W, C); labels whole
-    numbers. Without x_val, a tenth of x_train is the validation split; without x_test, x_val is
-    the test split. Plain x and y are cut 80 : 10 : 10; x alone is unlabelled and not cut.
+    Images are uint8 or floats in [0, 1], (N, H, W), (N, C, H, W) or (N, H, W, C); videos
+    (N, C, T, H, W) or (N, T, H, W, C); labels whole numbers. Without x_val, a tenth of x_train is
+    the validation split; without x_test, x_val is the test split. Plain x and y are cut
+    80 : 10 : 10; x alone is unlabelled and not cut.
 
     Args:
         request: `target` is the file.

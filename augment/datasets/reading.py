@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 MOST_MEMORY = 2 * 2**30
 DEFAULT_SIZE = 224
-_PROBES = 64
+PROBES = 64
 _WORTH_THREADS = 128 * 128  # smaller images cost less to decode than threads to agree
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -51,7 +51,7 @@ def common_fit(paths: Sequence[str], everything: Sequence[str], *, size: int | N
     Returns:
         The form; of broken files nothing is asked.
     """
-    probes = everything[:: -(-len(everything) // _PROBES) or 1]
+    probes = everything[:: -(-len(everything) // PROBES) or 1]
     heads = attempt(read_frame, sorted({*paths, *probes}))
     frames = [head for head in heads if isinstance(head, Frame)]
     grey = sum(not frame.colour for frame in frames)

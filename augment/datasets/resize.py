@@ -1,4 +1,6 @@
-"""Bringing images that are in memory to another size."""
+"""Bringing samples that are in memory to another size."""
+
+import math
 
 import torch
 from torch.nn.functional import interpolate
@@ -11,25 +13,27 @@ _CHUNK = 1024
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:
-    """The dataset with square images: scaled to cover, cut to the centre.
+    """The dataset with square images or videos: scaled to cover, cut to the centre.
 
     Args:
         dataset: Any; one of that size already comes back as it is.
-        size: Side of the images.
+        size: Side of the samples.
 
     Raises:
-        RefusedInput: The images would not fit into 2 GiB.
+        RefusedInput: The samples would not fit into 2 GiB.
     """
-    channels, height, width = dataset.shape
+    *planes, height, width = dataset.shape
     if height == width == size:
         return dataset
-    if len(dataset) * channels * size * size * dataset.raw([0]).element_size() > MOST_MEMORY:
+    count = len(dataset) * math.prod(planes)
+    if count * size * size * dataset.raw([0]).element_size() > MOST_MEMORY:
         raise RefusedInput(
-            f"{dataset.name}: {len(dataset)} images of {size} x {size} do not fit into 2 GiB; "
+            f"{dataset.name}: {len(dataset)} samples of {size} x {size} do not fit into 2 GiB; "
             "take fewer samples or a smaller size"
         )
-    pixels = torch.cat(  # (N, C, size, size)
-        [_fit(dataset, rows, size) for rows in torch.split(torch.arange(len(dataset)), _CHUNK)]
+    chunk = max(1, _CHUNK // math.prod(planes[1:]))
+    pixels = torch.cat(  # (N, C, size, size) or (N, C, T, size, size)
+        [_fit(dataset, rows, size) for rows in torch.split(torch.arange(len(dataset)), chunk)]
     )
     return Dataset(
         pixels,
@@ -42,10 +46,12 @@ def resized(dataset: Dataset, size: int) -> Dataset:
 
 
 def _fit(dataset: Dataset, rows: torch.Tensor, size: int) -> torch.Tensor:
-    _, height, width = dataset.shape
-    raw = dataset.raw(rows)  # (B, C, H, W)
+    raw = dataset.raw(rows)  # (B, C, H, W) or (B, C, T, H, W)
+    height, width = raw.shape[-2:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = as_float(raw)[..., top : top + side, left : left + side]  # (B, C, side, side)
-    x = interpolate(square, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    square = as_float(raw)[..., top : top + side, left : left + side]  # (B, C, ..., side, side)
+    planes = square.flatten(1, -3)  # (B, C * T, side, side)
+    x = interpolate(planes, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    x = x.view(*square.shape[:-2], size, size)  # (B, C, ..., size, size)
     return (x * 255).round().to(torch.uint8) if raw.dtype == torch.uint8 else x

@@ -46,6 +46,37 @@ def test_npz_layouts_and_types(tmp_path, images):
     assert data.classes == ["0", "1", "2", "3"]
 
 
+CLIPS = np.random.default_rng(1).integers(0, 256, (6, 3, 9, 5, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "videos",
+    [CLIPS, CLIPS.transpose(0, 2, 3, 4, 1), (CLIPS / 255).astype(np.float32)],
+    ids=["ncthw", "nthwc", "float32"],
+)
+def test_npz_videos(tmp_path, videos):
+    spec = write(tmp_path, x_test=videos, y_test=LABELS[:6])
+    data = load_dataset(spec, "test")
+    assert (data.shape, data.is_video) == ((3, 9, 5, 4), True)
+    assert torch.allclose(data.stack(range(6))[0], torch.from_numpy(CLIPS) / 255)
+    some = load_dataset(spec, "test", frames=3, stride=2, clips=2)
+    expected = torch.from_numpy(np.stack([CLIPS[:, :, 0:5:2], CLIPS[:, :, 4:9:2]], 1)) / 255
+    assert torch.allclose(some.stack(range(12))[0], expected.flatten(0, 1))
+    assert some.ids[:3] == ["000000#0", "000000#1", "000001#0"]
+    assert some.labels.tolist() == LABELS[:6].repeat(2).tolist()
+    assert load_dataset(spec, "test", stride=2).shape == (3, 5, 5, 4)
+    assert load_dataset(spec, "test", frames=12).shape == (3, 12, 5, 4)  # looped
+
+
+def test_frames_are_resized_one_by_one_as_images_are(tmp_path):
+    frames = CLIPS.transpose(0, 2, 1, 3, 4).reshape(-1, 3, 5, 4)
+    as_images = load_dataset(write(tmp_path, x_test=frames), "test", size=7)
+    videos = load_dataset(write(tmp_path, x_test=CLIPS), "test", size=7)
+    resized = videos.raw(range(6)).transpose(1, 2).flatten(0, 1)
+    assert torch.equal(resized, as_images.raw(range(54)))
+    assert resized.shape[-2:] == (7, 7)
+
+
 def test_npz_splits(tmp_path):
     spec = write(tmp_path, x_train=BYTES, y_train=LABELS)
     train, val = load_dataset(spec, "train"), load_dataset(spec, "val")
@@ -67,6 +98,8 @@ def test_npz_splits(tmp_path):
         (BYTES / 255 * np.nan, LABELS, "holds NaN"),
         (BYTES.astype(np.int64), LABELS, "store uint8"),
         (BYTES[0, 0], LABELS, "store images as"),
+        (CLIPS[:, :2], LABELS, r"videos as \(N, C, T, H, W\)"),
+        (CLIPS[:, :, :0], LABELS, r"videos as \(N, C, T, H, W\)"),
         (BYTES.reshape(40, 5, 4, 3)[..., :2], LABELS, "store images as"),
         (BYTES, LABELS[:-1], "store 40 whole numbers"),
         (BYTES, LABELS + 0.5, "store 40 whole numbers"),

@@ -108,3 +108,26 @@ def test_usual_choices():
     assert classic_for("cifar10", (3, 32, 32)) == ClassicAugmentation(shift=4, flip=True)
     assert classic_for("digits+bank", (1, 8, 8)) == ClassicAugmentation(shift=1)
     assert classic_for("torchvision:SVHN", (3, 32, 32)) == ClassicAugmentation(shift=4)
+
+
+EVERYTHING = dict(
+    shift=3, flip=True, rotation=20, zoom=0.2, brightness=0.3, contrast=0.3, saturation=0.4, hue=0.1
+)
+
+
+def test_all_frames_of_a_video_are_changed_alike():
+    """Each frame becomes what it becomes as an image, given the same random numbers."""
+    x = torch.rand(5, 3, 4, 12, 10, generator=rng(3))  # (B, C, T, H, W)
+    augment = ClassicAugmentation(**EVERYTHING)
+    videos = augment(x, generator=rng(4))
+    for t in range(4):
+        assert torch.allclose(videos[:, :, t], augment(x[:, :, t], generator=rng(4)), atol=1e-5)
+    still = x[:, :, :1].expand(-1, -1, 4, -1, -1)
+    moved = augment(still, generator=rng(5))
+    assert torch.allclose(moved, moved[:, :, :1].expand_as(moved), atol=1e-6)
+    assert not torch.allclose(moved[0], moved[1])
+
+
+def test_the_default_for_videos_mirrors_what_may_be_mirrored():
+    assert classic_for("videofolder", (3, 16, 64, 48)) == ClassicAugmentation(shift=6, flip=True)
+    assert classic_for("moving-digits", (1, 16, 16, 16)) == ClassicAugmentation(shift=2)

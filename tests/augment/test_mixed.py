@@ -107,3 +107,31 @@ def test_a_bank_of_other_data_is_refused(originals, bank, tmp_path):
         MixedDataset(originals, bank, per_sample=-1)
     with pytest.raises(ValueError, match="ratio=nan"):
         MixedDataset(originals, bank, ratio=float("nan"))
+
+
+def test_videos_pass_through_the_bank_and_the_mixture(tmp_path):
+    shape = (2, 5, 4, 3)  # (C, T, H, W)
+    pixels = torch.randint(256, (4, *shape), generator=torch.Generator().manual_seed(0)).byte()
+    clips = Dataset(
+        pixels, torch.arange(4) % 2, [f"s{i}" for i in range(4)], name="v", classes=["a", "b"]
+    )
+    bank = SampleBank(tmp_path, shard_bytes=4 * 200)
+    assert len(MixedDataset(clips, bank)) == 4
+    x_adv = (clips.stack(range(4))[0] + 0.01).clamp(0, 1)
+    half = x_adv.half().float()
+    bank.append("round1", x_adv, [entry(i, 1) for i in range(4)])
+    bank.append("round2", x_adv, [entry(i, 2) for i in range(4)], fools=lambda x: (x > 2).any())
+    bank.set_status(bank.indices(), "accepted")
+    again = SampleBank(tmp_path)
+    assert (again.shape, len(again)) == (shape, 8)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2  # each key in several shards
+    assert torch.equal(again.stack(range(4))[0], half)
+    mixed = MixedDataset(clips, again, per_sample=1)
+    assert (mixed.shape, mixed.is_video, len(mixed)) == (shape, True, 8)
+    x, y, rows = next(iterate(mixed, batch_size=8, seed=3))
+    whole = torch.cat([pixels / 255, again.stack(range(4, 8))[0]])
+    assert torch.allclose(x, whole[rows])
+    assert torch.equal(y, rows % 4 % 2)
+    assert mixed.subset([5, 1]).stack([0, 1])[0].shape == (2, *shape)
+    with pytest.raises(ValueError, match="use a new bank"):
+        again.append("round3", torch.zeros(1, 2, 4, 3), [entry(0, 3)])

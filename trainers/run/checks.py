@@ -13,7 +13,7 @@ AT_LEAST: dict[str, float] = {
     "num_classes": 2, "epochs": 0, "retrain_epochs": 1, "weight_decay": 0,
     "retrain_weight_decay": 0, "label_smoothing": 0, "ema": 0, "rounds": 0, "instances": 1,
     "generator_test_samples": 1, "ratio": 0, "loss_threshold": 0, "threshold_share": 0,
-    "patience": 0, "steps": 1,
+    "patience": 0, "steps": 1, "frames": 1, "stride": 1, "clips": 1,
 }  # fmt: skip
 ABOVE: dict[str, float] = {
     "lr": 0,

@@ -42,11 +42,19 @@ class SourceFlags:
     """The samples to work on."""
 
     data: str = "digits"
-    """digits | imagefolder:DIR | cifar10:DIR | npz:FILE | torchvision:NAME[:ROOT]."""
+    """digits | imagefolder:DIR | cifar10:DIR | npz:FILE | torchvision:NAME[:ROOT]; of videos:
+    moving-digits | videofolder:DIR | ucf101:DIR | hmdb51:DIR | kinetics:DIR | npz:FILE."""
     classes: str | None = None
     """Class list: one class a line, folder name first. None: the names that the data has."""
     size: int | None = None
-    """Resize the shorter side to it and crop the centre. None: their size, 224 if they differ."""
+    """Resize the shorter side to it and crop the centre. None: their size; where they differ, 224,
+    of videos 112."""
+    frames: int | None = None
+    """Frames of a clip, taken from the middle of its video. None: 16, of an npz all."""
+    stride: int = 1
+    """How many frames of the video further the next frame of a clip is."""
+    clips: int = 1
+    """Clips of each video, spread evenly over it, each a sample of its own."""
     train_samples: int | None = None
     """Use so many training samples, the same number of each class. None: all of them."""
     test_samples: int | None = None

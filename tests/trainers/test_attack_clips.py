@@ -1,0 +1,26 @@
+"""What the job `attack` keeps of clips can be read again, and still fools where it says so."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from augment import load_dataset
+from trainers.attack_files import Collected, write_samples
+
+
+def test_clips_are_kept_without_loss_and_to_look_at(tmp_path: Path) -> None:
+    ds = load_dataset("moving-digits", "test", samples=3, frames=5)
+    x_adv = ds.stack(range(3))[0] * 0.9 + 0.05
+    columns = {"x_adv": x_adv, "y": ds.labels, "success": torch.tensor([True, False, True])}
+    write_samples(tmp_path / "samples", Collected(columns, None), ds)
+    read = load_dataset(f"videofolder:{tmp_path / 'samples'}", "test", frames=5)
+    assert read.ids == [f"{i:05}-{name}.mkv" for i, name in enumerate(ds.ids)]
+    assert torch.equal(read.raw(range(3)), (x_adv * 255).round().byte())
+    for i, name in enumerate(ds.ids):
+        with Image.open(tmp_path / f"gifs/{i:05}-{name}.gif") as gif:
+            assert gif.n_frames == 5
+    with np.load(tmp_path / "samples.npz") as saved:
+        assert np.array_equal(saved["x_adv"], x_adv.numpy())
+        assert saved["ids"].tolist() == ds.ids
