@@ -138,8 +138,8 @@ def test_what_it_cannot_be_fitted_to_is_refused():
     images = [(torch.zeros(2, 1, 3, 3), None)]
     with pytest.raises(ValueError, match="for images take another attack"):
         FlickerUniversal().fit(Frame(), images)
+    longer = [(torch.zeros(2, 1, FRAMES + 1, 3, 3), None)]
     with pytest.raises(ValueError, match="give clips of one length"):
-        longer = [(torch.zeros(2, 1, FRAMES + 1, 3, 3), None)]
         FlickerUniversal().fit(Frame(), clips([0.4]) + longer)
     with pytest.raises(ValueError, match="no clip is left to fit to with source=1"):
         fitted(Frame(), source=1)

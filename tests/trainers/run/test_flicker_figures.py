@@ -13,18 +13,18 @@ def colours_of(image):
 
 
 def test_the_strip_shows_each_frame_in_its_amplified_colour():
-    pattern = torch.tensor([[0.1, 0.0, -0.1, 0.0], [0.0, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, -0.05]])
+    pattern = torch.tensor([[0.09, 0.0, -0.09, 0.0], [0.0, 0.09, 0.0, 0.0], [0.0, 0.0, 0.0, -0.05]])
     image = pattern_figure(pattern, title="A pattern")
     assert image.size == (SIZE[0], SIZE[1] + STRIP)
     middles = [image.getpixel((int((t + 0.5) * SIZE[0] / 4), STRIP // 2)) for t in range(4)]
     # Five times the pattern, around grey.
-    assert middles == [(255, 128, 128), (128, 255, 128), (0, 128, 128), (128, 128, 64)]
+    assert middles == [(242, 128, 128), (128, 242, 128), (13, 128, 128), (128, 128, 64)]
 
 
 def test_each_channel_has_the_curve_of_its_colour():
     pattern = torch.stack([torch.full((6,), level) for level in (-0.1, 0.0, 0.1)])
     found = colours_of(pattern_figure(pattern, title="A pattern"))
-    assert all(found[ImageColor.getrgb(paint)] > 100 for paint in PAINT)
+    assert all(found[ImageColor.getrgb(paint)] > 20 for paint in PAINT)
 
 
 def test_one_channel_and_five_are_drawn_too():
