@@ -17,6 +17,7 @@ from trainers.evaluation import predict
 from trainers.run.cli import main
 from trainers.run.errors import Interrupted
 
+ON_IMAGES = [name for name in FITTED if not name.startswith("flicker")]  # the rest takes videos
 TINY = ["--smoke", "--threads", "1"]
 
 
@@ -34,7 +35,7 @@ def words(weights: Path, folder: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", ON_IMAGES)
 def test_it_is_fitted_to_training_samples_kept_and_used(
     name: str, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,7 +78,7 @@ def outcome(folder: Path, without_seconds: Callable[[Any], Any]) -> dict[str, An
     }
 
 
-@pytest.mark.parametrize("name", FITTED)
+@pytest.mark.parametrize("name", ON_IMAGES)
 def test_a_fit_goes_on_after_its_last_pass(
     name: str,
     weights: Path,
@@ -218,3 +219,11 @@ def test_a_file_takes_no_options(
     file = str(tmp_path / "a" / "universal.safetensors")
     assert main(words(weights, tmp_path / "b", "--attack", file, "--eps", "0.2")) == 2
     assert "has no option 'eps'" in capsys.readouterr().err
+
+
+def test_a_flicker_is_refused_for_images(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("flicker", "flicker-universal"):
+        assert main(words(weights, tmp_path / name, "--attack", name)) == 2
+        assert "a flicker needs videos, (B, C, T, H, W)" in capsys.readouterr().err
