@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Dataset) -> Setting:
-    """Load a trained classifier; on the embedded digits without weights, fit a small one first."""
+    """Load a trained classifier; on embedded samples without weights, fit a small one first."""
     setting = build(config, folder, ds)
     if config.classifier.weights is None and ":" not in (config.classifier.model or ""):
         log.info("no --weights: fitting a classifier first")

@@ -22,6 +22,7 @@ ABOVE: dict[str, float] = {
     "eps": 0,
 }
 BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
+EMBEDDED = ("digits", "moving-digits")  # classifiers of these are fitted within a job
 AT_MOST: dict[str, float] = {"threshold_share": 1, "seed": 2**63 - 1}
 
 
@@ -66,7 +67,7 @@ def _check_one(name: str, value: Any) -> None:
 def _check_trained(options: dict[str, Any]) -> None:
     """Refuse to attack a classifier that nobody has trained."""
     own_weights = "weights" in options or ":" in options.get("model", "")
-    if not own_weights and options["data"] != "digits":
+    if not own_weights and options["data"] not in EMBEDDED:
         model = f"--model {options['model']}" if "model" in options else "the default model"
         raise ValueError(
             f"{model} comes untrained; give --weights FILE (such as a rounds "
