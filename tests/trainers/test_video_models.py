@@ -1,13 +1,16 @@
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from attacks import PGD
 from attacks.errors import RefusedInput
+from augment import iterate, load_dataset
 from trainers import load_classifier
+from trainers.classifier import FitOptions, fit_classifier
 from trainers.models.factory import OURS, build
 from trainers.models.torchvision_models import video_normalize
+from trainers.run.cli import main
 
 SMALL = ["c3d-small", "lrcn"]
 
@@ -152,3 +155,36 @@ def test_a_users_factory_takes_videos(tmp_path):
         mean=[0.5], std=[0.25],
     )  # fmt: skip
     assert model(clips(2, 1, 4, 8, 8)).shape == (2, 3)
+
+
+def test_c3d_small_learns_which_way_digits_move():
+    train, test = (load_dataset("moving-digits", s, samples=300) for s in ("train", "test"))
+    torch.manual_seed(0)
+    model = load_classifier("c3d-small", num_classes=6, in_channels=1)
+    fit_classifier(model, train, FitOptions(epochs=4, batch_size=16), seed=0)
+    assert accuracy(model, test) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_lrcn_learns_which_way_digits_move(seed):
+    train, test = (load_dataset("moving-digits", split) for split in ("train", "test"))
+    torch.manual_seed(seed)
+    model = load_classifier("lrcn", num_classes=6, in_channels=1)
+    fit_classifier(model, train, FitOptions(epochs=6, batch_size=16), seed=seed)
+    assert accuracy(model, test) > 0.9
+
+
+def accuracy(model, ds):
+    with torch.no_grad():
+        right = [model(x).argmax(1) == y for x, y, _ in iterate(ds, batch_size=64)]
+    return float(torch.cat(right).float().mean())
+
+
+@pytest.mark.parametrize(("words", "kind"), [([], "stage4"), (["--model", "lrcn"], "lstm")])
+def test_jobs_take_the_small_c3d_for_videos_unless_told_otherwise(tmp_path, words, kind):
+    words += ["--smoke", "--threads", "1", "--train-samples", "30", "--test-samples", "6"]
+    words += ["--data", "moving-digits", "--attacks", "fgsm", "--run-dir", str(tmp_path / "run")]
+    assert main(["evaluate", *words]) == 0
+    saved = load_file(tmp_path / "run" / "checkpoints" / "classifier.safetensors")
+    assert any(name.startswith(kind) for name in saved)
