@@ -7,7 +7,7 @@ Repeats the comparison of Xu et al. 2023 on small classifiers, each trained with
 frames by the gradient, with weights that switch; SA, the first frames with constant weights; the
 first frames, frames evenly spread, and those that differ most from the one before (IFD), which
 all switch, too, so that the choice of frames is their only difference. All of them get as many
-frames as the gradient took on average; "gradient, same number" takes exactly that many.
+frames as the gradient took on average; "gradient, same" takes exactly that many.
 
 Writes keyframe.json (all numbers), keyframe-rate-MODEL.png (the fooling rate over the iterations
 allowed, the paper's figure 2) and keyframe-weights-MODEL.png (when the classifier looked).
@@ -92,7 +92,7 @@ def compared(
         1, round(float(torch.cat([r.info["keyframes"] for r in chosen]).sum(1).float().mean()))
     )
     ways = {
-        "gradient, same number": Keyframe(count=count, **common),
+        "gradient, same": Keyframe(count=count, **common),
         "SA: first, constant": Keyframe(frames="fixed", count=count, lam=args.lam, **common),
         "first": Keyframe(frames="fixed", count=count, **common),
         "uniform": Keyframe(frames="fixed", fixed="uniform", count=count, **common),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-WAYS = ["gradient", "gradient, same number", "SA: first, constant", "first", "uniform", "IFD"]
+WAYS = ["gradient", "gradient, same", "SA: first, constant", "first", "uniform", "IFD"]
 
 
 @pytest.fixture(scope="module")
