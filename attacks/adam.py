@@ -1,5 +1,6 @@
 """Adam for a batch in which each sample is optimised by itself, and may leave."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ class Adam:
             lr: the learning rate.
         """
         beta, beta_square = _BETAS
-        self.mean = self.mean.lerp(gradient, 1 - beta)
-        self.square = self.square.lerp(gradient.square(), 1 - beta_square)
-        size = (self.square / (1 - beta_square**number)).sqrt() + _TINY
-        return self.mean / size * (lr / (1 - beta**number))
+        self.mean.lerp_(gradient, 1 - beta)
+        self.square.mul_(beta_square).addcmul_(gradient, gradient, value=1 - beta_square)
+        size = self.square.sqrt().div_(math.sqrt(1 - beta_square**number)).add_(_TINY)
+        return torch.div(self.mean, size, out=size).mul_(lr / (1 - beta**number))

@@ -1,11 +1,7 @@
 """Steps of an optimiser, without a trace on anything but its own weights."""
 
-import math
-
 import torch
 from torch import Tensor
-
-_BETAS, _TINY = (0.9, 0.999), 1e-8  # of Adam
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -34,17 +30,3 @@ def restore_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
         number, _, name = key.partition(".")
         content["state"].setdefault(int(number), {})[name] = tensor
     optimizer.load_state_dict(content)
-
-
-def adam(x: Tensor, slope: Tensor, mean: Tensor, square: Tensor, *, number: int, lr: float) -> None:
-    """Move x down a slope by Adam's step of a number, from 1, with its two means; all in place.
-
-    Entries do not depend on each other: a batch moves as each of its samples would alone.
-
-    Source: Kingma & Ba 2015, algorithm 1.
-    """
-    first, second = _BETAS
-    mean.lerp_(slope, 1 - first)
-    square.mul_(second).addcmul_(slope, slope, value=1 - second)
-    scale = square.sqrt().div_(math.sqrt(1 - second**number)).add_(_TINY)
-    x.addcdiv_(mean, scale, value=-lr / (1 - first**number))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from attacks.active import ActiveSet, due
+from attacks.adam import Adam
 from attacks.attack import Progress
 from attacks.best import Best
-from attacks.descent import adam
 from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.frame_weights import Weight, check_weight, frame_weights
@@ -214,7 +214,7 @@ class Keyframe:
         slope = self._slope(met, gradient, frame_directions(state.delta, sizes)).nan_to_num_(
             0, 0, 0
         )
-        adam(state.delta, slope, state.mean, state.square, number=number, lr=self.lr)
+        state.delta.sub_(state.adam.step(slope, number=number, lr=self.lr))
         state.delta.clamp_(state.low, state.high)
         if self.early_stop:
             state.left = best.success
@@ -238,7 +238,7 @@ class _State:
 
     Only frames that may change are worked on: of `x` (A, C, T, H, W) the `frames` (A, K, C, H, W)
     at the `places` (A, K), to which `delta` is added. `low` and `high` bound delta; both are 0
-    in frames that fill up a clip with fewer than K. `mean` and `square` are Adam's.
+    in frames that fill up a clip with fewer than K.
     """
 
     goal: Goal
@@ -249,8 +249,7 @@ class _State:
     low: Tensor
     high: Tensor
     delta: Tensor
-    mean: Tensor
-    square: Tensor
+    adam: Adam
     first: Tensor
     queries: Tensor
     stuck: Tensor
@@ -275,8 +274,7 @@ class _State:
             low=low,
             high=high,
             delta=torch.full_like(frames, _START).clamp_(low, high),
-            mean=torch.zeros_like(frames),
-            square=torch.zeros_like(frames),
+            adam=Adam.like(frames),
             first=none,
             queries=none,
             stuck=no,

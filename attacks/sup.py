@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from attacks.adam import Adam
 from attacks.attack import Progress
-from attacks.descent import adam
 from attacks.fitting import (
     Keep,
     Loader,
@@ -104,7 +104,7 @@ class _Fit:
     ) -> None:
         self.options, self.model, self.samples = options, model, samples
         like = samples.like()[:1]
-        self.delta, self.mean, self.square = (torch.zeros_like(like) for _ in range(3))
+        self.delta, self.adam = torch.zeros_like(like), Adam.like(like)
         self.steps = torch.zeros((), dtype=torch.int64)
         self.mask = self._mask(like)
 
@@ -120,12 +120,14 @@ class _Fit:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state."""
-        return {name: getattr(self, name) for name in ("delta", "mean", "square", "steps")}
+        adam = {"mean": self.adam.mean, "square": self.adam.square}
+        return {"delta": self.delta, **adam, "steps": self.steps}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
-        for name, tensor in tensors.items():
-            setattr(self, name, tensor.to(getattr(self, name)))
+        kept = {name: tensor.to(self.delta.device, copy=True) for name, tensor in tensors.items()}
+        self.delta, self.steps = kept["delta"], kept["steps"].cpu()
+        self.adam = Adam(kept["mean"], kept["square"])
 
     def _step(self, x: Tensor) -> Tensor:
         """Take a step for x (B, ...); return which clips were fooled before it, bool (B,)."""
@@ -144,7 +146,7 @@ class _Fit:
         weight = self.options.lam * self._scale()
         slope = weight * norm.reshape(self.delta.shape) - gradient.mean(0, keepdim=True)
         self.steps = self.steps + 1
-        adam(self.delta, slope, self.mean, self.square, number=int(self.steps), lr=self.options.lr)
+        self.delta.sub_(self.adam.step(slope, number=int(self.steps), lr=self.options.lr))
         self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
         return goal.met(logits) & (before >= 0)
 

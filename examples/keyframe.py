@@ -4,10 +4,10 @@
     python examples/keyframe.py --output OUT --data videofolder:DIR --size 64
 
 Repeats the comparison of Xu et al. 2023 on small classifiers, each trained with several seeds:
-frames by the gradient, with weights that switch; SA, the first frames with constant weights; SA's
-frames evenly spread; and the frames that differ most from the one before (IFD). The last two
-switch, too, so that the choice of frames is their only difference. All of them get as many frames
-as the gradient took on average. "gradient, same number" takes exactly that many, as they do.
+frames by the gradient, with weights that switch; SA, the first frames with constant weights; the
+first frames, frames evenly spread, and those that differ most from the one before (IFD), which
+all switch, too, so that the choice of frames is their only difference. All of them get as many
+frames as the gradient took on average; "gradient, same" takes exactly that many.
 
 Writes keyframe.json (all numbers), keyframe-rate-MODEL.png (the fooling rate over the iterations
 allowed, the paper's figure 2) and keyframe-weights-MODEL.png (when the classifier looked).
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from attacks import AttackResult, Keyframe, sparsity
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier, predict
+from trainers.evaluating import finite
 from trainers.run.atomic import write_json
 from trainers.run.figures import write_png
 from trainers.run.heatmap import frame_heat_map
@@ -47,10 +48,12 @@ def main() -> None:
         for seed in range(args.seeds):
             rows += compared(name, train, test, args, seed=seed)
         draw_rates(args.output, [row for row in rows if row["model"] == name], name)
-    facts = {k: getattr(args, k) for k in ("data", "size", "clips", "seeds", "steps", "targeted")}
-    shown = [{k: v for k, v in row.items() if k != "first"} for row in rows]
+    facts = {
+        k: getattr(args, k) for k in ("data", "size", "clips", "seeds", "steps", "lam", "targeted")
+    }
     table = tabled(rows)
-    write_json(args.output / "keyframe.json", {**facts, "rows": shown, "means": table})
+    found = {"rows": [written(row) for row in rows], "means": [written(row) for row in table]}
+    write_json(args.output / "keyframe.json", facts | found)
     report(table)
 
 
@@ -67,6 +70,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="classifiers of each kind")
     parser.add_argument("--steps", type=int, help="500 by default, for a target 1000")
     parser.add_argument("--lr", type=float, default=1e-3, help="of the attack")
+    parser.add_argument("--lam", type=float, default=0.003, help="constant weight of SA's norm")
     parser.add_argument("--targeted", action="store_true", help="to the next class")
     return parser.parse_args()
 
@@ -88,8 +92,9 @@ def compared(
         1, round(float(torch.cat([r.info["keyframes"] for r in chosen]).sum(1).float().mean()))
     )
     ways = {
-        "gradient, same number": Keyframe(count=count, **common),
-        "SA: first, constant": Keyframe(frames="fixed", count=count, lam=1.0, **common),
+        "gradient, same": Keyframe(count=count, **common),
+        "SA: first, constant": Keyframe(frames="fixed", count=count, lam=args.lam, **common),
+        "first": Keyframe(frames="fixed", count=count, **common),
         "uniform": Keyframe(frames="fixed", fixed="uniform", count=count, **common),
         "IFD": Keyframe(frames="ifd", count=count, **common),
     }
@@ -142,6 +147,12 @@ def tabled(rows: list[Row]) -> list[Row]:
         {"model": model, "way": way, **{f: mean(r[f] for r in group) for f in FIGURES}}
         for (model, way), group in groups.items()
     ]
+
+
+def written(row: Row) -> Row:
+    """Return a row as JSON has it: what is undefined is null, and no clip's own numbers."""
+    shown = {name: value for name, value in row.items() if name != "first"}
+    return shown | {name: finite(shown[name]) for name in FIGURES}
 
 
 def report(table: list[Row]) -> None:

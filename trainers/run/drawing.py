@@ -12,6 +12,7 @@ from attacks.atomic import write_bytes
 from trainers.evaluation import AttackedBatch, predict
 from trainers.run.figures import Pair, sheet, write_png
 from trainers.run.films import film, is_clip, strips
+from trainers.run.heatmap import frame_heat_map
 from trainers.run.plots import curves
 
 SHOWN = 8  # images in a picture
@@ -23,7 +24,8 @@ def draw_batch(
 ) -> list[Path]:
     """Write STEM-samples.png, and STEM-loss.png when the attack took several steps.
 
-    Of clips STEM-samples.png shows some frames, and STEM-clips.gif all.
+    Of clips STEM-samples.png shows some frames, and STEM-clips.gif all; STEM-frames.png shows how
+    much each frame weighed where the attack chose among them.
 
     Args:
         stem: where to, and how the names begin.
@@ -46,6 +48,12 @@ def draw_batch(
         lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
         name = stem.with_name(f"{stem.name}-loss.png")
         files[name] = curves(lines, title="Loss of each sample", across="step")
+    info = batch.result.info
+    if clips and {"weights", "keyframes"} <= info.keys():
+        weights, keyframes = (info[name].cpu()[order] for name in ("weights", "keyframes"))
+        x = torch.stack([pair.x for pair in pairs])  # (N, C, T, H, W)
+        heat = frame_heat_map(x, weights, [pair.before for pair in pairs], keyframes=keyframes)
+        files[stem.with_name(f"{stem.name}-frames.png")] = heat
     for file, image in files.items():
         write_png(file, image)
     if not clips:

@@ -24,7 +24,12 @@ img { max-width: 100%; height: auto }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .85rem }
 """
 
-PICTURES = ("samples.png", "clips.gif", "loss.png")  # of a batch, as `draw_batch` names them
+PICTURES = (
+    "samples.png",
+    "clips.gif",
+    "frames.png",
+    "loss.png",
+)  # of a batch, as `draw_batch` names them
 
 
 def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) -> None:
