@@ -7,7 +7,7 @@ from trainers.models.clips import check_clips
 
 
 class C3DSmall(nn.Module):
-    """Four 3x3x3 convolutions with BatchNorm, then a linear layer on a 2x2 grid of maxima.
+    """Four 3x3x3 convolutions with norms, then a linear layer on a 2x2 grid of maxima.
 
     The first convolution sees every frame (its stride in time is 1) and every second pixel, which
     is where most of the time of a full-size one would go.
@@ -18,10 +18,13 @@ class C3DSmall(nn.Module):
     def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
         """Build it, with ``width``, 2 x ``width`` and twice 4 x ``width`` channels."""
         super().__init__()
-        self.stage1 = _stage(in_channels, width, stride=(1, 2, 2))
-        self.stage2 = _stage(width, 2 * width)
-        self.stage3 = _stage(2 * width, 4 * width)
-        self.stage4 = _stage(4 * width, 4 * width)
+        # The first norm is of the clip itself, as in IBN-Net (Pan et al. 2018): it takes out the
+        # light and the colour of the scene, by which a network fitted on few people knows them.
+        own = nn.InstanceNorm3d(width, affine=True)
+        self.stage1 = _stage(in_channels, width, norm=own, stride=(1, 2, 2))
+        self.stage2 = _stage(width, 2 * width, norm=nn.BatchNorm3d(2 * width))
+        self.stage3 = _stage(2 * width, 4 * width, norm=nn.BatchNorm3d(4 * width))
+        self.stage4 = _stage(4 * width, 4 * width, norm=nn.BatchNorm3d(4 * width))
         self.head = nn.Linear(4 * 4 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,6 +44,7 @@ def c3d_small(*, num_classes: int = 4, in_channels: int = 3, width: int = 16) ->
     return C3DSmall(num_classes, in_channels, width)
 
 
-def _stage(c_in: int, c_out: int, *, stride: tuple[int, int, int] = (1, 1, 1)) -> nn.Sequential:
-    convolution = nn.Conv3d(c_in, c_out, 3, stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm3d(c_out), nn.ReLU())
+def _stage(
+    c_in: int, c_out: int, *, norm: nn.Module, stride: tuple[int, int, int] = (1, 1, 1)
+) -> nn.Sequential:
+    return nn.Sequential(nn.Conv3d(c_in, c_out, 3, stride, padding=1, bias=False), norm, nn.ReLU())
