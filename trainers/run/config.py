@@ -52,9 +52,9 @@ class SourceFlags:
     frames: int | None = None
     """Frames of a clip, taken from the middle of its video. None: 16, of an npz all."""
     stride: int = 1
-    """How many frames of the video further the next frame of a clip is."""
+    """How many frames of the video further the next frame of a clip is: 2 of a videofolder."""
     clips: int = 1
-    """Clips of each video, spread evenly over it, each a sample of its own."""
+    """Clips of each video, spread evenly over it, each a sample of its own: 4 of a videofolder."""
     train_samples: int | None = None
     """Use so many training samples, the same number of each class. None: all of them."""
     test_samples: int | None = None
@@ -128,7 +128,8 @@ class LoopFlags:
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
+    images, 2/255 (1.5, 50) on videos."""
     test_attacks: tuple[str, ...] = ("pgd:steps=20",)
     """Attacks that robust accuracy is measured with."""
     generator_test_samples: int = 64
@@ -168,7 +169,8 @@ class AttackFlags:
     norm: Literal["linf", "l2", "l1"] | None = None
     """Norm of the budget. None: the one in --attack, or else linf."""
     eps: float | None = None
-    """Budget. None: --attack's, or else 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
+    """Budget. None: --attack's, or else 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
+    images, 2/255 (1.5, 50) on videos."""
     steps: int | None = None
     """Steps of the attack. None: those in --attack, or else the attack's own number."""
     target: str | None = None
@@ -196,7 +198,8 @@ class EvaluateFlags:
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1
-    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) elsewhere."""
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
+    images, 2/255 (1.5, 50) on videos."""
 
 
 @dataclass(frozen=True)

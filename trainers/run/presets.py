@@ -12,6 +12,9 @@ BUDGETS = {
     ("moving-digits", "linf"): 0.1,
     ("moving-digits", "l2"): 4.0,
     ("moving-digits", "l1"): 60.0,
+    ("videos", "linf"): 2 / 255,
+    ("videos", "l2"): 1.5,
+    ("videos", "l1"): 50.0,
     ("", "linf"): 8 / 255,
     ("", "l2"): 0.5,
     ("", "l1"): 12.0,
@@ -31,19 +34,22 @@ PHOTOGRAPHS: dict[str, Any] = {
     "retrain_weight_decay": 2.0,
 }
 VIDEOS: dict[str, Any] = {
-    "attacks": ("flicker", "pgd"),
-    "attack_samples": ("flicker=64", "pgd=all"),
-    "batch_size": 16,
+    "attacks": ("flicker:eps=0.1,steps=50", "pgd"),
+    "attack_samples": ("flicker=32", "pgd=all"),
+    "batch_size": 8,
     "augmentation": "classic",
     "rounds": 3,
     "epochs": 16,
     "retrain_epochs": 6,
     "lr": 3e-3,
     "retrain_lr": 2e-3,
-    "weight_decay": 0.05,
-    "retrain_weight_decay": 0.05,
+    "weight_decay": 5e-4,
+    "retrain_weight_decay": 2.0,
     "generator_test_samples": 32,
 }
+# Few videos, as folders of one's own have, give more clips to learn from.
+FEW_VIDEOS: dict[str, Any] = {"stride": 2, "clips": 4}
+MOVING_DIGITS: dict[str, Any] = {"batch_size": 32, "epochs": 6, "retrain_epochs": 2}
 VIDEO_SOURCES = ("moving-digits", "videofolder", "ucf101", "hmdb51", "kinetics")
 EMBEDDED = ("digits", "moving-digits")  # a classifier of these is fitted where none is given
 # Decay that strong makes the small CNN robust; in a network fitted elsewhere it would undo much.
@@ -79,6 +85,7 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     source = options["data"].partition(":")[0]
     preset = dict(VIDEOS if source in VIDEO_SOURCES else PHOTOGRAPHS)
+    preset |= {"videofolder": FEW_VIDEOS, "moving-digits": MOVING_DIGITS}.get(source, {})
     if source == "digits":
         preset = {}
     if options["model"] not in (None, "smallcnn", "c3d-small"):
@@ -92,7 +99,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def budget(data: str, norm: str) -> float:
     """Return the usual pixel budget for some data in a norm."""
-    return BUDGETS[data if data in EMBEDDED else "", norm]
+    kind = "videos" if data.partition(":")[0] in VIDEO_SOURCES else ""
+    return BUDGETS[data if data in EMBEDDED else kind, norm]
 
 
 def smoke_preset(job: str) -> dict[str, Any]:

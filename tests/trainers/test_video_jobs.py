@@ -1,0 +1,54 @@
+"""The jobs on clips, from the command line to their files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from augment import SampleBank
+from trainers.run.cli import main
+from trainers.run.presets import budget, data_preset
+
+TINY = [
+    "--smoke", "--threads", "1", "--data", "moving-digits", "--train-samples", "36",
+    "--test-samples", "12", "--batch-size", "12",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rounds") / "run"
+    words = ["--epochs", "2", "--attacks", "flicker", "pgd", "--attack-samples", "flicker=12"]
+    assert main(["rounds", *TINY, *words, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+def test_rounds_attack_bank_and_show_clips(run: Path) -> None:
+    before, after = json.loads((run / "summary.json").read_text())["rounds"]
+    assert (before["bank_size"], after["bank_size"]) == (0, 12 + 36)
+    assert after["attack"] == "flicker"
+    x, _ = SampleBank(run / "bank").stack(range(2))
+    assert x.shape == (2, 1, 16, 16, 16)
+    with Image.open(run / "figures" / "round-001-clips.gif") as clips:
+        assert clips.n_frames == 16
+    assert "data:image/gif" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("attack", ["keyframe", "pgd", "square"])
+def test_evaluate_measures_clips(run: Path, tmp_path: Path, attack: str) -> None:
+    weights = str(run / "checkpoints" / "round-001.safetensors")
+    words = ["--attacks", attack, "--weights", weights, "--run-dir", str(tmp_path / "e")]
+    assert main(["evaluate", *TINY, *words]) == 0
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    assert set(summary["attacks"]) == {attack}
+    assert summary["attacks"][attack]["queries"] > 0
+
+
+def test_videos_have_defaults_of_their_own() -> None:
+    options = {"model": None, "norm": "linf", "eps": 0.1, "rounds": 3}
+    clips = data_preset(options | {"data": "videofolder:DIR"})
+    assert (clips["clips"], clips["stride"], clips["eps"]) == (4, 2, 2 / 255)
+    assert "clips" not in data_preset(options | {"data": "moving-digits"})
+    assert budget("ucf101:DIR:1", "linf") == 2 / 255
+    assert budget("imagefolder:DIR", "linf") == 8 / 255
