@@ -6,7 +6,7 @@
 Repeats experiments of Naeh et al. 2020 on a small C3D that is trained first, or loaded: a pattern
 for each clip (figure 2), what beta1 and beta2 trade (figure 5), one pattern for all clips, with and
 without random shifts while it is fitted, at every shift, and the fooling ratio over the number of
-clips that it was fitted to (figure 3).
+clips that it was fitted to (figure 3), beside `sup` and a universal perturbation in linf.
 
 Writes flicker.json (all numbers), flicker-pattern.png, flicker-universal.png, flicker-path.png,
 flicker-shifts.png and flicker-counts.png.
@@ -26,6 +26,7 @@ from attacks import (
     Flicker,
     FlickerUniversal,
     Perturbation,
+    SparseUniversalPerturbation,
     UniversalPerturbation,
     fooling_over_shifts,
 )
@@ -50,6 +51,7 @@ UNIVERSAL: dict[str, Callable[[argparse.Namespace, int], Any]] = {
     "linf": lambda args, passes: UniversalPerturbation(
         "linf", args.eps, target_rate=1.0, passes=passes
     ),
+    "sup": lambda args, passes: SparseUniversalPerturbation(eps=args.eps, passes=passes),
 }
 
 
@@ -82,6 +84,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--data", default="moving-digits", help="or videofolder:DIR")
     parser.add_argument("--clips", type=int, default=1, help="clips taken from each video")
     parser.add_argument("--stride", type=int, default=1, help="of the frames of a clip")
+    parser.add_argument("--size", type=int, help="side of the frames")
     parser.add_argument("--train-samples", type=int, help="take so many of them")
     parser.add_argument("--test-samples", type=int, help="measure on so many of them")
     parser.add_argument("--model", default="c3d-small", help="as load_classifier knows it")
@@ -98,7 +101,7 @@ def parsed() -> argparse.Namespace:
 
 def loaded(args: argparse.Namespace, split: str, samples: int | None) -> Dataset:
     """Load a split of the data."""
-    many = {"clips": args.clips, "stride": args.stride, "samples": samples}
+    many = {"clips": args.clips, "stride": args.stride, "samples": samples, "size": args.size}
     return load_dataset(args.data, split, **many)
 
 
