@@ -36,8 +36,12 @@ def folded(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
         x: some samples, (B, ...).
 
     Returns:
-        The logits (B, K), and the folded forward pass; None where there is nothing to fold.
+        The logits (B, K), and the folded forward pass; None where there is nothing to fold, or
+        where torch.compile would take each change of a module for a reason to compile anew.
     """
+    if any(map(_is_compiled, model.modules())):
+        with torch.no_grad():
+            return logits_of(model, x), None
     logits, pairs = _observed(model, x)
     if not pairs:
         return logits, None
@@ -70,6 +74,11 @@ class Folded:
         finally:
             for module in self.forwards:
                 module.__dict__.pop("forward", None)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Tell whether a module came out of torch.compile, or had its method `compile` called."""
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 def _observed(model: nn.Module, x: Tensor) -> tuple[Tensor, list[Pair]]:

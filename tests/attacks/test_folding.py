@@ -157,3 +157,16 @@ def test_an_affine_free_norm_is_folded(batch):
     _, fold = folded(model, x)
     assert isinstance(fold, Folded)
     torch.testing.assert_close(fold(x), model(x))
+
+
+@pytest.mark.parametrize("by_method", [False, True])
+def test_a_compiled_model_is_left_alone(batch, by_method):
+    x, _ = batch()
+    model = shaken(Net())
+    compiled = model if by_method else torch.compile(model, backend="eager")
+    if by_method:
+        model.compile(backend="eager")
+    with frozen(compiled):
+        logits, fold = folded(compiled, x)
+    assert fold is None
+    assert logits.shape == (len(x), 5)
