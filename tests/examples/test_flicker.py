@@ -34,7 +34,7 @@ def test_all_experiments_are_told(folder):
     for row in found["shifts"]:
         assert 0 <= row["minimum"] <= min(row["synchronised"], row["mean"]) <= 1
     assert {(row["attack"], row["clips"]) for row in found["counts"]} == {
-        (name, clips) for name in ("flicker", "linf") for clips in (8, 16)
+        (name, clips) for name in ("flicker", "linf", "sup") for clips in (8, 16)
     }
     shares = [row["fooled"] for row in found["single"] + found["path"]]
     assert all(0 <= share <= 1 for share in shares)
