@@ -1,7 +1,7 @@
 """Compare ways to choose the frames of a video that an attack may change.
 
     python examples/keyframe.py --output OUT
-    python examples/keyframe.py --output OUT --data videofolder:DIR --size 64
+    python examples/keyframe.py --output OUT --data videofolder:DIR --stride 2 --per-video 5
 
 Repeats the comparison of Xu et al. 2023 on small classifiers, each trained with several seeds:
 frames by the gradient, with weights that switch; SA, the first frames with constant weights; the
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import AttackResult, Keyframe, sparsity
-from augment import Dataset, load_dataset
+from augment import Dataset, classic_for, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier, predict
 from trainers.evaluating import finite
 from trainers.run.atomic import write_json
@@ -39,7 +39,7 @@ BATCH = 16
 def main() -> None:
     """Train, attack, print the tables, draw the figures."""
     args = parsed()
-    options = {"size": args.size} if args.size else {}
+    options = {"size": args.size, "stride": args.stride, "clips": args.per_video}
     train = load_dataset(args.data, "train", samples=args.train_samples, **options)
     test = load_dataset(args.data, "test", **options)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--output", required=True, type=Path, help="folder for what is made")
     parser.add_argument("--data", default="moving-digits", help="moving-digits, videofolder:DIR")
     parser.add_argument("--size", type=int, help="side of the frames, where they are larger")
+    parser.add_argument("--stride", type=int, default=1, help="of the frames of a clip")
+    parser.add_argument("--per-video", type=int, default=1, help="clips taken from each video")
     parser.add_argument("--train-samples", type=int, help="take so many of them")
     parser.add_argument("--models", nargs="+", default=["c3d-small", "lrcn"])
     parser.add_argument("--epochs", type=int, default=10, help="of training")
@@ -81,7 +83,8 @@ def compared(
     """Train a classifier, attack what it has right, and return a row for each way."""
     torch.manual_seed(seed)
     model = load_classifier(name, num_classes=train.num_classes, in_channels=train.shape[0])
-    fit_classifier(model, train, FitOptions(epochs=args.epochs), seed=seed)
+    fit = FitOptions(epochs=args.epochs, batch_size=min(64, max(8, len(train) // 16)))
+    fit_classifier(model, train, fit, seed=seed, augment=classic_for(train.name, train.shape))
     accuracy = clean_accuracy(model, test)
     x, y = right(model.eval(), test, args.clips)
     print(f"{name}, seed {seed}: accuracy {accuracy:.3f}, {len(x)} clips", flush=True)
