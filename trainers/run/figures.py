@@ -28,6 +28,15 @@ class Pair(NamedTuple):
     before: str
     after: str
 
+    @property
+    def mean_change(self) -> float:
+        """Mean |x_adv - x|."""
+        return float((self.x_adv - self.x).abs().mean())
+
+    def tiles(self, factor: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return original, perturbed, and the difference times a factor around grey."""
+        return self.x, self.x_adv, 0.5 + factor * (self.x_adv - self.x)
+
 
 def factor_of(pairs: Sequence[Pair]) -> int:
     """Return the factor that makes the differences of all pairs visible."""
@@ -62,10 +71,8 @@ def sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
     for place, pair in enumerate(pairs):
         left = (place % across) * (3 * cell_w + 2 * PAD) + PAD
         top = TITLE + (place // across) * cell_h
-        mean = float((pair.x_adv - pair.x).abs().mean())
-        tiles = (pair.x, pair.x_adv, 0.5 + factor * (pair.x_adv - pair.x))
-        captions = (pair.before, pair.after, f"mean {mean:.4f}")
-        for tile, caption in zip(tiles, captions, strict=True):
+        captions = (pair.before, pair.after, f"mean {pair.mean_change:.4f}")
+        for tile, caption in zip(pair.tiles(factor), captions, strict=True):
             image.paste(to_image(tile, scale), (left, top))
             pen.text((left, top + height * scale + 2), _fit(caption, cell_w), fill=INK, font=FONT)
             left += cell_w

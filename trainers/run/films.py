@@ -33,11 +33,9 @@ def strips(pairs: Sequence[Pair]) -> Image.Image:
     pen.text((PAD, PAD), title, fill=INK, font=FONT)
     for place, pair in enumerate(pairs):
         top = TITLE + place * block
-        mean = float((pair.x_adv - pair.x).abs().mean())
-        caption = f"{pair.before}   then   {pair.after}   (mean change {mean:.4f})"
+        caption = f"{pair.before}   then   {pair.after}   (mean change {pair.mean_change:.4f})"
         pen.text((PAD, top), caption, fill=INK, font=FONT)
-        rows = (pair.x, pair.x_adv, 0.5 + factor * (pair.x_adv - pair.x))
-        for down, clip in enumerate(rows):
+        for down, clip in enumerate(pair.tiles(factor)):
             for across, frame in enumerate(shown):
                 place_at = (PAD + across * cell_w, top + CAPTION + down * cell_h)
                 image.paste(to_image(clip[:, frame], scale), place_at)

@@ -47,10 +47,16 @@ VIDEOS: dict[str, Any] = {
     "retrain_weight_decay": 2.0,
     "generator_test_samples": 32,
 }
-# Few videos, as folders of one's own have, give more clips to learn from.
-FEW_VIDEOS: dict[str, Any] = {"stride": 2, "clips": 4}
-MOVING_DIGITS: dict[str, Any] = {"batch_size": 32, "epochs": 6, "retrain_epochs": 2}
-VIDEO_SOURCES = ("moving-digits", "videofolder", "ucf101", "hmdb51", "kinetics")
+# Of the sources that are no photographs. Folders of one's own hold few videos: of each of theirs
+# several clips are taken.
+SOURCES: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "moving-digits": VIDEOS | {"batch_size": 32, "epochs": 6, "retrain_epochs": 2},
+    "videofolder": VIDEOS | {"stride": 2, "clips": 4},
+    "ucf101": VIDEOS,
+    "hmdb51": VIDEOS,
+    "kinetics": VIDEOS,
+}
 EMBEDDED = ("digits", "moving-digits")  # a classifier of these is fitted where none is given
 # Decay that strong makes the small CNN robust; in a network fitted elsewhere it would undo much.
 GENTLE: dict[str, Any] = {"retrain_lr": 3e-4, "retrain_weight_decay": 0.05}
@@ -83,11 +89,7 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
     {'eps': 0.1}
     """
-    source = options["data"].partition(":")[0]
-    preset = dict(VIDEOS if source in VIDEO_SOURCES else PHOTOGRAPHS)
-    preset |= {"videofolder": FEW_VIDEOS, "moving-digits": MOVING_DIGITS}.get(source, {})
-    if source == "digits":
-        preset = {}
+    preset = dict(SOURCES.get(options["data"].partition(":")[0], PHOTOGRAPHS))
     if options["model"] not in (None, "smallcnn", "c3d-small"):
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds
@@ -99,8 +101,9 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def budget(data: str, norm: str) -> float:
     """Return the usual pixel budget for some data in a norm."""
-    kind = "videos" if data.partition(":")[0] in VIDEO_SOURCES else ""
-    return BUDGETS[data if data in EMBEDDED else kind, norm]
+    if data in EMBEDDED:
+        return BUDGETS[data, norm]
+    return BUDGETS["videos" if data.partition(":")[0] in SOURCES else "", norm]
 
 
 def smoke_preset(job: str) -> dict[str, Any]:
