@@ -31,6 +31,15 @@ class Adam:
         """Begin for values (B, ...)."""
         return cls(torch.zeros_like(values), torch.zeros_like(values))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state by name."""
+        return {"mean": self.mean, "square": self.square}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `tensors` returned; steps are taken in place, so in copies of it."""
+        self.mean = tensors["mean"].to(self.mean, copy=True)
+        self.square = tensors["square"].to(self.square, copy=True)
+
     def step(self, gradient: Tensor, *, number: int, lr: float) -> Tensor:
         """Take in a gradient and return what to subtract.
 

@@ -61,14 +61,13 @@ class FlickerFit:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state."""
-        means = {"mean": self.adam.mean, "square": self.adam.square}
-        return {"pattern": self.pattern, "steps": self.steps, **means}
+        return {"pattern": self.pattern, "steps": self.steps, **self.adam.tensors()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
         self.steps = tensors["steps"]
         self.pattern = tensors["pattern"].to(self.pattern)
-        self.adam = Adam(*(tensors[name].to(self.pattern) for name in ("mean", "square")))
+        self.adam.restore(tensors)
 
     def _chosen(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the clips of x (B, ...) to fit to, and the model's answers to them, (A,).

@@ -120,14 +120,12 @@ class _Fit:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state."""
-        adam = {"mean": self.adam.mean, "square": self.adam.square}
-        return {"delta": self.delta, **adam, "steps": self.steps}
+        return {"delta": self.delta, "steps": self.steps, **self.adam.tensors()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
-        kept = {name: tensor.to(self.delta.device, copy=True) for name, tensor in tensors.items()}
-        self.delta, self.steps = kept["delta"], kept["steps"].cpu()
-        self.adam = Adam(kept["mean"], kept["square"])
+        self.delta, self.steps = tensors["delta"].to(self.delta, copy=True), tensors["steps"].cpu()
+        self.adam.restore(tensors)
 
     def _step(self, x: Tensor) -> Tensor:
         """Take a step for x (B, ...); return which clips were fooled before it, bool (B,)."""
