@@ -1,0 +1,31 @@
+"""Red, green and blue as brightness and two differences, which tell less about each other."""
+
+import math
+
+import torch
+from torch import Tensor
+
+# Orthonormal, so that an error stays as large; nearly the principal axes of photographs' colours.
+_ROWS = (
+    (math.sqrt(1 / 3), math.sqrt(1 / 3), math.sqrt(1 / 3)),
+    (math.sqrt(1 / 2), 0.0, -math.sqrt(1 / 2)),
+    (math.sqrt(1 / 6), -math.sqrt(2 / 3), math.sqrt(1 / 6)),
+)
+
+
+def opponent(x: Tensor) -> Tensor:
+    """Return RGB (B, 3, ...) as brightness, red to blue, and green to both; others as they are."""
+    return _mixed(x, _ROWS)
+
+
+def rgb(x: Tensor) -> Tensor:
+    """Undo `opponent`."""
+    return _mixed(x, tuple(zip(*_ROWS, strict=True)))
+
+
+def _mixed(x: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
+    """Mix the channels elementwise: a matrix product may depend on the number of threads."""
+    if x.shape[1] != 3:
+        return x
+    r, g, b = x.unbind(1)
+    return torch.stack([row[0] * r + row[1] * g + row[2] * b for row in rows], 1)

@@ -1,0 +1,73 @@
+"""Magnitudes as symbols: small ones each its own, large ones two buckets an octave.
+
+What a bucket leaves open, and the sign, are raw bits.
+"""
+
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress.errors import FormatError
+
+Ints = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+
+EXACT = 5  # magnitudes 0 to 4
+OCTAVES = 18
+BITS = np.array([0] * EXACT + [k + 1 for k in range(OCTAVES - 1) for _ in range(2)], np.int32)
+FLOOR = np.array(list(accumulate([1 << b for b in BITS], initial=0))[:-1], np.int32)
+LARGEST = int(FLOOR[-1]) + (1 << int(BITS[-1])) - 1
+ESCAPE = len(FLOOR)  # for a bucket that a table does not have
+SYMBOLS = ESCAPE + 1
+_ESCAPED_BITS = LARGEST.bit_length()
+_OPEN = np.append(BITS, np.int32(_ESCAPED_BITS))  # raw bits of each symbol, but for the sign
+_BASE = np.append(FLOOR, np.int32(0))
+# What a context takes an escaped magnitude for.
+SEEN = np.append(FLOOR, np.int32(64))
+
+
+def buckets(magnitude: Ints) -> Ints:
+    """Return the symbol of each magnitude, 0 to LARGEST.
+
+    >>> buckets(np.array([0, 4, 5, 6, 7, 9, 12, 13]))
+    array([0, 4, 5, 5, 6, 7, 7, 8], dtype=int32)
+    """
+    return (np.searchsorted(FLOOR, magnitude, side="right") - 1).astype(np.int32)
+
+
+def pack(values: Ints, symbols: Ints) -> Bytes:
+    """Return the raw bits of values (N,) with symbols (N,), none of which is 0.
+
+    Of each, the sign, then what its symbol leaves open, the lowest bit first.
+    """
+    rest = np.abs(values) - _BASE[symbols]
+    raw = (rest.astype(np.int64) << 1) | (values < 0)
+    count = _OPEN[symbols] + 1
+    ends = np.cumsum(count)
+    starts = ends - count
+    bits = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
+    for bit in range(int(count.max(initial=0))):
+        has = count > bit
+        bits[starts[has] + bit] = (raw[has] >> bit) & 1
+    return np.packbits(bits, bitorder="little")
+
+
+def unpack(data: Bytes, symbols: Ints) -> Ints:
+    """Return the values (N,) of symbols (N,), none of which is 0, from their raw bits.
+
+    Raises:
+        FormatError: when there are fewer bits than these need, or set ones beyond.
+    """
+    count = _OPEN[symbols] + 1
+    ends = np.cumsum(count, dtype=np.int64)
+    starts, needed = ends - count, int(ends[-1]) if len(ends) else 0
+    bits = np.unpackbits(data, bitorder="little")
+    if len(bits) < needed or bits[needed:].any():
+        raise FormatError(f"the raw bits are {len(bits)}, {needed} are called for")
+    raw = np.zeros(len(symbols), np.int64)
+    for bit in range(int(count.max(initial=0))):
+        has = count > bit
+        raw[has] |= bits[starts[has] + bit].astype(np.int64) << bit
+    magnitude = ((raw >> 1) + _BASE[symbols]).astype(np.int32)
+    return np.where(raw & 1, -magnitude, magnitude)
