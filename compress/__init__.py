@@ -1,7 +1,9 @@
 """Difference map, or sample, to wavelet code to bytes, and back."""
 
-from compress.codec import Codec, decode
+from compress.codec import Codec
+from compress.decoding import decode
 from compress.errors import FormatError
+from compress.task import Task
 from compress.wavelet import Coefficients, dwt, idwt
 
-__all__ = ["Codec", "Coefficients", "FormatError", "decode", "dwt", "idwt"]
+__all__ = ["Codec", "Coefficients", "FormatError", "Task", "decode", "dwt", "idwt"]

@@ -27,7 +27,7 @@ class Writer:
 
     def flags(self, contexts: Ints, block: Ints) -> NDArray[np.bool_]:
         """Code who has anything."""
-        has: NDArray[np.bool_] = block.any((1, 2, 3))
+        has = np.asarray(block.any((1, 2, 3)))
         self.batches.append(self.tables.of_flags.spans(contexts, has.astype(np.int32)))
         return has
 
@@ -49,7 +49,7 @@ class Reader:
 
     def flags(self, contexts: Ints, block: Ints) -> NDArray[np.bool_]:
         """Decode who has anything."""
-        return self.stream.take(self.tables.of_flags, contexts) == 1
+        return np.asarray(self.stream.take(self.tables.of_flags, contexts) == 1)
 
     def symbols(self, spot: Spot, part: Ints) -> Ints:
         """Decode a phase."""

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 
 from compress.errors import FormatError
 from compress.lifting import STEPS
-from compress.tables import Tables
 
 Kind = Literal["x", "x-task", "delta"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -24,6 +23,7 @@ _CRC = struct.Struct("<I")
 MAX_SAMPLES, MAX_CHANNELS, MAX_LEVELS = 2**24, 64, 16
 MAX_FRAMES, MAX_SIDE = 4096, 16384
 MAX_SAMPLE = 2**27
+STEP_RANGE = (1e-5, 1e4)
 NO_MODEL = bytes(8)
 
 
@@ -77,8 +77,9 @@ class Head:
         ):
             if not least <= value <= most:
                 raise FormatError(f"{name}: {value}; allowed: {least} to {most}")
-        if not 1e-6 <= self.step <= 1e6:
-            raise FormatError(f"step: {self.step}; allowed: 1e-6 to 1e6")
+        low, high = STEP_RANGE
+        if not 0.99 * low <= self.step <= 1.01 * high:  # it was rounded to float32
+            raise FormatError(f"step: {self.step}; allowed: {low:g} to {high:g}")
 
     @property
     def volume(self) -> tuple[int, int, int, int]:
@@ -149,7 +150,9 @@ class Parsed:
         start, end = self.places[number]
         chunk = self.data[start:end]
         if zlib.crc32(chunk) != self.sums[number]:
-            raise FormatError(f"chunk {number} of {len(self.sums)} is damaged: its check sum differs")
+            raise FormatError(
+                f"chunk {number} of {len(self.sums)} is damaged: its check sum differs"
+            )
         return chunk
 
 
@@ -181,7 +184,9 @@ def parse(data: bytes) -> Parsed:
     values = math.prod(head.shape)
     for samples, (size, _) in zip(head.chunks, index, strict=True):
         if samples * values > values_for(size):
-            raise FormatError(f"a chunk of {size} bytes claims {samples} samples of {values} values")
+            raise FormatError(
+                f"a chunk of {size} bytes claims {samples} samples of {values} values"
+            )
     return Parsed(head, list(pairwise(ends)), [crc for _, crc in index], data)
 
 
@@ -195,8 +200,8 @@ def _head(data: bytes) -> tuple[Head, int, int]:
      c, t, h, w, per_chunk, digest, table_size) = _FIXED.unpack_from(data)  # fmt: skip
     if major != MAJOR or minor > MINOR:
         raise FormatError(
-            f"this is version {major}.{minor} of the format; {MAJOR}.0 to {MAJOR}.{MINOR} are known: "
-            "install a newer sparring"
+            f"this is version {major}.{minor} of the format, {MAJOR}.0 to {MAJOR}.{MINOR} are "
+            "known: install a newer sparring"
         )
     if end != _FIXED.size + _MODEL.size * (minor >= 1) or len(data) < end:
         raise FormatError(f"the head claims {end} bytes, the file has {len(data)}")

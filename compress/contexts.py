@@ -100,8 +100,9 @@ def _mean(magnitudes: Feature) -> Feature:
     """Return the mean of each sample, (A, 1, 1), in sixteenths."""
     if magnitudes is None:
         return None
-    total = magnitudes.sum((1, 2), dtype=np.int32, keepdims=True)
-    return ONE * total // (magnitudes.shape[1] * magnitudes.shape[2])
+    total: Ints = magnitudes.sum((1, 2), dtype=np.int32, keepdims=True)
+    mean: Ints = ONE * total // (magnitudes.shape[1] * magnitudes.shape[2])
+    return mean
 
 
 def _doubled(parent: Feature, h: int, w: int) -> Feature:

@@ -27,7 +27,7 @@ class Gatherer:
 
     def flags(self, contexts: Ints, block: Ints) -> NDArray[np.bool_]:
         """Count who has anything."""
-        has: NDArray[np.bool_] = block.any((1, 2, 3))
+        has = np.asarray(block.any((1, 2, 3)))
         np.add.at(self.flag_counts, (contexts, has.astype(int)), 1)
         return has
 
@@ -115,4 +115,4 @@ def _frequencies(counts: Floats) -> Ints:
     free = TOTAL - int(used.sum())
     whole = np.floor(counts / counts.sum() * free).astype(np.int32) + used
     whole[np.argmax(whole)] += TOTAL - whole.sum()
-    return whole.astype(np.int32)
+    return np.asarray(whole, np.int32)

@@ -49,9 +49,7 @@ def places(bands: list[Band], channels: int) -> list[Place]:
         # The slowest high-pass piece has as many frames as the low-pass one, the next twice.
         slower = known.get((level, time + 1, high)) if high[0] else None
         known[level, time, high] = band
-        out += [
-            Place(band, c, parent, siblings, slower, _kind(band, c)) for c in range(channels)
-        ]
+        out += [Place(band, c, parent, siblings, slower, _kind(band, c)) for c in range(channels)]
     return out
 
 

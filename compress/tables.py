@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compress.contexts import FEATURES, PHASES, Feature, Ints
 from compress.errors import FormatError
@@ -77,8 +76,8 @@ class Tables:
         second = first + TABLES * SYMBOLS
         weights = numbers[:first].reshape(_WEIGHTS)
         symbols, flags = numbers[first:second].reshape(TABLES, SYMBOLS), numbers[second:]
-        good = (symbols >= 0).all() and (symbols.sum(1) == TOTAL).all()
-        if not good or (symbols[:, ESCAPE] < 1).any() or (flags < 1).any() or (flags >= TOTAL).any():
+        whole = (symbols >= 0).all() and (symbols.sum(1) == TOTAL).all()
+        if not (whole and (symbols[:, ESCAPE] > 0).all() and (flags % TOTAL > 0).all()):
             raise FormatError("the tables hold frequencies that do not add up")
         return cls(weights, symbols, flags)
 

@@ -69,6 +69,13 @@ def traverse(coder: Coder, symbols: Ints, places: list[Place], *, fineness: int)
             _band(coder, place, block, seen, rows, fineness)
 
 
+def _at(feature: Feature, y: int, x: int) -> Feature:
+    """Return a feature (A, h, w) at the places of a phase; one of size 1 is the same everywhere."""
+    if feature is None or feature.shape[1:] == (1, 1):
+        return feature
+    return feature[:, y::2, x::2]
+
+
 def _band(
     coder: Coder, place: Place, block: Ints, seen: Ints, rows: NDArray[np.int64], fineness: int
 ) -> None:
@@ -83,8 +90,7 @@ def _band(
             part = block[rows, frame, y::2, x::2]  # (A, h', w')
             if not part.size:
                 continue
-            features = [f if f is None or f.shape[1:] == (1, 1) else f[:, y::2, x::2] for f in fixed]
-            features += moving(inside, (y, x))
+            features = [_at(f, y, x) for f in fixed] + moving(inside, (y, x))
             spot = Spot(place.kind, phase, place.group, features, part.shape)
             part = coder.symbols(spot, part)
             block[rows, frame, y::2, x::2] = part

@@ -1,0 +1,58 @@
+"""From a file to samples."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from compress.bands import bands
+from compress.chunk import decode_chunk
+from compress.container import parse
+from compress.errors import FormatError
+from compress.places import places
+from compress.quantise import fineness
+from compress.signals import restored
+from compress.tables import Tables
+from compress.wavelet import Coefficients
+
+
+def decode(data: bytes) -> Tensor:
+    """Return the samples of a file with tables of its own; see `Codec.decode`.
+
+    Raises:
+        FormatError: when the bytes are no such file.
+    """
+    return torch.cat(list(decoded(data, None)))
+
+
+def decoded(data: bytes, tables: Tables | None) -> Iterator[Tensor]:
+    """Yield the samples of a file chunk by chunk, each (B', ...).
+
+    Args:
+        data: the file.
+        tables: those it was coded with, unless it has its own.
+
+    Raises:
+        FormatError: when the bytes are no file, or were coded with other tables.
+    """
+    file = parse(bytes(data))
+    head = file.head
+    if head.tables:
+        tables = Tables.unpack(head.tables)
+    if tables is None:
+        raise FormatError("the file has no tables of its own: decode it with the codec it is from")
+    if tables.digest != head.digest:
+        raise FormatError(
+            f"the file was coded with tables {head.digest.hex()}, these are "
+            f"{tables.digest.hex()}: decode it with the codec it is from"
+        )
+    c, t, h, w = head.volume
+    parts = bands(t, h, w, levels=head.levels, time_levels=head.time_levels)
+    around = places(parts, c)
+    for number, samples in enumerate(head.chunks):
+        q = decode_chunk(
+            file.chunk(number), (samples, c, t, h, w), around, tables, fineness=fineness(head.step)
+        )
+        values = torch.from_numpy(q).float().view(samples, *head.shape)
+        whole = Coefficients(values, head.wavelet, head.levels, head.time_levels)
+        yield restored(whole, head.step, head.kind)

@@ -1,0 +1,157 @@
+"""Quantisation for a classifier: it decides where the bits go, and the decoder is unchanged."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compress.colour import rgb
+from compress.quantise import quantise, scaled, unscaled
+from compress.signals import MIDDLE, restored
+from compress.wavelet import Coefficients, idwt
+
+Loss = Literal["kl", "feature"]
+_SHIFT = 2  # pixels that a view is shifted by at most
+
+
+@dataclass(frozen=True)
+class Task:
+    """Keep what a classifier makes of samples, for as few bytes as before or fewer.
+
+    From the coefficients of a sample, each step goes down the classifier's loss on what would be
+    decoded, some of the way back to the sample, and towards zero.
+
+    Attributes:
+        loss: "kl", the divergence of the decoded sample's class probabilities from the
+            sample's; "feature", the squared distance of what the last linear layer is given.
+        steps: how many.
+        rate: how far down the loss a step goes, in steps of the quantiser, in l2.
+        pull: share of the way back to the sample, in [0, 1].
+        shrink: how much nearer to zero each coefficient gets, in steps of the quantiser.
+        views: how many shifted, perhaps mirrored copies a gradient is the mean of, so that it
+            suits other classifiers too; 0 takes the sample as it is.
+        seed: of the views.
+        batch: samples at once.
+
+    Source: proximal gradient: Combettes & Pesquet 2011; straight-through: Bengio et al. 2013;
+    views: expectation over transformations, Athalye et al. 2018.
+    """
+
+    loss: Loss = "kl"
+    steps: int = 24
+    rate: float = 1.0
+    pull: float = 0.1
+    shrink: float = 0.02
+    views: int = 0
+    seed: int = 0
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        if self.loss not in get_args(Loss):
+            raise ValueError(f"loss is {self.loss!r}; allowed: {', '.join(get_args(Loss))}")
+        if self.steps < 1 or self.views < 0 or self.batch < 1:
+            raise ValueError(f"steps={self.steps}, views={self.views}, batch={self.batch}: too few")
+        if not (self.rate >= 0 and 0 <= self.pull <= 1 and self.shrink >= 0):
+            raise ValueError(
+                f"rate={self.rate}, pull={self.pull}, shrink={self.shrink}; give rate and shrink "
+                "of at least 0, and pull in [0, 1]"
+            )
+
+    def quantise(self, c: Coefficients, step: float, model: nn.Module) -> Coefficients:
+        """Return whole numbers for a quantiser's step, chosen for a classifier.
+
+        Args:
+            c: of samples, transformed.
+            step: of the quantiser.
+            model: maps samples to logits; left as it is.
+        """
+        device = next(model.parameters(), torch.empty(0)).device
+        with _observed(model, self.loss) as look:
+            parts = [
+                self._part(c.with_values(part.to(device)), step, look).values.cpu()
+                for part in torch.split(c.values, self.batch)
+            ]
+        return c.with_values(torch.cat(parts))
+
+    def _part(self, c: Coefficients, step: float, look: Callable[[Tensor], Tensor]) -> Coefficients:
+        origin = scaled(c, step).values
+        with torch.no_grad():
+            wanted = self._wanted(look(rgb(idwt(c)) + MIDDLE))
+        v = origin.clone()
+        generator = torch.Generator().manual_seed(self.seed)
+        for _ in range(self.steps):
+            q = quantise(unscaled(c.with_values(v), step), step).values
+            leaf = q.clone().requires_grad_()  # straight-through: as if v were whole already
+            x = restored(c.with_values(leaf), step, "x", lifted=None)
+            loss = self._loss(x, wanted, look, generator)
+            slope = torch.autograd.grad(loss, leaf)[0].nan_to_num(0, 0, 0)  # (B, C, ...)
+            size = slope.flatten(1).norm(dim=1).clamp_min(1e-12)
+            v = v - self.rate * slope / size.view(-1, *[1] * (v.ndim - 1))
+            v = v + self.pull * (origin - v)
+            v = v.sign() * (v.abs() - self.shrink).clamp_min(0)
+        return quantise(unscaled(c.with_values(v), step), step)
+
+    def _wanted(self, seen: Tensor) -> Tensor:
+        return F.log_softmax(seen, 1) if self.loss == "kl" else seen
+
+    def _loss(
+        self,
+        x: Tensor,
+        wanted: Tensor,
+        look: Callable[[Tensor], Tensor],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the sum over samples of how much else the classifier sees in x (B, C, ...)."""
+        if self.views:
+            x = torch.cat([_shifted(x, generator) for _ in range(self.views)])
+            wanted = wanted.repeat(self.views, *[1] * (wanted.ndim - 1))
+        seen = self._wanted(look(x))
+        if self.loss == "kl":
+            loss = F.kl_div(seen, wanted, log_target=True, reduction="sum")
+        else:
+            loss = ((seen - wanted) ** 2).sum()
+        return loss / max(self.views, 1)
+
+
+def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a copy of samples moved by a few pixels, or fewer if they are small, and mirrored."""
+    most = min(_SHIFT, min(x.shape[-2:]) - 1)
+    dy, dx = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
+    x = x.roll((dy, dx), (-2, -1))
+    return x.flip(-1) if torch.rand((), generator=generator) < 0.5 else x
+
+
+@contextmanager
+def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Give a function that returns logits, or what the last linear layer gets, in eval mode.
+
+    Raises:
+        ValueError: for "feature", when the model has no linear layer.
+    """
+    flags = {module: module.training for module in model.modules()}
+    taken: list[Tensor] = []
+    hook = None
+    if loss == "feature":
+        layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        if not layers:
+            raise ValueError('loss="feature" needs a linear layer in the model; take "kl"')
+        hook = layers[-1].register_forward_pre_hook(lambda _, given: taken.append(given[0]))
+
+    def look(x: Tensor) -> Tensor:
+        taken.clear()
+        logits: Tensor = model(x)
+        return taken[-1].flatten(1) if hook else logits
+
+    model.eval()
+    try:
+        yield look
+    finally:
+        if hook:
+            hook.remove()
+        for module, training in flags.items():
+            module.training = training
