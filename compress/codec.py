@@ -30,6 +30,7 @@ from compress.wavelet import Coefficients
 
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
+_CACHED_VALUES = 2**19
 _PROBED = 256  # samples by which the step for a number of bytes is found
 _CLOSE = 1.002  # ratio of steps that need no more looking between
 _FILE = struct.Struct("<4sBBBBf")
@@ -99,7 +100,7 @@ class Codec:
 
     def quantised(self, signal: Tensor, step: float) -> Coefficients:
         """Return the whole numbers that stand for a signal, with a step."""
-        return self._limited(quantise(self._transformed(signal), step))
+        return self._whole(signal, lambda c: quantise(c, step))
 
     def encode(
         self,
@@ -138,10 +139,12 @@ class Codec:
         if step is not None and bytes_per_sample is not None:
             raise ValueError(f"step={step}, bytes_per_sample={bytes_per_sample}; give one of them")
 
+        chosen = task or Task()
+
         def quantised(part: Tensor, step: float) -> Coefficients:
             if model is None:
                 return self.quantised(part, step)
-            return self._limited((task or Task()).quantise(self._transformed(part), step, model))
+            return self._whole(part, lambda c: chosen.quantise(c, step, model))
 
         if bytes_per_sample is not None:
             step = self._step_for(signal, bytes_per_sample, quantised)
@@ -149,13 +152,21 @@ class Codec:
         check_step(step)
         return self._written(quantised(signal, step), kind, step, embed_tables=embed_tables)
 
-    def _transformed(self, signal: Tensor) -> Coefficients:
-        return transform(
-            signal, wavelet=self.wavelet, levels=self.levels, time_levels=self.time_levels
-        )
-
-    def _limited(self, q: Coefficients) -> Coefficients:
-        return q.with_values(q.values.clamp(-LARGEST, LARGEST))
+    def _whole(
+        self, signal: Tensor, quantise: Callable[[Coefficients], Coefficients]
+    ) -> Coefficients:
+        """Transform and quantise, so many samples at a time as stay in a processor's cache."""
+        size = max(1, _CACHED_VALUES // signal[0].numel())
+        parts = [
+            quantise(
+                transform(
+                    part, wavelet=self.wavelet, levels=self.levels, time_levels=self.time_levels
+                )
+            )
+            for part in torch.split(signal, size)
+        ]
+        values = torch.cat([part.values for part in parts])
+        return parts[0].with_values(values.clamp(-LARGEST, LARGEST))
 
     def _written(self, q: Coefficients, kind: Kind, step: float, *, embed_tables: bool) -> bytes:
         """Return a file of whole numbers."""

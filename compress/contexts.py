@@ -14,18 +14,21 @@ from compress.bands import Band
 from compress.places import Place
 
 Ints = NDArray[np.int32]
-Feature = Ints | None  # None where there is nothing to know
+Small = NDArray[np.int16]
+Rows = NDArray[np.int64] | slice
+Feature = Small | None  # None where there is nothing to know
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # first row and column of each
 FEATURES = 15
 ONE = 16  # what is no magnitude is counted in sixteenths
 CAP = 64  # of a magnitude, as a context
 
 
-def steady(seen: Ints, place: Place, frame: int, fineness: int) -> list[Feature]:
+def steady(seen: Small, rows: Rows, place: Place, frame: int, fineness: int) -> list[Feature]:
     """Return what does not change while a frame of a band is coded.
 
     Args:
-        seen: magnitudes known so far, at most CAP, 0 where not known, (A, C, T, H, W).
+        seen: magnitudes known so far, at most CAP, 0 where not known, (B, C, T, H, W).
+        rows: the samples looked at, (A,).
         place: band and channel.
         frame: the frame, within the band.
         fineness: of the quantiser; the same for all.
@@ -34,14 +37,20 @@ def steady(seen: Ints, place: Place, frame: int, fineness: int) -> list[Feature]
         The first 12 features, each (A, h, w) or of size 1 in some dimensions.
     """
     band, channel, (_, h, w) = place.band, place.channel, place.band.shape
-    parent = _frame(seen, place.parent, channel, frame)
-    slower = _frame(seen, place.slower, channel, frame // 2)
-    siblings = [_fitted(_frame(seen, b, channel, frame), h, w) for b in place.siblings]
-    earlier = [_frame(seen, band, c, frame) for c in range(channel)]
-    previous = _frame(seen, band, channel, frame - 1) if frame else None
+
+    def at(other: Band | None, channel: int, frame: int) -> Feature:
+        if other is None:
+            return None
+        t, h, w = other.where
+        return seen[rows, channel, t.start + frame, h, w]
+
+    parent, slower = at(place.parent, channel, frame), at(place.slower, channel, frame // 2)
+    siblings = [_fitted(at(sibling, channel, frame), h, w) for sibling in place.siblings]
+    earlier = [at(band, c, frame) for c in range(channel)]
+    previous = at(band, channel, frame - 1) if frame else None
     return [
-        np.full((1, 1, 1), ONE, np.int32),
-        np.full((1, 1, 1), fineness, np.int32),
+        np.full((1, 1, 1), ONE, np.int16),
+        np.full((1, 1, 1), fineness, np.int16),
         _mean(parent if parent is not None else slower),
         *_both(_doubled(parent, h, w)),
         *_both(_sum(siblings)),
@@ -51,7 +60,7 @@ def steady(seen: Ints, place: Place, frame: int, fineness: int) -> list[Feature]
     ]
 
 
-def moving(inside: Ints, phase: tuple[int, int]) -> list[Feature]:
+def moving(inside: Small, phase: tuple[int, int]) -> list[Feature]:
     """Return what the phases before have shown beside each place of a phase.
 
     Args:
@@ -63,7 +72,7 @@ def moving(inside: Ints, phase: tuple[int, int]) -> list[Feature]:
     """
     (y, x), (h, w) = phase, (inside.shape[1] - 2, inside.shape[2] - 2)
 
-    def beside(dy: int, dx: int) -> Ints:
+    def beside(dy: int, dx: int) -> Small:
         return inside[:, 1 + y + dy : 1 + h + dy : 2, 1 + x + dx : 1 + w + dx : 2]
 
     if phase == (0, 0):
@@ -75,13 +84,6 @@ def moving(inside: Ints, phase: tuple[int, int]) -> list[Feature]:
     return [row, column, across if phase == (1, 0) else None]
 
 
-def _frame(seen: Ints, band: Band | None, channel: int, frame: int) -> Feature:
-    if band is None:
-        return None
-    t, h, w = band.where
-    return seen[:, channel, t.start + frame, h, w]
-
-
 def _both(centre: Feature) -> Iterator[Feature]:
     """Yield magnitudes (A, h, w), and of each place the sum of the eight around it."""
     yield centre
@@ -89,7 +91,7 @@ def _both(centre: Feature) -> Iterator[Feature]:
         yield None
         return
     a, h, w = centre.shape
-    rows = np.zeros((a, h, w + 2), np.int32)
+    rows = np.zeros((a, h, w + 2), np.int16)
     rows[:, :, 1:-1] = centre
     rows[:, 1:, 1:-1] += centre[:, :-1]
     rows[:, :-1, 1:-1] += centre[:, 1:]
@@ -101,8 +103,8 @@ def _mean(magnitudes: Feature) -> Feature:
     if magnitudes is None:
         return None
     total: Ints = magnitudes.sum((1, 2), dtype=np.int32, keepdims=True)
-    mean: Ints = ONE * total // (magnitudes.shape[1] * magnitudes.shape[2])
-    return mean
+    mean = ONE * total // (magnitudes.shape[1] * magnitudes.shape[2])
+    return np.asarray(mean, np.int16)
 
 
 def _doubled(parent: Feature, h: int, w: int) -> Feature:

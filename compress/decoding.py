@@ -15,6 +15,8 @@ from compress.signals import restored
 from compress.tables import Tables
 from compress.wavelet import Coefficients
 
+_CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
+
 
 def decode(data: bytes) -> Tensor:
     """Return the samples of a file with tables of its own; see `Codec.decode`.
@@ -55,4 +57,6 @@ def decoded(data: bytes, tables: Tables | None) -> Iterator[Tensor]:
         )
         values = torch.from_numpy(q).float().view(samples, *head.shape)
         whole = Coefficients(values, head.wavelet, head.levels, head.time_levels)
-        yield restored(whole, head.step, head.kind)
+        size = max(1, _CACHED_VALUES // values[0].numel())
+        some = (whole.with_values(part) for part in torch.split(values, size))
+        yield torch.cat([restored(part, head.step, head.kind) for part in some])

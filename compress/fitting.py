@@ -34,7 +34,7 @@ class Gatherer:
     def symbols(self, spot: Spot, part: Ints) -> Ints:
         """Keep features and symbols of some places, spread evenly."""
         some = np.linspace(0, part.size - 1, min(part.size, _MOST)).astype(int)
-        none = np.zeros((1, 1, 1), np.int32)
+        none = np.zeros((1, 1, 1), np.int16)
         columns = [
             np.broadcast_to(none if f is None else f, spot.shape).ravel()[some]
             for f in spot.features

@@ -23,6 +23,7 @@ SYMBOLS = ESCAPE + 1
 _ESCAPED_BITS = LARGEST.bit_length()
 _OPEN = np.append(BITS, np.int32(_ESCAPED_BITS))  # raw bits of each symbol, but for the sign
 _BASE = np.append(FLOOR, np.int32(0))
+_SMALL = (np.searchsorted(FLOOR, np.arange(4096), side="right") - 1).astype(np.int32)
 # What a context takes an escaped magnitude for.
 SEEN = np.append(FLOOR, np.int32(64))
 
@@ -33,6 +34,8 @@ def buckets(magnitude: Ints) -> Ints:
     >>> buckets(np.array([0, 4, 5, 6, 7, 9, 12, 13]))
     array([0, 4, 5, 5, 6, 7, 7, 8], dtype=int32)
     """
+    if magnitude.max(initial=0) < len(_SMALL):
+        return _SMALL[magnitude]
     return (np.searchsorted(FLOOR, magnitude, side="right") - 1).astype(np.int32)
 
 

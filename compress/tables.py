@@ -18,6 +18,7 @@ UNIT = 1024  # of an expected magnitude
 BINS = 28
 # Between these lie the bins of expected magnitudes.
 EDGES = np.round(np.geomspace(0.004, 24, BINS - 1) * UNIT).astype(np.int32)
+_BIN_OF = np.searchsorted(EDGES, np.arange(EDGES[-1] + 1), side="right").astype(np.int32)
 TABLES = GROUPS * BINS
 _WEIGHTS = (KINDS, len(PHASES), FEATURES)
 _SHORT = np.dtype("<i2")
@@ -54,8 +55,7 @@ class Tables:
         """Return the number of the table for each place of a spot, (A * h' * w',)."""
         expected = expect(spot.features, self.weights[spot.kind, spot.phase])
         expected = np.broadcast_to(expected, spot.shape).ravel()
-        bins = np.searchsorted(EDGES, expected, side="right").astype(np.int32)
-        return bins + BINS * spot.group
+        return np.asarray(_BIN_OF[expected.clip(0, EDGES[-1])] + BINS * spot.group)
 
     def to_bytes(self) -> bytes:
         """Return all numbers, little-endian."""

@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.contexts import CAP, PHASES, Feature, Ints, moving, steady
+from compress.contexts import CAP, PHASES, Feature, Ints, Rows, Small, moving, steady
 from compress.places import Place
 from compress.symbols import SEEN
 
-_SEEN = np.minimum(SEEN, CAP).astype(np.int32)
+_SEEN = np.minimum(SEEN, CAP).astype(np.int16)
 FLAG_CONTEXTS = 4
 
 
@@ -52,7 +52,7 @@ def traverse(coder: Coder, symbols: Ints, places: list[Place], *, fineness: int)
         places: bands and channels, in their order.
         fineness: of the quantiser, a feature.
     """
-    seen = np.zeros(symbols.shape, np.int32)
+    seen = np.zeros(symbols.shape, np.int16)
     full: dict[tuple[object, int], NDArray[np.bool_]] = {}
     nothing = np.zeros(len(symbols), np.bool_)
     for place in places:
@@ -64,9 +64,10 @@ def traverse(coder: Coder, symbols: Ints, places: list[Place], *, fineness: int)
             beside = beside | full[sibling, place.channel]
         contexts = place.kind * FLAG_CONTEXTS + 2 * above.astype(np.int32) + beside
         full[place.band, place.channel] = has = coder.flags(contexts.astype(np.int32), block)
-        rows = np.flatnonzero(has)
-        if len(rows):
-            _band(coder, place, block, seen, rows, fineness)
+        if has.all():
+            _band(coder, place, block, seen, slice(None), fineness)
+        elif has.any():
+            _band(coder, place, block, seen, np.flatnonzero(has), fineness)
 
 
 def _at(feature: Feature, y: int, x: int) -> Feature:
@@ -76,16 +77,13 @@ def _at(feature: Feature, y: int, x: int) -> Feature:
     return feature[:, y::2, x::2]
 
 
-def _band(
-    coder: Coder, place: Place, block: Ints, seen: Ints, rows: NDArray[np.int64], fineness: int
-) -> None:
+def _band(coder: Coder, place: Place, block: Ints, seen: Small, rows: Rows, fineness: int) -> None:
     """Walk over a band of the samples that have anything in it."""
     frames, h, w = place.band.shape
     where_t, where_h, where_w = place.band.where
-    known = seen[rows]  # (A, C, T, H, W)
     for frame in range(frames):
-        fixed = steady(known, place, frame, fineness)
-        inside = np.zeros((len(rows), h + 2, w + 2), np.int32)
+        fixed = steady(seen, rows, place, frame, fineness)
+        inside = np.zeros((len(block[rows]), h + 2, w + 2), np.int16)
         for phase, (y, x) in enumerate(PHASES):
             part = block[rows, frame, y::2, x::2]  # (A, h', w')
             if not part.size:
@@ -95,5 +93,4 @@ def _band(
             part = coder.symbols(spot, part)
             block[rows, frame, y::2, x::2] = part
             inside[:, 1 + y : 1 + h : 2, 1 + x : 1 + w : 2] = _SEEN[part]
-        known[:, place.channel, where_t.start + frame, where_h, where_w] = inside[:, 1:-1, 1:-1]
-    seen[rows] = known
+        seen[rows, place.channel, where_t.start + frame, where_h, where_w] = inside[:, 1:-1, 1:-1]
