@@ -49,8 +49,8 @@ STEPS: dict[str, Steps] = {
 def analyse(x: Tensor, wavelet: Lifted, dim: int) -> Tensor:
     """Return the low-pass half along a dimension, and after it the high-pass half, like x.
 
-    >>> analyse(torch.tensor([1.0, 1.0, 3.0, 3.0]), "haar", 0)
-    tensor([1.4142, 4.2426, 0.0000, 0.0000])
+    >>> analyse(torch.tensor([1.0, 3.0, 3.0, 5.0]), "haar", 0)
+    tensor([ 2.8284,  5.6569, -1.4142, -1.4142])
     """
     if x.shape[dim] == 1:
         return x
