@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compress.lifting import Lifted, analyse, synthesise
+from compress import lifting
+from compress.lifting import Lifted
 
 Matrix = NDArray[np.float64]
 LIFTED = get_args(Lifted)
@@ -38,45 +39,35 @@ def analysis(wavelet: str, n: int) -> Matrix:
     last sample of an odd number of them goes to the low-pass half as it is, but for the scale
     that a constant gets.
     """
-    return _matrix(wavelet, n, inverse=False)
+    unit = np.eye(n)
+    if wavelet in LIFTED:
+        lifted: Matrix = lifting.analyse(torch.from_numpy(unit), wavelet, 0).numpy()  # type: ignore[arg-type]
+        return lifted
+    if n == 1:
+        return unit
+    even, half = n - n % 2, n // 2
+    with warnings.catch_warnings():  # of filters longer than the line, around which they wrap
+        warnings.simplefilter("ignore", UserWarning)
+        low, high = pywt.dwt(unit[:even, :even], wavelet, "periodization", axis=0)
+    matrix = np.zeros((n, n))
+    matrix[:half, :even], matrix[n - half :, :even] = low, high
+    if n % 2:
+        matrix[half, -1] = sum(pywt.Wavelet(wavelet).dec_lo)
+    return matrix
 
 
 @lru_cache(maxsize=1024)
 def synthesis(wavelet: str, n: int) -> Matrix:
-    """Return the inverse of `analysis`, (n, n)."""
-    return _matrix(wavelet, n, inverse=True)
+    """Return the inverse of `analysis`, (n, n).
 
-
-def _matrix(wavelet: str, n: int, *, inverse: bool) -> Matrix:
-    unit = np.eye(n)
+    Inverted, for the reconstruction filters of some wavelets, such as dmey, are no exact ones.
+    """
     if wavelet in LIFTED:
-        columns = torch.from_numpy(unit)
-        step = synthesise if inverse else analyse
-        lifted: Matrix = step(columns, wavelet, 0).numpy()  # type: ignore[arg-type]
+        unit = torch.eye(n, dtype=torch.float64)
+        lifted: Matrix = lifting.synthesise(unit, wavelet, 0).numpy()  # type: ignore[arg-type]
         return lifted
-    if n % 2 == 0:
-        return _wrapped(wavelet, n, inverse=inverse)
-    whole, half = np.zeros((n, n)), n // 2
-    # low-pass rows, the last sample, high-pass rows
-    places = [*range(half), *range(half + 1, n)]
-    scale = float(np.sum(pywt.Wavelet(wavelet).dec_lo)) if n > 1 else 1.0
-    whole[(half, n - 1) if not inverse else (n - 1, half)] = 1 / scale if inverse else scale
-    if n > 1:
-        part = _wrapped(wavelet, n - 1, inverse=inverse)
-        rows, columns_ = (list(range(n - 1)), places) if inverse else (places, list(range(n - 1)))
-        whole[np.ix_(rows, columns_)] = part
-    return whole
-
-
-def _wrapped(wavelet: str, n: int, *, inverse: bool) -> Matrix:
-    unit = np.eye(n)
-    with warnings.catch_warnings():  # of filters longer than the line, around which they wrap
-        warnings.simplefilter("ignore", UserWarning)
-        if not inverse:
-            return np.concatenate(pywt.dwt(unit, wavelet, "periodization", axis=0))
-        low, high = unit[: n // 2], unit[n // 2 :]
-        back: Matrix = pywt.idwt(low, high, wavelet, "periodization", axis=0)
-        return back
+    inverse: Matrix = np.linalg.inv(analysis(wavelet, n))
+    return inverse
 
 
 def along(x: Tensor, matrix: Matrix, dim: int) -> Tensor:

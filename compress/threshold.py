@@ -52,7 +52,7 @@ def bayes_shrink(c: Coefficients) -> Coefficients:
     finest = [b for b in c.bands if all(b.high[1:])]
     if not finest:
         return c
-    noise = c.band(finest[-1]).flatten(2).abs().median(2).values / _MEDIAN_OF_NORMAL  # (B, C)
+    noise = _median(c.band(finest[-1]).flatten(2).abs()) / _MEDIAN_OF_NORMAL  # (B, C)
     out = c.with_values(c.values.clone())
     for band in c.bands:
         if any(band.high):
@@ -118,6 +118,12 @@ def rate(
         middle = (low + high) / 2
         low, high = (middle, high) if size(hard(c, middle)) > target else (low, middle)
     return hard(c, high)
+
+
+def _median(values: Tensor) -> Tensor:
+    """Return the median along the last dimension, between the two middle ones of an even number."""
+    ordered, n = values.sort(-1).values, values.shape[-1]
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
 
 
 def _column(threshold: float | Tensor, c: Coefficients) -> Tensor:
