@@ -150,6 +150,7 @@ class Codec:
             step = self._step_for(signal, bytes_per_sample, quantised)
         step = self.step if step is None else step
         check_step(step)
+        step = float(np.float32(step))  # as the file says it
         return self._written(quantised(signal, step), kind, step, embed_tables=embed_tables)
 
     def _whole(

@@ -66,8 +66,7 @@ def synthesis(wavelet: str, n: int) -> Matrix:
         unit = torch.eye(n, dtype=torch.float64)
         lifted: Matrix = lifting.synthesise(unit, wavelet, 0).numpy()  # type: ignore[arg-type]
         return lifted
-    inverse: Matrix = np.linalg.inv(analysis(wavelet, n))
-    return inverse
+    return np.asarray(np.linalg.inv(analysis(wavelet, n)), np.float64)
 
 
 def along(x: Tensor, matrix: Matrix, dim: int) -> Tensor:
