@@ -77,10 +77,12 @@ def read_ucf101(request: Request) -> Dataset:
 def _numbered(file: Path) -> ClassList:
     """The classes of a list of numbers from 1 and names, in the order of the numbers."""
     found: dict[str, str] = {}
+    known: set[str] = set()
     for line in _lines(file):
         number, _, name = line.partition(" ")
-        if not number.isdecimal() or not name.strip() or name.strip() in found.values():
+        if not number.isdecimal() or not name.strip() or {number, name.strip()} & known:
             raise _bad(file, line, "a number and a class, each once")
+        known |= {number, name.strip()}
         found[number] = name.strip()
     order = [str(number + 1) for number in range(len(found))]
     if {*order} != {*found}:
