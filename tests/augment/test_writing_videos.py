@@ -27,6 +27,8 @@ def test_npz_gives_back_the_floats(tmp_path):
     x = noise(3, 4, 5, 6)
     write_video(tmp_path / "v.npz", x)
     assert np.array_equal(np.load(tmp_path / "v.npz")["x"], x.numpy())
+    write_video(tmp_path / "v.npz", x.bfloat16())
+    assert np.array_equal(np.load(tmp_path / "v.npz")["x"], x.bfloat16().float().numpy())
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])
