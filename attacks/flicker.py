@@ -13,11 +13,11 @@ from attacks.attack import Progress
 from attacks.closest import clearance
 from attacks.diagnosis import without_slope
 from attacks.flicker_loss import FlickerLoss
-from attacks.flicker_pattern import added, check_videos, visibility
+from attacks.flicker_pattern import added, visibility
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_eps, own_copies
+from attacks.inputs import check_batch, check_clips, check_eps, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
 from attacks.threat import Threat, column
@@ -46,6 +46,7 @@ class Flicker(FlickerLoss):
     early_stop: bool = False
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
+    needs_videos: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
@@ -76,7 +77,7 @@ class Flicker(FlickerLoss):
             ValueError: for images, too.
         """
         check_batch(x, y, target=target)
-        check_videos(x)
+        check_clips(x)
         history: list[Tensor] = []
         with frozen(model):
             x, y, target = own_copies(x, y, target)

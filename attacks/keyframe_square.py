@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class KeyframeSquare:
     count: int | None = None
     p_init: float = 0.8
     loss: LossName = "margin"
+
+    needs_videos: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -24,8 +24,9 @@ def write_video(path: Path, x: Tensor, *, fps: float = FPS) -> None:
     """Write a video in the form that its suffix names, whole or not at all.
 
     `.mkv` is lossless: FFV1 in RGB or grey gives the rounded bytes back exactly. `.npz` keeps the
-    floats, as array `x` (of 32 bits where they have fewer). `.mp4` (H.264, or MPEG-4 without that encoder) and `.gif` are for
-    looking: both lose colours, and an mp4 of odd height or width repeats its last row or column.
+    floats, as array `x`, of 32 bits where they have fewer. `.mp4` (H.264, or MPEG-4 without that
+    encoder) and `.gif` are for looking: both lose colours, and an mp4 of odd height or width
+    repeats its last row or column. Equal videos make equal files.
 
     Args:
         path: The file; its folder is made.
@@ -103,7 +104,8 @@ def _encoded(
     """Encode frames `(T, H, W, C)`; grey ones stay grey where the form is lossless."""
     grey = frames.shape[3] == 1
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=form) as container:
+    # Without this Matroska numbers its files at random.
+    with av.open(buffer, "w", format=form, options={"fflags": "+bitexact"}) as container:
         rate = Fraction(fps).limit_denominator(1000)
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
         stream.height, stream.width = frames.shape[1:3]

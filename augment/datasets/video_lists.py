@@ -217,7 +217,7 @@ def _found(
         places |= {"/".join(parts[-1:]): path, "/".join(parts[-2:]): path}
     if not chosen:
         raise RefusedInput(
-            f"{root}: its lists have no video for the {split} split; use a split that they have, or "
+            f"{root}: its lists have no video for the {split} split; use one that they have, or "
             "more videos to cut one from"
         )
     found = {entry: places[entry.key] for entry in chosen if entry.key in places}
