@@ -78,21 +78,12 @@ class Flicker(FlickerLoss):
         """
         check_batch(x, y, target=target)
         check_clips(x)
-        history: list[Tensor] = []
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, "margin")
             forward, random = prepared(model, x)
             active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))
-            for step in range(self.steps):
-                if due(step):
-                    active.drop(active.now.done)
-                values = (
-                    self._step(forward, active.now, step) if len(active.rows) else x.new_zeros(0)
-                )
-                history.append(active.spread(values, absent=torch.nan))
-                if progress:
-                    progress(step + 1, self.steps)
+            history = self._search(forward, active, progress)
             end = active.everything()
             x_adv = Threat.around(x, norm="linf", eps=self.eps).project(x + end.best)
             result = judged(
@@ -102,7 +93,7 @@ class Flicker(FlickerLoss):
                 goal=goal,
                 queries=end.queries,
                 random=random,
-                history=torch.stack(history),  # (steps, B)
+                history=history,
                 stuck=end.stuck & (end.first < 0) & ~end.value.isnan(),
                 info={
                     "pattern": end.best.flatten(2),  # (B, C, T)
@@ -111,6 +102,21 @@ class Flicker(FlickerLoss):
                 },
             )
         return replace(result, loss=end.value)
+
+    def _search(
+        self, forward: Classifier, active: ActiveSet["_State"], progress: Progress | None
+    ) -> Tensor:
+        """Take all steps; return the objective before each, (steps, B)."""
+        history: list[Tensor] = []
+        for step in range(self.steps):
+            if due(step):
+                active.drop(active.now.done)
+            state = active.now
+            values = self._step(forward, state, step) if len(active.rows) else state.value
+            history.append(active.spread(values, absent=torch.nan))
+            if progress:
+                progress(step + 1, self.steps)
+        return torch.stack(history)  # (steps, B)
 
     def _start(self, x: Tensor, goal: Goal) -> "_State":
         """Begin without a pattern."""
