@@ -88,7 +88,15 @@ def _read(place: Path) -> _Entries:
         return {path: _entry(line) for path, line in content["files"].items()}
     except FileNotFoundError:
         return {}
-    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         logger.warning("%s: cannot be read (%s); it is made anew", place, error)
         return {}
 
