@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -55,6 +56,9 @@ class Kept(ABC):
                 if head["kind"] != cls.kind:
                     raise ValueError(f"it holds {head['kind']!r}, not {cls.kind!r}")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, tensor in tensors.items():
+                if not bool(torch.isfinite(tensor).all()):
+                    raise ValueError(f"{name} holds NaN or infinity")
             return cls.of(tensors, head["config"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise _refused(path, error) from error

@@ -13,11 +13,11 @@ from attacks.attack import Progress
 from attacks.closest import clearance
 from attacks.diagnosis import without_slope
 from attacks.flicker_loss import FlickerLoss
-from attacks.flicker_pattern import added, check_videos, visibility
+from attacks.flicker_pattern import added, visibility
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_eps, own_copies
+from attacks.inputs import check_batch, check_clips, check_eps, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
 from attacks.threat import Threat, column
@@ -46,6 +46,7 @@ class Flicker(FlickerLoss):
     early_stop: bool = False
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
+    needs_videos: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
@@ -76,22 +77,13 @@ class Flicker(FlickerLoss):
             ValueError: for images, too.
         """
         check_batch(x, y, target=target)
-        check_videos(x)
-        history: list[Tensor] = []
+        check_clips(x)
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             goal = Goal(y, target, "margin")
             forward, random = prepared(model, x)
             active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))
-            for step in range(self.steps):
-                if due(step):
-                    active.drop(active.now.done)
-                values = (
-                    self._step(forward, active.now, step) if len(active.rows) else x.new_zeros(0)
-                )
-                history.append(active.spread(values, absent=torch.nan))
-                if progress:
-                    progress(step + 1, self.steps)
+            history = self._search(forward, active, progress)
             end = active.everything()
             x_adv = Threat.around(x, norm="linf", eps=self.eps).project(x + end.best)
             result = judged(
@@ -101,7 +93,7 @@ class Flicker(FlickerLoss):
                 goal=goal,
                 queries=end.queries,
                 random=random,
-                history=torch.stack(history),  # (steps, B)
+                history=history,
                 stuck=end.stuck & (end.first < 0) & ~end.value.isnan(),
                 info={
                     "pattern": end.best.flatten(2),  # (B, C, T)
@@ -110,6 +102,21 @@ class Flicker(FlickerLoss):
                 },
             )
         return replace(result, loss=end.value)
+
+    def _search(
+        self, forward: Classifier, active: ActiveSet["_State"], progress: Progress | None
+    ) -> Tensor:
+        """Take all steps; return the objective before each, (steps, B)."""
+        history: list[Tensor] = []
+        for step in range(self.steps):
+            if due(step):
+                active.drop(active.now.done)
+            state = active.now
+            values = self._step(forward, state, step) if len(active.rows) else state.value
+            history.append(active.spread(values, absent=torch.nan))
+            if progress:
+                progress(step + 1, self.steps)
+        return torch.stack(history)  # (steps, B)
 
     def _start(self, x: Tensor, goal: Goal) -> "_State":
         """Begin without a pattern."""

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from attacks.adam import Adam
 from attacks.fitting import Record, Samples
-from attacks.flicker_pattern import added, check_videos, rolled, roughness, thickness
+from attacks.flicker_pattern import added, rolled, roughness, thickness
 from attacks.forward import prepared
 from attacks.goal import Goal, logits_of, value_and_gradient
+from attacks.inputs import check_clips
 from attacks.randomness import generator_for
 from attacks.transfer import answers
 
@@ -29,7 +30,7 @@ class FlickerFit:
         """Begin without a pattern."""
         self.options, self.samples, self.seed = options, samples, seed
         x = samples.like()
-        check_videos(x)
+        check_clips(x)
         self.model, _ = prepared(model, x)
         with torch.no_grad():
             logits = logits_of(self.model, x[:1])
@@ -75,7 +76,7 @@ class FlickerFit:
         Raises:
             ValueError: when they are no clips of the pattern's length.
         """
-        check_videos(x)
+        check_clips(x)
         if x.shape[1:3] != self.pattern.shape[1:3]:
             raise ValueError(
                 f"x has shape {tuple(x.shape)} after batches of {tuple(self.pattern.shape[1:3])} "

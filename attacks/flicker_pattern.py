@@ -8,15 +8,6 @@ from torch import Tensor
 SPAN = 2.0
 
 
-def check_videos(x: Tensor) -> None:
-    """Raise ValueError unless x is a batch of videos."""
-    if x.ndim != 5:
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}; a flicker needs videos, (B, C, T, H, W): for images "
-            "take another attack"
-        )
-
-
 def added(x: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
     """Return x (B, C, T, H, W) with a pattern (B, C, T, 1, 1) added, and which pixels follow it.
 

@@ -43,6 +43,7 @@ class FlickerUniversal(FlickerLoss):
     target: int | None = None
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
+    needs_videos: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

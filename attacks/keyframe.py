@@ -26,9 +26,11 @@ from attacks.keyframes import (
     check_frames,
     differences,
     fixed_frames,
+    frames_at,
     heaviest,
     listed,
     reaching,
+    with_frames,
 )
 from attacks.losses import LossName, check_loss
 from attacks.result import AttackResult
@@ -86,6 +88,7 @@ class Keyframe:
     early_stop: bool = False
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
+    needs_videos: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
@@ -140,17 +143,8 @@ class Keyframe:
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             keyframes, chosen_by = self._chosen(model, x, targeted=target is not None)
             forward, random = prepared(model, x)
-            active = ActiveSet(_State.start(threat, goal, keyframes), torch.arange(len(x)).to(y))
-            history: list[Tensor] = []
-            steps = self.steps or _STEPS[target is not None]
-            for number in range(1, steps + 1):
-                if self.early_stop and due(number - 1):
-                    active.drop(active.now.left)
-                value = self._step(forward, active.now, number)
-                history.append(active.spread(goal.as_loss(value), absent=torch.nan))
-                if progress:
-                    progress(number, steps)
-            end = active.everything()
+            start = _State.start(threat, goal, keyframes)
+            end, history = self._search(forward, start, progress)
             selection = int(self.frames == "gradient")  # passes
             result = judged(
                 model,
@@ -159,7 +153,7 @@ class Keyframe:
                 goal=goal,
                 queries=end.queries + selection,
                 random=random,
-                history=torch.stack(history),  # (steps, B)
+                history=goal.as_loss(history),
                 stuck=end.stuck,
                 info={
                     "keyframes": keyframes,
@@ -171,6 +165,22 @@ class Keyframe:
         mean = result.delta.abs().flatten(1).mean(1)
         sizes = {"mean_abs": mean, "mean_abs_255": GRAY_LEVELS * mean}
         return replace(result, info=sizes | result.info)
+
+    def _search(
+        self, forward: Classifier, state: "_State", progress: Progress | None
+    ) -> tuple["_State", Tensor]:
+        """Take all steps; return the state after them, and the values before each, (steps, B)."""
+        active = ActiveSet(state, torch.arange(len(state.left)).to(state.places))
+        history: list[Tensor] = []
+        steps = self.steps or _STEPS[state.goal.target is not None]
+        for number in range(1, steps + 1):
+            if self.early_stop and due(number - 1):
+                active.drop(active.now.left)
+            value = self._step(forward, active.now, number)
+            history.append(active.spread(value, absent=torch.nan))
+            if progress:
+                progress(number, steps)
+        return active.everything(), torch.stack(history)  # (steps, B)
 
     def _chosen(
         self, model: nn.Module, x: Tensor, *, targeted: bool
@@ -280,15 +290,3 @@ class _State:
             stuck=no,
             left=no,
         )
-
-
-def frames_at(x: Tensor, places: Tensor) -> Tensor:
-    """Return the frames of x (B, C, T, H, W) at some places (B, K), (B, K, C, H, W)."""
-    return x[torch.arange(len(x), device=x.device)[:, None], :, places]
-
-
-def with_frames(x: Tensor, places: Tensor, frames: Tensor) -> Tensor:
-    """Return a copy of x (B, C, T, H, W) with frames (B, K, C, H, W) at some places (B, K)."""
-    x = x.clone()
-    x[torch.arange(len(x), device=x.device)[:, None], :, places] = frames
-    return x

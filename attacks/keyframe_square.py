@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,8 @@ class KeyframeSquare:
     p_init: float = 0.8
     loss: LossName = "margin"
 
+    needs_videos: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         check_loss(self.loss)
@@ -95,12 +98,7 @@ class KeyframeSquare:
             mask = self._chosen(weights)
             search = MaskedSearch(forward, self._square(), goal, threat, generators)
             search.mask = mask
-            history = []
-            for query in range(self.queries):
-                history.append(goal.as_loss(search.step(query)))
-                if progress:
-                    progress(query + 1, self.queries)
-            state = search.active.everything()
+            state, history = self._search(search, progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
             best = state.best
@@ -110,7 +108,7 @@ class KeyframeSquare:
             success=best.success,
             queries=searched + spent,
             loss=goal.as_loss(best.value),
-            history=torch.stack(history),  # (queries, B)
+            history=goal.as_loss(history),
             info={
                 "weights": weights,
                 "keyframes": left,
@@ -118,6 +116,15 @@ class KeyframeSquare:
                 **warnings_of(goal, search.logits, finite=best.finite, random=random),
             },
         )
+
+    def _search(self, search: "MaskedSearch", progress: Progress | None) -> tuple[State, Tensor]:
+        """Spend all queries; return the state then, and the values after each, (queries, B)."""
+        history = []
+        for query in range(self.queries):
+            history.append(search.step(query))
+            if progress:
+                progress(query + 1, self.queries)
+        return search.active.everything(), torch.stack(history)  # (queries, B)
 
     def _chosen(self, weights: Tensor) -> Tensor:
         """Return the frames to change, bool (B, T)."""

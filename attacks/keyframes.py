@@ -1,4 +1,4 @@
-"""Which frames of a clip to touch."""
+"""Which frames of a clip to touch, and these frames themselves."""
 
 import math
 from typing import Literal, get_args
@@ -114,3 +114,15 @@ def check_count(count: int | None, frames: int, *, targeted: bool) -> int:
     if count > frames:
         raise ValueError(f"count is {count} and the clips have {frames} frames; give fewer")
     return count
+
+
+def frames_at(x: Tensor, places: Tensor) -> Tensor:
+    """Return the frames of x (B, C, T, H, W) at some places (B, K), (B, K, C, H, W)."""
+    return x[torch.arange(len(x), device=x.device)[:, None], :, places]
+
+
+def with_frames(x: Tensor, places: Tensor, frames: Tensor) -> Tensor:
+    """Return a copy of x (B, C, T, H, W) with frames (B, K, C, H, W) at some places (B, K)."""
+    x = x.clone()
+    x[torch.arange(len(x), device=x.device)[:, None], :, places] = frames
+    return x

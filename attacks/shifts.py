@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from attacks.fitting import Loader, Samples
-from attacks.flicker_pattern import check_videos
 from attacks.goal import Goal, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch
+from attacks.inputs import check_batch, check_clips
 from attacks.perturbation import Perturbation
 
 
@@ -78,7 +77,7 @@ def fooling_over_shifts(
 def _fooled(model: nn.Module, moved: Sequence[Perturbation], x: Tensor, y: Tensor) -> Tensor:
     """Return which clips of x (B, ...) that are right each perturbation fools, (T, A) bool."""
     check_batch(x, y)
-    check_videos(x)
+    check_clips(x)
     named, logits = moved[0].target, logits_of(model, x)
     right = torch.isfinite(logits).all(1) & ~Goal(y).met(logits)
     if named is not None:

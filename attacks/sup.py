@@ -128,7 +128,16 @@ class _Fit:
         self.adam.restore(tensors)
 
     def _step(self, x: Tensor) -> Tensor:
-        """Take a step for x (B, ...); return which clips were fooled before it, bool (B,)."""
+        """Take a step for x (B, ...); return which clips were fooled before it, bool (B,).
+
+        Raises:
+            ValueError: when they are not of the perturbation's shape.
+        """
+        if x.shape[1:] != self.delta.shape[1:]:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)} after samples of {tuple(self.delta.shape[1:])}; "
+                "give clips of one shape"
+            )
         before = answers(self.model, x)
         wanted = self.options.target
         target = None if wanted is None else torch.full_like(before, wanted)

@@ -24,8 +24,9 @@ def write_video(path: Path, x: Tensor, *, fps: float = FPS) -> None:
     """Write a video in the form that its suffix names, whole or not at all.
 
     `.mkv` is lossless: FFV1 in RGB or grey gives the rounded bytes back exactly. `.npz` keeps the
-    floats, as array `x`. `.mp4` (H.264, or MPEG-4 without that encoder) and `.gif` are for
-    looking: both lose colours, and an mp4 of odd height or width repeats its last row or column.
+    floats, as array `x`, of 32 bits where they have fewer. `.mp4` (H.264, or MPEG-4 without that
+    encoder) and `.gif` are for looking: both lose colours, and an mp4 of odd height or width
+    repeats its last row or column. Equal videos make equal files.
 
     Args:
         path: The file; its folder is made.
@@ -47,11 +48,12 @@ def write_video(path: Path, x: Tensor, *, fps: float = FPS) -> None:
         raise ValueError(f"{path}: cannot write {path.suffix!r}; choose one of {', '.join(forms)}")
     if x.ndim != 4 or x.shape[0] not in (1, 3) or 0 in x.shape:
         raise ValueError(f"video of shape {tuple(x.shape)}; give (C, T, H, W) with C 1 or 3")
+    x = x.detach().cpu()
     if not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN fails both
         raise ValueError(f"values from {x.min():.4g} to {x.max():.4g}; clamp the video to [0, 1]")
     if not 1 <= fps <= 100:
         raise ValueError(f"fps={fps}; give a rate from 1 to 100")
-    write_bytes(path, forms[path.suffix.lower()](x.detach().cpu(), fps))
+    write_bytes(path, forms[path.suffix.lower()](x, fps))
 
 
 def _bytes(x: Tensor) -> _Frames:
@@ -62,7 +64,8 @@ def _bytes(x: Tensor) -> _Frames:
 
 def _npz(x: Tensor, _: float) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, x=x.numpy())
+    plain = x.to(torch.promote_types(x.dtype, torch.float32))  # numpy has no bfloat16
+    np.savez_compressed(buffer, x=plain.numpy())
     return buffer.getvalue()
 
 
@@ -101,7 +104,8 @@ def _encoded(
     """Encode frames `(T, H, W, C)`; grey ones stay grey where the form is lossless."""
     grey = frames.shape[3] == 1
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=form) as container:
+    # Without this Matroska numbers its files at random.
+    with av.open(buffer, "w", format=form, options={"fflags": "+bitexact"}) as container:
         rate = Fraction(fps).limit_denominator(1000)
         stream = cast(VideoStream, container.add_stream(codec, rate=rate, options=options))
         stream.height, stream.width = frames.shape[1:3]

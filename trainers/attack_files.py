@@ -112,7 +112,7 @@ def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), errors="backslashreplace")  # any file name
 
 
 def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:

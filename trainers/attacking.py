@@ -26,7 +26,7 @@ from trainers.run.report import PICTURES, image, pre, table, write_page
 from trainers.run.specs import build_attack, build_fittable, is_fittable, usual
 from trainers.run.table import attack_lines, outcome
 from trainers.run.toml import dump
-from trainers.setting import Setting, load_split
+from trainers.setting import Setting, check_kind, load_split
 
 log = logging.getLogger(__name__)
 COLUMNS = (
@@ -40,6 +40,7 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     """Attack a split, batch by batch, then write what was found."""
     attack, name = chosen_attack(config), config.attacking.attack.partition(":")[0]
     ds = load_split(config, config.attacking.split)
+    check_kind({name: attack}, ds)
     target = class_number(config.attacking.target, ds)
     attack = aimed(attack, target)
     setting = trained(config, folder, ds)

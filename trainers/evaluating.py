@@ -19,7 +19,7 @@ from trainers.run.report import pre, write_page
 from trainers.run.specs import build_attacks, slug, usual
 from trainers.run.table import attacks_table, outcome
 from trainers.run.toml import dump
-from trainers.setting import check_labelled, load_split
+from trainers.setting import check_kind, check_labelled, load_split
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     attacks = build_attacks(config.measure.attacks, weak=weak)
     test = load_split(config, "test")
     check_labelled(test)
+    check_kind(attacks, test)
     setting = trained(config, folder, test)
     text = dump(folder.job, config)
     board = Board(folder.path / "tensorboard", folder.metrics, text)

@@ -38,7 +38,7 @@ def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Datase
 def fit_flags(data: str, *, smoke: bool) -> FitFlags:
     """Return how a job fits a classifier of some data where it was not asked how."""
     named = {"data": data, "model": None, "norm": None, "eps": None}
-    presets = data_preset(named) | (smoke_preset("rounds") if smoke else {})
+    presets = data_preset(named) | (smoke_preset("rounds", data) if smoke else {})
     return FitFlags(**{f.name: presets[f.name] for f in fields(FitFlags) if f.name in presets})
 
 

@@ -35,7 +35,7 @@ from trainers.run.folder import RunFolder
 from trainers.run.publish import Publisher
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
 from trainers.run.stopwatch import Stopwatch
-from trainers.setting import Setting, build, check_labelled, load_split
+from trainers.setting import Setting, build, check_kind, check_labelled, load_split
 from trainers.stopping import stop_reason
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
     train, test = load_split(config, "train"), load_split(config, "test")
     for ds in (train, test):
         check_labelled(ds)
+        check_kind({**attacks, **test_attacks}, ds)
     if train.shape != test.shape:
         raise RefusedInput(
             f"training samples are {train.shape} and test samples {test.shape}; "

@@ -18,6 +18,8 @@ from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from augment import Dataset
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,20 @@ def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
             device=device,
         )
     return Setting(config, folder, model, device)
+
+
+def check_kind(attacks: Mapping[str, object], ds: Dataset) -> None:
+    """Refuse attacks on videos, by name, where the samples are images.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    for name, attack in attacks.items():
+        if getattr(attack, "needs_videos", False) and not ds.is_video:
+            raise ValueError(
+                f"the attack {name} is for videos and {ds.name} holds images; take another attack, "
+                "or --data moving-digits or videofolder:DIR"
+            )
 
 
 def check_labelled(ds: Dataset) -> None:

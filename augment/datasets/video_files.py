@@ -33,7 +33,7 @@ _CODECS = frozenset(
     (
         "av1", "cinepak", "dvvideo", "ffv1", "ffvhuff", "flv", "gif", "h263", "h264", "hevc",
         "huffyuv", "libdav1d", "libvpx", "libvpx-vp9", "mjpeg", "mpeg1video", "mpeg2video",
-        "mpeg4", "msmpeg4v2", "msmpeg4v3", "png", "prores", "rawvideo", "svq3", "theora", "utvideo",
+        "mpeg4", "msmpeg4", "msmpeg4v2", "png", "prores", "rawvideo", "svq3", "theora", "utvideo",
         "vc1", "vp8", "vp9", "wmv1", "wmv2", "wmv3",
     )
 )  # fmt: skip
@@ -58,14 +58,15 @@ def probe(path: Path | str) -> Head:
         OSError: It is not a file that can be read.
     """
     with _open(path) as (container, stream):
-        first, count = None, 0
-        for frame in _frames(container, stream):
-            first, count = first or frame, count + 1
-        if first is None:
+        first = last = None
+        count = 0
+        for last in _frames(container, stream):
+            first, count = first or last, count + 1
+        if first is None or last is None:
             raise ValueError("not one frame can be decoded")
         promised = _promised(container, stream)
-        if count < _WHOLE * promised - 1:
-            raise ValueError(f"cut off: {count} frames of the {promised} that its header promises")
+        if count < _WHOLE * promised - 1 and not _lasts(container, stream, first, last):
+            raise ValueError(_fewer(container, count, promised))
         height, width = _shown(first)
         return Head(count, height, width, colour=not first.format.name.startswith("gray"))
 
@@ -175,14 +176,40 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
 
 def _promised(container: InputContainer, stream: VideoStream) -> int:
     """How many frames the header promises; 0 where it does not say."""
-    if stream.frames:
-        return stream.frames
-    seconds = 0.0
+    return stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 0))
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float:
+    """How long the header promises the video to be; 0 where it does not say."""
     if stream.duration and stream.time_base:
-        seconds = float(stream.duration * stream.time_base)
-    elif container.duration and len(container.streams) == 1:  # else the sound may be longer
-        seconds = container.duration / av.time_base
-    return round(seconds * float(stream.average_rate or 0))
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:  # else the sound may be longer
+        # Matroska counts from 0, whenever the first frame comes.
+        return (container.duration - (container.start_time or 0)) / av.time_base
+    return 0.0
+
+
+def _lasts(
+    container: InputContainer, stream: VideoStream, first: VideoFrame, last: VideoFrame
+) -> bool:
+    """Tell whether the frames are as long on show as the header promises.
+
+    Whole files may have fewer of them: where their rate varies, or an edit list hides some.
+    """
+    seconds, rate = _seconds(container, stream), float(stream.average_rate or 0)
+    # A cut AVI has lost its index, and with it the times of its frames.
+    if first.time is None or last.time is None or container.format.name in ("avi", "gif"):
+        return False
+    return seconds > 0 < rate and last.time - first.time + 1 / rate >= _WHOLE * seconds
+
+
+def _fewer(container: InputContainer, count: int, promised: int) -> str:
+    """Say why there are fewer frames than promised."""
+    if container.format.name == "gif":  # whole, see `_check_trailer`
+        return (
+            f"{count} of its {promised} frames can be told apart: some have no delay; give them one"
+        )
+    return f"cut off: {count} frames of the {promised} that its header promises"
 
 
 def _shown(frame: VideoFrame) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from augment.datasets.reading import attempt
 from augment.datasets.video_files import Head, probe
 
 logger = logging.getLogger(__name__)
-FORMAT = "sparring-videos-1"
+FORMAT = "sparring-videos-2"
 _BATCH = 2000  # videos that are counted between two writes of the cache
 _Stamp = tuple[int, int]  # size and time of change of a file, in bytes and nanoseconds
 
@@ -88,7 +88,15 @@ def _read(place: Path) -> _Entries:
         return {path: _entry(line) for path, line in content["files"].items()}
     except FileNotFoundError:
         return {}
-    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         logger.warning("%s: cannot be read (%s); it is made anew", place, error)
         return {}
 

@@ -70,10 +70,28 @@ def read_ucf101(request: Request) -> Dataset:
             if not name:
                 raise _bad(file, line, "CLASS/FILE.avi, in training lists with a number")
             listed.append(Listed(key, folder, part, _UCF_TAKE.sub("", name)))
-    index = _one(root, "classInd.txt")
-    names = [line.partition(" ")[2] for line in _lines(index)]
-    classes = ClassList(names, {name: i for i, name in enumerate(names)}, str(index))
+    classes = _numbered(_one(root, "classInd.txt"))
     return _dataset(root, listed, request, name="ucf101", classes=classes)
+
+
+def _numbered(file: Path) -> ClassList:
+    """The classes of a list of numbers from 1 and names, in the order of the numbers."""
+    found: dict[str, str] = {}
+    known: set[str] = set()
+    for line in _lines(file):
+        number, _, name = line.partition(" ")
+        if not number.isdecimal() or not name.strip() or {number, name.strip()} & known:
+            raise _bad(file, line, "a number and a class, each once")
+        known |= {number, name.strip()}
+        found[number] = name.strip()
+    order = [str(number + 1) for number in range(len(found))]
+    if {*order} != {*found}:
+        raise RefusedInput(
+            f"{file}: numbers its classes {', '.join(found)[:100]}; allowed: 1, 2, 3 and so on; "
+            "fetch the official list again"
+        )
+    names = [found[number] for number in order]
+    return ClassList(names, {name: i for i, name in enumerate(names)}, str(file))
 
 
 def read_hmdb51(request: Request) -> Dataset:
@@ -128,7 +146,10 @@ def read_kinetics(request: Request) -> Dataset:
 
 def _annotations(file: Path) -> list[Listed]:
     """The lines of a csv list of Kinetics."""
-    header, *rows = csv.reader(_lines(file) or [""])
+    try:
+        header, *rows = csv.reader(_lines(file) or [""])
+    except csv.Error as error:
+        raise RefusedInput(f"{file}: {error}; fetch the official list again") from error
     if not {"youtube_id", "time_start", "time_end"} <= {*header}:
         raise _bad(file, ",".join(header), f"the header {_HEADER}")
     listed = []
@@ -194,12 +215,17 @@ def _found(
     for path in paths:
         parts = path.rpartition(".")[0].split("/")
         places |= {"/".join(parts[-1:]): path, "/".join(parts[-2:]): path}
+    if not chosen:
+        raise RefusedInput(
+            f"{root}: its lists have no video for the {split} split; use one that they have, or "
+            "more videos to cut one from"
+        )
     found = {entry: places[entry.key] for entry in chosen if entry.key in places}
     missing = [entry.key for entry in chosen if entry not in found]
     if not found:
         raise RefusedInput(
             f"{root}: none of the {len(chosen)} videos listed for the {split} split is there, such "
-            f"as {missing[0] if missing else 'CLASS/FILE'}; unpack the videos into that folder"
+            f"as {missing[0]}; unpack the videos into that folder"
         )
     if missing:
         logger.warning(

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from attacks import (
@@ -238,6 +239,13 @@ def test_damaged_and_strange_files_are_refused(options, net, loader, tmp_path):
     save_file({"x": torch.zeros(2)}, strange, {"fitted": json.dumps({"kind": "none"})})
     empty = tmp_path / "empty.safetensors"
     save_file({"x": torch.zeros(2)}, empty, {"fitted": json.dumps({"kind": type(fitted).kind})})
+    broken = tmp_path / "broken.safetensors"
+    with safe_open(file, "pt") as opened:
+        head = opened.metadata()
+    name, tensor = next((n, t) for n, t in load_file(file).items() if t.is_floating_point())
+    save_file(load_file(file) | {name: torch.full_like(tensor, torch.nan)}, broken, head)
+    with pytest.raises(RefusedInput, match=r"holds NaN or infinity"):
+        load_fitted(broken)
     for path in (torn, plain, strange, empty, tmp_path / "missing"):
         with pytest.raises(RefusedInput, match=path.name):
             load_fitted(path)

@@ -69,7 +69,7 @@ def test_a_target_has_to_be_reached_by_clips_of_other_classes():
 
 def test_images_and_iterators_are_refused_by_the_measure():
     image = [(torch.zeros(2, 1, 3, 3), torch.zeros(2, dtype=torch.int64))]
-    with pytest.raises(ValueError, match=r"videos, \(B, C, T, H, W\)"):
+    with pytest.raises(ValueError, match=r"videos as \(B, C, T, H, W\)"):
         fooling_over_shifts(Frame(), bright(0), image)
     with pytest.raises(ValueError, match="iterator"):
         fooling_over_shifts(Frame(), bright(0), iter(clips([0.4])))
@@ -136,7 +136,7 @@ def test_the_mean_of_a_batch_is_what_it_follows():
 
 def test_what_it_cannot_be_fitted_to_is_refused():
     images = [(torch.zeros(2, 1, 3, 3), None)]
-    with pytest.raises(ValueError, match="for images take another attack"):
+    with pytest.raises(ValueError, match="give videos as"):
         FlickerUniversal().fit(Frame(), images)
     longer = [(torch.zeros(2, 1, FRAMES + 1, 3, 3), None)]
     with pytest.raises(ValueError, match="give clips of one length"):

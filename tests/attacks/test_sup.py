@@ -100,5 +100,7 @@ def test_frames_of_images_and_frames_there_are_not_are_refused(clips, net, batch
     model, loader = clips
     with pytest.raises(ValueError, match="names frame 9 of clips with 6 frames"):
         SparseUniversalPerturbation(frames="9").fit(model, loader)
+    with pytest.raises(ValueError, match=r"after samples of .* give clips of one shape"):
+        SparseUniversalPerturbation().fit(model, [*loader, (loader[0][0][:, :, 1:],)])
     with pytest.raises(ValueError, match="give videos"):
         SparseUniversalPerturbation(frames="first").fit(net(), [batch()])

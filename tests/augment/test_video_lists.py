@@ -89,6 +89,32 @@ def test_ucf101_says_what_is_missing(ucf, tmp_path, caplog):
         load_dataset("ucf101", "test")
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["2 Archery", "1 YoYo"], None),
+        (["1 YoYo", "2 Archery", "2 YoYo"], "a line is '2 YoYo'"),
+        (["YoYo", "Archery"], "a line is 'YoYo'"),
+        (["1 YoYo", "3 Archery"], "numbers its classes 1, 3"),
+        (["1 YoYo", "1 Archery"], "a line is .1 Archery"),
+    ],
+)
+def test_ucf101_takes_the_numbers_of_its_classes(ucf, lines, words):
+    write(ucf / "ucfTrainTestlist/classInd.txt", *lines)
+    if words is None:
+        assert load("ucf101", ucf, "test").classes == ["YoYo", "Archery"]
+        return
+    with pytest.raises(RefusedInput, match=words):
+        load("ucf101", ucf, "test")
+
+
+def test_a_validation_split_that_would_be_empty_is_said_to_be(ucf):
+    lists = ucf / "ucfTrainTestlist"
+    write(lists / "trainlist01.txt", "YoYo/v_YoYo_g25_c01.avi 1")
+    with pytest.raises(RefusedInput, match="its lists have no video for the val split"):
+        load("ucf101", ucf, "val")
+
+
 def test_hmdb51_follows_its_lists(tmp_path, caplog):
     number = 0
     for folder in ("brush_hair", "wave"):
@@ -150,6 +176,14 @@ def test_kinetics_by_csv_lists_of_flat_folders(tmp_path, caplog):
     write(tmp_path / "annotations/test.csv", "a,b")
     with pytest.raises(RefusedInput, match="allowed: the header label,youtube_id"):
         load("kinetics", tmp_path, "test")
+
+
+def test_a_csv_list_that_is_none_is_refused(tmp_path):
+    save(tmp_path / "train/a_000001_000002", 0)
+    header = "label,youtube_id,time_start,time_end,split"
+    write(tmp_path / "train.csv", header, f"{'x' * 2**18},a,1,2,train")
+    with pytest.raises(RefusedInput, match=r"train\.csv: field larger than field limit"):
+        load("kinetics", tmp_path, "train")
 
 
 def test_kinetics_in_class_folders_needs_no_list(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from fractions import Fraction
 from itertools import pairwise
 
 import av
@@ -226,6 +227,68 @@ def test_a_folder_without_one_whole_video_is_refused(tmp_path):
         load_dataset("videofolder", "test")
 
 
+def timed(path, times, *, codec="mpeg4"):
+    """Write a frame for each of some times, in milliseconds."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in times:
+            pixels = np.full((32, 48, 3), time % 251, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize(
+    "times",
+    [[0, 40, 80, *range(1000, 20000, 1000)], range(10000, 11000, 40)],
+    ids=["the rate falls", "the first frame comes late"],
+)
+def test_a_whole_video_may_have_fewer_frames_than_its_length_at_its_rate(tmp_path, suffix, times):
+    path = timed(tmp_path / f"v.{suffix}", times)
+    assert probe(path).frames == len(times)
+    if suffix == "mkv":  # a cut mp4 has lost its header
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+        with pytest.raises(ValueError, match="cut off"):
+            probe(path)
+
+
+def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path):
+    encode(tmp_path / "v.mp4", "mpeg4", frames=40)
+    with av.open(str(tmp_path / "v.mp4")) as source, av.open(str(tmp_path / "e.mp4"), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                early = 20 * packet.duration  # as where a program cuts without encoding anew
+                packet.pts, packet.dts = packet.pts - early, packet.dts - early
+                packet.stream = stream
+                out.mux(packet)
+    with av.open(str(tmp_path / "e.mp4")) as edited:
+        assert edited.streams.video[0].frames == 40
+    assert probe(tmp_path / "e.mp4").frames == 20
+
+
+def test_a_gif_of_frames_without_delays_is_not_called_cut_off(tmp_path):  # FFmpeg skips some
+    rng = np.random.default_rng(0)
+    pages = [Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)) for _ in range(10)]
+    pages[0].save(tmp_path / "v.gif", save_all=True, append_images=pages[1:], duration=0)
+    with pytest.raises(ValueError, match=r"1 of its 10 frames .* no delay"):
+        probe(tmp_path / "v.gif")
+
+
+def test_each_codec_is_named_as_its_decoder_is():
+    for name in sorted(video_files._CODECS):
+        try:
+            decoder = av.Codec(name, "r")
+        except av.codec.codec.UnknownCodecError:
+            continue  # this FFmpeg is without it
+        assert decoder.name == name
+
+
 @pytest.mark.parametrize(
     ("limit", "value", "words"),
     [
@@ -298,6 +361,7 @@ def test_the_index_decodes_once_notices_changes_and_survives_damage(tmp_path, mo
         "[]",
         lists,
         json.dumps(broken),
+        json.dumps(broken).replace("[0, 0", "[Infinity, 0"),
         '{"format": "other"}',
         "[" * 9**5,
     ):

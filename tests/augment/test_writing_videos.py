@@ -23,10 +23,21 @@ def test_mkv_gives_back_the_rounded_bytes(tmp_path, shape):
     assert torch.equal(read, (x * 255).round().byte())
 
 
+@pytest.mark.parametrize("name", ["v.mkv", "v.mp4", "v.gif", "v.npz"])
+def test_equal_videos_make_equal_files(tmp_path, name):
+    made = []
+    for _ in range(2):
+        write_video(tmp_path / name, noise(3, 4, 6, 6))
+        made.append((tmp_path / name).read_bytes())
+    assert made[0] == made[1]
+
+
 def test_npz_gives_back_the_floats(tmp_path):
     x = noise(3, 4, 5, 6)
     write_video(tmp_path / "v.npz", x)
     assert np.array_equal(np.load(tmp_path / "v.npz")["x"], x.numpy())
+    write_video(tmp_path / "v.npz", x.bfloat16())
+    assert np.array_equal(np.load(tmp_path / "v.npz")["x"], x.bfloat16().float().numpy())
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])

@@ -221,9 +221,19 @@ def test_a_file_takes_no_options(
     assert "has no option 'eps'" in capsys.readouterr().err
 
 
-def test_a_flicker_is_refused_for_images(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["flicker", "flicker-universal", "keyframe", "keyframe-square"])
+def test_an_attack_on_videos_is_refused_for_images_before_any_work(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("flicker", "flicker-universal"):
-        assert main(words(weights, tmp_path / name, "--attack", name)) == 2
-        assert "a flicker needs videos, (B, C, T, H, W)" in capsys.readouterr().err
+    assert main(["attack", "--attack", name, *TINY, "--run-dir", str(tmp_path / "a")]) == 2
+    error = capsys.readouterr().err
+    assert f"the attack {name} is for videos and digits holds images" in error
+    assert "fitting a classifier" not in error
+    if name == "flicker-universal":
+        return  # the other jobs have no use for it
+    for job, options in (("evaluate", ["fgsm", name]), ("rounds", ["pgd", name])):
+        words = [job, "--attacks", *options, *TINY, "--run-dir", str(tmp_path / job)]
+        more = ["--attack-samples", "pgd=8"] if job == "rounds" else []
+        assert main([*words, *more]) == 2
+        assert f"the attack {name} is for videos" in capsys.readouterr().err
+        assert not list((tmp_path / job).glob("checkpoints/*"))

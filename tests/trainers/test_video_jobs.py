@@ -1,12 +1,15 @@
 """The jobs on clips, from the command line to their files."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from augment import SampleBank
+from augment.videos import write_video
 from trainers.run.cli import main
 from trainers.run.presets import budget, data_preset
 
@@ -33,6 +36,29 @@ def test_rounds_attack_bank_and_show_clips(run: Path) -> None:
     with Image.open(run / "figures" / "round-001-clips.gif") as clips:
         assert clips.n_frames == 16
     assert "data:image/gif" in (run / "report.html").read_text()
+
+
+def test_files_of_any_name_are_attacked_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = os.fsdecode(b"\xff")  # no UTF-8, as in names from old archives
+    folder, run = tmp_path / "data" / "test", tmp_path / "run"
+    try:
+        (folder / f"a{strange}").mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    for name in (f"a{strange}/0{strange}", "b/0"):
+        write_video(folder / f"{name}.mkv", torch.rand(3, 4, 8, 8))
+    (folder / "b" / f"bad{strange}.mp4").write_text("no video")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef build(): return nn.Sequential(nn.Flatten(), nn.Linear(768, 2))"
+    )
+    words = ["--data", f"videofolder:{tmp_path / 'data'}", "--frames", "4", "--clips", "1"]
+    words += ["--model", f"{tmp_path / 'net.py'}:build", "--run-dir", str(run), "--threads", "1"]
+    assert main(["attack", "--attack", "flicker:steps=1", *words]) == 0
+    assert "a\\udcff/0\\udcff.mkv,a\\udcff," in (run / "scores.csv").read_text()
+    for said in (capsys.readouterr().out, (run / "log.txt").read_text()):
+        assert "bad\\udcff.mp4: no whole video" in said
 
 
 @pytest.mark.parametrize("attack", ["keyframe", "pgd", "square"])

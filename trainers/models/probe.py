@@ -54,7 +54,7 @@ def _forward(model: nn.Module, shape: Sequence[int]) -> Tensor:
         raise RefusedInput(
             f"{type(model).__name__} fails on samples of shape {tuple(shape)} "
             f"({str(error).splitlines()[0]}); give a model for this shape, or resize the samples "
-            "(--size)"
+            "(--size, for videos --frames too)"
         ) from error
     return output
 

@@ -11,9 +11,9 @@ from attacks import RefusedInput
 from attacks.atomic import write_bytes
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write UTF-8 text atomically; `errors` as of `str.encode`."""
+    write_bytes(path, text.encode(errors=errors))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -82,7 +82,7 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
     file = file or (Path(first.run.config) if first.run.config else None)
     options = check_file(file, job, default) if file else {}
     named = flat(_read(job, words, updated(default, options)))
-    presets = data_preset(named) | (smoke_preset(job) if named["smoke"] else {})
+    presets = data_preset(named) | (smoke_preset(job, named["data"]) if named["smoke"] else {})
     presets = {name: value for name, value in presets.items() if name in named}
     return Start(job, _read(job, words, updated(default, presets | options)))
 

@@ -73,6 +73,17 @@ SMOKE: dict[str, dict[str, Any]] = {
     "attack": FEW | {"test_samples": 8},
     "evaluate": FEW,
 }
+FEW_CLIPS: dict[str, Any] = {
+    "train_samples": 32,
+    "test_samples": 8,
+    "batch_size": 8,
+    "epochs": 3,
+    "clips": 1,
+}
+SMOKE_VIDEOS: dict[str, Any] = {
+    "attacks": ("flicker:eps=0.1", "pgd"),
+    "attack_samples": ("flicker=8", "pgd=16"),
+}
 # Of every attack that has such options and is not told otherwise.
 SMOKE_OPTIONS: dict[str, Any] = {
     "steps": 3,
@@ -106,6 +117,12 @@ def budget(data: str, norm: str) -> float:
     return BUDGETS["videos" if data.partition(":")[0] in SOURCES else "", norm]
 
 
-def smoke_preset(job: str) -> dict[str, Any]:
-    """Return the defaults with which a job takes seconds."""
-    return SMOKE[job]
+def smoke_preset(job: str, data: str) -> dict[str, Any]:
+    """Return the defaults with which a job on some data takes seconds.
+
+    >>> smoke_preset("evaluate", "moving-digits")["train_samples"]
+    32
+    """
+    if SOURCES.get(data.partition(":")[0], {}).get("attacks") != VIDEOS["attacks"]:
+        return SMOKE[job]
+    return SMOKE[job] | FEW_CLIPS | (SMOKE_VIDEOS if job == "rounds" else {})

@@ -63,7 +63,7 @@ def write_page(folder: RunFolder, parts: Sequence[str], *, config: str) -> None:
     board = f"tensorboard --logdir {folder.path / 'tensorboard'}"
     ends = ["<h2>Go on</h2>", pre(f"{resume}\n{board}"), "<h2>Options</h2>", pre(config)]
     text = page(title, [f"<h1>{escape(title)}</h1>", *parts, *ends])
-    write_text(folder.path / "report.html", text)
+    write_text(folder.path / "report.html", text, errors="backslashreplace")  # any file name
 
 
 def verdict(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:

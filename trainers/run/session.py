@@ -103,6 +103,11 @@ def folder_path(start: Start) -> Path:
 class Undisturbed(logging.StreamHandler[TextIO]):
     """A handler that says nothing when a pipe is closed or a disk full: the work goes on."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Escape what the stream cannot hold, such as file names that are no UTF-8."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+
     def handleError(self, record: logging.LogRecord) -> None:
         """Let the message go."""
 

@@ -133,5 +133,5 @@ def places(folder: RunFolder) -> str:
     names += [*(("classifier", file) for file in models[-1:])]
     names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
     names += [("picture", file) for file in sorted(folder.figures.glob("*"))]
-    lines = [f"{name:<12}{file}" for name, file in names if file.exists()]
+    lines = [f"{name:<11} {file}" for name, file in names if file.exists()]
     return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])
