@@ -68,7 +68,7 @@ def encode_chunk(q: Ints, places: list[Place], tables: Tables, *, fineness: int)
     head = np.zeros(2 * lanes, np.uint8)
     head[: len(raw)] = raw[: 2 * lanes]
     states, words = encode(writer.batches, lanes, head.view("<u2").astype(np.uint16))
-    return b"".join(
+    chunk = b"".join(
         [
             np.uint16(lanes).astype("<u2").tobytes(),
             np.uint32(len(words)).astype("<u4").tobytes(),
@@ -77,6 +77,12 @@ def encode_chunk(q: Ints, places: list[Place], tables: Tables, *, fineness: int)
             raw[2 * lanes :].tobytes(),
         ]
     )
+    return chunk + bytes(max(len(writer.batches) - _batches(len(chunk)), 0))
+
+
+def _batches(size: int) -> int:
+    """Return how many batches a chunk of so many bytes may have; a smaller one is padded."""
+    return 4096 + size
 
 
 def _lanes(batches: list[Batch]) -> int:
@@ -103,7 +109,7 @@ def decode_chunk(
         raise FormatError(f"a chunk of {len(data)} bytes claims {lanes} lanes, {count} words")
     states = np.frombuffer(data, "<u4", lanes, 6).astype(np.uint32)
     words = np.frombuffer(data, "<u2", count, start).astype(np.uint16)
-    stream = Decoder(states, words, rows=LANE_SYMBOLS)
+    stream = Decoder(states, words, rows=LANE_SYMBOLS, batches=_batches(len(data)))
     symbols = np.zeros(shape, np.int32)
     traverse(Reader(tables, stream), symbols, places, fineness=fineness)
     raw = stream.rest().astype("<u2").tobytes() + data[end:]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.chunk import encode_chunk
-from compress.container import STEP_RANGE, WAVELETS, Head, Kind, padded, values_for, write
+from compress.container import STEP_RANGE, WAVELETS, Head, Kind, padded, write
 from compress.contexts import Ints
 from compress.decoding import decoded
 from compress.errors import FormatError
@@ -30,6 +30,7 @@ from compress.wavelet import Coefficients
 
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
+_CHUNK_VALUES = 2**21
 _CACHED_VALUES = 2**19
 _PROBED = 256  # samples by which the step for a number of bytes is found
 _CLOSE = 1.002  # ratio of steps that need no more looking between
@@ -172,7 +173,7 @@ class Codec:
     def _written(self, q: Coefficients, kind: Kind, step: float, *, embed_tables: bool) -> bytes:
         """Return a file of whole numbers."""
         samples, shape = len(q.values), tuple(q.values.shape[1:])
-        per_chunk = min(samples, max(1, values_for(0) // q.values[0].numel()))
+        per_chunk = min(samples, max(1, _CHUNK_VALUES // q.values[0].numel()))
         head = Head(
             kind, q.wavelet, q.levels, q.time_levels, step, samples, shape, per_chunk,
             self.tables.digest, self.tables.packed if embed_tables else b"",

@@ -96,16 +96,16 @@ class Head:
 
 
 def values_for(size: int) -> int:
-    """Return how many values a chunk of so many bytes may hold; the encoder pads a smaller one.
+    """Return how many values a chunk of so many bytes may hold; a smaller one is padded.
 
-    Without a limit a few bytes could ask for any amount of memory and time.
+    Without a limit a few bytes could ask for any amount of memory.
     """
-    return 2**21 + 2**13 * size
+    return 2**16 + 2**11 * size
 
 
 def padded(chunk: bytes, values: int) -> bytes:
     """Return a chunk with zeros after it, where it is too small for its values."""
-    missing = -(-(values - values_for(len(chunk))) // 2**13)
+    missing = -(-(values - values_for(len(chunk))) // 2**11)
     return chunk + bytes(max(missing, 0))
 
 
@@ -163,7 +163,7 @@ def parse(data: bytes) -> Parsed:
         FormatError: for anything that `write` does not write.
     """
     head, end, table_size = _head(data)
-    count = len(head.chunks)
+    count = -(-head.samples // head.per_chunk)
     start = end + count * _CHUNK.size + _CRC.size
     if len(data) < start:
         raise FormatError(f"the file has {len(data)} bytes; its head alone has {start}")

@@ -85,31 +85,34 @@ def encode(batches: list[Batch], lanes: int, start: Words) -> tuple[States, Word
 class Decoder:
     """Takes symbols from a stream, in the order in which `encode` was given them."""
 
-    def __init__(self, state: States, words: Words, *, rows: int) -> None:
+    def __init__(self, state: States, words: Words, *, rows: int, batches: int) -> None:
         """Begin with the states (lanes,) and words that `encode` returned.
 
         Args:
             state: the states.
             words: the words.
             rows: how many full rows to take at most, which bounds the time.
+            batches: how many batches likewise.
 
         Raises:
             FormatError: for a state that there is not.
         """
         if (state < _LOW).any():
             raise FormatError("a state of the entropy coder is out of range")
-        self._state, self._words, self._next, self._rows = state.copy(), words, 0, rows
+        self._state, self._words, self._next = state.copy(), words, 0
+        self._rows, self._batches = rows, batches
 
     def take(self, frequencies: Frequencies, tables: Ints) -> Ints:
         """Return the next symbols, (N,), each coded with a table of its own (N,).
 
         Raises:
-            FormatError: when the words end, or the rows.
+            FormatError: when the words end, or the rows or batches.
         """
         out, lanes = np.empty(len(tables), np.int32), len(self._state)
         self._rows -= len(tables) // lanes
-        if self._rows < 0:
-            raise FormatError(f"{lanes} lanes are too few for so many symbols")
+        self._batches -= 1
+        if self._rows < 0 or self._batches < 0:
+            raise FormatError(f"{lanes} lanes and {len(self._words)} words hold no such code")
         for begin in range(0, len(tables), lanes):
             table = tables[begin : begin + lanes]
             x = self._state[: len(table)]

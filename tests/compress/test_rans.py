@@ -40,7 +40,7 @@ def test_everything_comes_back(seed, cuts, lanes, tables):
     rng = np.random.default_rng(seed)
     of = random_tables(rng, tables, 7)
     frequencies, numbers, symbols, start, (state, words) = coded(of, cuts, lanes, rng)
-    decoder = Decoder(state, words, rows=10_000)
+    decoder = Decoder(state, words, rows=10_000, batches=99)
     for table, want in zip(numbers, symbols, strict=True):
         np.testing.assert_array_equal(decoder.take(frequencies, table), want)
     np.testing.assert_array_equal(decoder.rest(), start)
@@ -79,7 +79,7 @@ def test_damage_is_noticed(change, words):
     frequencies, numbers, _, _, (state, code) = coded(random_tables(rng, 2, 9), [300], 3, rng)
     state, code = change(state, code)
     with pytest.raises(FormatError, match=words):
-        decoder = Decoder(state.astype(np.uint32), code, rows=1000)
+        decoder = Decoder(state.astype(np.uint32), code, rows=1000, batches=1)
         decoder.take(frequencies, numbers[0])
         decoder.rest()
 
@@ -87,8 +87,9 @@ def test_damage_is_noticed(change, words):
 def test_time_is_bounded():
     rng = np.random.default_rng(0)
     frequencies, numbers, _, _, (state, code) = coded(random_tables(rng, 2, 9), [300], 3, rng)
-    with pytest.raises(FormatError, match="too few"):
-        Decoder(state, code, rows=99).take(frequencies, numbers[0])
+    for rows, batches in ((99, 1), (100, 0)):
+        with pytest.raises(FormatError, match="no such code"):
+            Decoder(state, code, rows=rows, batches=batches).take(frequencies, numbers[0])
 
 
 @given(st.lists(st.integers(-LARGEST, LARGEST).filter(bool), max_size=50), st.data())
