@@ -23,6 +23,7 @@ def curves(
     tenfold: bool = False,
     whole: bool = True,
     colours: Sequence[str] = COLOURS,
+    spread: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Image.Image:
     """Draw lines over a common grid.
 
@@ -33,6 +34,8 @@ def curves(
         tenfold: let each step of that axis, whose values are above 0, be ten times the last.
         whole: label that axis with whole numbers alone, as counts are.
         colours: of the lines, in turn.
+        spread: for each point of some lines, all finite, the lowest and the highest value that
+            it is the mean of; drawn as an upright stroke.
 
     Returns:
         A picture of 640 x 360 pixels.
@@ -42,7 +45,9 @@ def curves(
         for name, points in lines.items()
     }
     xs = ticks([x for points in finite.values() for x, _ in points], whole=whole)
-    ys = ticks([y for points in finite.values() for _, y in points])
+    spread = spread or {}
+    ends = [y for pairs in spread.values() for pair in pairs for y in pair]
+    ys = ticks([y for points in finite.values() for _, y in points] + ends)
     image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), "white")
     pen = ImageDraw.Draw(image)
     font = ImageFont.load_default(12 * FINE)
@@ -56,6 +61,9 @@ def curves(
         places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
         if len(places) > 1:
             pen.line(places, fill=colour, width=2 * FINE, joint="curve")
+        for (x, _), pair in zip(places, spread.get(name, []), strict=False):
+            ends = [_at(y, ys, box[3], box[1]) for y in pair]
+            pen.line([(x, y) for y in ends], fill=colour, width=FINE)
         for x, y in places if len(places) <= 12 else []:
             pen.circle((x, y), 3 * FINE, fill=colour)
         if len(finite) > 1:
