@@ -66,10 +66,9 @@ def main() -> None:
     model = classifier(train, args)
     held_out = batches(test, range(len(test)))
     x, y = right_clips(model, test, args.attacked)
-    names = ("data", "model", "size", "steps", "fit_steps", "eps", "lam")
-    facts = {name: getattr(args, name) for name in names}
-    facts |= {"torch": torch.__version__, "train": len(train), "test": len(test)}
-    facts["accuracy"] = clean_accuracy(model, test)
+    facts = {n: getattr(args, n) for n in ("data", "model", "size", "steps", "fit_steps", "eps")}
+    facts |= {"lam": args.lam, "torch": torch.__version__}
+    facts |= {"train": len(train), "test": len(test), "accuracy": clean_accuracy(model, test)}
     print(f"accuracy {facts['accuracy']:.2f}; {len(x)} clips are attacked", flush=True)
     run: dict[str, Callable[[], list[Row]]] = {
         "single": lambda: single(model, x, y, args),
@@ -99,8 +98,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--eps", type=number, default=0.2, help="largest value, such as 8/255")
     parser.add_argument("--lam", type=float, default=1.0, help="weight of what is visible")
     parser.add_argument("--fit-steps", type=int, default=200, help="of a universal fit, at least")
-    counts = [2, 8, 32, 128]
-    parser.add_argument("--counts", type=int, nargs="+", default=counts, help="clips to fit to")
+    parser.add_argument("--counts", type=int, nargs="+", default=[2, 8, 32, 128], help="of clips")
     parser.add_argument("--seeds", type=int, default=3, help="draws of these clips")
     parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS)
     return parser.parse_args()
@@ -247,32 +245,18 @@ def counts(
     """Fit to more and more clips, drawn anew with each seed; return the ratios on others."""
     rows: list[Row] = []
     for count in sorted({min(count, len(train)) for count in args.counts}):
-        for name in UNIVERSAL:
+        for name, options in UNIVERSAL.items():
             for seed in range(args.seeds):
-                rows.append(universal(name, model, train, held_out, args, count=count, seed=seed))
-            told_of = rows[-args.seeds :]
-            print(f"{name} of {count} clips: {in_words(told_of)}", flush=True)
+                order = torch.randperm(len(train), generator=generator_for(seed, "clips")).tolist()
+                loader = batches(train, order[:count])
+                made = options(args, passes_for(loader, args)).fit(model, loader, seed=seed)
+                row: Row = {"attack": name, "clips": count, "seed": seed}
+                row |= {"thickness": 100 * float(made.delta.abs().mean())}
+                row |= {"fitted": share_fooled(model, made, loader)}
+                rows.append(row | {"held_out": share_fooled(model, made, held_out)})
+            print(f"{name} of {count} clips: {in_words(rows[-args.seeds :])}", flush=True)
     draw_counts(rows, args)
     return rows
-
-
-def universal(
-    name: str,
-    model: nn.Module,
-    train: Dataset,
-    held_out: Loader,
-    args: argparse.Namespace,
-    *,
-    count: int,
-    seed: int,
-) -> Row:
-    """Fit one universal attack to some clips; return how many it fools, of these and others."""
-    order = torch.randperm(len(train), generator=generator_for(seed, "clips")).tolist()
-    loader = batches(train, order[:count])
-    made = UNIVERSAL[name](args, passes_for(loader, args)).fit(model, loader, seed=seed)
-    fitted, others = (share_fooled(model, made, part) for part in (loader, held_out))
-    row: Row = {"attack": name, "clips": count, "seed": seed, "fitted": fitted, "held_out": others}
-    return row | {"thickness": 100 * float(made.delta.abs().mean())}
 
 
 def share_fooled(model: nn.Module, made: Perturbation, loader: Loader) -> float:
@@ -286,13 +270,10 @@ def share_fooled(model: nn.Module, made: Perturbation, loader: Loader) -> float:
 
 
 def in_words(rows: list[Row]) -> str:
-    """Return the mean of some rows' ratios with their range, and their mean thickness."""
-    parts = []
-    for name in ("held_out", "fitted"):
-        mean, low, high = summary([row[name] for row in rows])
-        parts.append(f"{name} {mean:.2f} ({low:.2f} to {high:.2f})")
-    thick, _, _ = summary([row["thickness"] for row in rows])
-    return ", ".join(parts) + f", thickness {thick:.2f} %"
+    """Return the means of some rows, and their range."""
+    names = ("held_out", "fitted", "thickness")
+    found = [(name, *summary([row[name] for row in rows])) for name in names]
+    return ", ".join(f"{name} {m:.2f} ({low:.2f} to {high:.2f})" for name, m, low, high in found)
 
 
 def summary(values: list[float]) -> tuple[float, float, float]:
@@ -302,17 +283,15 @@ def summary(values: list[float]) -> tuple[float, float, float]:
 
 def draw_counts(rows: list[Row], args: argparse.Namespace) -> None:
     """Draw the mean ratios over the counts, and how far the seeds lie apart."""
-    lines: dict[str, list[tuple[float, float]]] = {}
-    spread: dict[str, list[tuple[float, float]]] = {}
-    for name in UNIVERSAL:
-        for count in sorted({row["clips"] for row in rows}):
-            same = [r["held_out"] for r in rows if (r["attack"], r["clips"]) == (name, count)]
-            mean, low, high = summary(same)
-            lines.setdefault(name, []).append((count, mean))
-            spread.setdefault(name, []).append((low, high))
+    lines: dict[str, list[tuple[float, float]]]
+    lines, spread = ({name: [] for name in UNIVERSAL} for _ in range(2))
+    for start in range(0, len(rows), args.seeds):
+        name, count = rows[start]["attack"], rows[start]["clips"]
+        mean, low, high = summary([r["held_out"] for r in rows[start : start + args.seeds]])
+        lines[name].append((count, mean))
+        spread[name].append((low, high))
     title = "Fooling ratio on held-out clips"
-    across = "clips it was fitted to"
-    figure = curves(lines, title=title, across=across, tenfold=True, spread=spread)
+    figure = curves(lines, title=title, across="clips fitted to", tenfold=True, spread=spread)
     write_png(args.output / "flicker-counts.png", figure)
 
 

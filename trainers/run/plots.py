@@ -58,14 +58,7 @@ def curves(
     _grid(pen, box, {x: f"{10**x if tenfold else x:g}" for x in xs}, ys, font)
     for i, (name, points) in enumerate(finite.items()):
         colour = colours[i % len(colours)]
-        places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
-        if len(places) > 1:
-            pen.line(places, fill=colour, width=2 * FINE, joint="curve")
-        for (x, _), pair in zip(places, spread.get(name, []), strict=False):
-            ends = [_at(y, ys, box[3], box[1]) for y in pair]
-            pen.line([(x, y) for y in ends], fill=colour, width=FINE)
-        for x, y in places if len(places) <= 12 else []:
-            pen.circle((x, y), 3 * FINE, fill=colour)
+        _line(pen, box, points, spread.get(name, []), axes=(xs, ys), colour=colour)
         if len(finite) > 1:
             top = box[1] + i * 18 * FINE
             pen.rectangle(
@@ -89,6 +82,26 @@ def ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
         step = max(1.0, step)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _line(
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    points: Points,
+    spread: Points,
+    *,
+    axes: tuple[Sequence[float], Sequence[float]],
+    colour: str,
+) -> None:
+    """Draw one line, a dot for each point of a short one, and how far each point spreads."""
+    (xs, ys), (left, top, right, bottom) = axes, box
+    places = [(_at(x, xs, left, right), _at(y, ys, bottom, top)) for x, y in points]
+    if len(places) > 1:
+        pen.line(places, fill=colour, width=2 * FINE, joint="curve")
+    for (x, _), pair in zip(places, spread, strict=False):
+        pen.line([(x, _at(y, ys, bottom, top)) for y in pair], fill=colour, width=FINE)
+    for x, y in places if len(places) <= 12 else []:
+        pen.circle((x, y), 3 * FINE, fill=colour)
 
 
 def _at(value: float, axis: Sequence[float], start: float, end: float) -> float:
