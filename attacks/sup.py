@@ -39,7 +39,7 @@ class SparseUniversalPerturbation:
 
     Args:
         lam: weight of the norm. The authors' code sums over ten frames with a weight of 1, which
-            is 10 here.
+            is 10 here. (Naeh et al.'s, which compares with it, has a bounded loss and about 1.)
         frames: "all", "first", "uniform", or numbers from 0 with + between them.
         count: how many frames "first" and "uniform" take; None takes a quarter.
         eps: largest change of any value, in pixel units; 1 is no limit.
@@ -47,7 +47,8 @@ class SparseUniversalPerturbation:
         passes: times through the clips; the last one's perturbation is kept.
         target: the class to reach; None for any class but the model's own answer.
 
-    Source: Wei et al. 2019, eq. (2) and (4) (sparse perturbations, shared by several videos).
+    Source: Wei et al. 2019, eq. (2) and (4) (sparse perturbations, shared by several videos), and
+    their code; compared with in Naeh et al. 2020, figure 3.
     """
 
     lam: float = 10.0
