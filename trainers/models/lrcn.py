@@ -55,9 +55,9 @@ class LRCN(nn.Module):
         self.cnn = FrameCNN(in_channels, width)
         self.norm = nn.LayerNorm(16 * width)
         self.lstm = nn.LSTM(16 * width, 4 * width, batch_first=True)
-        with torch.no_grad():
-            self.lstm.bias_ih_l0[4 * width : 8 * width] = 1  # the forget gates' part
-            self.lstm.bias_hh_l0[4 * width : 8 * width] = 0
+        with torch.no_grad():  # the forget gates come second of four
+            for name, value in (("bias_ih_l0", 1), ("bias_hh_l0", 0)):
+                self.lstm.get_parameter(name)[4 * width : 8 * width] = value
         self.head = nn.Linear(4 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
