@@ -49,7 +49,7 @@ def frame_weights(
         weight: "abs", the size of the sum; "signed", the sum itself, whose total may be negative;
             "relu", the sum where it is positive; "l1", the sum of sizes. None takes "l1" where the
             layer looks at each frame by itself, and else "abs": behind a norm of each frame, as
-            in our LRCN, slopes cancel in the sum.
+            in our LRCN, slopes can cancel in the sum.
         layer: name of the module whose output is taken. None takes the first convolution with a
             kernel in time; where there is none, as in an LRCN, the last convolution that is given
             the frames as images, those of a clip in a row; and else the frames themselves.
