@@ -1,5 +1,6 @@
 """The flickering attack: the colour of whole frames changes a little, over time."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -31,10 +32,16 @@ class Flicker(FlickerLoss):
     the goal the least visible one is kept, and without one that with the lowest loss. A clip
     that needs no pattern leaves at once. No value goes where no pixel of its frame can follow.
 
+    Once the goal is met, what is visible is all that is left to lower, and its slope is small: in
+    the paper most of 2500 steps go there. One change: in a step whose pattern meets the goal that
+    slope counts `press` times, so the pattern soon shrinks to the boundary and moves along it.
+
     Args:
         eps: largest size of a pattern's values, in pixel units; a number or (B,). The authors'
             code has 0.4 of the range [-1, 1], 0.2 here.
         steps: at most so many, a forward and a backward pass each.
+        press: how many times the slope of what is visible counts where the goal is met; 1 is the
+            paper's descent.
         early_stop: the first success of a clip is its result, and the clip leaves.
         **others: see `FlickerLoss`.
 
@@ -43,6 +50,7 @@ class Flicker(FlickerLoss):
 
     eps: float | Tensor = 0.2
     steps: int = 100
+    press: float = 30.0
     early_stop: bool = False
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
@@ -53,6 +61,8 @@ class Flicker(FlickerLoss):
         super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}; give a number >= 1")
+        if not 1 <= self.press < math.inf:
+            raise ValueError(f"press is {self.press}; give a finite number >= 1")
 
     def __call__(
         self,
@@ -150,9 +160,11 @@ class Flicker(FlickerLoss):
         cost, slope = self.visible(state.pattern)
         value = (cost + miss).masked_fill(~torch.isfinite(logits).all(1), torch.nan)
         going = ~state.done
-        self._keep(state, logits, cost=cost, miss=miss, value=value, step=step)
+        met = state.goal.met(logits) & (state.goal.value(logits) > clearance(logits))
+        self._keep(state, met, cost=cost, miss=miss, value=value, step=step)
         state.stuck = state.stuck | (without_slope(gradient) & (state.first < 0))
         state.queries = state.queries + going
+        slope = torch.where(column(met, slope), self.press * slope, slope)
         gradient = gradient.nan_to_num(0, 0, 0) + slope
         move = state.adam.step(gradient, number=step + 1, lr=self.rate(step / self.steps))
         state.pattern = (state.pattern - move).maximum(state.low).minimum(state.high)
@@ -161,7 +173,7 @@ class Flicker(FlickerLoss):
     def _keep(
         self,
         state: "_State",
-        logits: Tensor,
+        met: Tensor,
         *,
         cost: Tensor,
         miss: Tensor,
@@ -169,8 +181,6 @@ class Flicker(FlickerLoss):
         step: int,
     ) -> None:
         """Take over the patterns that are the best so far, and see who is done."""
-        lead = state.goal.value(logits)
-        met = state.goal.met(logits) & (lead > clearance(logits))
         nearer = (state.first < 0) & (miss < state.miss)
         better = ~state.done & ~value.isnan() & torch.where(met, cost < state.cost, nearer)
         state.first = torch.where(met & (state.first < 0), step, state.first)

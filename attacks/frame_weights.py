@@ -33,7 +33,7 @@ def frame_weights(
     x: Tensor,
     y: Tensor | None = None,
     *,
-    weight: Weight = "abs",
+    weight: Weight | None = None,
     layer: str | None = None,
 ) -> Tensor:
     """Return how much each frame weighs in the logit of y, by the gradient in a layer's output.
@@ -47,7 +47,9 @@ def frame_weights(
         x: videos (B, C, T, H, W) in [0, 1].
         y: classes, int64 (B,); None takes the model's own answers.
         weight: "abs", the size of the sum; "signed", the sum itself, whose total may be negative;
-            "relu", the sum where it is positive; "l1", the sum of sizes.
+            "relu", the sum where it is positive; "l1", the sum of sizes. None takes "l1" where the
+            layer looks at each frame by itself, and else "abs": behind a norm of each frame, as
+            in our LRCN, slopes can cancel in the sum.
         layer: name of the module whose output is taken. None takes the first convolution with a
             kernel in time; where there is none, as in an LRCN, the last convolution that is given
             the frames as images, those of a clip in a row; and else the frames themselves.
@@ -62,7 +64,8 @@ def frame_weights(
     """
     check_batch(x, torch.zeros(len(x), dtype=torch.int64, device=x.device) if y is None else y)
     check_clips(x)
-    check_weight(weight)
+    if weight is not None:
+        check_weight(weight)
     with frozen(model):
         x = x.detach().clone().clamp_(0, 1)
         moments = _layer(model, x, layer)
@@ -71,6 +74,7 @@ def frame_weights(
         Goal(y).check_classes(logits)
         check_differentiable(logits)
         (gradient,) = torch.autograd.grad(logits.gather(1, y[:, None]).sum(), leaf)
+        weight = weight or ("l1" if moments.per_frame else "abs")
         each = _WEIGHTS[weight](moments.flat(gradient.nan_to_num(0, 0, 0), x))  # (B, T')
         seen = moments.windows.to(each)  # (T', T)
         return each @ seen / seen.sum(0).clamp_min(1)  # (B, T)

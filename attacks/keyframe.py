@@ -40,7 +40,8 @@ from attacks.threat import Threat, column
 _START = 0.01 / 255
 _STEPS = {False: 500, True: 1000}  # by whether there is a target
 _BOUNDARY = {False: 0.3, True: 0.4}
-_ONLY = {"layer": "gradient", "b": "gradient", "fixed": "fixed"}  # options of one way alone
+# Options of one way alone.
+_ONLY = {"weight": "gradient", "layer": "gradient", "b": "gradient", "fixed": "fixed"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Keyframe:
         frames: which are changed. "gradient": those that weigh most in the classifier's answer, see
             `frame_weights`; "ifd": those that differ most from the one before; "fixed": as
             `fixed` says; "all".
-        weight: of "gradient": "abs", "l1", "relu" or "signed".
+        weight: of "gradient": "abs", "l1", "relu" or "signed"; None takes "l1" of an LRCN, else
+            "abs".
         layer: of "gradient": the module whose gradient weighs the frames, None to find it.
         b: of "gradient": the fewest frames with this share of the weights; None takes 0.3, for
             a target 0.4.
@@ -75,7 +77,7 @@ class Keyframe:
     """
 
     frames: Frames = "gradient"
-    weight: Weight = "abs"
+    weight: Weight | None = None
     layer: str | None = None
     b: float | None = None
     fixed: str | None = None
@@ -93,14 +95,13 @@ class Keyframe:
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         check_frames(self.frames)
-        check_weight(self.weight)
+        if self.weight is not None:
+            check_weight(self.weight)
         check_loss(self.loss)
         check_boundary(self.b)
         for name, frames in _ONLY.items():
             if getattr(self, name) is not None and self.frames != frames:
                 raise ValueError(f"{name} is for frames={frames}; frames is {self.frames}")
-        if self.weight != "abs" and self.frames != "gradient":
-            raise ValueError(f"weight is for frames=gradient; frames is {self.frames}")
         numbered = self.fixed not in (None, "first", "uniform")
         if numbered:
             listed(str(self.fixed))

@@ -23,7 +23,7 @@ from attacks.guard import frozen
 from attacks.inputs import check_clips
 from attacks.keyframes import check_count, fixed_frames, listed
 from attacks.perturbation import Perturbation
-from attacks.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
+from attacks.sparsity import escape, frame_directions, frame_sizes
 from attacks.transfer import answers
 
 
@@ -33,11 +33,13 @@ class SparseUniversalPerturbation:
 
     Adam goes through the clips again and again. The loss of a batch is its mean log(1 - p), p the
     probability of the model's own answer, or with a target its cross entropy; and `lam` times
-    the L2,1 norm: the root mean squares of the frames' changes, in gray levels, summed. An image
-    is a clip of one frame.
+    the L2,1 norm: the root mean square of a frame's change, in pixel units, averaged over the
+    frames that may change. So the norm is at most `eps`, as the loss is whatever the clips' size
+    and length, and a weight means the same for all of them. An image is a clip of one frame.
 
     Args:
-        lam: weight of the norm.
+        lam: weight of the norm. The authors' code sums over ten frames with a weight of 1, which
+            is 10 here. (Naeh et al.'s, which compares with it, has a bounded loss and about 1.)
         frames: "all", "first", "uniform", or numbers from 0 with + between them.
         count: how many frames "first" and "uniform" take; None takes a quarter.
         eps: largest change of any value, in pixel units; 1 is no limit.
@@ -45,10 +47,11 @@ class SparseUniversalPerturbation:
         passes: times through the clips; the last one's perturbation is kept.
         target: the class to reach; None for any class but the model's own answer.
 
-    Source: Wei et al. 2019, eq. (2) and (4) (sparse perturbations, shared by several videos).
+    Source: Wei et al. 2019, eq. (2) and (4) (sparse perturbations, shared by several videos), and
+    their code; compared with in Naeh et al. 2020, figure 3.
     """
 
-    lam: float = 0.1
+    lam: float = 10.0
     frames: str = "all"
     count: int | None = None
     eps: float = 1.0
@@ -84,7 +87,7 @@ class SparseUniversalPerturbation:
 
         Returns:
             The perturbation; its `history` holds after each pass the "fooling_rate" of the pass,
-            each batch seen before its step, and "l21", the norm in gray levels.
+            each batch seen before its step, and "l21", the norm.
         """
         with frozen(model):
             fit = _Fit(self, model, Samples.of(loader, model))
@@ -107,12 +110,15 @@ class _Fit:
         self.delta, self.adam = torch.zeros_like(like), Adam.like(like)
         self.steps = torch.zeros((), dtype=torch.int64)
         self.mask = self._mask(like)
+        frames = frames_of(self.mask.expand_as(like))[0]  # (T, C, H, W)
+        # What the length of a frame counts for: its root mean square, over the frames that change.
+        self.share = 1 / (math.sqrt(frames[0].numel()) * int(frames.flatten(1).any(1).sum()))
 
     def play(self, number: int) -> Record:
         """Go through the clips once."""
         fooled = [self._step(x) for x in self.samples]
-        rate, norm = torch.cat(fooled).double().mean(), self._sizes().sum()
-        return {"fooling_rate": float(rate), "l21": float(norm)}
+        rate, sizes = torch.cat(fooled).double().mean(), frame_sizes(frames_of(self.delta))
+        return {"fooling_rate": float(rate), "l21": float(sizes.sum() * self.share)}
 
     def enough(self, record: Record) -> bool:
         """All passes are played."""
@@ -150,20 +156,12 @@ class _Fit:
         gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))
         frames = frames_of(self.delta)  # (1, T, C, H, W)
         norm = frame_directions(frames, frame_sizes(frames)).transpose(1, 2)  # (1, C, T, H, W)
-        weight = self.options.lam * self._scale()
+        weight = self.options.lam * self.share
         slope = weight * norm.reshape(self.delta.shape) - gradient.mean(0, keepdim=True)
         self.steps = self.steps + 1
         self.delta.sub_(self.adam.step(slope, number=int(self.steps), lr=self.options.lr))
         self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
         return goal.met(logits) & (before >= 0)
-
-    def _scale(self) -> float:
-        """Return what makes the length of a frame its root mean square in gray levels."""
-        return GRAY_LEVELS / math.sqrt(frames_of(self.delta)[0, 0].numel())
-
-    def _sizes(self) -> Tensor:
-        """Return the root mean square of each frame, in gray levels, (1, T)."""
-        return frame_sizes(frames_of(self.delta)) * self._scale()
 
     def _mask(self, like: Tensor) -> Tensor:
         """Return 1 in the frames that may change and 0 in others; it broadcasts over like."""

@@ -6,10 +6,11 @@
 Repeats experiments of Naeh et al. 2020 on a small C3D that is trained first, or loaded: a pattern
 for each clip (figure 2), what beta1 and beta2 trade (figure 5), one pattern for all clips, with and
 without random shifts while it is fitted, at every shift, and the fooling ratio over the number of
-clips that it was fitted to (figure 3), beside `sup` and a universal perturbation in linf.
+clips that it was fitted to (figure 3), beside `sup` and a universal perturbation in linf. There
+all fits get as many steps and the same limit, and each is made from several draws of clips.
 
-Writes flicker.json (all numbers), flicker-pattern.png, flicker-universal.png, flicker-path.png,
-flicker-shifts.png and flicker-counts.png.
+Writes flicker.json (all numbers), and of the experiments that run flicker-pattern.png,
+flicker-path.png, flicker-universal.png and flicker-shifts.png, flicker-counts.png.
 """
 
 import argparse
@@ -43,6 +44,7 @@ from trainers.run.plots import curves
 
 Row = dict[str, Any]
 BATCH = 8
+EXPERIMENTS = ("single", "path", "shifts", "counts")
 BETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Universal attacks whose fooling ratios are drawn over the number of clips. Each takes the command
 # line, and how often to go through the clips.
@@ -64,16 +66,17 @@ def main() -> None:
     model = classifier(train, args)
     held_out = batches(test, range(len(test)))
     x, y = right_clips(model, test, args.attacked)
-    facts = {name: getattr(args, name) for name in ("data", "model", "steps", "eps", "lam")}
-    facts |= {"torch": torch.__version__, "train": len(train), "test": len(test)}
-    facts["accuracy"] = clean_accuracy(model, test)
+    facts = {n: getattr(args, n) for n in ("data", "model", "size", "steps", "fit_steps", "eps")}
+    facts |= {"lam": args.lam, "torch": torch.__version__}
+    facts |= {"train": len(train), "test": len(test), "accuracy": clean_accuracy(model, test)}
     print(f"accuracy {facts['accuracy']:.2f}; {len(x)} clips are attacked", flush=True)
-    found = {
-        "single": single(model, x, y, args),
-        "path": path(model, x, y, args),
-        "shifts": shifts(model, train, held_out, args),
-        "counts": counts(model, train, held_out, args),
+    run: dict[str, Callable[[], list[Row]]] = {
+        "single": lambda: single(model, x, y, args),
+        "path": lambda: path(model, x, y, args),
+        "shifts": lambda: shifts(model, train, held_out, args),
+        "counts": lambda: counts(model, train, held_out, args),
     }
+    found = {name: run[name]() for name in args.experiments}
     write_json(args.output / "flicker.json", facts | found)
 
 
@@ -95,7 +98,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--eps", type=number, default=0.2, help="largest value, such as 8/255")
     parser.add_argument("--lam", type=float, default=1.0, help="weight of what is visible")
     parser.add_argument("--fit-steps", type=int, default=200, help="of a universal fit, at least")
-    parser.add_argument("--counts", type=int, nargs="+", default=[8, 32, 128], help="clips to fit")
+    parser.add_argument("--counts", type=int, nargs="+", default=[2, 8, 32, 128], help="of clips")
+    parser.add_argument("--seeds", type=int, default=3, help="draws of these clips")
+    parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=EXPERIMENTS)
     return parser.parse_args()
 
 
@@ -237,25 +242,57 @@ def draw_universal(made: Perturbation, args: argparse.Namespace) -> None:
 def counts(
     model: nn.Module, train: Dataset, held_out: Loader, args: argparse.Namespace
 ) -> list[Row]:
-    """Fit to more and more clips; return the fooling ratio on others."""
+    """Fit to more and more clips, drawn anew with each seed; return the ratios on others."""
     rows: list[Row] = []
-    order = torch.randperm(len(train), generator=generator_for(0, "clips")).tolist()
     for count in sorted({min(count, len(train)) for count in args.counts}):
-        loader = batches(train, order[:count])
         for name, options in UNIVERSAL.items():
-            made = options(args, passes_for(loader, args)).fit(model, loader)
-            ratio = fooling_over_shifts(model, made, held_out).synchronised
-            thick = 100 * float(made.delta.abs().mean())
-            rows.append({"attack": name, "clips": count, "held_out": ratio, "thickness": thick})
-            print(f"{name} of {count} clips: {ratio:.2f}, thickness {thick:.2f} %", flush=True)
-    lines = {
-        name: [(row["clips"], row["held_out"]) for row in rows if row["attack"] == name]
-        for name in UNIVERSAL
-    }
-    title = "Fooling ratio on held-out clips"
-    figure = curves(lines, title=title, across="clips it was fitted to", tenfold=True)
-    write_png(args.output / "flicker-counts.png", figure)
+            for seed in range(args.seeds):
+                order = torch.randperm(len(train), generator=generator_for(seed, "clips")).tolist()
+                loader = batches(train, order[:count])
+                made = options(args, passes_for(loader, args)).fit(model, loader, seed=seed)
+                row: Row = {"attack": name, "clips": count, "seed": seed}
+                row |= {"thickness": 100 * float(made.delta.abs().mean())}
+                row |= {"fitted": share_fooled(model, made, loader)}
+                rows.append(row | {"held_out": share_fooled(model, made, held_out)})
+            print(f"{name} of {count} clips: {in_words(rows[-args.seeds :])}", flush=True)
+    draw_counts(rows, args)
     return rows
+
+
+def share_fooled(model: nn.Module, made: Perturbation, loader: Loader) -> float:
+    """Return the fooling ratio of a perturbation on clips that were right when clean."""
+    fooled = count = 0
+    for x, y in loader:
+        right = predict(model, x).argmax(1) == y
+        fooled += int((right & (predict(model, made.apply(x)).argmax(1) != y)).sum())
+        count += int(right.sum())
+    return fooled / max(count, 1)
+
+
+def in_words(rows: list[Row]) -> str:
+    """Return the means of some rows, and their range."""
+    names = ("held_out", "fitted", "thickness")
+    found = [(name, *summary([row[name] for row in rows])) for name in names]
+    return ", ".join(f"{name} {m:.2f} ({low:.2f} to {high:.2f})" for name, m, low, high in found)
+
+
+def summary(values: list[float]) -> tuple[float, float, float]:
+    """Return the mean, the lowest and the highest value."""
+    return sum(values) / len(values), min(values), max(values)
+
+
+def draw_counts(rows: list[Row], args: argparse.Namespace) -> None:
+    """Draw the mean ratios over the counts, and how far the seeds lie apart."""
+    lines: dict[str, list[tuple[float, float]]]
+    lines, spread = ({name: [] for name in UNIVERSAL} for _ in range(2))
+    for start in range(0, len(rows), args.seeds):
+        name, count = rows[start]["attack"], rows[start]["clips"]
+        mean, low, high = summary([r["held_out"] for r in rows[start : start + args.seeds]])
+        lines[name].append((count, mean))
+        spread[name].append((low, high))
+    title = "Fooling ratio on held-out clips"
+    figure = curves(lines, title=title, across="clips fitted to", tenfold=True, spread=spread)
+    write_png(args.output / "flicker-counts.png", figure)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from torch import nn
 import attacks.active
 from attacks import Flicker
 from attacks.adam import Adam
+from attacks.bounded_margin import bounded_margin
 from attacks.flicker_pattern import (
     added,
     cost_and_slope,
@@ -15,6 +16,7 @@ from attacks.flicker_pattern import (
     roughness,
     thickness,
 )
+from attacks.goal import Goal
 
 EXACT = dict(atol=1e-9, rtol=0)
 
@@ -165,6 +167,51 @@ def test_a_rough_pattern_costs_by_beta2_a_thick_one_by_beta1():
     assert thick.info["thickness"].mean() > 1.1 * rough.info["thickness"].mean()
 
 
+def test_pressed_at_successes_alone_it_ends_thinner_and_fools_as_soon():
+    model, slope = linear_of_means()
+    x = 0.5 + 0.05 * drawn(8, 3, 4, 5, 5, seed=5)
+    logits = model(x)
+    plain, pressed = (
+        Flicker(eps=1.0, beta1=1.0, beta2=0.0, press=press)(model, x, logits.argmax(1))
+        for press in (1.0, 30.0)
+    )
+    assert torch.equal(plain.info["first_success"], pressed.info["first_success"])
+    assert plain.success.all()
+    assert pressed.success.all()
+    exact = (logits[:, 0] - logits[:, 1]).abs().detach() / slope.norm()
+    far = exact > 0.05  # many steps away
+    assert far.any()
+    excess = [r.info["pattern"].flatten(1).norm(dim=1) / exact - 1 for r in (plain, pressed)]
+    assert (excess[1] > -1e-6).all()
+    assert excess[1][far].mean() < 0.5 * excess[0][far].mean()
+    before = int(plain.info["first_success"].min()) + 1
+    assert torch.equal(plain.history[:before], pressed.history[:before])
+
+
+@pytest.mark.parametrize("press", [1.0, 7.0])
+def test_a_single_run_is_that_of_torchs_adam_on_the_objective(press):
+    """Step by step by torch's own Adam; where the goal is met the cost weighs `press` times."""
+    model, _ = linear_of_means()
+    x = 0.5 + 0.02 * drawn(1, 3, 4, 5, 5, seed=6)
+    y = model(x).argmax(1)
+    attack = Flicker(eps=1.0, steps=60, press=press, lam=3.0)
+    pattern = nn.Parameter(torch.zeros(1, 3, 4, 1, 1).double())
+    adam, history, met = torch.optim.Adam([pattern], lr=1.0), [], []
+    for step in range(60):
+        adam.param_groups[0]["lr"] = attack.rate(step / 60)
+        logits = model(x + pattern)
+        d = 2 * pattern
+        second = d.roll(1, 2) - 2 * d + d.roll(-1, 2)
+        cost = 3 * 0.5 * (d**2 + (d - d.roll(1, 2)) ** 2 + second**2).mean()
+        miss = bounded_margin(logits, Goal(y), space="logit", margin=0.05).sum()
+        history.append((cost + miss).item())
+        met.append(bool((logits.argmax(1) != y).item()))
+        (pattern.grad,) = torch.autograd.grad(miss + (press if met[-1] else 1) * cost, pattern)
+        adam.step()
+    assert True in met
+    assert attack(model, x, y).history[:, 0].tolist() == pytest.approx(history, abs=1e-6)
+
+
 @pytest.mark.parametrize("early_stop", [False, True])
 def test_one_clip_a_run_gives_the_same(net, batch, early_stop):
     model, (x, y) = net(dtype=torch.float64), batch(dtype=torch.float64)
@@ -252,6 +299,7 @@ def test_no_value_goes_where_no_pixel_can_follow(net, batch):
         (dict(lr=0.0), "lr=0.0"),
         (dict(margin=1.0), "margin=1.0"),
         (dict(lam=-1.0), "lam is -1.0"),
+        (dict(press=0.5), "press is 0.5"),
         (dict(beta1=-0.1), "beta1 is -0.1"),
         (dict(beta2=torch.inf), "beta2 is inf"),
     ],

@@ -112,7 +112,7 @@ def test_the_feature_map_of_each_frame_equals_finite_differences():
     model, x = made(PerFrame)
     y = torch.tensor([2, 0, 1, 1])
     each = moments_by_differences(model, model.cnn[2], x, y, per_frame)
-    got = frame_weights(model, x, y)
+    got = frame_weights(model, x, y, weight="abs")
     torch.testing.assert_close(got, each.abs(), atol=1e-6, rtol=1e-5)
     first = moments_by_differences(model, model.cnn[0], x, y, per_frame)
     got = frame_weights(model, x, y, layer="cnn.0", weight="signed")
@@ -120,7 +120,7 @@ def test_the_feature_map_of_each_frame_equals_finite_differences():
     assert torch.equal(frame_weights(model, x, y, layer="cnn.2"), frame_weights(model, x, y))
 
 
-def test_l1_sums_the_size_of_each_value():
+def test_l1_sums_the_size_of_each_value_and_is_what_single_frames_get():
     model, x = made(PerFrame)
     y, module = torch.tensor([2, 0, 1, 1]), model.cnn[2]
     expected = torch.zeros(4, 5, dtype=torch.float64)
@@ -132,6 +132,20 @@ def test_l1_sums_the_size_of_each_value():
         expected += moments_by_differences(model, module, x, y, one).abs()
     got = frame_weights(model, x, y, weight="l1")
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+    assert torch.equal(frame_weights(model, x, y), got)
+
+
+def test_behind_a_norm_of_each_frame_a_sum_of_slopes_tells_nothing_and_their_sizes_do():
+    torch.manual_seed(0)
+
+    class Normed(PerFrame):
+        def __init__(self):
+            super().__init__()
+            self.cnn = nn.Sequential(nn.Conv2d(2, 4, 4), nn.GroupNorm(1, 4))  # of the whole map
+
+    model, x = made(Normed)
+    own = frame_weights(model, x)
+    assert (frame_weights(model, x, weight="abs") < 1e-9 * own).all()
 
 
 def test_without_a_layer_in_time_the_frames_themselves_are_taken():

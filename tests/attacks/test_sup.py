@@ -17,25 +17,30 @@ def clips(net, batch):
 
 
 @pytest.mark.parametrize("target", [None, 2])
-def test_the_fit_is_that_of_torchs_adam_on_the_papers_loss(clips, target):
+@pytest.mark.parametrize("frames", ["all", "1+4"])
+def test_the_fit_is_that_of_torchs_adam_on_the_papers_loss(clips, target, frames):
     model, loader = clips
-    made = SparseUniversalPerturbation(lam=0.3, lr=2e-3, passes=3, target=target).fit(model, loader)
+    made = SparseUniversalPerturbation(
+        lam=76.5, frames=frames, lr=2e-3, passes=3, target=target
+    ).fit(model, loader)
+    mask = torch.zeros(6).double()
+    mask[[1, 4] if frames == "1+4" else slice(None)] = 1
     delta = torch.zeros_like(loader[0][0][0]).requires_grad_()
     optimizer = torch.optim.Adam([delta], lr=2e-3)
     for number in range(6):
         (x,) = loader[number % 2]
         with torch.no_grad():
             own = model(x).argmax(1)
-        p = model(x + delta).softmax(1)
+        p = model(x + mask[:, None, None] * delta).softmax(1)
         if target is None:
             reached = -(1 - p.gather(1, own[:, None]) + 1e-6).log().mean()
         else:
             reached = -p[:, target].log().mean()
-        rms = ((255 * delta).square().mean((0, 2, 3)) + 1e-20).sqrt().sum()
-        (delta.grad,) = torch.autograd.grad(reached + 0.3 * rms * (number > 0), delta)
+        rms = (delta.square().mean((0, 2, 3)) + 1e-24).sqrt()[mask > 0].mean()
+        (delta.grad,) = torch.autograd.grad(reached + 76.5 * rms * (number > 0), delta)
         optimizer.step()
     torch.testing.assert_close(made.delta, delta.detach(), **EXACT)
-    rms = (255 * delta.detach()).square().mean((0, 2, 3)).sqrt().sum().item()
+    rms = delta.detach().square().mean((0, 2, 3)).sqrt()[mask > 0].mean().item()
     assert made.history[-1]["l21"] == pytest.approx(rms)
 
 
@@ -43,13 +48,32 @@ def test_it_fools_more_with_each_pass_and_less_with_more_weight(clips):
     model, loader = clips
     light, heavy = (
         SparseUniversalPerturbation(lam=lam, lr=0.02, passes=15).fit(model, loader)
-        for lam in (0.0, 3.0)
+        for lam in (0.0, 1000.0)
     )
     assert light.history[-1]["fooling_rate"] > light.history[0]["fooling_rate"]
     assert heavy.history[-1]["l21"] < 0.5 * light.history[-1]["l21"]
     x = loader[0][0]
     fooled = model(light.apply(x)).argmax(1) != model(x).argmax(1)
     assert fooled.any()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("larger", [1, 2])
+def test_a_weight_means_the_same_for_clips_of_any_size_and_length(times, larger):
+    """A frame's colour decides; the clips are repeated in time, and in space."""
+
+    class Colour(torch.nn.Module):
+        def forward(self, x):
+            mean = x.mean((2, 3, 4))
+            return 8 * torch.stack([mean[:, 0], 0.8 - mean[:, 0]], 1)
+
+    x = torch.full((4, 1, 2, 2, 2), 0.5) + torch.linspace(0, 0.2, 4)[:, None, None, None, None]
+    size = (1, 1, times, larger, larger)
+    options = SparseUniversalPerturbation(lam=4.0, lr=2e-3, passes=60)
+    small, large = (options.fit(Colour(), [(clips,)]) for clips in (x, x.repeat(size)))
+    assert 0.01 < small.history[-1]["l21"] < 0.2
+    torch.testing.assert_close(large.delta, small.delta.repeat(size[1:]), atol=1e-4, rtol=1e-3)
+    assert large.history[-1]["l21"] == pytest.approx(small.history[-1]["l21"], rel=1e-3)
 
 
 @pytest.mark.parametrize(

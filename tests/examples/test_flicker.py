@@ -18,7 +18,7 @@ def folder(tmp_path_factory):
     command = [
         sys.executable, SCRIPT, "--output", folder, "--train-samples", "90", "--test-samples",
         "24", "--epochs", "4", "--attacked", "4", "--steps", "8", "--eps", "0.8", "--fit-steps",
-        "6", "--counts", "8", "16",
+        "6", "--counts", "8", "16", "--seeds", "2",
     ]  # fmt: skip
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
@@ -33,10 +33,14 @@ def test_all_experiments_are_told(folder):
     assert [row["roll"] for row in found["shifts"]] == [False, True]
     for row in found["shifts"]:
         assert 0 <= row["minimum"] <= min(row["synchronised"], row["mean"]) <= 1
-    assert {(row["attack"], row["clips"]) for row in found["counts"]} == {
-        (name, clips) for name in ("flicker", "linf", "sup") for clips in (8, 16)
-    }
+    assert [(row["clips"], row["attack"], row["seed"]) for row in found["counts"]] == [
+        (clips, name, seed)
+        for clips in (8, 16)
+        for name in ("flicker", "linf", "sup")
+        for seed in (0, 1)
+    ]
     shares = [row["fooled"] for row in found["single"] + found["path"]]
+    shares += [row[name] for row in found["counts"] for name in ("fitted", "held_out")]
     assert all(0 <= share <= 1 for share in shares)
     assert all(row["thickness"] > 0 for row in found["shifts"] + found["counts"])
 

@@ -76,5 +76,7 @@ def test_videos_have_defaults_of_their_own() -> None:
     clips = data_preset(options | {"data": "videofolder:DIR"})
     assert (clips["clips"], clips["stride"], clips["eps"]) == (4, 2, 2 / 255)
     assert "clips" not in data_preset(options | {"data": "moving-digits"})
+    for data, epochs in (("videofolder:DIR", 40), ("kinetics:DIR", 40), ("moving-digits", 6)):
+        assert data_preset(options | {"data": data, "model": "lrcn"})["epochs"] == epochs
     assert budget("ucf101:DIR:1", "linf") == 2 / 255
     assert budget("imagefolder:DIR", "linf") == 8 / 255

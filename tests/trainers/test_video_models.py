@@ -32,7 +32,7 @@ def test_small_models_take_clips_of_any_size(name, shape):
     torch.testing.assert_close(model(x)[1:2], model(x[1:2]))  # samples do not see each other
 
 
-@pytest.mark.parametrize(("name", "count"), [("c3d-small", 182_388), ("lrcn", 106_388)])
+@pytest.mark.parametrize(("name", "count"), [("c3d-small", 182_388), ("lrcn", 106_900)])
 def test_small_models_are_small(name, count):
     assert parameters(load_classifier(name, num_classes=4)) == count
 
@@ -85,6 +85,31 @@ def test_lrcn_calls_its_cnn_once_on_the_frames_in_a_row():
     (frames,) = seen
     assert frames.shape == (10, 3, 16, 16)
     assert torch.equal(frames[5 + 3], x[1, :, 3])
+
+
+def test_lrcn_answers_from_its_state_after_the_last_frame():
+    torch.manual_seed(0)
+    model = load_classifier("lrcn", num_classes=4)
+    x = clips(2, 3, 5, 16, 16)
+    weights = {name.removesuffix("_l0"): w for name, w in model.lstm.state_dict().items()}
+    cell = torch.nn.LSTMCell(256, 64)
+    cell.load_state_dict(weights)
+    state = None
+    with torch.no_grad():
+        for frame in x.unbind(2):
+            seen = model.cnn(frame)  # (B, F)
+            seen = seen - seen.mean(1, keepdim=True)
+            seen = seen / (seen.square().mean(1, keepdim=True) + 1e-5).sqrt()
+            state = cell(seen, state)
+        torch.testing.assert_close(model(x), model.head(state[0]), rtol=1e-4, atol=1e-5)
+
+
+def test_lrcn_begins_by_remembering():
+    torch.manual_seed(0)
+    lstm = load_classifier("lrcn", num_classes=4).lstm
+    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0).view(4, -1)  # of input, forget, cell, output
+    assert (bias[1] == 1).all()
+    assert (bias[[0, 2, 3]].abs() < 0.5).all()
 
 
 @pytest.mark.parametrize("name", ["c3d-small", "lrcn", "c3d", "i3d"])

@@ -23,6 +23,7 @@ def curves(
     tenfold: bool = False,
     whole: bool = True,
     colours: Sequence[str] = COLOURS,
+    spread: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Image.Image:
     """Draw lines over a common grid.
 
@@ -33,6 +34,8 @@ def curves(
         tenfold: let each step of that axis, whose values are above 0, be ten times the last.
         whole: label that axis with whole numbers alone, as counts are.
         colours: of the lines, in turn.
+        spread: for each point of some lines, all finite, the lowest and the highest value that
+            it is the mean of; drawn as an upright stroke.
 
     Returns:
         A picture of 640 x 360 pixels.
@@ -42,7 +45,9 @@ def curves(
         for name, points in lines.items()
     }
     xs = ticks([x for points in finite.values() for x, _ in points], whole=whole)
-    ys = ticks([y for points in finite.values() for _, y in points])
+    spread = spread or {}
+    ends = [y for pairs in spread.values() for pair in pairs for y in pair]
+    ys = ticks([y for points in finite.values() for _, y in points] + ends)
     image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), "white")
     pen = ImageDraw.Draw(image)
     font = ImageFont.load_default(12 * FINE)
@@ -53,11 +58,7 @@ def curves(
     _grid(pen, box, {x: f"{10**x if tenfold else x:g}" for x in xs}, ys, font)
     for i, (name, points) in enumerate(finite.items()):
         colour = colours[i % len(colours)]
-        places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
-        if len(places) > 1:
-            pen.line(places, fill=colour, width=2 * FINE, joint="curve")
-        for x, y in places if len(places) <= 12 else []:
-            pen.circle((x, y), 3 * FINE, fill=colour)
+        _line(pen, box, points, spread.get(name, []), axes=(xs, ys), colour=colour)
         if len(finite) > 1:
             top = box[1] + i * 18 * FINE
             pen.rectangle(
@@ -81,6 +82,26 @@ def ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
         step = max(1.0, step)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _line(
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    points: Points,
+    spread: Points,
+    *,
+    axes: tuple[Sequence[float], Sequence[float]],
+    colour: str,
+) -> None:
+    """Draw one line, a dot for each point of a short one, and how far each point spreads."""
+    (xs, ys), (left, top, right, bottom) = axes, box
+    places = [(_at(x, xs, left, right), _at(y, ys, bottom, top)) for x, y in points]
+    if len(places) > 1:
+        pen.line(places, fill=colour, width=2 * FINE, joint="curve")
+    for (x, _), pair in zip(places, spread, strict=False):
+        pen.line([(x, _at(y, ys, bottom, top)) for y in pair], fill=colour, width=FINE)
+    for x, y in places if len(places) <= 12 else []:
+        pen.circle((x, y), 3 * FINE, fill=colour)
 
 
 def _at(value: float, axis: Sequence[float], start: float, end: float) -> float:

@@ -58,6 +58,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     "kinetics": VIDEOS,
 }
 EMBEDDED = ("digits", "moving-digits")  # a classifier of these is fitted where none is given
+# Of clips of real videos, found by leaving training people out: see docs/videos.md.
+REAL_CLIPS: dict[str, dict[str, Any]] = {"lrcn": {"epochs": 40}}
 # Decay that strong makes the small CNN robust; in a network fitted elsewhere it would undo much.
 GENTLE: dict[str, Any] = {"retrain_lr": 3e-4, "retrain_weight_decay": 0.05}
 
@@ -100,7 +102,10 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
     {'eps': 0.1}
     """
-    preset = dict(SOURCES.get(options["data"].partition(":")[0], PHOTOGRAPHS))
+    source = options["data"].partition(":")[0]
+    preset = dict(SOURCES.get(source, PHOTOGRAPHS))
+    if source in SOURCES and source not in EMBEDDED:
+        preset |= REAL_CLIPS.get(options["model"], {})
     if options["model"] not in (None, "smallcnn", "c3d-small"):
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds

@@ -51,6 +51,22 @@ def test_curves_draw_each_line_in_its_colour_and_skip_what_is_not_finite() -> No
     assert isinstance(curves({"none": []}, title="t", across="x"), Image.Image)
 
 
+def test_the_spread_of_a_point_is_an_upright_stroke_that_the_axis_covers() -> None:
+    lines = {"a": [(1, 0.5), (2, 0.5)]}
+    with_spread, without = (
+        curves(lines, title="t", across="round", spread=spread)
+        for spread in ({"a": [(0.0, 1.0), (0.5, 0.5)]}, None)
+    )
+
+    def blue(image: Image.Image, x: int) -> int:
+        pixels = [image.getpixel((x, y)) for y in range(image.height)]
+        return sum(b > r + 60 for r, _, b in pixels)
+
+    left = 56  # of the axes, where the first point is
+    assert blue(with_spread, left) > 200
+    assert 0 < blue(without, left) < 20
+
+
 def row(number: int) -> dict:
     return {
         "round": number, "clean_accuracy": 0.98, "robust_accuracy": {"pgd": 0.5, "fgsm": 0.7},
