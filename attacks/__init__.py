@@ -47,6 +47,7 @@ from attacks.sup import SparseUniversalPerturbation
 from attacks.threat import Threat
 from attacks.transfer import transfer_matrix
 from attacks.universal import UniversalPerturbation
+from attacks.wavelet_sparse import WaveletSparse
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,
@@ -64,6 +65,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "square": Square,
     "autoattack": AutoAttack,
     "generator": LearnedGenerator,
+    "wavelet-sparse": WaveletSparse,
     "fooling": FoolingImage,
     "flicker": Flicker,
     "keyframe": Keyframe,
@@ -106,6 +108,7 @@ __all__ = [
     "Threat",
     "Transformer",
     "UniversalPerturbation",
+    "WaveletSparse",
     "as_module",
     "fooling_over_shifts",
     "frame_weights",

@@ -61,18 +61,22 @@ class Closest:
         """Whether the goal has been met, bool (B,)."""
         return torch.isfinite(self.size)
 
-    def update(self, x_adv: Tensor, logits: Tensor, *, lead: float = 0) -> Tensor:
+    def update(
+        self, x_adv: Tensor, logits: Tensor, *, lead: float = 0, size: Tensor | None = None
+    ) -> Tensor:
         """Take over the iterates x_adv (B, ...) that are nearer than the best before.
 
         Args:
             x_adv: (B, ...).
             logits: theirs, (B, K).
             lead: by how much the goal must be met, in logits, and then by more than rounding.
+            size: how far x_adv counts as from x, (B,); None takes the norm.
 
         Returns:
             Which of them meet the goal, bool (B,).
         """
-        value, size = self.goal.value(logits), lengths(x_adv - self.x, self.norm)
+        value = self.goal.value(logits)
+        size = lengths(x_adv - self.x, self.norm) if size is None else size
         met = self.goal.met(logits) & (value > lead + clearance(logits))
         nearer = met & (size < self.size)
         mask = column(nearer, x_adv)

@@ -9,6 +9,8 @@ from compress import lifting
 from compress.bands import Band, bands, lengths
 from compress.periodized import LIFTED, Matrix, along, analysis, check_wavelet, synthesis
 
+__all__ = ["Coefficients", "check_wavelet", "dwt", "idwt"]
+
 # Up to this length a level is quicker as one matrix than by lifting.
 _DENSE = 128
 

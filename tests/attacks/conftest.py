@@ -181,6 +181,13 @@ CASES = [
         strong=dict(steps=40, c=None),
     ),
     Case("lbfgs", dict(steps=2, search_steps=2), leaves=True, strong=dict(steps=40)),
+    Case("wavelet-sparse", dict(steps=4, prune=3, lr=1.0), leaves=True, strong=dict(steps=60)),
+    Case(
+        "wavelet-sparse",
+        dict(steps=4, prune=0, wavelet="db2", levels=1, lr=2.0),
+        leaves=True,
+        strong=dict(steps=60),
+    ),
     Case("fooling", dict(steps=4), random=True, leaves=True, strong=dict(steps=100)),
     Case(
         "fooling",
