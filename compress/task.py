@@ -15,6 +15,7 @@ from compress.signals import MIDDLE, restored
 from compress.wavelet import Coefficients, idwt
 
 Loss = Literal["kl", "feature"]
+_TINY = 1e-12
 _SHIFT = 2  # pixels that a view is shifted by at most
 
 
@@ -23,17 +24,22 @@ class Task:
     """Keep what a classifier makes of samples, for as few bytes as before or fewer.
 
     From the coefficients of a sample, each step goes down the classifier's loss on what would be
-    decoded, some of the way back to the sample, and towards zero.
+    decoded, some of the way back to the sample, and towards zero. A coefficient keeps its sign,
+    and grows at most to one step of the quantiser: what is coded is more of the sample where it
+    tells, and not what the classifier alone would take for it.
 
     Attributes:
         loss: "kl", the divergence of the decoded sample's class probabilities from the
-            sample's; "feature", the squared distance of what the last linear layer is given.
+            sample's; "feature", the squared distance of what the last linear layer is given, over
+            its square.
         steps: how many.
-        rate: how far down the loss a step goes, in steps of the quantiser, in l2.
+        weight: of the loss.
+        rate: how far down the loss a step goes at most, in l2, in steps of the quantiser.
         pull: share of the way back to the sample, in [0, 1].
-        shrink: how much nearer to zero each coefficient gets, in steps of the quantiser.
-        views: how many shifted, perhaps mirrored copies a gradient is the mean of, so that it
-            suits other classifiers too; 0 takes the sample as it is.
+        shrink: how much nearer to zero each coefficient gets, but for those of the low-pass
+            band, in steps of the quantiser.
+        views: of how many shifted, perhaps mirrored copies a gradient is the mean, so that it
+            suits other classifiers too; each step has others. 0 takes the sample as it is.
         seed: of the views.
         batch: samples at once.
 
@@ -43,10 +49,11 @@ class Task:
 
     loss: Loss = "kl"
     steps: int = 24
+    weight: float = 4.0
     rate: float = 1.0
     pull: float = 0.1
     shrink: float = 0.02
-    views: int = 0
+    views: int = 1
     seed: int = 0
     batch: int = 256
 
@@ -56,10 +63,10 @@ class Task:
             raise ValueError(f"loss is {self.loss!r}; allowed: {', '.join(get_args(Loss))}")
         if self.steps < 1 or self.views < 0 or self.batch < 1:
             raise ValueError(f"steps={self.steps}, views={self.views}, batch={self.batch}: too few")
-        if not (self.rate >= 0 and 0 <= self.pull <= 1 and self.shrink >= 0):
+        if not min(self.weight, self.rate, self.shrink) >= 0 or not 0 <= self.pull <= 1:
             raise ValueError(
-                f"rate={self.rate}, pull={self.pull}, shrink={self.shrink}; give rate and shrink "
-                "of at least 0, and pull in [0, 1]"
+                f"weight={self.weight}, rate={self.rate}, shrink={self.shrink}, pull={self.pull}; "
+                "give at least 0 each, and pull at most 1"
             )
 
     def quantise(self, c: Coefficients, step: float, model: nn.Module) -> Coefficients:
@@ -82,6 +89,7 @@ class Task:
         origin = scaled(c, step).values
         with torch.no_grad():
             wanted = self._wanted(look(rgb(idwt(c)) + MIDDLE))
+        most, shrink = origin.abs().clamp_min(1), self._shrink(c)
         v = origin.clone()
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.steps):
@@ -90,11 +98,21 @@ class Task:
             x = restored(c.with_values(leaf), step, "x", lifted=None)
             loss = self._loss(x, wanted, look, generator)
             slope = torch.autograd.grad(loss, leaf)[0].nan_to_num(0, 0, 0)  # (B, C, ...)
-            size = slope.flatten(1).norm(dim=1).clamp_min(1e-12)
-            v = v - self.rate * slope / size.view(-1, *[1] * (v.ndim - 1))
+            way = self.weight * slope
+            size = way.flatten(1).norm(dim=1).view(-1, *[1] * (v.ndim - 1))
+            v = v - way * (self.rate / size.clamp_min(max(self.rate, _TINY)))
             v = v + self.pull * (origin - v)
-            v = v.sign() * (v.abs() - self.shrink).clamp_min(0)
+            v = v.sign() * (v.abs() - shrink).clamp_min(0)
+            v = origin.sign() * (origin.sign() * v).clamp_min(0).minimum(most)
         return quantise(unscaled(c.with_values(v), step), step)
+
+    def _shrink(self, c: Coefficients) -> Tensor:
+        """Return what a step takes from each coefficient of a sample, (1, C, ...)."""
+        shrink = c.with_values(torch.full_like(c.values[:1], self.shrink))
+        for band in c.bands:
+            if not any(band.high):
+                shrink.band(band).zero_()
+        return shrink.values
 
     def _wanted(self, seen: Tensor) -> Tensor:
         return F.log_softmax(seen, 1) if self.loss == "kl" else seen
@@ -114,7 +132,8 @@ class Task:
         if self.loss == "kl":
             loss = F.kl_div(seen, wanted, log_target=True, reduction="sum")
         else:
-            loss = ((seen - wanted) ** 2).sum()
+            size = (wanted**2).sum(1).clamp_min(_TINY)
+            loss = (((seen - wanted) ** 2).sum(1) / size).sum()
         return loss / max(self.views, 1)
 
 

@@ -84,7 +84,7 @@ def test_a_file_with_tables_stands_alone(codec, photographs):
     assert torch.equal(other.decode(alone), decode(alone))
     with pytest.raises(FormatError, match="no tables of its own"):
         decode(not_alone)
-    with pytest.raises(FormatError, match="other tables|was coded with tables"):
+    with pytest.raises(FormatError, match="was coded with tables"):
         other.decode(not_alone)
 
 
@@ -99,10 +99,10 @@ def test_chunks_stream_and_make_no_difference(codec, photographs):
 
 
 def test_a_wanted_size(codec, photographs):
-    x = photographs[300:]
-    for wanted in (20, 60, 200):
+    x = photographs[300:400]
+    for wanted in (30, 200):
         size = len(codec.encode(x, bytes_per_sample=wanted)) / len(x)
-        assert 0.95 * wanted < size < 1.05 * wanted + 0.5  # the head is 60 bytes
+        assert 0.95 * wanted < size < 1.05 * wanted + 0.7  # the head is 65 bytes
     with pytest.raises(ValueError, match="nearest"):
         codec.encode(x, bytes_per_sample=1e9)
 
@@ -138,17 +138,18 @@ def test_saved_and_loaded(codec, photographs, tmp_path):
 
 
 class Probe(torch.nn.Module):
-    """Looks at the mean of a stripe."""
+    """Looks at how rough a stripe is."""
 
     def __init__(self):
         super().__init__()
         self.layer = torch.nn.Linear(1, 3)
         with torch.no_grad():
-            self.layer.weight.copy_(torch.tensor([[40.0], [-40.0], [0.0]]))
-            self.layer.bias.copy_(torch.tensor([-20.0, 20.0, 0.0]))
+            self.layer.weight.copy_(torch.tensor([[60.0], [-60.0], [0.0]]))
+            self.layer.bias.copy_(torch.tensor([-3.0, 3.0, 0.0]))
 
     def forward(self, x):
-        return self.layer(x[:, :, 8:12, ::2].mean((1, 2, 3))[:, None])
+        stripe = x[:, :, 8:12]
+        return self.layer((stripe[..., 1:] - stripe[..., :-1]).abs().mean((1, 2, 3))[:, None])
 
 
 @pytest.mark.parametrize("loss", ["kl", "feature"])
@@ -204,7 +205,7 @@ def _environment():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(x=torch.full((1, 1, 4, 4), 255.0)), "from 255 to 255.*in \\[0, 1\\]"),
+        (dict(x=torch.full((1, 1, 4, 4), 255.0)), "from 255 to 255"),
         (dict(x=torch.full((1, 1, 4, 4), torch.nan)), "nan"),
         (dict(x=torch.zeros(1, 4, 4)), r"\(B, C, H, W\)"),
         (dict(x=torch.zeros(0, 1, 4, 4)), "none of them 0"),
@@ -233,7 +234,7 @@ def test_bad_tasks(options):
 
 
 def test_bad_codecs(codec):
-    with pytest.raises(ValueError, match="db2.*cdf97"):
+    with pytest.raises(ValueError, match=r"db2.*cdf97"):
         Codec(codec.tables, wavelet="db2")
     with pytest.raises(ValueError, match="step is nan"):
         Codec(codec.tables, step=float("nan"))

@@ -78,10 +78,14 @@ def test_damage_is_noticed(change, words):
     rng = np.random.default_rng(0)
     frequencies, numbers, _, _, (state, code) = coded(random_tables(rng, 2, 9), [300], 3, rng)
     state, code = change(state, code)
-    with pytest.raises(FormatError, match=words):
+
+    def decode():
         decoder = Decoder(state.astype(np.uint32), code, rows=1000, batches=1)
         decoder.take(frequencies, numbers[0])
         decoder.rest()
+
+    with pytest.raises(FormatError, match=words):
+        decode()
 
 
 def test_time_is_bounded():
