@@ -50,8 +50,8 @@ class Task:
     loss: Loss = "kl"
     steps: int = 24
     weight: float = 4.0
-    rate: float = 1.0
-    pull: float = 0.1
+    rate: float = 1.5
+    pull: float = 0.15
     shrink: float = 0.02
     views: int = 1
     seed: int = 0
