@@ -9,7 +9,7 @@ lint:  ## layout, style, types, and which package may import which
 	lint-imports
 
 test:  ## the default suite, with coverage of the packages
-	python -m pytest --cov --cov-fail-under=90
+	python -m pytest -n auto --cov --cov-fail-under=90
 
 slow:  ## minutes long: twenty kills of a run, and the like
 	python -m pytest -m "slow and not gpu and not soak"

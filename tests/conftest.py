@@ -4,11 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # How fast samples are drawn says how busy the machine is.
 settings.register_profile("busy", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("busy")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, that share the cores
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 DATA = Path(os.environ.get("SPARRING_DATA", Path(__file__).parents[2] / "shared/data"))
 
