@@ -72,6 +72,10 @@ SMOKE: dict[str, dict[str, Any]] = {
     },
     "attack": FEW | {"test_samples": 8},
     "evaluate": FEW,
+    "compress-fit": FEW,
+    "compress-encode": FEW | {"test_samples": 8},
+    "compress-decode": {"samples": 8},
+    "compress-evaluate": FEW,
 }
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,
@@ -100,12 +104,14 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
     {'eps': 0.1}
     """
+    if "data" not in options:  # a job that reads no data set
+        return {}
     preset = dict(SOURCES.get(options["data"].partition(":")[0], PHOTOGRAPHS))
     if options["model"] not in (None, "smallcnn", "c3d-small"):
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds
         preset.pop("attacks", None)
-    if options["eps"] is not None:  # None: for the attack to say
+    if options.get("eps") is not None:  # None: for the attack to say
         preset["eps"] = budget(options["data"], options["norm"] or "linf")
     return preset
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
+from trainers.run.compress_config import CodingConfig
 from trainers.run.config import Config
 from trainers.run.parsing import number
 from trainers.run.presets import BUDGETS, SMOKE_OPTIONS
@@ -193,7 +194,9 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
     return {label: build_attack(text, weak=weak) for label, text in zip(labels, texts, strict=True)}
 
 
-def usual(config: Config, *, eps: float, norm: str, measuring: bool = False) -> dict[str, Any]:
+def usual(
+    config: Config | CodingConfig, *, eps: float, norm: str, measuring: bool = False
+) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 
     Those that only measure let a sample go once it is fooled: the same successes in less time.
