@@ -95,8 +95,7 @@ def chunks_of(path: Path, data: bytes, codec: Codec | None) -> Iterator[Tensor]:
 def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
     """Yield the first samples of chunks, one at a time, and decode no more of them than that."""
     for chunk in chunks:
-        for x in chunk[:count]:
-            yield x
+        yield from chunk[:count]
         count -= len(chunk)
         if count <= 0:
             return
@@ -112,9 +111,11 @@ def write_arrays(path: Path, samples: list[Tensor], head: Head, total: int) -> N
     if len(samples) < total:
         log.warning("%s is not written: it would be larger than 2 GiB", path.name)
         return
-    name = "delta" if head.kind == "delta" else "x"
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: torch.stack(samples).numpy()})
+    arrays, buffer = torch.stack(samples).numpy(), io.BytesIO()
+    if head.kind == "delta":
+        np.savez_compressed(buffer, delta=arrays)
+    else:
+        np.savez_compressed(buffer, x=arrays)
     write_bytes(path, buffer.getvalue())
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks import Attack
 from augment import Dataset
-from compress import Codec, Task
+from compress import Task
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
@@ -21,7 +20,7 @@ from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec
 from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
-from trainers.compression.quality import mean, psnr
+from trainers.compression.quality import psnr
 from trainers.evaluation import predict
 from trainers.fitting import trained
 from trainers.run.atomic import once

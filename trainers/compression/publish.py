@@ -9,9 +9,9 @@ from typing import Any
 
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
+from trainers.run.compress_table import compress_lines
 from trainers.run.folder import RunFolder
 from trainers.run.report import image, pre, write_page
-from trainers.run.compress_table import compress_lines
 from trainers.run.table import outcome
 from trainers.run.toml import dump
 

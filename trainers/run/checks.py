@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.compress_config import CompressDecodeConfig, CompressEvaluateConfig
+from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.presets import EMBEDDED
 from trainers.run.toml import flag, flat
 

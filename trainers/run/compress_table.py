@@ -67,7 +67,7 @@ def cells(row: Row) -> dict[str, str]:
 
     shown = {
         "codec": row["codec"],
-        "rate": number("rate", ".0f"),
+        "rate": number("rate", ".4g"),
         "bytes": number("bytes_per_sample", ".1f"),
         "no head": number("payload_bytes", ".1f"),
         "bits/pixel": number("bits_per_pixel", ".3f"),
