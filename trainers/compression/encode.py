@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from augment import Dataset
-from compress import Task
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
@@ -24,10 +23,11 @@ from trainers.compression.quality import psnr
 from trainers.evaluation import predict
 from trainers.fitting import trained
 from trainers.run.atomic import once
-from trainers.run.compress_config import CompressEncodeConfig, EncodeFlags, RateFlags
+from trainers.run.compress_config import CompressEncodeConfig
 from trainers.run.figures import amplification, write_png
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
+from trainers.run.specs import build_task
 from trainers.setting import check_kind, load_split
 
 VALUES = 2**27  # of samples in a file, at most: half a GiB of floats while it is made
@@ -41,6 +41,7 @@ class Encoder:
         """Load what is needed; all refusals come from here."""
         self.flags, self.folder = config.coding, folder
         name, attack = chosen_attack(config, self.flags.attack)
+        self.task = build_task(self.flags.task)
         self.ds = load_split(config, self.flags.split)
         if self.flags.kind == "delta":
             check_kind({name: attack}, self.ds)
@@ -64,7 +65,7 @@ class Encoder:
             kind=self.flags.kind,
             x_adv=self._changed(rows),
             model=self.model,
-            task=task_of(self.flags) if self.model is not None else None,
+            task=self.task if self.model is not None else None,
             step=self.flags.step,
             bytes_per_sample=self.flags.bytes_per_sample,
             embed_tables=self.flags.embed_tables,
@@ -88,12 +89,6 @@ class Encoder:
             before, after = (predict(self.model, v.to(device)).argmax(1) for v in (wanted, got))
             sums["kept"] = int((before == after).sum())
         return sums
-
-
-def task_of(flags: EncodeFlags | RateFlags) -> Task:
-    """Return how x-task chooses, as the flags say."""
-    named = {"loss": flags.task_loss, "views": flags.task_views}
-    return Task(**{name: value for name, value in named.items() if value is not None})  # type: ignore[arg-type]
 
 
 def run_encode(config: CompressEncodeConfig, folder: RunFolder) -> None:

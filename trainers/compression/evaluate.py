@@ -18,11 +18,10 @@ from torch import Tensor
 
 from attacks import RefusedInput
 from augment import Dataset
-from compress import Codec
+from compress import Codec, Task
 from compress.container import parse
 from trainers.attack_files import write_scores
 from trainers.compression import peers
-from trainers.compression.encode import task_of
 from trainers.compression.files import kept_code, read_codec
 from trainers.compression.fit import fitted_codec
 from trainers.compression.panel import Panel, assemble, training
@@ -35,6 +34,7 @@ from trainers.run.checkpoint import save_tensors
 from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
+from trainers.run.specs import build_task
 from trainers.setting import load_split
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ VIDEO_SHARE = 0.2  # of them, for videos
 TINY, TINY_SHARE = 16 * 16, 2.5  # pixels of pictures that take more
 TRIED = 32  # samples by which another codec's quality is found
 SEARCHED = 96  # samples by which the step of x-task is found
+TRIALS, CLOSE = 6, 0.02  # how often, and to which logarithm of the ratio of sizes
 SHOWN = 6  # samples in pictures
 VALUES = 2**30  # of all samples, at most: 4 GiB
 Row = dict[str, Any]
@@ -59,6 +60,7 @@ class Bench:
         test: the samples.
         train: the training samples, for exemplars; or None.
         codec: ours.
+        task: the search of its x-task.
         panel: who looks at reconstructions.
         warnings: what could not be measured, and why.
     """
@@ -68,6 +70,7 @@ class Bench:
     test: Dataset
     train: Dataset | None
     codec: Codec
+    task: Task
     panel: Panel
     warnings: list[str]
 
@@ -114,6 +117,7 @@ def run_evaluate(config: CompressEvaluateConfig, folder: RunFolder) -> None:
 def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
     """Load samples, codec, classifier and judge; all refusals come from here."""
     warnings: list[str] = []
+    task = build_task(config.measure.task)
     given = read_codec(config.measure.codec) if config.measure.codec else None
     test = load_split(config, "test")
     if len(test) * math.prod(test.shape) > VALUES:
@@ -123,7 +127,7 @@ def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
     train = training(config, test, warnings)
     codec = given or fitted_codec(config, folder)
     panel = assemble(config, folder, test, train, warnings)
-    return Bench(config, folder, test, train, codec, panel, warnings)
+    return Bench(config, folder, test, train, codec, task, panel, warnings)
 
 
 def measured(bench: Bench) -> list[Row]:
@@ -205,24 +209,55 @@ def ours(bench: Bench, kind: str, rate: float) -> Made:
     def make() -> bytes:
         if kind != "x-task":
             return encode(x, bytes_per_sample=rate)
-        task = partial(
-            encode, kind="x-task", model=bench.panel.model, task=task_of(bench.config.measure)
-        )
-        some = task(x[spread(len(x), SEARCHED)], bytes_per_sample=rate)
-        return task(x, step=parse(some).head.step)
+        task = partial(encode, kind="x-task", model=bench.panel.model, task=bench.task)
+        some = x[spread(len(x), SEARCHED)]
+        plain = parse(encode(some, bytes_per_sample=rate)).head.step
+        step = found_step(lambda step: payload(task(some, step=step)), rate, start=plain)
+        return task(x, step=step)
 
     blob, count = kept_code(bench.folder, f"{kind}-{rate:g}", make), len(bench.test)
-    file, tables = parse(blob), len(bench.codec.tables.packed)
-    chunks = sum(end - start for start, end in file.places)
+    tables = len(bench.codec.tables.packed)
     row = point(
         kind,
         rate,
         len(blob) / count,
-        chunks / count,
+        payload(blob),
         bytes_with_tables=(len(blob) + tables + 4) / count,  # 4: their check sum
-        setting=file.head.step,
+        setting=parse(blob).head.step,
     )
     return row, bench.codec.decode(blob)
+
+
+def payload(blob: bytes) -> float:
+    """Return the bytes a sample of a code file's chunks."""
+    file = parse(blob)
+    return sum(end - start for start, end in file.places) / file.head.samples
+
+
+def found_step(size: Callable[[float], float], rate: float, *, start: float) -> float:
+    """Return a step with which samples have nearly so many bytes, in few trials.
+
+    Args:
+        size: bytes a sample with a step; each trial is a search of x-task.
+        rate: how many they should be.
+        start: a step to begin with.
+
+    Raises:
+        ValueError: when no step gives so few or so many.
+    """
+    step, slope, got = start, -1.0, size(start)  # slope: of log(size) over log(step)
+    for _ in range(TRIALS):
+        if abs(math.log(rate / got)) < CLOSE:
+            break
+        stride = min(max(math.log(rate / got) / slope, -1.5), 1.5)
+        last, step = got, step * math.exp(stride)
+        got = size(step)
+        slope = min(max(math.log(got / last) / stride, -3.0), -0.3)
+    if not 0.9 < got / rate < 1.1:
+        raise ValueError(
+            f"{rate:g} bytes a sample are out of reach; the nearest found are {got:.1f}"
+        )
+    return step
 
 
 def theirs(bench: Bench, name: str, peer: peers.Peer, rate: float) -> Made:

@@ -16,7 +16,7 @@ AT_LEAST: dict[str, float] = {
     "retrain_weight_decay": 0, "label_smoothing": 0, "ema": 0, "rounds": 0, "instances": 1,
     "generator_test_samples": 1, "ratio": 0, "loss_threshold": 0, "threshold_share": 0,
     "patience": 0, "steps": 1, "frames": 1, "stride": 1, "clips": 1,
-    "step": 1e-5, "samples": 1, "levels": 0, "time_levels": 0, "task_views": 0,
+    "step": 1e-5, "samples": 1, "levels": 0, "time_levels": 0,
 }  # fmt: skip
 ABOVE: dict[str, float] = {
     "lr": 0,
@@ -32,8 +32,7 @@ AT_MOST: dict[str, float] = {
 # Options of the jobs of `compress` that only some kinds of code have a use for.
 OF_KINDS: dict[str, tuple[str, ...]] = {
     "attack": ("delta",),
-    "task_loss": ("x-task",),
-    "task_views": ("x-task",),
+    "task": ("x-task",),
     "model": ("x-task", "delta"),
     "weights": ("x-task", "delta"),
     "num_classes": ("x-task", "delta"),
@@ -127,11 +126,8 @@ def _check_rates(options: dict[str, Any]) -> None:
     for rate in options["rates"]:
         if not rate > 0:
             _refuse("rates", rate, "numbers of bytes above 0")
-    for name in ("task_loss", "task_views"):
-        if name in options and "x-task" not in options["kinds"]:
-            raise ValueError(
-                f"--{flag(name)} has no use without x-task; leave it out, or give --kinds x-task"
-            )
+    if "task" in options and "x-task" not in options["kinds"]:
+        raise ValueError("--task has no use without x-task; leave it out, or give --kinds x-task")
 
 
 def _refuse(name: str, value: float, allowed: str) -> None:

@@ -59,10 +59,8 @@ class EncodeFlags:
     """Put the codec's tables (some KB) into each file, which then decodes without the codec."""
     attack: str | None = None
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
-    task_loss: Literal["kl", "feature"] | None = None
-    """For x-task: keep the classifier's scores (kl) or its last features. None: kl."""
-    task_views: int | None = None
-    """For x-task: shifted and mirrored copies a gradient is the mean of. None: x-task's own."""
+    task: str | None = None
+    """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +113,8 @@ class RateFlags:
         "av1",
     )
     """Other codecs to measure beside: jpeg, jpeg2000, webp, avif of images, x264, av1 of videos."""
-    task_loss: Literal["kl", "feature"] | None = None
-    """For x-task: keep the classifier's scores (kl) or its last features. None: kl."""
-    task_views: int | None = None
-    """For x-task: shifted and mirrored copies a gradient is the mean of. None: x-task's own."""
+    task: str | None = None
+    """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
     judge_model: str | None = None
     """Model of the judge, as for --model. None: that of the default --model."""
     judge_weights: str | None = None

@@ -75,7 +75,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "compress-fit": FEW,
     "compress-encode": FEW | {"test_samples": 8},
     "compress-decode": {"samples": 8},
-    "compress-evaluate": FEW,
+    "compress-evaluate": FEW | {"task": "steps=4"},
 }
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
+from compress import Task
 from trainers.run.compress_config import CodingConfig
 from trainers.run.config import Config
 from trainers.run.parsing import number
@@ -56,6 +57,21 @@ def build_attack(
         )
     kind = ATTACKS[name]
     return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
+
+
+def build_task(text: str | None) -> Task:
+    """Make the search of x-task that a text describes, `OPTION=VALUE,...`.
+
+    Raises:
+        ValueError: for an option it does not have, or a value that is not allowed.
+    """
+    known = get_type_hints(Task)
+    options = {}
+    for key, value in _pairs("--task", text or ""):
+        if key not in known:
+            raise ValueError(f"--task has no option {key!r}; it has: {', '.join(known)}")
+        options[key] = convert(value, known[key], what=f"--task:{key}")
+    return Task(**options)
 
 
 def build_fittable(text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]) -> Fittable:
