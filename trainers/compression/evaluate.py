@@ -27,6 +27,7 @@ from trainers.compression.fit import fitted_codec
 from trainers.compression.panel import Panel, assemble, training
 from trainers.compression.publish import finish
 from trainers.compression.rate_figures import draw_curves, draw_pages
+from trainers.compression.task_rate import payload, task_code
 from trainers.evaluation import predict
 from trainers.rounds import spread
 from trainers.run.atomic import once
@@ -42,8 +43,6 @@ BITS = (0.25, 0.5, 1.0, 2.0)  # a pixel: the rates where none are given
 VIDEO_SHARE = 0.2  # of them, for videos
 TINY, TINY_SHARE = 16 * 16, 2.5  # pixels of pictures that take more
 TRIED = 32  # samples by which another codec's quality is found
-SEARCHED = 96  # samples by which the step of x-task is found
-TRIALS, CLOSE = 6, 0.02  # how often, and to which logarithm of the ratio of sizes
 SHOWN = 6  # samples in pictures
 VALUES = 2**30  # of all samples, at most: 4 GiB
 Row = dict[str, Any]
@@ -204,16 +203,12 @@ def point(codec: str, rate: float | None, size: float, payload: float | None, **
 
 def ours(bench: Bench, kind: str, rate: float) -> Made:
     """Code all samples as one file, of so many bytes a sample without its head."""
-    x, encode = bench.panel.x, bench.codec.encode
+    x, model = bench.panel.x, bench.panel.model
 
     def make() -> bytes:
-        if kind != "x-task":
-            return encode(x, bytes_per_sample=rate)
-        task = partial(encode, kind="x-task", model=bench.panel.model, task=bench.task)
-        some = x[spread(len(x), SEARCHED)]
-        plain = parse(encode(some, bytes_per_sample=rate)).head.step
-        step = found_step(lambda step: payload(task(some, step=step)), rate, start=plain)
-        return task(x, step=step)
+        if kind == "x-task" and model is not None:
+            return task_code(bench.codec, x, model, bench.task, rate)
+        return bench.codec.encode(x, bytes_per_sample=rate)
 
     blob, count = kept_code(bench.folder, f"{kind}-{rate:g}", make), len(bench.test)
     tables = len(bench.codec.tables.packed)
@@ -226,38 +221,6 @@ def ours(bench: Bench, kind: str, rate: float) -> Made:
         setting=parse(blob).head.step,
     )
     return row, bench.codec.decode(blob)
-
-
-def payload(blob: bytes) -> float:
-    """Return the bytes a sample of a code file's chunks."""
-    file = parse(blob)
-    return sum(end - start for start, end in file.places) / file.head.samples
-
-
-def found_step(size: Callable[[float], float], rate: float, *, start: float) -> float:
-    """Return a step with which samples have nearly so many bytes, in few trials.
-
-    Args:
-        size: bytes a sample with a step; each trial is a search of x-task.
-        rate: how many they should be.
-        start: a step to begin with.
-
-    Raises:
-        ValueError: when no step gives so few or so many.
-    """
-    step, slope, got = start, -1.0, size(start)  # slope: of log(size) over log(step)
-    for _ in range(TRIALS):
-        if abs(math.log(rate / got)) < CLOSE:
-            break
-        stride = min(max(math.log(rate / got) / slope, -1.5), 1.5)
-        last, step = got, step * math.exp(stride)
-        got = size(step)
-        slope = min(max(math.log(got / last) / stride, -3.0), -0.3)
-    if not 0.9 < got / rate < 1.1:
-        raise ValueError(
-            f"{rate:g} bytes a sample are out of reach; the nearest found are {got:.1f}"
-        )
-    return step
 
 
 def theirs(bench: Bench, name: str, peer: peers.Peer, rate: float) -> Made:
