@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
@@ -42,8 +42,11 @@ def load_network(path: Path) -> Network:
 
 
 def network_bytes(network: Network) -> int:
-    """Return the bytes that R adds to what is transmitted: those of its weights, with names."""
-    return len(save(network.parts()[0]))
+    """Return the bytes that R adds to what is transmitted: those of its file."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "network"
+        save_network(file, network)
+        return file.stat().st_size
 
 
 def fitted_network(
