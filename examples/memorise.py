@@ -57,6 +57,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--depth", type=int, default=1, help="of R")
     parser.add_argument("--batch-size", type=int, default=32, help="of its training")
     parser.add_argument("--batches", type=int, default=1500, help="that R is trained on")
+    parser.add_argument("--bf16", action="store_true", help="train R in bfloat16")
     return parser.parse_args()
 
 
@@ -69,7 +70,7 @@ def rows(args: argparse.Namespace, codec: Codec, x: Tensor) -> Iterator[Row]:
             batches = -(-count // args.batch_size)
             options = ReconstructionOptions(
                 width=width, depth=args.depth, batch_size=args.batch_size, memorise=True,
-                epochs=-(-args.batches // batches),
+                bf16=args.bf16, epochs=-(-args.batches // batches),
             )  # fmt: skip
             network = fit_network(codec, some, options, steps=[parse(file).head.step]).network
             total = len(file) + network_bytes(network)

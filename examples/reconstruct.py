@@ -175,8 +175,9 @@ def forms(work: Work) -> list[Row]:
             row = measured(work, fit.network, file, work.codec, name=name, x=work.test)
             rows.append(row | {"seconds": seconds, "network_bytes": network_bytes(fit.network)})
         if name == "unet":
-            shown = work.codec.decode(files[-1])[:8]
-            pictures = [work.test[:8], shown, fit.network.restore(shown, steps[-1])]
+            some = torch.arange(8) * len(work.test) // 8
+            shown = work.codec.decode(files[-1])[some]
+            pictures = [work.test[some], shown, fit.network.restore(shown, steps[-1])]
             picture = grid({"x": pictures[0], "plain": pictures[1], "unet": pictures[2]})
             write_png(work.args.output / "reconstruct-samples.png", picture)
     return rows
