@@ -25,6 +25,7 @@ from trainers.reconstruction_terms import Terms
 __all__ = ["NetworkFit", "ReconstructionOptions", "coded_steps", "fit_network"]
 
 _CLIP = 1.0  # largest l2 norm of the gradient
+_MEASURED = 8  # of few samples, up to a quarter are held out, to be surer of the gate
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def _split(count: int, options: ReconstructionOptions, seed: int) -> tuple[Tenso
     if options.memorise:
         return torch.arange(count), torch.arange(count)
     order = torch.randperm(count, generator=generator_for(seed, "held out"))
-    held_out = max(2, round(options.held_out * count))
+    held_out = max(round(options.held_out * count), min(_MEASURED, count // 4), 2)
     return order[held_out:].sort().values, order[:held_out].sort().values
 
 

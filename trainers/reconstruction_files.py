@@ -85,9 +85,7 @@ def fitted_network(
             codec, x, options, steps=steps, kind=kind, x_adv=x_adv, classifier=classifier,
             task=task, seed=seed, device=device, state=state, on_epoch=keep,
         )  # fmt: skip
-    for number, record in enumerate(fit.gate):
-        values = {f"reconstruction/gate/{name}": value for name, value in record.items()}
-        folder.metrics.add(f"reconstruction/gate-{number:02}", step=number, values=values)
+    _gate_measured(folder, fit.gate)
     save_network(file, fit.network)
     running.unlink(missing_ok=True)
     return fit.network
@@ -109,3 +107,10 @@ def _measured(folder: RunFolder, record: Record, epoch: int) -> None:
         if name not in ("epoch", "seconds")
     }
     folder.metrics.add(f"reconstruction/epoch-{epoch:03}", step=epoch, values=values)
+
+
+def _gate_measured(folder: RunFolder, records: list[Record]) -> None:
+    """Note how much of R is used at each step, and what it gains there."""
+    for number, record in enumerate(records):
+        values = {f"reconstruction/gate/{name}": value for name, value in record.items()}
+        folder.metrics.add(f"reconstruction/gate-{number:02}", step=number, values=values)

@@ -28,7 +28,8 @@ class ReconstructionOptions:
         temporal: weight of the temporal term of videos, in units of the plain decoder's.
         temporal_form: "matched" is the mean absolute difference of the changes from frame to
             frame from the sample's own; "raw" are those changes themselves, as published.
-        held_out: share of the samples that the gate is measured on, and R not trained on.
+        held_out: share of the samples that the gate is measured on, and R not trained on; of few
+            samples more.
         memorise: train and measure on exactly the samples given, as a known set to be
             transmitted along with R.
 
