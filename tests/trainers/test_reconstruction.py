@@ -22,8 +22,8 @@ from trainers import (
 from trainers.reconstruction_files import fitted_network
 from trainers.reconstruction_gate import SHARES, knots, measured_gate
 from trainers.reconstruction_terms import Terms, flicker, psnr
-from trainers.run.folder import open_folder
 from trainers.run.cli import understand
+from trainers.run.folder import open_folder
 
 SMALL = {"width": 4, "depth": 1, "epochs": 3, "batch_size": 16}
 STEPS = (0.3, 0.8)
