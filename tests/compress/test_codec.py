@@ -41,7 +41,14 @@ def test_finer_steps_are_larger_and_better(codec, photographs):
 
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 1, 1), (3, 1, 17, 5), (2, 4, 8, 8), (2, 3, 7, 9, 12), (1, 1, 1, 4, 4), (2, 3, 16, 8, 8)],
+    [
+        (1, 1, 1, 1),
+        (3, 1, 17, 5),
+        (2, 4, 8, 8),
+        (2, 3, 7, 9, 12),
+        (1, 1, 1, 4, 4),
+        (2, 3, 16, 8, 8),
+    ],
 )
 @pytest.mark.parametrize("wavelet", ["cdf97", "cdf53", "haar"])
 def test_every_shape_comes_back(shape, wavelet):
@@ -61,7 +68,7 @@ def test_large_values_escape():
 
 def test_differences(codec, photographs):
     x = photographs[300:]
-    x_adv = (x + 0.1 * torch.sign(torch.randn(x.shape, generator=torch.Generator().manual_seed(0))))
+    x_adv = x + 0.1 * torch.sign(torch.randn(x.shape, generator=torch.Generator().manual_seed(0)))
     x_adv = x_adv.clamp(0, 1)
     gamma = codec.decode(codec.encode(x, kind="delta", x_adv=x_adv, step=0.02))
     assert (gamma - (x - x_adv)).abs().mean() < 0.01
