@@ -16,10 +16,12 @@ from attacks.atomic import write_bytes
 from compress import Codec
 from compress.container import Head
 from compress.decoding import decoded
+from compress.network import Network
 from trainers.attack_files import write_sample
 from trainers.compression.files import code_files, read_code, read_codec, refusing
 from trainers.compression.gallery import Cell, gallery
 from trainers.compression.publish import finish
+from trainers.reconstruction_files import load_network
 from trainers.run.compress_config import CompressDecodeConfig
 from trainers.run.figures import write_png
 from trainers.run.folder import RunFolder
@@ -38,31 +40,34 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     codes = [(path, *read_code(path)) for path in code_files(flags.code)]
     head = alike([(path, parsed.head) for path, _, parsed in codes])
     codec = read_codec(flags.codec) if flags.codec else None
+    network = load_network(Path(flags.network)) if flags.network else None
+    differences = head.kind == "delta" and network is None
     choose_threads(config.run.threads, torch.Size(head.shape).numel())
     total = sum(parsed.head.samples for _, _, parsed in codes)
     total = min(total, flags.samples or total)
     kept: list[Tensor] = []
     with Progress(folder, "decode", total=total) as bar:
-        chunks = (part for path, data, _ in codes for part in chunks_of(path, data, codec))
+        chunks = (part for path, data, _ in codes for part in chunks_of(path, data, codec, network))
         for number, x in enumerate(samples_of(chunks, total)):
             if not number:
                 folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
             if len(x) in PICTURES:
-                write_sample(folder.path / "samples", f"{number:05}", seen(x, head))
+                write_sample(folder.path / "samples", f"{number:05}", seen(x, differences))
             if (number + 1) * x.numel() <= VALUES:
                 kept.append(x)
             bar.step()
-    write_arrays(folder.path / "samples.npz", kept, head, total)
+    write_arrays(folder.path / "samples.npz", kept, "delta" if differences else "x", total)
     summary = {
         "job": folder.job,
         "kind": head.kind,
+        "restored": network is not None,
         "samples": total,
         "shape": list(head.shape),
         "bytes": sum(len(data) for _, data, _ in codes),
         "seconds": time.monotonic() - started,
     }
     picture = folder.figures / "samples.png"
-    draw(picture, kept[:SHOWN], head)
+    draw(picture, [seen(x, differences) for x in kept[:SHOWN]], head.kind)
     finish(config, folder, summary, pictures=[picture])
 
 
@@ -82,14 +87,16 @@ def alike(heads: list[tuple[Path, Head]]) -> Head:
     return head
 
 
-def chunks_of(path: Path, data: bytes, codec: Codec | None) -> Iterator[Tensor]:
-    """Yield the samples of a file chunk by chunk, each (B, ...).
+def chunks_of(
+    path: Path, data: bytes, codec: Codec | None, network: Network | None
+) -> Iterator[Tensor]:
+    """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
 
     Raises:
-        RefusedInput: when it is damaged, or the codec another.
+        RefusedInput: when it is damaged, or the codec or the network another.
     """
     with refusing(path, "give that as --codec FILE"):
-        yield from decoded(data, codec.tables if codec else None)
+        yield from decoded(data, codec.tables if codec else None, network)
 
 
 def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
@@ -101,28 +108,28 @@ def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
             return
 
 
-def seen(x: Tensor, head: Head) -> Tensor:
+def seen(x: Tensor, difference: bool) -> Tensor:
     """Return a sample as a picture; a difference is halved, around grey."""
-    return 0.5 + x / 2 if head.kind == "delta" else x
+    return 0.5 + x / 2 if difference else x
 
 
-def write_arrays(path: Path, samples: list[Tensor], head: Head, total: int) -> None:
+def write_arrays(path: Path, samples: list[Tensor], name: str, total: int) -> None:
     """Write the samples as array x, or differences as array delta, float32."""
     if len(samples) < total:
         log.warning("%s is not written: it would be larger than 2 GiB", path.name)
         return
     arrays, buffer = torch.stack(samples).numpy(), io.BytesIO()
-    if head.kind == "delta":
+    if name == "delta":
         np.savez_compressed(buffer, delta=arrays)
     else:
         np.savez_compressed(buffer, x=arrays)
     write_bytes(path, buffer.getvalue())
 
 
-def draw(path: Path, samples: list[Tensor], head: Head) -> None:
+def draw(path: Path, samples: list[Tensor], kind: str) -> None:
     """Draw the first samples."""
-    cells = [Cell(seen(x, head), f"{i:05}") for i, x in enumerate(samples)]
+    cells = [Cell(x, f"{i:05}") for i, x in enumerate(samples)]
     across = min(ACROSS, len(cells))
     rows = [cells[i : i + across] for i in range(0, len(cells), across)]
-    title = f"{head.kind}: the first {len(cells)} samples"
+    title = f"{kind}: the first {len(cells)} samples"
     write_png(path, gallery(rows, heads=[""] * across, title=title))

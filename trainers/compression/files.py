@@ -14,6 +14,7 @@ from trainers.run.folder import RunFolder
 
 SUFFIX = ".sprc"  # of a code file
 CODEC = "codec.sprt"  # a codec's file in a run folder
+NETWORK = "network.safetensors"  # and that of a network R
 CODES = "codes"  # the folder of code files there
 
 

@@ -10,17 +10,21 @@ from typing import Any
 from torch import Tensor
 
 from attacks import RefusedInput
+from attacks.randomness import derive_seed
 from augment import Dataset
 from compress import Codec
 from compress.codec import FITTED
 from trainers.compression.attacked import attacked, chosen_attack
-from trainers.compression.files import CODEC, read_codec
+from trainers.compression.files import CODEC, NETWORK, read_codec
 from trainers.compression.publish import finish
 from trainers.compression.quality import mean, psnr
 from trainers.fitting import trained
+from trainers.reconstruction_files import fitted_network, save_network
 from trainers.rounds import spread
 from trainers.run.compress_config import CodingConfig, CompressFitConfig
 from trainers.run.folder import RunFolder
+from trainers.run.session import choose_device
+from trainers.run.specs import build_reconstruction
 from trainers.setting import check_kind, load_split
 
 log = logging.getLogger(__name__)
@@ -33,6 +37,8 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     """Fit, keep the codec, and say what its steps amount to."""
     flags, started = config.coding, time.monotonic()
     name, attack = chosen_attack(config, flags.attack)
+    weak = {"epochs": 1} if config.run.smoke else {}
+    options = build_reconstruction(flags.network, weak=weak) if flags.network else None
     some = few(load_split(config, flags.split))
     x_adv = None
     if flags.kind == "delta":
@@ -49,6 +55,19 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
         time_levels=flags.time_levels,
     )
     keep_codec(folder, codec)
+    if options is not None:
+        network = fitted_network(
+            folder,
+            codec,
+            x,
+            options,
+            steps=tuple(flags.step * factor for factor in FITTED),
+            kind=flags.kind,
+            x_adv=x_adv,
+            seed=derive_seed(config.run.seed, "reconstruction"),
+            device=str(choose_device(config.run.device)),
+        )
+        save_network(folder.path / NETWORK, network)
     summary = {
         "job": folder.job,
         "codec": CODEC,
@@ -56,6 +75,7 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
         "samples": len(some),
         "bytes": (folder.path / CODEC).stat().st_size,
         "steps": steps(codec, x, x_adv),
+        "network": NETWORK if options is not None else None,
         "seconds": time.monotonic() - started,
     }
     finish(config, folder, summary, pictures=[])

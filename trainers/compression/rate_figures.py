@@ -25,6 +25,8 @@ Row = Mapping[str, Any]
 COLOURS = {
     "x": "#2563eb",
     "x-task": "#dc2626",
+    "x+R": "#1e3a8a",
+    "x-task+R": "#7f1d1d",
     "jpeg": "#059669",
     "jpeg2000": "#d97706",
     "webp": "#7c3aed",
@@ -42,7 +44,8 @@ METRICS = {
     "judge_accuracy": "Accuracy of the independent judge",
 }
 CONTROLS = ("zeros", "label")
-OURS = ("x", "x-task")
+KINDS = ("x", "x-task")
+OURS = (*KINDS, "x+R", "x-task+R")
 
 
 def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
@@ -102,17 +105,27 @@ def draw_pages(folder: RunFolder, codec: Codec, test: Dataset, points: Sequence[
     rows = spread(len(test), len(shown(folder, points[0])))
     x = test.stack(rows)[0]
     files = []
-    for kind in OURS:
+    for kind in KINDS:
         own = [row for row in points if row["codec"] == kind]
         if own:
             files.append(folder.figures / f"page-{kind}.png")
             draw_kind(files[-1], folder, codec, own, x, rows)
     rates = sorted({row["rate"] for row in points if row["rate"] is not None})
     middle = rates[len(rates) // 2]
-    beside = [row for row in points if row["rate"] == middle or row["codec"] == "label"]
+    beside = [nearest(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]
     files.append(folder.figures / "page-codecs.png")
     draw_beside(files[-1], folder, beside, x, middle)
     return files
+
+
+def _codec(row: Row) -> str:
+    return str(row["codec"])
+
+
+def nearest(points: Sequence[Row], codec: str, rate: float) -> Row:
+    """Return the point of a codec whose bytes without heads are nearest to a rate."""
+    own = [row for row in points if row["codec"] == codec]
+    return min(own, key=lambda row: abs(row["payload_bytes"] - rate))
 
 
 def draw_kind(

@@ -28,6 +28,9 @@ class CodecFlags:
     """Levels of the transform in height and width. None: as many as there are."""
     time_levels: int | None = None
     """Levels of the transform in time, of videos. None: as many as --levels, or fewer."""
+    network: str | None = None
+    """Train a network R too, which restores what is decoded: unet | paper, or
+    unet:OPTION=VALUE,... such as unet:epochs=20,width=64. None: no R."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class DecodeFlags:
     """Code files (*.sprc) of `compress encode`, or folders of them."""
     codec: str | None = None
     """The codec they were coded with. None: they hold their tables (--embed-tables)."""
+    network: str | None = None
+    """Network R of `compress fit --network`, which restores what is decoded. None: no R."""
     samples: int | None = None
     """Decode so many samples, the first of them. None: all."""
 
@@ -115,6 +120,8 @@ class RateFlags:
     """Other codecs to measure beside: jpeg, jpeg2000, webp, avif of images, x264, av1 of videos."""
     task: str | None = None
     """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
+    network: str | None = None
+    """Network R of `compress fit --network`: its files are measured with it too. None: no R."""
     judge_model: str | None = None
     """Model of the judge, as for --model. None: that of the default --model."""
     judge_weights: str | None = None

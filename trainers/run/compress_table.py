@@ -50,13 +50,17 @@ def encode_line(summary: Row) -> str:
 def decode_line(summary: Row) -> str:
     """Say what was decoded."""
     shape = "x".join(map(str, summary["shape"]))
-    what = "differences" if summary["kind"] == "delta" else "samples"
+    differences = summary["kind"] == "delta" and not summary["restored"]
+    what = "differences" if differences else "samples"
     return f"{summary['samples']} {what} of {shape} out of {summary['bytes']} bytes"
 
 
 def points_lines(summary: Row) -> str:
     """Return the table of all measured points, and what to know of it."""
-    return "\n".join([aligned([cells(row) for row in summary["points"]]), *summary["warnings"]])
+    rows = [cells(row) for row in summary["points"]]
+    known = [name for name in rows[0] if any(row[name] != "-" for row in rows)]
+    shown = [{name: row[name] for name in known} for row in rows]
+    return "\n".join([aligned(shown), *summary["warnings"]])
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -65,11 +69,12 @@ def cells(row: Row) -> dict[str, str]:
     def number(name: str, form: str) -> str:
         return "-" if row[name] is None else format(row[name], form)
 
-    shown = {
+    return {
         "codec": row["codec"],
         "rate": number("rate", ".4g"),
         "bytes": number("bytes_per_sample", ".1f"),
         "no head": number("payload_bytes", ".1f"),
+        "with R": number("bytes_with_network", ".1f"),
         "bits/pixel": number("bits_per_pixel", ".3f"),
         "PSNR": number("psnr", ".2f"),
         "SSIM": number("ssim", ".3f"),
@@ -80,9 +85,6 @@ def cells(row: Row) -> dict[str, str]:
         "agree": number("agreement", ".1%"),
         "retrieval": number("retrieval", ".1%"),
     }
-    if row["ms_ssim"] is None:
-        del shown["MS-SSIM"]
-    return shown
 
 
 def aligned(rows: Sequence[Mapping[str, str]]) -> str:

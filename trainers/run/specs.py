@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
 from compress import Task
+from trainers.reconstruction_options import ReconstructionOptions
 from trainers.run.compress_config import CodingConfig
 from trainers.run.config import Config
 from trainers.run.parsing import number
@@ -65,13 +66,34 @@ def build_task(text: str | None) -> Task:
     Raises:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
-    known = get_type_hints(Task)
+    return Task(**_read("--task", text or "", get_type_hints(Task)))
+
+
+def build_reconstruction(text: str, *, weak: Mapping[str, Any]) -> ReconstructionOptions:
+    """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
+
+    Args:
+        text: the form of the network and options.
+        weak: options that the text overrides.
+
+    Raises:
+        ValueError: for a form or an option there is not, or a value that is not allowed.
+    """
+    name, _, rest = text.partition(":")
+    known = get_type_hints(ReconstructionOptions)
+    form = convert(name, known.pop("form"), what="--network")
+    known.pop("task")  # this training asks no classifier
+    return ReconstructionOptions(form=form, **{**weak, **_read("--network", rest, known)})
+
+
+def _read(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Read `OPTION=VALUE,...` as values of the types of some options."""
     options = {}
-    for key, value in _pairs("--task", text or ""):
+    for key, value in _pairs(what, text):
         if key not in known:
-            raise ValueError(f"--task has no option {key!r}; it has: {', '.join(known)}")
-        options[key] = convert(value, known[key], what=f"--task:{key}")
-    return Task(**options)
+            raise ValueError(f"{what} has no option {key!r}; it has: {', '.join(known)}")
+        options[key] = convert(value, known[key], what=f"{what}:{key}")
+    return options
 
 
 def build_fittable(text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]) -> Fittable:
