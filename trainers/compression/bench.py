@@ -80,9 +80,8 @@ class Bench:
 def jobs_of(bench: Bench) -> dict[str, Callable[[], Made]]:
     """Return everything that is to be measured, by name."""
     panel, network = bench.panel, bench.network
-    kinds = [
-        k for k in dict.fromkeys(("x", *bench.config.measure.kinds)) if k == "x" or panel.model
-    ]
+    kinds = list(dict.fromkeys(("x", *bench.config.measure.kinds)))
+    kinds = kinds if panel.model is not None else ["x"]
     jobs: dict[str, Callable[[], Made]] = {}
     for kind in kinds:
         for rate in bench.rates:
