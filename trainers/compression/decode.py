@@ -67,7 +67,8 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
         "seconds": time.monotonic() - started,
     }
     picture = folder.figures / "samples.png"
-    draw(picture, [seen(x, differences) for x in kept[:SHOWN]], head.kind)
+    what = "differences, halved around grey" if differences else f"{head.kind}, decoded"
+    draw(picture, [seen(x, differences) for x in kept[:SHOWN]], what)
     finish(config, folder, summary, pictures=[picture])
 
 
@@ -95,7 +96,8 @@ def chunks_of(
     Raises:
         RefusedInput: when it is damaged, or the codec or the network another.
     """
-    with refusing(path, "give that as --codec FILE"):
+    fitting = "give what fits it as --codec FILE and --network FILE"
+    with refusing(path, "give that as --codec FILE" if network is None else fitting):
         yield from decoded(data, codec.tables if codec else None, network)
 
 
@@ -126,10 +128,10 @@ def write_arrays(path: Path, samples: list[Tensor], name: str, total: int) -> No
     write_bytes(path, buffer.getvalue())
 
 
-def draw(path: Path, samples: list[Tensor], kind: str) -> None:
+def draw(path: Path, samples: list[Tensor], what: str) -> None:
     """Draw the first samples."""
     cells = [Cell(x, f"{i:05}") for i, x in enumerate(samples)]
     across = min(ACROSS, len(cells))
     rows = [cells[i : i + across] for i in range(0, len(cells), across)]
-    title = f"{kind}: the first {len(cells)} samples"
+    title = f"{what}: the first {len(cells)}"
     write_png(path, gallery(rows, heads=[""] * across, title=title))

@@ -29,7 +29,8 @@ from trainers.setting import check_kind, load_split
 
 log = logging.getLogger(__name__)
 Change = Callable[[Dataset], Tensor]
-VALUES = 2**23  # of samples, which a codec is fitted to at most
+VALUES = 2**23  # of samples that a codec or R is fitted to, at most
+SAMPLES = 600  # for a codec; twice as many make files no smaller
 TRIED = 256  # samples that steps are tried on, and that are attacked where none were given
 
 
@@ -39,7 +40,8 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     name, attack = chosen_attack(config, flags.attack)
     weak = {"epochs": 1} if config.run.smoke else {}
     options = build_reconstruction(flags.network, weak=weak) if flags.network else None
-    some = few(load_split(config, flags.split))
+    ds = load_split(config, flags.split)
+    some = few(ds, len(ds) if options else SAMPLES)
     x_adv = None
     if flags.kind == "delta":
         check_kind({name: attack}, some)
@@ -81,10 +83,10 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     finish(config, folder, summary, pictures=[])
 
 
-def few(ds: Dataset) -> Dataset:
-    """Return so many samples, spread over a data set, as a codec is fitted to at most."""
+def few(ds: Dataset, most: int = SAMPLES) -> Dataset:
+    """Return so many samples, spread over a data set, as are fitted to at most."""
     numel = ds.raw([0]).numel()
-    return ds.subset(spread(len(ds), max(1, VALUES // numel)))
+    return ds.subset(spread(len(ds), max(1, min(most, VALUES // numel))))
 
 
 def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]:

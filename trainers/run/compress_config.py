@@ -19,7 +19,7 @@ class CodecFlags:
     attack: str | None = None
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
     split: Literal["train", "val", "test"] = "train"
-    """Samples to fit to; of many, a few hundred are taken."""
+    """Samples to fit to; of many, a few hundred are taken, for R more."""
     step: float = 0.05
     """Finest step of the quantiser to be ready for, of values in [0, 1]; up to 16 times as much."""
     wavelet: Literal["haar", "cdf53", "cdf97"] = "cdf97"
