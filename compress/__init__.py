@@ -3,7 +3,19 @@
 from compress.codec import Codec
 from compress.decoding import decode
 from compress.errors import FormatError
+from compress.network import Gate, Network, NetworkConfig
 from compress.task import Task
 from compress.wavelet import Coefficients, dwt, idwt
 
-__all__ = ["Codec", "Coefficients", "FormatError", "Task", "decode", "dwt", "idwt"]
+__all__ = [
+    "Codec",
+    "Coefficients",
+    "FormatError",
+    "Gate",
+    "Network",
+    "NetworkConfig",
+    "Task",
+    "decode",
+    "dwt",
+    "idwt",
+]

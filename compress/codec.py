@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from compress.chunk import encode_chunk
-from compress.container import STEP_RANGE, WAVELETS, Head, Kind, padded, write
+from compress.container import NO_MODEL, STEP_RANGE, WAVELETS, Head, Kind, padded, write
 from compress.contexts import Ints
 from compress.decoding import decoded
 from compress.errors import FormatError
 from compress.fitting import Gatherer, fit_tables
+from compress.network import Network
 from compress.places import places
 from compress.quantise import fineness, quantise, to_array
 from compress.signals import signal_of, transform
@@ -114,6 +115,7 @@ class Codec:
         step: float | None = None,
         bytes_per_sample: float | None = None,
         embed_tables: bool = False,
+        network: Network | None = None,
     ) -> bytes:
         """Code samples.
 
@@ -127,6 +129,7 @@ class Codec:
             step: of the quantiser; None takes the codec's.
             bytes_per_sample: find the step with which the chunks have so many bytes a sample.
             embed_tables: put the tables into the file, which then decodes alone.
+            network: the one to name in the file, with which alone it is then restored.
 
         Returns:
             A file; `decode` gives the samples, or the difference, back, about.
@@ -140,6 +143,8 @@ class Codec:
         if step is not None and bytes_per_sample is not None:
             raise ValueError(f"step={step}, bytes_per_sample={bytes_per_sample}; give one of them")
 
+        if network is not None and network.config.kind != kind:
+            raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")
         chosen = task or Task()
 
         def quantised(part: Tensor, step: float) -> Coefficients:
@@ -152,7 +157,9 @@ class Codec:
         step = self.step if step is None else step
         check_step(step)
         step = float(np.float32(step))  # as the file says it
-        return self._written(quantised(signal, step), kind, step, embed_tables=embed_tables)
+        name = network.digest if network else NO_MODEL
+        q = quantised(signal, step)
+        return self._written(q, kind, step, embed_tables=embed_tables, network=name)
 
     def _whole(
         self, signal: Tensor, quantise: Callable[[Coefficients], Coefficients]
@@ -170,13 +177,15 @@ class Codec:
         values = torch.cat([part.values for part in parts])
         return parts[0].with_values(values.clamp(-LARGEST, LARGEST))
 
-    def _written(self, q: Coefficients, kind: Kind, step: float, *, embed_tables: bool) -> bytes:
+    def _written(
+        self, q: Coefficients, kind: Kind, step: float, *, embed_tables: bool, network: bytes
+    ) -> bytes:
         """Return a file of whole numbers."""
         samples, shape = len(q.values), tuple(q.values.shape[1:])
         per_chunk = min(samples, max(1, _CHUNK_VALUES // q.values[0].numel()))
         head = Head(
             kind, q.wavelet, q.levels, q.time_levels, step, samples, shape, per_chunk,
-            self.tables.digest, self.tables.packed if embed_tables else b"",
+            self.tables.digest, self.tables.packed if embed_tables else b"", network,
         )  # fmt: skip
         parts = (to_array(q.with_values(part)) for part in torch.split(q.values, per_chunk))
         chunks = [padded(self._chunk(q, part, step), part.size) for part in parts]
@@ -212,17 +221,21 @@ class Codec:
             )
         return high
 
-    def decode(self, data: bytes) -> Tensor:
+    def decode(self, data: bytes, *, network: Network | None = None) -> Tensor:
         """Return the samples, or the differences, of a file.
 
-        Raises:
-            FormatError: when the bytes are no such file, or were coded with other tables.
-        """
-        return torch.cat(list(decoded(data, self.tables)))
+        Args:
+            data: the file.
+            network: restores the samples, those of differences too.
 
-    def decode_chunks(self, data: bytes) -> Iterator[Tensor]:
+        Raises:
+            FormatError: when the bytes are no such file, or for other tables or another network.
+        """
+        return torch.cat(list(self.decode_chunks(data, network=network)))
+
+    def decode_chunks(self, data: bytes, *, network: Network | None = None) -> Iterator[Tensor]:
         """Yield the samples of a file chunk by chunk, each (B', ...); see `decode`."""
-        return decoded(data, self.tables)
+        return decoded(data, self.tables, network)
 
     def save(self, path: str | Path) -> None:
         """Write the codec to a file, which appears whole or not at all."""

@@ -9,6 +9,7 @@ from compress.bands import bands
 from compress.chunk import decode_chunk
 from compress.container import parse
 from compress.errors import FormatError
+from compress.network import Network
 from compress.places import places
 from compress.quantise import fineness
 from compress.signals import restored
@@ -18,27 +19,31 @@ from compress.wavelet import Coefficients
 _CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
 
 
-def decode(data: bytes) -> Tensor:
+def decode(data: bytes, *, network: Network | None = None) -> Tensor:
     """Return the samples of a file with tables of its own; see `Codec.decode`.
 
     Raises:
         FormatError: when the bytes are no such file.
     """
-    return torch.cat(list(decoded(data, None)))
+    return torch.cat(list(decoded(data, None, network)))
 
 
-def decoded(data: bytes, tables: Tables | None) -> Iterator[Tensor]:
+def decoded(data: bytes, tables: Tables | None, network: Network | None = None) -> Iterator[Tensor]:
     """Yield the samples of a file chunk by chunk, each (B', ...).
 
     Args:
         data: the file.
         tables: those it was coded with, unless it has its own.
+        network: makes of what is decoded something nearer to the samples.
 
     Raises:
-        FormatError: when the bytes are no file, or were coded with other tables.
+        FormatError: when the bytes are no file, or were coded with other tables, or for another
+            network.
     """
     file = parse(bytes(data))
     head = file.head
+    if network is not None:
+        network.check_file(head)
     if head.tables:
         tables = Tables.unpack(head.tables)
     if tables is None:
@@ -59,4 +64,5 @@ def decoded(data: bytes, tables: Tables | None) -> Iterator[Tensor]:
         whole = Coefficients(values, head.wavelet, head.levels, head.time_levels)
         size = max(1, _CACHED_VALUES // values[0].numel())
         some = (whole.with_values(part) for part in torch.split(values, size))
-        yield torch.cat([restored(part, head.step, head.kind) for part in some])
+        x = torch.cat([restored(part, head.step, head.kind) for part in some])
+        yield x if network is None else network.restore(x, head.step)

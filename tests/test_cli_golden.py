@@ -36,9 +36,13 @@ COMMON = (
 OVERVIEW = """\
 usage: train.py [JOB] [OPTIONS]        (no job: rounds)
 
-  rounds    Attack, retrain, re-attack: the main job.
-  attack    Perturb samples and save them, with scores and pictures.
-  evaluate  Measure a classifier: clean accuracy, and accuracy under each attack.
+  rounds             Attack, retrain, re-attack: the main job.
+  attack             Perturb samples and save them, with scores and pictures.
+  evaluate           Measure a classifier: clean accuracy, and accuracy under each attack.
+  compress fit       Fit a codec's statistics to a data set, for `compress encode`.
+  compress encode    Code samples: images or videos become small files.
+  compress decode    Decode files: images become PNG, videos mkv, and all of them one npz.
+  compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 
   train.py                         attack and retrain a small classifier of digits
   train.py JOB --help              the options of a job
@@ -47,17 +51,32 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
 """
 
 
-def test_the_overview() -> None:
-    done = train("--help")
-    assert (done.returncode, done.stdout, done.stderr) == (0, OVERVIEW, "")
+COMPRESS = """\
+usage: train.py compress JOB [OPTIONS]
+
+  compress fit       Fit a codec's statistics to a data set, for `compress encode`.
+  compress encode    Code samples: images or videos become small files.
+  compress decode    Decode files: images become PNG, videos mkv, and all of them one npz.
+  compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
+"""
+JOBS = "rounds, attack, evaluate, compress fit, compress encode, compress decode, compress evaluate"
 
 
-@pytest.mark.parametrize("job", ["rounds", "attack", "evaluate"])
+@pytest.mark.parametrize(("words", "page"), [([], OVERVIEW), (["compress"], COMPRESS)])
+def test_the_overview(words: list[str], page: str) -> None:
+    done = train(*words, "--help")
+    assert (done.returncode, done.stdout, done.stderr) == (0, page, "")
+
+
+@pytest.mark.parametrize(
+    "job",
+    ["rounds", "attack", "evaluate", "compress fit", "compress encode", "compress evaluate"],
+)
 def test_help_is_quick_and_names_its_options(job: str) -> None:
     times = []
     for _ in range(3):
         began = time.monotonic()
-        done = train(job, "--help")
+        done = train(*job.split(), "--help")
         times.append(time.monotonic() - began)
         if times[-1] < 1:
             break
@@ -74,10 +93,14 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
         ("rounds", "run data classifier rounds training"),
         ("attack", "run data classifier attack"),
         ("evaluate", "run data classifier measurement"),
+        ("compress fit", "run data classifier codec"),
+        ("compress encode", "run data classifier code"),
+        ("compress decode", "run code"),
+        ("compress evaluate", "run data classifier measurement"),
     ],
 )
 def test_help_groups_its_options(job: str, headings: str) -> None:
-    shown = train(job, "--help").stdout
+    shown = train(*job.split(), "--help").stdout
     assert re.findall(r"^╭─ (\S+) options ─", shown, re.MULTILINE) == headings.split()
 
 
@@ -96,7 +119,23 @@ def test_help_loads_nothing_heavy() -> None:
     ("words", "code", "message"),
     [
         (["roundz"], 2, "train.py: there is no job 'roundz'; did you mean rounds? "
-         "allowed: rounds, attack, evaluate"),
+         f"allowed: {JOBS}"),
+        (["compress"], 2, "train.py: there is no job 'compress'; did you mean compress fit? "
+         f"allowed: {JOBS}"),
+        (["compress", "fitt"], 2, "train.py: there is no job 'compress fitt'; "
+         f"did you mean compress fit? allowed: {JOBS}"),
+        (["compress", "encode", "--step", "0.1", "--bytes-per-sample", "30"], 2,
+         "train.py: --step 0.1 and --bytes-per-sample 30 exclude each other; give one of them"),
+        (["compress", "encode", "--attack", "pgd"], 2, "train.py: --attack has no use with "
+         "--kind x; leave it out, or give --kind delta"),
+        (["compress", "encode", "--weights", "w.pt"], 2, "train.py: --weights has no use with "
+         "--kind x; leave it out, or give --kind x-task or delta"),
+        (["compress", "decode"], 2, "train.py: --code names no file; give a *.sprc file that "
+         "`compress encode` made, or the folder of several"),
+        (["compress", "evaluate", "--rates", "30", "0"], 2,
+         "train.py: --rates is 0; allowed: numbers of bytes above 0"),
+        (["compress", "evaluate", "--kinds", "x", "--task", "views=2"], 2,
+         "train.py: --task has no use without x-task; leave it out, or give --kinds x-task"),
         (["--rounds", "-1"], 2, "train.py: --rounds is -1; allowed: at least 0"),
         (["attack", "--eps", "1/x"], 2, "'1/x' is no number; write 0.03 or 8/255"),
         (["--epss", "1"], 2, "Unrecognized options: --epss"),

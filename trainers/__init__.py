@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from trainers.fit_options import FitOptions
     from trainers.models.load import load_classifier
     from trainers.models.probe import probe_classifier
+    from trainers.reconstruction import NetworkFit, coded_steps, fit_network
+    from trainers.reconstruction_files import load_network, network_bytes, save_network
+    from trainers.reconstruction_options import ReconstructionOptions
 
 _HOMES = {
     "FitOptions": "trainers.fit_options",
@@ -40,6 +43,13 @@ _HOMES = {
     "worst_case": "trainers.evaluation",
     "load_classifier": "trainers.models.load",
     "probe_classifier": "trainers.models.probe",
+    "NetworkFit": "trainers.reconstruction",
+    "coded_steps": "trainers.reconstruction",
+    "fit_network": "trainers.reconstruction",
+    "load_network": "trainers.reconstruction_files",
+    "network_bytes": "trainers.reconstruction_files",
+    "save_network": "trainers.reconstruction_files",
+    "ReconstructionOptions": "trainers.reconstruction_options",
 }
 
 __all__ = [
@@ -48,13 +58,20 @@ __all__ = [
     "FitOptions",
     "FitResult",
     "FitState",
+    "NetworkFit",
+    "ReconstructionOptions",
     "attack_batches",
     "clean_accuracy",
+    "coded_steps",
     "evaluate_attack",
     "fit_classifier",
+    "fit_network",
     "load_classifier",
+    "load_network",
+    "network_bytes",
     "predict",
     "probe_classifier",
+    "save_network",
     "score_batch",
     "summarise",
     "worst_case",

@@ -115,20 +115,23 @@ def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_text(path, text.getvalue(), errors="backslashreplace")  # any file name
 
 
-def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
-    """Write the perturbed samples: a file each, rounded to bytes, and all as float32 in one npz.
+def write_sample(folder: Path, name: str, x: Tensor) -> None:
+    """Write a sample (C, H, W) or (C, T, H, W) in [0, 1], rounded to bytes.
 
     An image is a PNG; a clip is a lossless mkv, and in the folder `gifs` a GIF to look at.
     """
+    if x.ndim == 3:
+        write_png(folder / f"{name}.png", to_image(x))
+        return
+    write_video(folder / f"{name}.mkv", x)
+    write_video(folder.with_name("gifs") / f"{name}.gif", x)
+
+
+def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
+    """Write the perturbed samples: a file each, rounded to bytes, and all as float32 in one npz."""
     c = collected.columns
     for i, source in enumerate(ds.ids):
-        name = f"{i:05}-" + re.sub(r"[^\w.-]+", "_", source)
-        x = c["x_adv"][i]
-        if x.ndim == 3:
-            write_png(folder / f"{name}.png", to_image(x))
-            continue
-        write_video(folder / f"{name}.mkv", x)
-        write_video(folder.with_name("gifs") / f"{name}.gif", x)
+        write_sample(folder, f"{i:05}-" + re.sub(r"[^\w.-]+", "_", source), c["x_adv"][i])
     x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)

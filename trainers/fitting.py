@@ -12,6 +12,7 @@ from torch import nn
 from attacks.randomness import derive_seed
 from trainers.classifier import FitOptions, FitState, fit_classifier
 from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.compress_config import CodingConfig
 from trainers.run.config import AttackConfig, EvaluateConfig, FitFlags
 from trainers.run.folder import RunFolder
 from trainers.run.presets import data_preset, smoke_preset
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def trained(config: AttackConfig | EvaluateConfig, folder: RunFolder, ds: Dataset) -> Setting:
+def trained(
+    config: AttackConfig | EvaluateConfig | CodingConfig, folder: RunFolder, ds: Dataset
+) -> Setting:
     """Load a trained classifier; on embedded data without weights, fit a small one first."""
     setting = build(config, folder, ds)
     if config.classifier.weights is None and ":" not in (config.classifier.model or ""):
@@ -43,7 +46,13 @@ def fit_flags(data: str, *, smoke: bool) -> FitFlags:
 
 
 def fitted(
-    setting: Setting, file: Path, train: Dataset | None, *, flags: FitFlags, number: int
+    setting: Setting,
+    file: Path,
+    train: Dataset | None,
+    *,
+    flags: FitFlags,
+    number: int,
+    who: str = "",
 ) -> None:
     """Fit the classifier from its present weights, or load the fitted one from `file`.
 
@@ -55,11 +64,12 @@ def fitted(
         train: the samples; None keeps the classifier as it is.
         flags: how to fit.
         number: the round; 0 takes the options of the first fit.
+        who: what is fitted, where it is not the job's one classifier.
     """
     running = file.with_name("running.safetensors")
     if not file.exists():
         if train is not None:
-            _fit(setting, running, train, flags=flags, number=number)
+            _fit(setting, running, train, flags=flags, number=number, who=who)
         save_tensors(file, setting.model.state_dict(), {"round": number})
         running.unlink(missing_ok=True)
     load_weights(setting.model, file)
@@ -71,18 +81,22 @@ def load_weights(model: nn.Module, file: Path) -> None:
     model.eval()
 
 
-def _fit(setting: Setting, running: Path, train: Dataset, *, flags: FitFlags, number: int) -> None:
+def _fit(
+    setting: Setting, running: Path, train: Dataset, *, flags: FitFlags, number: int, who: str
+) -> None:
     """Fit, from the running checkpoint when there is one of this round."""
     options = fit_options(flags, first=number == 0, batch_size=setting.batch_size)
     state = read_state(running, number)
     done = state.epoch if state else 0
-    with Progress(setting.folder, f"round {number}: fit", total=options.epochs, done=done) as bar:
+    stage = f"fit the {who}" if who else f"round {number}: fit"
+    tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
+    with Progress(setting.folder, stage, total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
             last = now.history[-1]
-            values = {f"fit/{key}": last[key] for key in ("loss", "accuracy", "lr")}
+            values = {f"{tag}/{key}": last[key] for key in ("loss", "accuracy", "lr")}
             setting.folder.metrics.add(
-                f"round-{number:03}/fit/epoch-{now.epoch:03}",
+                f"{name}/fit/epoch-{now.epoch:03}",
                 step=number * 1000 + now.epoch,  # rounds stand apart on the time axis
                 values=values,
             )

@@ -13,6 +13,7 @@ from attacks import RefusedInput
 from attacks.randomness import derive_seed
 from augment import load_dataset
 from trainers.models.load import load_classifier
+from trainers.run.compress_config import CodingConfig
 from trainers.run.config import Config
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 class Setting:
     """A job's classifier and where it works."""
 
-    config: Config
+    config: Config | CodingConfig
     folder: RunFolder
     model: nn.Module
     device: torch.device
@@ -45,7 +46,7 @@ class Setting:
         return self.config.source.batch_size
 
 
-def load_split(config: Config, split: Literal["train", "val", "test"]) -> Dataset:
+def load_split(config: Config | CodingConfig, split: Literal["train", "val", "test"]) -> Dataset:
     """Load the samples of a split, as many as the options say."""
     source = config.source
     ds = load_dataset(
@@ -65,7 +66,7 @@ def load_split(config: Config, split: Literal["train", "val", "test"]) -> Datase
     return ds
 
 
-def build(config: Config, folder: RunFolder, ds: Dataset) -> Setting:
+def build(config: Config | CodingConfig, folder: RunFolder, ds: Dataset) -> Setting:
     """Load the classifier and check that it fits the samples.
 
     Raises:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainers.run.config import RoundsConfig
+from trainers.run.compress_config import CompressDecodeConfig, CompressEvaluateConfig
+from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.presets import EMBEDDED
 from trainers.run.toml import flag, flat
 
@@ -15,15 +16,29 @@ AT_LEAST: dict[str, float] = {
     "retrain_weight_decay": 0, "label_smoothing": 0, "ema": 0, "rounds": 0, "instances": 1,
     "generator_test_samples": 1, "ratio": 0, "loss_threshold": 0, "threshold_share": 0,
     "patience": 0, "steps": 1, "frames": 1, "stride": 1, "clips": 1,
+    "step": 1e-5, "samples": 1, "levels": 0, "time_levels": 0,
 }  # fmt: skip
 ABOVE: dict[str, float] = {
     "lr": 0,
     "retrain_lr": 0,
     "clip_norm": 0,
     "eps": 0,
+    "bytes_per_sample": 0,
 }
 BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
-AT_MOST: dict[str, float] = {"threshold_share": 1, "seed": 2**63 - 1}
+AT_MOST: dict[str, float] = {
+    "threshold_share": 1, "seed": 2**63 - 1, "step": 10000, "levels": 16, "time_levels": 16,
+}  # fmt: skip
+# Options of the jobs of `compress` that only some kinds of code have a use for.
+OF_KINDS: dict[str, tuple[str, ...]] = {
+    "attack": ("delta",),
+    "task": ("x-task",),
+    "model": ("x-task", "delta"),
+    "weights": ("x-task", "delta"),
+    "num_classes": ("x-task", "delta"),
+    "mean": ("x-task", "delta"),
+    "std": ("x-task", "delta"),
+}
 
 
 def check(config: Any) -> None:
@@ -35,18 +50,21 @@ def check(config: Any) -> None:
     options = {name: value for name, value in flat(config).items() if value is not None}
     for name, value in options.items():
         _check_one(name, value)
-    if not all(number > 0 for number in options["std"]):
-        _refuse("std", min(options["std"]), "above 0")
-    if len(options["mean"]) != len(options["std"]):
+    mean, std = options.get("mean", ()), options.get("std", ())
+    if not all(number > 0 for number in std):
+        _refuse("std", min(std), "above 0")
+    if len(mean) != len(std):
         raise ValueError(
-            f"--mean has {len(options['mean'])} numbers and --std has {len(options['std'])}; "
-            "give both, one number a channel"
+            f"--mean has {len(mean)} numbers and --std has {len(std)}; give both, one number a "
+            "channel"
         )
     for name in ("attacks", "test_attacks"):
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
-    if not isinstance(config, RoundsConfig):
+    if isinstance(config, AttackConfig | EvaluateConfig):
         _check_trained(options)
+    elif not isinstance(config, RoundsConfig):
+        _check_coding(config, options)
 
 
 def _check_one(name: str, value: Any) -> None:
@@ -73,6 +91,43 @@ def _check_trained(options: dict[str, Any]) -> None:
             f"{model} comes untrained; give --weights FILE (such as a rounds "
             "run's checkpoints/round-003.safetensors), or a factory that loads its own"
         )
+
+
+def _check_coding(config: Any, options: dict[str, Any]) -> None:
+    """Refuse options of the jobs of `compress` that are missing or exclude each other."""
+    if isinstance(config, CompressDecodeConfig):
+        if not options["code"]:
+            raise ValueError(
+                "--code names no file; give a *.sprc file that `compress encode` made, or the "
+                "folder of several"
+            )
+        return
+    if isinstance(config, CompressEvaluateConfig):
+        _check_rates(options)
+        return
+    kind = options["kind"]
+    for name, kinds in OF_KINDS.items():
+        if options.get(name, ()) != () and kind not in kinds:
+            raise ValueError(
+                f"--{flag(name)} has no use with --kind {kind}; leave it out, or give "
+                f"--kind {' or '.join(kinds)}"
+            )
+    if "bytes_per_sample" in options and "step" in options:
+        raise ValueError(
+            f"--step {options['step']:g} and --bytes-per-sample {options['bytes_per_sample']:g} "
+            "exclude each other; give one of them"
+        )
+    if kind != "x":
+        _check_trained(options)
+
+
+def _check_rates(options: dict[str, Any]) -> None:
+    """Check what `compress evaluate` is to measure."""
+    for rate in options["rates"]:
+        if not rate > 0:
+            _refuse("rates", rate, "numbers of bytes above 0")
+    if "task" in options and "x-task" not in options["kinds"]:
+        raise ValueError("--task has no use without x-task; leave it out, or give --kinds x-task")
 
 
 def _refuse(name: str, value: float, allowed: str) -> None:

@@ -9,14 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
 from trainers.run import errors
 from trainers.run.checks import check
+from trainers.run.compress_config import (
+    CompressDecodeConfig,
+    CompressEncodeConfig,
+    CompressEvaluateConfig,
+    CompressFitConfig,
+)
 from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
-from trainers.run.parsing import Start, parse
+from trainers.run.parsing import Start, parse, spoken
 from trainers.run.toml import dump, load
 
 log = logging.getLogger(__name__)
@@ -34,7 +40,13 @@ JOBS = {
     "rounds": Job(RoundsConfig, "trainers.rounds:run_rounds"),
     "attack": Job(AttackConfig, "trainers.attacking:run_attack"),
     "evaluate": Job(EvaluateConfig, "trainers.evaluating:run_evaluate"),
+    "compress-fit": Job(CompressFitConfig, "trainers.compression.fit:run_fit"),
+    "compress-encode": Job(CompressEncodeConfig, "trainers.compression.encode:run_encode"),
+    "compress-decode": Job(CompressDecodeConfig, "trainers.compression.decode:run_decode"),
+    "compress-evaluate": Job(CompressEvaluateConfig, "trainers.compression.evaluate:run_evaluate"),
 }
+# Whose names are two words on the command line.
+GROUPS = ("compress",)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -60,8 +72,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def run(words: list[str]) -> int:
     """Run a command line; let errors through."""
-    if words[:1] in (["-h"], ["--help"]):
-        sys.stdout.write(overview())
+    name, rest = job_name(words)
+    if name in ("", *GROUPS) and rest[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(overview(name))
         return errors.DONE
     start = understand(words)
     check(start.config)
@@ -91,15 +104,26 @@ def understand(words: list[str]) -> Start:
         raise ValueError(
             f"--resume {folder}: no run folder (it has no config.toml); give that of a run"
         )
-    if words and not words[0].startswith("-"):
-        job, words = words[0], words[1:]
-    else:
+    job, words = job_name(words)
+    if not job:
         job = str(load(file).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
-        near = get_close_matches(job, JOBS, n=1)
+        names = {spoken(name): name for name in JOBS}
+        near = get_close_matches(spoken(job), names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no job {job!r}; {hint}allowed: {', '.join(JOBS)}")
+        raise ValueError(f"there is no job {spoken(job)!r}; {hint}allowed: {', '.join(names)}")
     return parse(job, words, JOBS[job].config(), file)
+
+
+def job_name(words: list[str]) -> tuple[str, list[str]]:
+    """Split off the job's name, of one word or, in a group, of two; "" where there is none.
+
+    >>> job_name(["compress", "fit", "--smoke"])
+    ('compress-fit', ['--smoke'])
+    """
+    most = 2 if words[:1] and words[0] in GROUPS else 1
+    name = list(takewhile(lambda word: not word.startswith("-"), words[:most]))
+    return "-".join(name), words[len(name) :]
 
 
 def resumed_folder(words: Sequence[str]) -> Path | None:
@@ -111,11 +135,15 @@ def resumed_folder(words: Sequence[str]) -> Path | None:
     return None
 
 
-def overview() -> str:
-    """Return the help page that lists the jobs."""
+def overview(group: str = "") -> str:
+    """Return the help page that lists the jobs, or those of a group."""
     lines = [
-        f"  {name:<10}{(job.config.__doc__ or '').splitlines()[0]}" for name, job in JOBS.items()
+        f"  {spoken(name):<19}{(job.config.__doc__ or '').splitlines()[0]}"
+        for name, job in JOBS.items()
+        if name.startswith(group)
     ]
+    if group:
+        return "\n".join([f"usage: train.py {group} JOB [OPTIONS]", "", *lines, ""])
     return "\n".join(
         [
             "usage: train.py [JOB] [OPTIONS]        (no job: rounds)",

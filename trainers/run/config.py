@@ -67,7 +67,7 @@ class SourceFlags:
 
 @dataclass(frozen=True)
 class ClassifierFlags:
-    """The classifier to attack."""
+    """The classifier to work on."""
 
     model: str | None = None
     """smallcnn | resnet18-cifar | c3d-small | lrcn | c3d | i3d | a torchvision name |

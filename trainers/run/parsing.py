@@ -82,7 +82,9 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
     file = file or (Path(first.run.config) if first.run.config else None)
     options = check_file(file, job, default) if file else {}
     named = flat(_read(job, words, updated(default, options)))
-    presets = data_preset(named) | (smoke_preset(job, named["data"]) if named["smoke"] else {})
+    presets = data_preset(named) | (
+        smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
+    )
     presets = {name: value for name, value in presets.items() if name in named}
     return Start(job, _read(job, words, updated(default, presets | options)))
 
@@ -92,8 +94,8 @@ def check_file(file: Path, job: str, default: Any) -> dict[str, Any]:
     options = load(file)
     if (other := options.pop("job", job)) != job:
         raise ValueError(
-            f"{file} is the config of the job {other}, not of {job}; start that job, or name "
-            "another file or folder"
+            f"{file} is the config of the job {spoken(other)}, not of {spoken(job)}; start that "
+            "job, or name another file or folder"
         )
     return check_options(file, options, default)
 
@@ -102,12 +104,21 @@ def _read(job: str, words: list[str], default: Any) -> Any:
     """Let tyro read the flags over some defaults."""
     return tyro.cli(
         type(default),
-        prog=f"train.py {job}",
+        prog=f"train.py {spoken(job)}",
         args=words,
         default=default,
         registry=registry,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
     )
+
+
+def spoken(job: str) -> str:
+    """Return a job's name as it is written on the command line.
+
+    >>> spoken("compress-fit")
+    'compress fit'
+    """
+    return job.replace("-", " ")
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -1,18 +1,37 @@
-"""A line chart as a picture, drawn with Pillow alone."""
+"""A line chart as a picture, drawn with Pillow alone, or as SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+
+from trainers.run.pens import Pixels, Vectors
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4b5563")
-GRID, INK = "#e5e7eb", "#222222"
+GRID = "#e5e7eb"
 SIZE = (640, 360)
 FINE = 3  # drawn this much larger, then shrunk, for smooth lines
 Points = Sequence[tuple[float, float]]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
+
+class Pen(Protocol):
+    """What draws; all numbers are pixels of the finished picture."""
+
+    def line(self, points: Points, colour: str, width: float, *, dashed: bool = False) -> None:
+        """Draw a line through points."""
+
+    def dot(self, x: float, y: float, colour: str) -> None:
+        """Draw a small circle."""
+
+    def box(self, box: Box, colour: str) -> None:
+        """Fill a rectangle."""
+
+    def text(self, x: float, y: float, text: str, *, size: int = 12, anchor: str = "la") -> None:
+        """Write; anchor: l, m or r across, then a (above the text) or m (its middle)."""
 
 
 def curves(
@@ -23,7 +42,8 @@ def curves(
     tenfold: bool = False,
     whole: bool = True,
     colours: Sequence[str] = COLOURS,
-    spread: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    dashed: Collection[str] = (),
+    spread: Mapping[str, Points] | None = None,
 ) -> Image.Image:
     """Draw lines over a common grid.
 
@@ -31,41 +51,84 @@ def curves(
         lines: the points of each line by its name; points that are not finite are left out.
         title: the heading.
         across: what the horizontal axis counts.
-        tenfold: let each step of that axis, whose values are above 0, be ten times the last.
-        whole: label that axis with whole numbers alone, as counts are.
+        tenfold: let that axis, whose values are above 0, grow by factors.
+        whole: label that axis with whole numbers alone, as counts are; where it grows by factors,
+            with powers of ten alone.
         colours: of the lines, in turn.
+        dashed: names of the lines that are dashed.
         spread: for each point of some lines, all finite, the lowest and the highest value that
             it is the mean of; drawn as an upright stroke.
 
     Returns:
         A picture of 640 x 360 pixels.
     """
+    pen = Pixels(SIZE, fine=FINE)
+    _draw(pen, lines, title, across, tenfold, whole, colours, dashed, spread or {})
+    return pen.picture()
+
+
+def vector_curves(
+    lines: Mapping[str, Points],
+    *,
+    title: str,
+    across: str,
+    tenfold: bool = False,
+    whole: bool = True,
+    colours: Sequence[str] = COLOURS,
+    dashed: Collection[str] = (),
+    spread: Mapping[str, Points] | None = None,
+) -> str:
+    """Return the same as SVG; see `curves`."""
+    pen = Vectors(SIZE)
+    _draw(pen, lines, title, across, tenfold, whole, colours, dashed, spread or {})
+    return pen.picture()
+
+
+def _draw(
+    pen: Pen,
+    lines: Mapping[str, Points],
+    title: str,
+    across: str,
+    tenfold: bool,
+    whole: bool,
+    colours: Sequence[str],
+    dashed: Collection[str],
+    spread: Mapping[str, Points],
+) -> None:
     finite = {
         name: [(math.log10(x) if tenfold else x, y) for x, y in points if math.isfinite(y)]
         for name, points in lines.items()
     }
-    xs = ticks([x for points in finite.values() for x, _ in points], whole=whole)
-    spread = spread or {}
+    values = [x for points in finite.values() for x, _ in points]
+    xs = factors(values) if tenfold and not whole else ticks(values, whole=whole)
     ends = [y for pairs in spread.values() for pair in pairs for y in pair]
     ys = ticks([y for points in finite.values() for _, y in points] + ends)
-    image = Image.new("RGB", (SIZE[0] * FINE, SIZE[1] * FINE), "white")
-    pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(12 * FINE)
-    legend = 150 * FINE if len(finite) > 1 else 20 * FINE
-    box = (56 * FINE, 36 * FINE, SIZE[0] * FINE - legend, SIZE[1] * FINE - 44 * FINE)
-    pen.text((box[0], 10 * FINE), title, fill=INK, font=ImageFont.load_default(14 * FINE))
-    pen.text((box[2], box[3] + 22 * FINE), across, fill=INK, font=font, anchor="ra")
-    _grid(pen, box, {x: f"{10**x if tenfold else x:g}" for x in xs}, ys, font)
+    legend = 150 if len(finite) > 1 else 20
+    box = (56, 36, SIZE[0] - legend, SIZE[1] - 44)
+    pen.text(box[0], 10, title, size=14)
+    pen.text(box[2], box[3] + 22, across, anchor="ra")
+    _grid(pen, box, {x: f"{10**x if tenfold else x:g}" for x in xs}, ys)
     for i, (name, points) in enumerate(finite.items()):
         colour = colours[i % len(colours)]
-        _line(pen, box, points, spread.get(name, []), axes=(xs, ys), colour=colour)
+        places = [(_at(x, xs, box[0], box[2]), _at(y, ys, box[3], box[1])) for x, y in points]
+        if len(places) > 1:
+            pen.line(places, colour, 2, dashed=name in dashed)
+        for (x, _), pair in zip(places, spread.get(name, []), strict=False):
+            pen.line([(x, _at(y, ys, box[3], box[1])) for y in pair], colour, 1)
+        few = len(places) == 1 or (len(places) <= 12 and name not in dashed)
+        for x, y in places if few else []:
+            pen.dot(x, y, colour)
         if len(finite) > 1:
-            top = box[1] + i * 18 * FINE
-            pen.rectangle(
-                (box[2] + 14 * FINE, top, box[2] + 24 * FINE, top + 10 * FINE), fill=colour
-            )
-            pen.text((box[2] + 30 * FINE, top - 2 * FINE), name, fill=INK, font=font)
-    return image.resize(SIZE, Image.Resampling.LANCZOS)
+            _key(pen, box[2] + 14, box[1] + i * 18, name, colour, dashed=name in dashed)
+
+
+def _key(pen: Pen, left: float, top: float, name: str, colour: str, *, dashed: bool) -> None:
+    """Draw one line of the legend."""
+    if dashed:
+        pen.line([(left - 4, top + 5), (left + 12, top + 5)], colour, 2, dashed=True)
+    else:
+        pen.box((left, top, left + 10, top + 10), colour)
+    pen.text(left + 16, top - 2, name)
 
 
 def ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
@@ -84,24 +147,18 @@ def ticks(values: Sequence[float], *, whole: bool = False) -> list[float]:
     return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
 
 
-def _line(
-    pen: ImageDraw.ImageDraw,
-    box: Box,
-    points: Points,
-    spread: Points,
-    *,
-    axes: tuple[Sequence[float], Sequence[float]],
-    colour: str,
-) -> None:
-    """Draw one line, a dot for each point of a short one, and how far each point spreads."""
-    (xs, ys), (left, top, right, bottom) = axes, box
-    places = [(_at(x, xs, left, right), _at(y, ys, bottom, top)) for x, y in points]
-    if len(places) > 1:
-        pen.line(places, fill=colour, width=2 * FINE, joint="curve")
-    for (x, _), pair in zip(places, spread, strict=False):
-        pen.line([(x, _at(y, ys, bottom, top)) for y in pair], fill=colour, width=FINE)
-    for x, y in places if len(places) <= 12 else []:
-        pen.circle((x, y), 3 * FINE, fill=colour)
+def factors(logarithms: Sequence[float]) -> list[float]:
+    """Return the logarithms of 1, 2 or 5 times powers of ten that enclose some.
+
+    >>> [round(10**x) for x in factors([math.log10(3), math.log10(70)])]
+    [2, 5, 10, 20, 50, 100]
+    """
+    low, high = (min(logarithms), max(logarithms)) if logarithms else (0.0, 1.0)
+    powers = range(math.floor(low) - 1, math.ceil(high) + 2)
+    every = [math.log10(m) + power for power in powers for m in (1, 2, 5)]
+    first = max(i for i, x in enumerate(every) if x <= low + 1e-9)
+    last = min(i for i, x in enumerate(every) if x >= high - 1e-9)
+    return every[first : max(last, first + 1) + 1]
 
 
 def _at(value: float, axis: Sequence[float], start: float, end: float) -> float:
@@ -109,20 +166,14 @@ def _at(value: float, axis: Sequence[float], start: float, end: float) -> float:
     return start + (value - axis[0]) / (axis[-1] - axis[0]) * (end - start)
 
 
-def _grid(
-    pen: ImageDraw.ImageDraw,
-    box: Box,
-    xs: Mapping[float, str],
-    ys: Sequence[float],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
+def _grid(pen: Pen, box: Box, xs: Mapping[float, str], ys: Sequence[float]) -> None:
     """Draw both axes' ticks, the horizontal one's with the labels given."""
     left, top, right, bottom = box
     for x, label in xs.items():
         at = _at(x, list(xs), left, right)
-        pen.line((at, top, at, bottom), fill=GRID, width=FINE)
-        pen.text((at, bottom + 4 * FINE), label, fill=INK, font=font, anchor="ma")
+        pen.line([(at, top), (at, bottom)], GRID, 1)
+        pen.text(at, bottom + 4, label, anchor="ma")
     for y in ys:
         at = _at(y, ys, bottom, top)
-        pen.line((left, at, right, at), fill=GRID, width=FINE)
-        pen.text((left - 6 * FINE, at), f"{y:g}", fill=INK, font=font, anchor="rm")
+        pen.line([(left, at), (right, at)], GRID, 1)
+        pen.text(left - 6, at, f"{y:g}", anchor="rm")

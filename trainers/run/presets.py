@@ -74,6 +74,10 @@ SMOKE: dict[str, dict[str, Any]] = {
     },
     "attack": FEW | {"test_samples": 8},
     "evaluate": FEW,
+    "compress-fit": FEW,
+    "compress-encode": FEW | {"test_samples": 8},
+    "compress-decode": {"samples": 8},
+    "compress-evaluate": FEW | {"task": "steps=4"},
 }
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,
@@ -102,6 +106,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
     {'eps': 0.1}
     """
+    if "data" not in options:  # a job that reads no data set
+        return {}
     source = options["data"].partition(":")[0]
     preset = dict(SOURCES.get(source, PHOTOGRAPHS))
     if source in SOURCES and source not in EMBEDDED:
@@ -110,7 +116,7 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds
         preset.pop("attacks", None)
-    if options["eps"] is not None:  # None: for the attack to say
+    if options.get("eps") is not None:  # None: for the attack to say
         preset["eps"] = budget(options["data"], options["norm"] or "linf")
     return preset
 

@@ -12,6 +12,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
+from compress import Task
+from trainers.reconstruction_options import ReconstructionOptions
+from trainers.run.compress_config import CodingConfig
 from trainers.run.config import Config
 from trainers.run.parsing import number
 from trainers.run.presets import BUDGETS, SMOKE_OPTIONS
@@ -55,6 +58,42 @@ def build_attack(
         )
     kind = ATTACKS[name]
     return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
+
+
+def build_task(text: str | None) -> Task:
+    """Make the search of x-task that a text describes, `OPTION=VALUE,...`.
+
+    Raises:
+        ValueError: for an option it does not have, or a value that is not allowed.
+    """
+    return Task(**_read("--task", text or "", get_type_hints(Task)))
+
+
+def build_reconstruction(text: str, *, weak: Mapping[str, Any]) -> ReconstructionOptions:
+    """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
+
+    Args:
+        text: the form of the network and options.
+        weak: options that the text overrides.
+
+    Raises:
+        ValueError: for a form or an option there is not, or a value that is not allowed.
+    """
+    name, _, rest = text.partition(":")
+    known = get_type_hints(ReconstructionOptions)
+    form = convert(name, known.pop("form"), what="--network")
+    known.pop("task")  # this training asks no classifier
+    return ReconstructionOptions(form=form, **{**weak, **_read("--network", rest, known)})
+
+
+def _read(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Read `OPTION=VALUE,...` as values of the types of some options."""
+    options = {}
+    for key, value in _pairs(what, text):
+        if key not in known:
+            raise ValueError(f"{what} has no option {key!r}; it has: {', '.join(known)}")
+        options[key] = convert(value, known[key], what=f"{what}:{key}")
+    return options
 
 
 def build_fittable(text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]) -> Fittable:
@@ -193,7 +232,9 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
     return {label: build_attack(text, weak=weak) for label, text in zip(labels, texts, strict=True)}
 
 
-def usual(config: Config, *, eps: float, norm: str, measuring: bool = False) -> dict[str, Any]:
+def usual(
+    config: Config | CodingConfig, *, eps: float, norm: str, measuring: bool = False
+) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 
     Those that only measure let a sample go once it is fooled: the same successes in less time.

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.run.compress_table import compress_lines
 from trainers.run.folder import RunFolder
 
 Row = Mapping[str, Any]
+# Files of the jobs of `compress` by what they are.
+COMPRESSED = {
+    "codec": "codec.sprt",
+    "codes": "codes",
+    "contents": "samples.csv",
+    "arrays": "samples.npz",
+    "points": "points.csv",
+}
 
 
 def columns(row: Row) -> dict[str, str]:
@@ -121,6 +130,8 @@ def outcome(folder: RunFolder) -> str:
         lines.append(attacks_table(summary))
     elif summary["job"] == "attack":
         lines.append(attack_lines(summary))
+    elif summary["job"].startswith("compress"):
+        lines.append(compress_lines(summary))
     return "\n".join([*lines, places(folder)])
 
 
@@ -130,6 +141,7 @@ def places(folder: RunFolder) -> str:
     names = [("run folder", path), ("report", path / "report.html")]
     models = sorted(folder.checkpoints.glob("round-*.safetensors"))
     names += [("scores", path / "scores.csv"), ("samples", path / "samples")]
+    names += [(name, path / file) for name, file in COMPRESSED.items()]
     names += [*(("classifier", file) for file in models[-1:])]
     names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
     names += [("picture", file) for file in sorted(folder.figures.glob("*"))]

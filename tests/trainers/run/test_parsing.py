@@ -38,6 +38,12 @@ def test_what_is_no_number_is_refused(text: str) -> None:
         number(text)
 
 
+def test_jobs_of_a_group_are_two_words() -> None:
+    assert understand(["compress", "fit", "--seed", "1"]).job == "compress-fit"
+    with pytest.raises(ValueError, match="no job 'compress'; did you mean compress fit"):
+        understand(["compress"])
+
+
 def test_no_job_means_rounds_on_digits() -> None:
     start = understand([])
     assert start.job == "rounds"
@@ -66,8 +72,18 @@ def test_smoke_shrinks_but_named_options_stay() -> None:
     assert named["rounds"] == 7
 
 
-@pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("words", [[], ["--smoke"], ["--data", "npz:a b.npz", "--mean", "1/3"]])
+SAMPLES = ["--data", "npz:a b.npz", "--mean", "1/3"]
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        *((job, words) for job in JOBS for words in ([], ["--smoke"])),
+        *((job, SAMPLES) for job in JOBS if job != "compress-decode"),
+        ("compress-decode", ["--code", "a b.sprc", "c"]),
+        ("compress-evaluate", ["--rates", "30", "1/2", "--peers", "--kinds", "x"]),
+    ],
+)
 def test_a_printed_config_reads_back(job: str, words: list[str], tmp_path: Path) -> None:
     first = understand([job, *words])
     file = tmp_path / "config.toml"

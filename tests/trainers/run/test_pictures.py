@@ -1,11 +1,17 @@
+import math
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from trainers.run.figures import CAPTION, PAD, TITLE, Pair, amplification, sheet, to_uint8
-from trainers.run.plots import curves, ticks
+from trainers.run.pens import dashes
+from trainers.run.plots import curves, factors, ticks, vector_curves
 from trainers.run.table import attacks_table, rounds_table
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.mark.parametrize(("channels", "side", "scale"), [(1, 8, 15), (3, 32, 4), (3, 224, 1)])
@@ -91,3 +97,40 @@ def test_a_table_of_attacks() -> None:
     lines = text.splitlines()
     assert len({len(line) for line in lines[:3]}) == 1
     assert lines[2].split()[3] == "-"
+
+
+def test_a_chart_in_svg_has_the_points_of_the_one_in_pixels() -> None:
+    lines = {"a & b": [(1, 0.0), (10, 1.0)], "c": [(1, 1.0), (10, 0.0)]}
+    drawn = {"title": "t", "across": "bytes", "tenfold": True, "whole": False, "dashed": ["c"]}
+    root = ElementTree.fromstring(vector_curves(lines, **drawn))
+    found = [line for line in root.iter(f"{SVG}polyline") if line.get("stroke") == "#2563eb"]
+    (left, low), (right, high) = (map(float, p.split(",")) for p in found[0].get("points").split())
+    image = curves(lines, **drawn)
+    for x, y in ((left, low), (right, high)):
+        assert image.getpixel((round(x), round(y))) == (37, 99, 235)
+    assert left < right
+    assert low > high
+    dashed = [
+        line.get("stroke")
+        for line in root.iter(f"{SVG}polyline")
+        if "5 4" in str(line.get("stroke-dasharray"))
+    ]
+    assert dashed == ["#dc2626"] * 2  # the line and its key
+    words = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"t", "bytes", "a & b", "c", "1", "2", "5", "10"} <= set(words)
+
+
+def test_dashes_are_as_long_round_a_corner() -> None:
+    straight, bent = dashes([(0, 0), (40, 0)]), dashes([(0, 0), (20, 0), (20, 20)])
+    lengths = [
+        sum(abs(x1 - x0) + abs(y1 - y0) for (x0, y0), (x1, y1) in d) for d in (straight, bent)
+    ]
+    assert lengths == pytest.approx([5 * 4 + 4, 5 * 4 + 4])
+
+
+@pytest.mark.parametrize("values", [[], [0.3], [-1.2, 2.7], [0.0, 1.0]])
+def test_factors_enclose_the_values(values: list[float]) -> None:
+    axis = factors(values)
+    assert axis == sorted(set(axis))
+    assert all(axis[0] - 1e-6 <= value <= axis[-1] + 1e-6 for value in values)
+    assert {round(10 ** (x - math.floor(x + 1e-9)), 6) for x in axis} <= {1, 2, 5}

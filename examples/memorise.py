@@ -1,0 +1,110 @@
+"""Train R on exactly the samples to be transmitted, and count its own bytes in the rate.
+
+    python examples/memorise.py --output OUT
+    python examples/memorise.py --output OUT --data imagefolder:DIR --known 64 1024 --bytes 40
+    python examples/memorise.py --output OUT --data videofolder:DIR --known 1 --bytes 400
+
+The memorise mode of Rey-de-Castro & Rabitz 2018, section 5.4. For each size of the known set and
+each width of R: the PSNR of plain files, of the same files with R, and of plain files that are as
+large as those and R together. Prints a table and writes memorise.json.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from augment import load_dataset
+from compress import Codec
+from compress.container import parse
+from trainers import ReconstructionOptions, fit_network, network_bytes
+from trainers.reconstruction_terms import psnr
+from trainers.run.atomic import write_json
+
+Row = dict[str, float]
+FINE = 0.002  # a step at which nothing is seen of the coding
+
+
+def main() -> None:
+    """Memorise sets and measure them."""
+    args = parsed()
+    args.output.mkdir(parents=True, exist_ok=True)
+    ds = load_dataset(args.data, "train", size=args.size, stride=args.stride)
+    order = torch.randperm(len(ds), generator=torch.Generator().manual_seed(0))
+    x = ds.stack(order[: max(args.known)])[0]
+    codec = Codec.fit(ds.stack(order[-args.fitted :])[0])
+    found = []
+    for row in rows(args, codec, x):
+        print("  ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
+        found.append(row)
+    facts = {"data": args.data, "batches": args.batches, "torch": torch.__version__}
+    write_json(args.output / "memorise.json", facts | {"rows": found})
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--output", required=True, type=Path, help="folder for what is made")
+    parser.add_argument("--data", default="digits", help="or imagefolder:DIR, videofolder:DIR")
+    parser.add_argument("--size", type=int, help="side of the samples")
+    parser.add_argument("--stride", type=int, default=1, help="of the frames of a clip")
+    parser.add_argument("--fitted", type=int, default=500, help="samples the codec is fitted to")
+    parser.add_argument("--known", type=int, nargs="+", default=[16, 256], help="sizes of sets")
+    parser.add_argument("--bytes", type=float, nargs="+", default=[12.0], help="of a sample's code")
+    parser.add_argument("--widths", type=int, nargs="+", default=[2, 4, 8], help="of R")
+    parser.add_argument("--depth", type=int, default=1, help="of R")
+    parser.add_argument("--batch-size", type=int, default=32, help="of its training")
+    parser.add_argument("--batches", type=int, default=1500, help="that R is trained on")
+    parser.add_argument("--bf16", action="store_true", help="train R in bfloat16")
+    return parser.parse_args()
+
+
+def rows(args: argparse.Namespace, codec: Codec, x: Tensor) -> Iterator[Row]:
+    """Memorise the first samples of x with each width of R, at each rate."""
+    for count, size in ((n, b) for n in args.known for b in args.bytes):
+        some = x[:count]
+        file = codec.encode(some, bytes_per_sample=size)
+        for width in args.widths:
+            batches = -(-count // args.batch_size)
+            options = ReconstructionOptions(
+                width=width, depth=args.depth, batch_size=args.batch_size, memorise=True,
+                bf16=args.bf16, epochs=-(-args.batches // batches),
+            )  # fmt: skip
+            network = fit_network(codec, some, options, steps=[parse(file).head.step]).network
+            total = len(file) + network_bytes(network)
+            yield {
+                "samples": count,
+                "width": width,
+                "code": len(file) / count,
+                "network": network_bytes(network),
+                "total": total / count,
+                "plain": quality(codec, file, some),
+                "restored": psnr(codec.decode(file, network=network), some).mean().item(),
+                "plain_as_large": quality(codec, as_large(codec, some, total), some),
+            }
+
+
+def as_large(codec: Codec, x: Tensor, size: int) -> bytes:
+    """Return a plain file of so many bytes, or fewer where nothing finer can be seen."""
+    finest = codec.encode(x, step=FINE)
+    if len(finest) <= size:
+        return finest
+    head = len(codec.encode(x)) - sum(map(len, chunks(codec.encode(x))))
+    return codec.encode(x, bytes_per_sample=(size - head) / len(x))
+
+
+def chunks(file: bytes) -> list[bytes]:
+    """Return the chunks of a file."""
+    parts = parse(file)
+    return [parts.chunk(number) for number in range(len(parts.sums))]
+
+
+def quality(codec: Codec, file: bytes, x: Tensor) -> float:
+    """Return the mean PSNR of a file of samples x."""
+    return psnr(codec.decode(file), x).mean().item()
+
+
+if __name__ == "__main__":
+    main()

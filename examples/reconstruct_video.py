@@ -1,0 +1,167 @@
+"""Train R on coded videos, with and without a temporal term, and measure how they flicker.
+
+    python examples/reconstruct_video.py --output OUT
+    python examples/reconstruct_video.py --output OUT --data videofolder:DIR --clips 2
+
+R is trained three times: for squared error alone, with the temporal term matched to each video's
+own frame changes, and with the raw one of Rey-de-Castro & Rabitz 2018, section 5.4. Prints a
+table, and writes reconstruct-video.json, reconstruct-flicker.png (how much each frame of a clip
+changes) and reconstruct-clip.png (frames of it, and how far their changes are from its own).
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from augment import load_dataset
+from compress import Codec, Gate, Network
+from trainers import ReconstructionOptions, coded_steps, fit_network
+from trainers.reconstruction_terms import flicker, psnr
+from trainers.run.atomic import write_json
+from trainers.run.figures import FONT, INK, to_image, write_png
+from trainers.run.plots import curves
+
+Row = dict[str, Any]
+FRAMES = 8  # of the clip that is shown
+FACTOR = 8  # by which differences of changes are shown
+
+
+def main() -> None:
+    """Train, measure, draw."""
+    args = parsed()
+    args.output.mkdir(parents=True, exist_ok=True)
+    train, test = (loaded(args, split) for split in ("train", "test"))
+    codec = Codec.fit(train, time_levels=args.time_levels)
+    steps = coded_steps(codec, train, args.bytes)
+    base = ReconstructionOptions(
+        width=args.width, epochs=args.epochs, batch_size=args.batch_size, bf16=args.bf16
+    )
+    rows, shown = measured(args, codec, steps, base, train, test)
+    for found in rows:
+        cells = [f"{k} {v}" if isinstance(v, str) else f"{k} {v:.4f}" for k, v in found.items()]
+        print("  ".join(cells), flush=True)
+    write_json(args.output / "reconstruct-video.json", {"rows": rows, "torch": torch.__version__})
+    write_png(args.output / "reconstruct-flicker.png", changes(shown))
+    write_png(args.output / "reconstruct-clip.png", frames(shown))
+
+
+def measured(
+    args: argparse.Namespace,
+    codec: Codec,
+    steps: tuple[float, ...],
+    base: ReconstructionOptions,
+    train: Tensor,
+    test: Tensor,
+) -> tuple[list[Row], dict[str, Tensor]]:
+    """Train each R and measure it at each step; also return a clip at the coarsest, by name."""
+    files = [codec.encode(test, step=step) for step in steps]
+    plain = [codec.decode(file) for file in files]
+    shown = {"original": test[args.shown], "plain": plain[-1][args.shown]}
+    rows = [
+        row("plain", *some, test, len(file))
+        for some, file in zip(zip(plain, steps, strict=True), files, strict=True)
+    ]
+    for name, options in {
+        "R, error alone": base,
+        "R, matched": replace(base, temporal=args.temporal),
+        "R, raw": replace(base, temporal=args.temporal, temporal_form="raw"),
+    }.items():
+        network = fit_network(codec, train, options, steps=steps).network
+        for decoded, step, file in zip(plain, steps, files, strict=True):
+            restored = alone(network, decoded, step)
+            gated = psnr(network.restore(decoded, step), test).mean().item()
+            found = row(name, restored, step, test, len(file))
+            rows.append(found | {"share": network.gate.share(step), "gated_psnr": gated})
+        shown[name] = restored[args.shown]
+        print(f"trained: {name}", flush=True)
+    return rows, shown
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--output", required=True, type=Path, help="folder for what is made")
+    parser.add_argument("--data", default="moving-digits", help="or videofolder:DIR")
+    parser.add_argument("--samples", type=int, help="train R on so many clips")
+    parser.add_argument("--test-samples", type=int, help="measure on so many others")
+    parser.add_argument("--clips", type=int, default=1, help="clips taken from each video")
+    parser.add_argument("--stride", type=int, default=1, help="of the frames of a clip")
+    parser.add_argument("--size", type=int, help="side of the frames")
+    parser.add_argument("--bytes", type=float, nargs="+", default=[100, 300], help="a clip")
+    parser.add_argument("--time-levels", type=int, help="of the transform; 0 codes frames apart")
+    parser.add_argument("--width", type=int, default=8, help="of R")
+    parser.add_argument("--epochs", type=int, default=8, help="of R")
+    parser.add_argument("--batch-size", type=int, default=4, help="of its training")
+    parser.add_argument("--bf16", action="store_true", help="train R in bfloat16")
+    parser.add_argument("--temporal", type=float, default=1.0, help="weight of the temporal term")
+    parser.add_argument("--shown", type=int, default=0, help="number of the clip that is drawn")
+    return parser.parse_args()
+
+
+def loaded(args: argparse.Namespace, split: str) -> Tensor:
+    """Load clips, (N, C, T, H, W)."""
+    samples = args.samples if split == "train" else args.test_samples
+    many = {"clips": args.clips, "stride": args.stride, "size": args.size, "samples": samples}
+    clips = load_dataset(args.data, split, **many)
+    return clips.stack(range(len(clips)))[0]
+
+
+def alone(network: Network, decoded: Tensor, step: float) -> Tensor:
+    """Return what R makes of videos without its gate."""
+    gate = network.gate
+    network.gate = Gate((step,), (1.0,))
+    restored = network.restore(decoded, step, batch=4)
+    network.gate = gate
+    return restored
+
+
+def row(name: str, got: Tensor, step: float, x: Tensor, size: int) -> Row:
+    """Measure videos: how far their frame changes are from those of x, and how large they are."""
+    return {
+        "name": name,
+        "step": step,
+        "bytes": size / len(x),
+        "psnr": psnr(got, x).mean().item(),
+        "flicker": flicker(got, x).mean().item(),
+        "changes": flicker(got, x, form="raw").mean().item(),
+        "changes_of_x": flicker(x, x, form="raw").mean().item(),
+    }
+
+
+def changes(shown: dict[str, Tensor]) -> Image.Image:
+    """Draw how much each frame of clips (C, T, H, W) changes from the one before."""
+    lines = {
+        name: list(enumerate(clip.diff(dim=1).abs().mean((0, 2, 3)).tolist(), start=1))
+        for name, clip in shown.items()
+    }
+    return curves(lines, title="mean |frame - frame before|", across="frame")
+
+
+def frames(shown: dict[str, Tensor]) -> Image.Image:
+    """Lay out frames of clips, and below them how far their changes are from the original's."""
+    original = shown["original"]
+    times = [1 + i * (original.shape[1] - 1) // FRAMES for i in range(FRAMES)]
+    rows: list[tuple[str, list[Tensor]]] = []
+    for name, clip in shown.items():
+        rows.append((name, [clip[:, t] for t in times]))
+        if name != "original":
+            off = (clip - original).diff(dim=1).abs()  # (C, T - 1, H, W)
+            rows.append((f"its changes off, x {FACTOR}", [FACTOR * off[:, t - 1] for t in times]))
+    scale = max(1, round(80 / original.shape[-1]))
+    height, width = (n * scale + 4 for n in original.shape[-2:])
+    image = Image.new("RGB", (150 + width * FRAMES, 8 + height * len(rows)), "white")
+    pen = ImageDraw.Draw(image)
+    for down, (name, pictures) in enumerate(rows):
+        pen.text((6, 8 + down * height + height // 2), name, fill=INK, font=FONT)
+        for across, picture in enumerate(pictures):
+            image.paste(to_image(picture, scale), (150 + across * width, 4 + down * height))
+    return image
+
+
+if __name__ == "__main__":
+    main()

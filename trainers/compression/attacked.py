@@ -1,0 +1,64 @@
+"""Perturbed samples for codes of differences, so that a killed run goes on."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from attacks import Attack
+from attacks.randomness import derive_seed
+from attacks.threat import Norm
+from augment import Dataset
+from trainers.evaluation import AttackedBatch
+from trainers.measure import Trial, measured
+from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.compress_config import CodingConfig
+from trainers.run.presets import budget
+from trainers.run.specs import build_attack, usual
+from trainers.setting import Setting
+
+ATTACK = "pgd"  # where none is named
+
+
+def chosen_attack(config: CodingConfig, text: str | None) -> tuple[str, Attack]:
+    """Make the attack that a text describes, with the data's usual budget; return its name too.
+
+    Raises:
+        ValueError: see `build_attack`; also for one that needs a class to reach.
+    """
+    text = text or ATTACK
+    norm = next(
+        (norm for norm in get_args(Norm) if f"norm={norm}" in text.replace(" ", "")), "linf"
+    )
+    weak = usual(config, eps=budget(config.source.data, norm), norm=norm)
+    attack = build_attack(text, weak=weak)
+    if getattr(attack, "needs_target", False):
+        raise ValueError(f"the attack {text} needs a class to reach; take one that needs none")
+    return text, attack
+
+
+def attacked(
+    setting: Setting, name: str, attack: Attack, ds: Dataset, *, into: str = "x_adv"
+) -> Tensor:
+    """Return the perturbed samples, like the samples; each batch of them is kept when done.
+
+    Args:
+        setting: the job's classifier and folder.
+        name: of the attack, for messages.
+        attack: the attack.
+        ds: the samples.
+        into: name, among the checkpoints, of what is kept.
+    """
+    kept, items = (setting.folder.checkpoints / f"{into}{end}" for end in ("", "-scores"))
+    trial = Trial(name, attack, ds, items, derive_seed(setting.seed, "attack"))
+    measured(setting, trial, watch=partial(_keep, kept))
+    parts = [load_tensors(file)[0]["x_adv"] for file in sorted(kept.glob("*.safetensors"))]
+    return torch.cat(parts)
+
+
+def _keep(folder: Path, number: int, batch: AttackedBatch) -> None:
+    save_tensors(folder / f"{number:05}.safetensors", {"x_adv": batch.result.x_adv})

@@ -1,0 +1,75 @@
+"""Codecs and code files that a user names: read, or refused with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attacks import RefusedInput
+from attacks.atomic import write_bytes
+from compress import Codec, FormatError
+from compress.container import Parsed, parse
+from trainers.run.folder import RunFolder
+
+SUFFIX = ".sprc"  # of a code file
+CODEC = "codec.sprt"  # a codec's file in a run folder
+NETWORK = "network.safetensors"  # and that of a network R
+CODES = "codes"  # the folder of code files there
+
+
+@contextmanager
+def refusing(path: Path, advice: str) -> Iterator[None]:
+    """Refuse a file that the body cannot read or make sense of.
+
+    Raises:
+        RefusedInput: with what is wrong, and the advice.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RefusedInput(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except FormatError as error:
+        text = str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+        raise RefusedInput(f"{text}; {advice}") from error
+
+
+def read_codec(path: str | Path) -> Codec:
+    """Read a codec's file."""
+    with refusing(Path(path), "give a codec.sprt that `compress fit` made"):
+        return Codec.load(path)
+
+
+def read_code(path: Path) -> tuple[bytes, Parsed]:
+    """Read a code file: its bytes, and what its head says."""
+    with refusing(path, "give a whole file that `compress encode` made"):
+        data = path.read_bytes()
+        file = parse(data)
+        for number in range(len(file.sums)):
+            file.chunk(number)  # damage is told before anything is decoded
+        return data, file
+
+
+def code_files(names: Sequence[str]) -> list[Path]:
+    """Return the code files of a list of files and folders, those of a folder in their order.
+
+    Raises:
+        RefusedInput: for a folder without any.
+    """
+    files: list[Path] = []
+    for path in map(Path, names):
+        inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not inside:
+            raise RefusedInput(f"{path}: no *{SUFFIX} file in this folder; give one with some")
+        files += inside
+    return files
+
+
+def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
+    """Return the bytes of a code file of a run; where there is none, make and keep it first."""
+    path = folder.path / CODES / f"{name}{SUFFIX}"
+    if not path.exists():
+        data = make()
+        folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
+        write_bytes(path, data)
+    return path.read_bytes()

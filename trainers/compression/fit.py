@@ -1,0 +1,137 @@
+"""The job `compress fit`: a codec's statistics, from the samples of a split."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from attacks import RefusedInput
+from attacks.randomness import derive_seed
+from augment import Dataset
+from compress import Codec
+from compress.codec import FITTED
+from trainers.compression.attacked import attacked, chosen_attack
+from trainers.compression.files import CODEC, NETWORK, read_codec
+from trainers.compression.publish import finish
+from trainers.compression.quality import mean, psnr
+from trainers.fitting import trained
+from trainers.reconstruction_files import fitted_network, save_network
+from trainers.rounds import spread
+from trainers.run.compress_config import CodingConfig, CompressFitConfig
+from trainers.run.folder import RunFolder
+from trainers.run.session import choose_device
+from trainers.run.specs import build_reconstruction
+from trainers.setting import check_kind, load_split
+
+log = logging.getLogger(__name__)
+Change = Callable[[Dataset], Tensor]
+VALUES = 2**23  # of samples that a codec or R is fitted to, at most
+SAMPLES = 600  # for a codec; twice as many make files no smaller
+TRIED = 256  # samples that steps are tried on, and that are attacked where none were given
+
+
+def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
+    """Fit, keep the codec, and say what its steps amount to."""
+    flags, started = config.coding, time.monotonic()
+    name, attack = chosen_attack(config, flags.attack)
+    weak = {"epochs": 1} if config.run.smoke else {}
+    options = build_reconstruction(flags.network, weak=weak) if flags.network else None
+    ds = load_split(config, flags.split)
+    some = few(ds, len(ds) if options else SAMPLES)
+    x_adv = None
+    if flags.kind == "delta":
+        check_kind({name: attack}, some)
+        x_adv = attacked(trained(config, folder, some), name, attack, some)
+    x, _ = some.stack(range(len(some)))
+    codec = Codec.fit(
+        x,
+        step=flags.step,
+        kind=flags.kind,
+        x_adv=x_adv,
+        wavelet=flags.wavelet,
+        levels=flags.levels,
+        time_levels=flags.time_levels,
+    )
+    keep_codec(folder, codec)
+    if options is not None:
+        network = fitted_network(
+            folder,
+            codec,
+            x,
+            options,
+            steps=tuple(flags.step * factor for factor in FITTED),
+            kind=flags.kind,
+            x_adv=x_adv,
+            seed=derive_seed(config.run.seed, "reconstruction"),
+            device=str(choose_device(config.run.device)),
+        )
+        save_network(folder.path / NETWORK, network)
+    summary = {
+        "job": folder.job,
+        "codec": CODEC,
+        "kind": flags.kind,
+        "samples": len(some),
+        "bytes": (folder.path / CODEC).stat().st_size,
+        "steps": steps(codec, x, x_adv),
+        "network": NETWORK if options is not None else None,
+        "seconds": time.monotonic() - started,
+    }
+    finish(config, folder, summary, pictures=[])
+
+
+def few(ds: Dataset, most: int = SAMPLES) -> Dataset:
+    """Return so many samples, spread over a data set, as are fitted to at most."""
+    numel = ds.raw([0]).numel()
+    return ds.subset(spread(len(ds), max(1, min(most, VALUES // numel))))
+
+
+def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]:
+    """Return bytes and quality at each of the steps that a codec is fitted to.
+
+    Args:
+        codec: the codec.
+        x: samples (B, ...).
+        x_adv: like x where their difference is coded, which `psnr` is then about.
+    """
+    rows = spread(len(x), TRIED)
+    some, changed = x[rows], None if x_adv is None else x_adv[rows]
+    wanted = some if changed is None else some - changed
+    table = []
+    for factor in FITTED:
+        step = codec.step * factor
+        kind = "x" if changed is None else "delta"
+        blob = codec.encode(some, kind=kind, x_adv=changed, step=step)  # type: ignore[arg-type]
+        quality = mean(psnr(wanted, codec.decode(blob)))
+        table.append({"step": step, "bytes_per_sample": len(blob) / len(some), "psnr": quality})
+    return table
+
+
+def fitted_codec(config: CodingConfig, folder: RunFolder, change: Change | None = None) -> Codec:
+    """Return a codec that is fitted to the training samples, and kept in the run folder.
+
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        change: perturbs samples, for a codec of differences.
+    """
+    file = folder.path / CODEC
+    if not file.exists():
+        log.info("no --codec: fitting one to the training samples first")
+        try:
+            train = load_split(config, "train")
+        except RefusedInput as error:
+            raise RefusedInput(f"{error}; or give --codec FILE, of `compress fit`") from error
+        some = few(train) if change is None else train.subset(spread(len(train), TRIED))
+        x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
+        keep_codec(folder, Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv))
+    return read_codec(file)
+
+
+def keep_codec(folder: RunFolder, codec: Codec) -> None:
+    """Keep a codec in a run folder, which can then not be begun anew with other options."""
+    folder.checkpoints.mkdir(exist_ok=True)
+    codec.save(folder.path / CODEC)

@@ -1,0 +1,99 @@
+"""Pages of pictures: samples, their codes, and what is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from compress import Codec
+from compress.bands import bands
+from compress.chunk import decode_chunk
+from compress.container import parse
+from compress.places import places
+from compress.quantise import fineness
+from trainers.run.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
+from trainers.run.films import is_clip
+
+SIDE = 112  # pixels of a picture's width, about
+PLUS, MINUS = (0.145, 0.388, 0.922), (0.863, 0.149, 0.149)  # colours of coefficients
+
+
+class Cell(NamedTuple):
+    """A picture (C, H, W) in [0, 1], or a clip (C, T, H, W), and what stands below it."""
+
+    x: Tensor
+    caption: str = ""
+
+
+def gallery(rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str) -> Image.Image:
+    """Lay out rows of pictures below the heads of their columns; of clips the middle frame.
+
+    Args:
+        rows: as many cells each as there are heads, all of one size.
+        heads: what each column shows.
+        title: the heading.
+    """
+    height, width = rows[0][0].x.shape[-2:]
+    scale = SIDE / width if width < SIDE / 2 else min(1.0, 2 * SIDE / width)
+    scale = round(scale) if scale > 1 else scale
+    wide, high = round(width * scale), round(height * scale)
+    cell_w, cell_h = wide + PAD, high + CAPTION + PAD
+    least = round(FONT.getlength(title)) + 2 * PAD
+    size = (max(len(heads) * cell_w + PAD, least), TITLE + CAPTION + len(rows) * cell_h + PAD)
+    image = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(image)
+    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    for column, head in enumerate(heads):
+        pen.text((PAD + column * cell_w, TITLE), head, fill=INK, font=FONT)
+    for down, cells in enumerate(rows):
+        top = TITLE + CAPTION + down * cell_h
+        for column, cell in enumerate(cells):
+            left = PAD + column * cell_w
+            picture = to_image(_still(cell.x)).convert("RGB")
+            kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+            image.paste(picture.resize((wide, high), kind), (left, top))
+            pen.text((left, top + high + 2), cell.caption, fill=INK, font=FONT)
+    return image
+
+
+def _still(x: Tensor) -> Tensor:
+    """Return a picture, of a clip its middle frame, with one channel or three, (C, H, W)."""
+    still = x[:, x.shape[1] // 2] if is_clip(x) else x
+    return still if len(still) in (1, 3) else still[:1]
+
+
+def coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
+    """Return the whole numbers of the first samples of a file, each (C, T, H, W)."""
+    file = parse(blob)
+    head, found = file.head, list[Tensor]()
+    c, t, h, w = head.volume
+    around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
+    for number, samples in enumerate(head.chunks):
+        shape = (samples, c, t, h, w)
+        data, fine = file.chunk(number), fineness(head.step)
+        q = decode_chunk(data, shape, around, codec.tables, fineness=fine)
+        found += [torch.from_numpy(part) for part in q]
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def code_picture(q: Tensor) -> Tensor:
+    """Return the whole numbers (C, T, H, W) of a sample as a picture (3, H, W).
+
+    White is 0, blue above and red below it, the darker the larger; where channels and frames
+    lie over each other, the one farthest from 0 shows.
+    """
+    flat = q.flatten(0, 1).numpy()  # (C * T, H, W)
+    most = np.take_along_axis(flat, np.abs(flat).argmax(0)[None], 0)[0]  # (H, W)
+    value = torch.from_numpy(most).float()
+    strength = value.abs().log1p() / value.abs().max().log1p().clamp_min(1)
+    strength = torch.where(value != 0, 0.35 + 0.65 * strength, strength)
+    plus, minus = (torch.tensor(colour).view(3, 1, 1) for colour in (PLUS, MINUS))
+    colour = torch.where(value > 0, plus, minus)  # (3, H, W)
+    return 1 - strength * (1 - colour)

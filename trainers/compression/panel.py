@@ -1,0 +1,169 @@
+"""Who looks at reconstructions: the classifier, a judge that is independent of it, and metrics."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from attacks import RefusedInput
+from attacks.randomness import derive_seed
+from augment import Dataset
+from augment.splits import balanced
+from trainers.compression.quality import mean, ms_ssim, nearest, psnr, ssim
+from trainers.evaluation import predict
+from trainers.fitting import fit_flags, fitted
+from trainers.run.compress_config import CompressEvaluateConfig
+from trainers.run.config import ClassifierFlags
+from trainers.run.folder import RunFolder
+from trainers.run.session import choose_device
+from trainers.setting import build, load_split
+
+log = logging.getLogger(__name__)
+Numbers = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The samples, and who looks at them.
+
+    Attributes:
+        x: the samples (N, ...).
+        y: their labels (N,); None where they have none.
+        model: the classifier; None where there is none.
+        judge: another, fitted to other samples; None where there is none.
+        batch_size: samples that they look at at once.
+        device: where they do.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    model: nn.Module | None
+    judge: nn.Module | None
+    batch_size: int
+    device: torch.device
+
+    def answers(self, who: nn.Module | None, x: Tensor) -> Tensor | None:
+        """Return somebody's top classes of samples (N, ...), (N,)."""
+        if who is None:
+            return None
+        parts = torch.split(x, self.batch_size)
+        return torch.cat([predict(who, part.to(self.device)).argmax(1).cpu() for part in parts])
+
+    def measure(self, got: Tensor) -> Numbers:
+        """Say how good reconstructions (N, ...) are, rounded to bytes as pictures are.
+
+        Returns:
+            psnr, ssim and ms_ssim, means over samples; top1_kept and judge_kept, how often the
+            classifier and the judge answer as for the sample itself; judge_accuracy, how often
+            the judge is right; agreement, how often the two answer alike; retrieval, how often
+            no other sample is nearer. None where there is nobody to ask.
+        """
+        got = (got * 255).round() / 255
+        similar = [[ssim(a, b), ms_ssim(a, b)] for a, b in self._batches(got)]
+        many = [part[1] for part in similar if part[1] is not None]
+        first, second = self.answers(self.model, got), self.answers(self.judge, got)
+        return {
+            "psnr": mean(psnr(self.x, got)),
+            "ssim": mean(torch.cat([part[0] for part in similar if part[0] is not None])),
+            "ms_ssim": mean(torch.cat(many)) if many else None,
+            "top1_kept": _share(first, self.answers(self.model, self.x)),
+            "judge_kept": _share(second, self.answers(self.judge, self.x)),
+            "judge_accuracy": _share(second, self.y),
+            "agreement": _share(first, second),
+            "retrieval": mean(nearest(got, self.x)),
+        }
+
+    def _batches(self, got: Tensor) -> zip[tuple[Tensor, Tensor]]:
+        return zip(
+            torch.split(self.x, self.batch_size), torch.split(got, self.batch_size), strict=True
+        )
+
+
+def _share(a: Tensor | None, b: Tensor | None) -> float | None:
+    """Return how often two answers are the same."""
+    return None if a is None or b is None else mean(a == b)
+
+
+def training(config: CompressEvaluateConfig, test: Dataset, warnings: list[str]) -> Dataset | None:
+    """Return the training samples, where classifiers can be fitted to them; else add a warning."""
+    if test.num_classes < 2 or int(test.labels.min()) < 0:
+        warnings.append(f"{test.name} has no classes, so nobody is fitted to tell them apart")
+        return None
+    try:
+        train = load_split(config, "train")
+    except RefusedInput as error:
+        warnings.append(f"nobody is fitted to tell classes apart: {error}")
+        return None
+    if train.shape != test.shape:
+        raise RefusedInput(
+            f"training samples are {train.shape} and test samples {test.shape}; "
+            "give --size N to bring both to N x N"
+        )
+    return train
+
+
+def assemble(
+    config: CompressEvaluateConfig,
+    folder: RunFolder,
+    test: Dataset,
+    train: Dataset | None,
+    warnings: list[str],
+) -> Panel:
+    """Load the classifier and the judge; those without weights are fitted, to halves of their own.
+
+    A judge beside a classifier that came with weights gets a half too, of samples which that
+    classifier may have seen.
+    """
+    flags = config.measure
+    judge = ClassifierFlags(flags.judge_model, flags.judge_weights, config.classifier.num_classes)
+    first, second = halves(train, config.run.seed) if train else (None, None)
+    found = {
+        "classifier": _one(config, folder, test, "classifier", config.classifier, first),
+        "judge": _one(config, folder, test, "judge", judge, second),
+    }
+    for who, flag in (("classifier", "--weights"), ("judge", "--judge-weights")):
+        if found[who] is None:
+            warnings.append(f"there is no {who}; {flag} FILE names one")
+    x, y = test.stack(range(len(test)))
+    labelled = test.num_classes > 0 and int(y.min()) >= 0
+    return Panel(
+        x,
+        y if labelled else None,
+        found["classifier"],
+        found["judge"],
+        config.source.batch_size,
+        choose_device(config.run.device),
+    )
+
+
+def halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """Cut a data set in two of the same classes, which share no sample."""
+    first = balanced(train.labels, len(train) // 2, seed=derive_seed(seed, "halves"))
+    others = torch.ones(len(train), dtype=torch.bool)
+    others[first] = False
+    return train.subset(first), train.subset(others.nonzero()[:, 0])
+
+
+def _one(
+    config: CompressEvaluateConfig,
+    folder: RunFolder,
+    test: Dataset,
+    who: str,
+    flags: ClassifierFlags,
+    half: Dataset | None,
+) -> nn.Module | None:
+    """Load a classifier, or fit it to half of the training samples where it has no weights."""
+    given = flags.weights is not None or ":" in (flags.model or "")
+    if not given and half is None:
+        return None
+    run = replace(config.run, seed=derive_seed(config.run.seed, who))
+    setting = build(replace(config, classifier=flags, run=run), folder, test)
+    if not given and half is not None:
+        log.info("fitting the %s to %d training samples", who, len(half))
+        file = folder.checkpoints / f"{who}.safetensors"
+        how = fit_flags(config.source.data, smoke=config.run.smoke)
+        fitted(setting, file, half, flags=how, number=0, who=who)
+    return setting.model

@@ -1,0 +1,107 @@
+"""What a terminal shows of the jobs of `compress`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def compress_lines(summary: Row) -> str:
+    """Return what a job of `compress` found, by its summary."""
+    lines = {
+        "compress-fit": fit_lines,
+        "compress-encode": encode_line,
+        "compress-decode": decode_line,
+        "compress-evaluate": points_lines,
+    }
+    return lines[summary["job"]](summary)
+
+
+def fit_lines(summary: Row) -> str:
+    """Return the table of a codec's steps."""
+    what = "samples" if summary["kind"] == "x" else "differences"
+    rows = [
+        {
+            "step": f"{row['step']:g}",
+            "bytes a sample": f"{row['bytes_per_sample']:.1f}",
+            "PSNR": f"{row['psnr']:.2f} dB",
+        }
+        for row in summary["steps"]
+    ]
+    head = f"a codec of {summary['bytes']} bytes, fitted to {summary['samples']} {what}"
+    return f"{head}; on them:\n{aligned(rows)}"
+
+
+def encode_line(summary: Row) -> str:
+    """Say how small the samples became."""
+    files = "one file" if summary["files"] == 1 else f"{summary['files']} files"
+    steps = ", ".join(f"{step:.4g}" for step in summary["steps"])
+    kept = summary["top1_kept"]
+    more = "" if kept is None else f"; the classifier's answer is kept on {kept:.1%}"
+    return (
+        f"{summary['samples']} samples as {summary['kind']} in {files} of {summary['bytes']} bytes "
+        f"in all: {summary['bytes_per_sample']:.2f} a sample, {summary['bits_per_pixel']:.3f} bits "
+        f"a pixel\nstep {steps}, PSNR {summary['psnr']:.2f} dB{more}"
+    )
+
+
+def decode_line(summary: Row) -> str:
+    """Say what was decoded."""
+    shape = "x".join(map(str, summary["shape"]))
+    differences = summary["kind"] == "delta" and not summary["restored"]
+    what = "differences" if differences else "samples"
+    return f"{summary['samples']} {what} of {shape} out of {summary['bytes']} bytes"
+
+
+def points_lines(summary: Row) -> str:
+    """Return the table of all measured points, and what to know of it."""
+    rows = [cells(row) for row in summary["points"]]
+    known = [name for name in rows[0] if any(row[name] != "-" for row in rows)]
+    shown = [{name: row[name] for name in known} for row in rows]
+    return "\n".join([aligned(shown), *summary["warnings"]])
+
+
+def cells(row: Row) -> dict[str, str]:
+    """Return one point's cells by heading; "-" where a number does not apply."""
+
+    def number(name: str, form: str) -> str:
+        return "-" if row[name] is None else format(row[name], form)
+
+    return {
+        "codec": row["codec"],
+        "rate": number("rate", ".4g"),
+        "bytes": number("bytes_per_sample", ".1f"),
+        "no head": number("payload_bytes", ".1f"),
+        "with R": number("bytes_with_network", ".1f"),
+        "bits/pixel": number("bits_per_pixel", ".3f"),
+        "PSNR": number("psnr", ".2f"),
+        "SSIM": number("ssim", ".3f"),
+        "MS-SSIM": number("ms_ssim", ".3f"),
+        "top-1 kept": number("top1_kept", ".1%"),
+        "judge kept": number("judge_kept", ".1%"),
+        "judge acc.": number("judge_accuracy", ".1%"),
+        "agree": number("agreement", ".1%"),
+        "retrieval": number("retrieval", ".1%"),
+    }
+
+
+def aligned(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows with the same keys as columns below their headings, the first to the left.
+
+    >>> print(aligned([{"codec": "jpeg", "dB": "30.0"}, {"codec": "x", "dB": "4.0"}]))
+    codec    dB
+    jpeg   30.0
+    x       4.0
+    """
+    wide = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    lines = [{name: name for name in rows[0]}, *rows]
+    first = next(iter(wide))
+    return "\n".join(
+        "  ".join(
+            cell.ljust(wide[name]) if name == first else cell.rjust(wide[name])
+            for name, cell in line.items()
+        )
+        for line in lines
+    )
