@@ -124,19 +124,19 @@ class Network(nn.Module):
             decoded: samples, or of kind "delta" differences.
             step: of the quantiser, (B,).
         """
-        told = torch.log2(step)
-        if self.config.form == "paper":
-            output: Tensor = self.layers(self._signal(decoded), told)
-            return output.float() + MIDDLE
-        output = self.layers(self._signal(decoded), told)
-        return self.base(decoded) + output.float()
+        output: Tensor = self.layers(self._signal(decoded, step), torch.log2(step))
+        before = self.base(decoded) if self.config.form == "unet" else MIDDLE
+        return before + output.float()
 
     def base(self, decoded: Tensor) -> Tensor:
         """Return what there is without R, like what was decoded; differences, around grey."""
         return decoded + MIDDLE if self.config.kind == "delta" else decoded
 
-    def _signal(self, decoded: Tensor) -> Tensor:
-        signal = decoded if self.config.kind == "delta" else decoded - MIDDLE
+    def _signal(self, decoded: Tensor, step: Tensor) -> Tensor:
+        """Return what the layers see, like what was decoded: values of the order of one."""
+        signal = decoded - MIDDLE
+        if self.config.kind == "delta":  # of which some are no larger than 8/255
+            signal = decoded / step.view(-1, *[1] * (decoded.ndim - 1))
         layout = torch.channels_last if decoded.ndim == 4 else torch.channels_last_3d
         return signal.contiguous(memory_format=layout)
 

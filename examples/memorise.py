@@ -2,11 +2,12 @@
 
     python examples/memorise.py --output OUT
     python examples/memorise.py --output OUT --data imagefolder:DIR --known 64 1024 --bytes 40
-    python examples/memorise.py --output OUT --data videofolder:DIR --known 1 --bytes 400
+    python examples/memorise.py --output OUT --data videofolder:DIR --known 1 --bytes 400 --delta
 
 The memorise mode of Rey-de-Castro & Rabitz 2018, section 5.4. For each size of the known set and
 each width of R: the PSNR of plain files, of the same files with R, and of plain files that are as
-large as those and R together. Prints a table and writes memorise.json.
+large as those and R together. With --delta, as published, the files hold the difference to
+samples that a generator perturbed. Prints a table and writes memorise.json.
 """
 
 import argparse
@@ -16,10 +17,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from augment import load_dataset
+from attacks import LearnedGenerator
+from augment import Dataset, load_dataset
 from compress import Codec
-from compress.container import parse
-from trainers import ReconstructionOptions, fit_network, network_bytes
+from compress.container import Kind, parse
+from trainers import (
+    FitOptions,
+    ReconstructionOptions,
+    fit_classifier,
+    fit_network,
+    load_classifier,
+    network_bytes,
+)
+from trainers.evaluation import predict
 from trainers.reconstruction_terms import psnr
 from trainers.run.atomic import write_json
 
@@ -36,7 +46,8 @@ def main() -> None:
     x = ds.stack(order[: max(args.known)])[0]
     codec = Codec.fit(ds.stack(order[-args.fitted :])[0])
     found = []
-    for row in rows(args, codec, x):
+    x_adv = perturbed(args, ds, x) if args.delta else None
+    for row in rows(args, codec, x, x_adv):
         print("  ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
         found.append(row)
     facts = {"data": args.data, "batches": args.batches, "torch": torch.__version__}
@@ -53,6 +64,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--fitted", type=int, default=500, help="samples the codec is fitted to")
     parser.add_argument("--known", type=int, nargs="+", default=[16, 256], help="sizes of sets")
     parser.add_argument("--bytes", type=float, nargs="+", default=[12.0], help="of a sample's code")
+    parser.add_argument("--delta", action="store_true", help="code the difference alone")
+    parser.add_argument("--generator-steps", type=int, default=30, help="of what perturbs")
     parser.add_argument("--widths", type=int, nargs="+", default=[2, 4, 8], help="of R")
     parser.add_argument("--depth", type=int, default=1, help="of R")
     parser.add_argument("--batch-size", type=int, default=32, help="of its training")
@@ -61,27 +74,46 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def rows(args: argparse.Namespace, codec: Codec, x: Tensor) -> Iterator[Row]:
+def perturbed(args: argparse.Namespace, ds: Dataset, x: Tensor) -> Tensor:
+    """Train a small classifier, and perturb samples until it errs."""
+    torch.manual_seed(0)
+    name = "c3d-small" if ds.is_video else "smallcnn"
+    model = load_classifier(name, num_classes=ds.num_classes, in_channels=ds.shape[0])
+    fit_classifier(model, ds.subset(range(min(len(ds), 2000))), FitOptions(epochs=4), seed=0)
+    attack = LearnedGenerator(steps=args.generator_steps)
+    parts = [attack(model, part, predict(model, part).argmax(1)) for part in x.split(64)]
+    flipped = torch.cat([part.success for part in parts]).float().mean()
+    print(f"{flipped:.2f} of the samples are seen as something else", flush=True)
+    return torch.cat([part.x_adv for part in parts])
+
+
+def rows(args: argparse.Namespace, codec: Codec, x: Tensor, x_adv: Tensor | None) -> Iterator[Row]:
     """Memorise the first samples of x with each width of R, at each rate."""
     for count, size in ((n, b) for n in args.known for b in args.bytes):
-        some = x[:count]
-        file = codec.encode(some, bytes_per_sample=size)
+        some, coder = x[:count], codec
+        kind: Kind = "x" if x_adv is None else "delta"
+        given = {} if x_adv is None else {"x_adv": x_adv[:count]}
+        if given:
+            coder = Codec.fit(some, step=0.01, kind=kind, **given)
+        file = coder.encode(some, kind=kind, bytes_per_sample=size, **given)
         for width in args.widths:
             batches = -(-count // args.batch_size)
             options = ReconstructionOptions(
                 width=width, depth=args.depth, batch_size=args.batch_size, memorise=True,
                 bf16=args.bf16, epochs=-(-args.batches // batches),
             )  # fmt: skip
-            network = fit_network(codec, some, options, steps=[parse(file).head.step]).network
-            total = len(file) + network_bytes(network)
+            steps = [parse(file).head.step]
+            fit = fit_network(coder, some, options, steps=steps, kind=kind, **given)
+            total = len(file) + network_bytes(fit.network)
+            restored = coder.decode(file, network=fit.network)
             yield {
                 "samples": count,
                 "width": width,
                 "code": len(file) / count,
-                "network": network_bytes(network),
+                "network": network_bytes(fit.network),
                 "total": total / count,
-                "plain": quality(codec, file, some),
-                "restored": psnr(codec.decode(file, network=network), some).mean().item(),
+                "plain": fit.gate[0]["plain_psnr"],
+                "restored": psnr(restored, some).mean().item(),
                 "plain_as_large": quality(codec, as_large(codec, some, total), some),
             }
 

@@ -74,9 +74,10 @@ def measured(
         network = fit_network(codec, train, options, steps=steps).network
         for decoded, step, file in zip(plain, steps, files, strict=True):
             restored = alone(network, decoded, step)
-            gated = psnr(network.restore(decoded, step), test).mean().item()
+            gated = row(name, network.restore(decoded, step), step, test, len(file))
             found = row(name, restored, step, test, len(file))
-            rows.append(found | {"share": network.gate.share(step), "gated_psnr": gated})
+            found |= {f"gated_{key}": gated[key] for key in ("psnr", "flicker", "changes")}
+            rows.append(found | {"share": network.gate.share(step)})
         shown[name] = restored[args.shown]
         print(f"trained: {name}", flush=True)
     return rows, shown
