@@ -30,8 +30,8 @@ class State:
 
     Attributes:
         closest: its success of the fewest coefficients.
-        values: the coefficients of its perturbation, (B, ...).
-        fewest: those of the closest success, (B, ...).
+        change: the coefficients of its perturbation.
+        fewest: those of the closest success.
         shrink: how much a step takes from each coefficient, over what it gives the steepest, (B,).
         queries: forward passes spent on it, int64 (B,).
         stuck: whether it met a gradient without slope, bool (B,).
@@ -39,8 +39,8 @@ class State:
     """
 
     closest: Closest
-    values: Tensor
-    fewest: Tensor
+    change: Coefficients
+    fewest: Coefficients
     shrink: Tensor
     queries: Tensor
     stuck: Tensor
@@ -117,44 +117,45 @@ class WaveletSparse:
             result = end.closest.result(
                 queries=end.queries, stuck=end.stuck, history=torch.stack(history), random=random
             )
-            result.info["nonzeros"] = (end.fewest != 0).flatten(1).sum(1)
+            result.info["nonzeros"] = (end.fewest.flat != 0).sum(1)
             return result
 
     def _start(self, model: Classifier, x: Tensor, goal: Goal) -> State:
         with torch.no_grad():
             logits = logits_of(model, x)
         closest = Closest.start(x, logits, goal=goal, norm="l1")
-        zero, one = torch.zeros_like(x), torch.ones_like(goal.y)
+        zero = dwt(torch.zeros_like(x), wavelet=self.wavelet, levels=self.levels)
+        one = torch.ones_like(goal.y)
         shrink = x.new_full((len(x),), _FIRST_SHRINK)
         return State(closest, zero, zero, shrink, one, torch.zeros_like(one) > 0, closest.success)
 
     def _step(self, model: Classifier, state: State) -> Tensor:
         """Look at each sample, and move its coefficients; return the margins before, (A,)."""
-        closest, values = state.closest, state.values
-        x_adv = self._applied(closest.x, values)
+        closest, change = state.closest, state.change
+        x_adv = applied(closest.x, change)
         logits, value, slope = value_and_gradient(model, x_adv, closest.goal.value)
         met = self._keep(state, x_adv, logits)
         state.stuck = state.stuck | (without_slope(slope) & ~closest.success)
-        slope = self._of_coefficients(movable(slope.nan_to_num(0, 0, 0), x_adv))
+        slope = slope_of(change, movable(slope.nan_to_num(0, 0, 0), x_adv))
         steepest = slope.flatten(1).abs().amax(1).clamp_min(torch.finfo(slope.dtype).tiny)
-        grown = values + self.lr * slope * column(~met / steepest, values)
+        grown = change.values + self.lr * slope * column(~met / steepest, slope)
         grown = grown.sign() * (grown.abs() - column(self.lr * state.shrink, grown)).clamp_min(0)
-        state.values = torch.where(column(state.done, grown), values, grown)
+        grown = torch.where(column(state.done, grown), change.values, grown)
+        state.change = change.with_values(grown)
         factor = torch.where(met, _MORE, _LESS)
         state.shrink = (state.shrink * factor).clamp(*_SHRINK_RANGE)
         return value
 
     def _leave_out(self, model: Classifier, state: State) -> None:
         """Search for the fewest of the best coefficients that still fool, by halving."""
-        order = state.fewest.flatten(1).abs().argsort(1, descending=True).argsort(1)  # ranks
         whole = state.fewest
-        enough = (whole != 0).flatten(1).sum(1)  # (A,)
+        order = whole.flat.abs().argsort(1, descending=True).argsort(1)  # ranks
+        enough = (whole.flat != 0).sum(1)  # (A,)
         too_few = torch.zeros_like(enough)
         for _ in range(self.prune):
             middle = (enough + too_few) // 2
-            kept = whole * (order < middle[:, None]).view_as(whole)
-            state.values = kept
-            x_adv = self._applied(state.closest.x, kept)
+            state.change = whole.with_values(whole.flat * (order < middle[:, None]))
+            x_adv = applied(state.closest.x, state.change)
             with torch.no_grad():
                 met = self._keep(state, x_adv, logits_of(model, x_adv))
             enough = torch.where(met, middle, enough)
@@ -162,28 +163,26 @@ class WaveletSparse:
 
     def _keep(self, state: State, x_adv: Tensor, logits: Tensor) -> Tensor:
         """Keep what fools with fewer coefficients; return who is fooled, bool (A,)."""
-        closest, values = state.closest, state.values
-        nonzeros = (values != 0).flatten(1).sum(1)
+        closest, change = state.closest, state.change
+        nonzeros = (change.flat != 0).sum(1)
         # Among as many, the smaller ones.
-        size = nonzeros + values.flatten(1).abs().sum(1).tanh() / 2
+        size = nonzeros + change.flat.abs().sum(1).tanh() / 2
         before = closest.size
         met = closest.update(x_adv, logits, size=size)
-        better = column(closest.size < before, values)
-        state.fewest = torch.where(better, values, state.fewest)
+        better = column(closest.size < before, change.values)
+        state.fewest = change.with_values(torch.where(better, change.values, state.fewest.values))
         state.queries = state.queries + ~state.done
         return met
 
-    def _of_coefficients(self, slope: Tensor) -> Tensor:
-        """Return the gradient of the coefficients that a gradient of samples implies, (A, ...)."""
-        leaf = torch.zeros_like(slope, requires_grad=True)
-        with torch.enable_grad():
-            picture = idwt(self._coefficients(leaf))
-        return torch.autograd.grad(picture, leaf, slope)[0]
 
-    def _applied(self, x: Tensor, values: Tensor) -> Tensor:
-        """Return samples with a perturbation of these coefficients, in [0, 1]."""
-        return (x + idwt(self._coefficients(values))).clamp(0, 1)
+def slope_of(change: Coefficients, slope: Tensor) -> Tensor:
+    """Return the gradient of coefficients that a gradient of samples implies, (A, ...)."""
+    leaf = torch.zeros_like(slope, requires_grad=True)
+    with torch.enable_grad():
+        picture = idwt(change.with_values(leaf))
+    return torch.autograd.grad(picture, leaf, slope)[0]
 
-    def _coefficients(self, values: Tensor) -> Coefficients:
-        like = dwt(values[:1].detach(), wavelet=self.wavelet, levels=self.levels)
-        return Coefficients(values, self.wavelet, like.levels, like.time_levels)
+
+def applied(x: Tensor, change: Coefficients) -> Tensor:
+    """Return samples with a perturbation of these coefficients, in [0, 1]."""
+    return (x + idwt(change)).clamp(0, 1)
