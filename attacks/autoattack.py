@@ -186,6 +186,8 @@ class Trial:
             tally.members += 1
             return
         goal = take(self.goal, rows)
+        if isinstance(member, Square):  # memory for all is there, even if few are left
+            member = replace(member, batch_size=len(self.x))
         result = replace(member, eps=self.eps[rows])(
             self.model,
             self.x[rows],

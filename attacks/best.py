@@ -32,6 +32,12 @@ class Best:
         no = torch.zeros_like(value, dtype=torch.bool)
         return cls(x_adv=x, value=value, success=no, finite=~no)
 
+    @classmethod
+    def seen(cls, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> "Best":
+        """Return what one look at x_adv (B, ...) says; the arguments are those of `update`."""
+        finite = torch.isfinite(logits).all(1)
+        return cls(x_adv, value.masked_fill(~finite, torch.nan), goal.met(logits), finite)
+
     def update(
         self, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor, keep_first: bool = False
     ) -> None:
@@ -44,18 +50,20 @@ class Best:
             value: the goal's, of these logits, (B,).
             keep_first: a sample's first success stays, whatever the value of later ones.
         """
-        finite = torch.isfinite(logits).all(1)
-        value = value.masked_fill(~finite, torch.nan)
-        self.merge(Best(x_adv, value, goal.met(logits), finite), keep_first=keep_first)
+        other = Best.seen(x_adv, goal, logits=logits, value=value)
+        self.merge(other, keep_first=keep_first)
+
+    def better(self, other: "Best", *, keep_first: bool = False) -> Tensor:
+        """Return whose best is better in `other`, bool (B,); see `update`."""
+        higher = ~(other.value <= self.value)  # than NaN, too
+        first = other.success & ~self.success
+        better = ~other.value.isnan() & (first | ((other.success == self.success) & higher))
+        return better & ~self.success if keep_first else better
 
     def merge(self, other: "Best", *, keep_first: bool = False) -> None:
         """Take over the samples whose best is better in `other`; see `update`."""
-        higher = ~(other.value <= self.value)  # than NaN, too
-        equal = other.success == self.success
-        better = ~other.value.isnan() & ((other.success & ~self.success) | (equal & higher))
-        finite = other.finite
-        if keep_first:
-            better, finite = better & ~self.success, finite | self.success
+        better = self.better(other, keep_first=keep_first)
+        finite = other.finite | self.success if keep_first else other.finite
         mask = column(better, self.x_adv)
         self.x_adv = torch.where(mask, other.x_adv, self.x_adv)
         self.value = torch.where(better, other.value, self.value)

@@ -96,9 +96,9 @@ class KeyframeSquare:
             forward, random = prepared(model, x)
             weights = frame_effects(forward, x, goal)
             mask = self._chosen(weights)
-            search = MaskedSearch(forward, self._square(), goal, threat, generators)
-            search.mask = mask
-            state, history = self._search(search, progress)
+            here = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
+            search = Search(forward, self._square(), goal, threat, generators, mask=here)
+            state, history = search.run(progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
             best = state.best
@@ -117,30 +117,11 @@ class KeyframeSquare:
             },
         )
 
-    def _search(self, search: "MaskedSearch", progress: Progress | None) -> tuple[State, Tensor]:
-        """Spend all queries; return the state then, and the values after each, (queries, B)."""
-        history = []
-        for query in range(self.queries):
-            history.append(search.step(query))
-            if progress:
-                progress(query + 1, self.queries)
-        return search.active.everything(), torch.stack(history)  # (queries, B)
-
     def _chosen(self, weights: Tensor) -> Tensor:
         """Return the frames to change, bool (B, T)."""
         if self.count is None:
             return reaching(weights, self.b or 0.5)
         return heaviest(weights, check_count(self.count, weights.shape[1], targeted=False))
-
-
-class MaskedSearch(Search):
-    """The search of `square`, which leaves all frames alone but those of `mask`, bool (B, T)."""
-
-    mask: Tensor
-
-    def _change(self, state: State, query: int) -> Tensor:
-        here = self.mask[self.active.rows][:, None, :, None, None]  # (A, 1, T, 1, 1)
-        return torch.where(here, super()._change(state, query), state.threat.x)
 
 
 def frame_effects(model: Classifier, x: Tensor, goal: Goal) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import squares
-from attacks.active import ActiveSet, due
+from attacks.active import ActiveSet, due, put, take
 from attacks.attack import Progress
 from attacks.best import Best
 from attacks.diagnosis import warnings_of
@@ -40,6 +40,8 @@ class Square:
         loss: "ce", "margin" or "dlr".
         early_stop: a sample's first success is its result, and it leaves the batch. Else all
             queries are spent, and the success with the highest loss is kept.
+        batch_size: how many samples one pass may hold; None for as many as there are. Once there
+            is room, several queries of each sample are made in one pass; the result is the same.
 
     Source: Andriushchenko et al. 2020, algorithms 1 to 3; l1: Croce & Hein 2021 (Mind the Box).
     """
@@ -51,6 +53,7 @@ class Square:
     shrink_over: int | None = None
     loss: LossName = "margin"
     early_stop: bool = True
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
@@ -62,6 +65,8 @@ class Square:
             raise ValueError(f"p_init is {self.p_init}; give a share of the image in (0, 1]")
         if self.shrink_over is not None and self.shrink_over < 1:
             raise ValueError(f"shrink_over is {self.shrink_over}; give at least 1, or None")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}; give at least 1, or None")
 
     def __call__(
         self,
@@ -83,21 +88,16 @@ class Square:
             forward, random = prepared(model, x)
             goal = Goal(y, target, self.loss)
             search = Search(forward, self, goal, threat, generators)
-            history = []
-            for query in range(self.queries):
-                history.append(search.goal.as_loss(search.step(query)))
-                if progress:
-                    progress(query + 1, self.queries)
-            state = search.active.everything()
+            state, history = search.run(progress)
         best = state.best
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
             success=best.success,
             queries=state.queries,
-            loss=search.goal.as_loss(best.value),
-            history=torch.stack(history),  # (queries, B)
-            info=warnings_of(search.goal, search.logits, finite=best.finite, random=random),
+            loss=goal.as_loss(best.value),
+            history=goal.as_loss(history),
+            info=warnings_of(goal, search.logits, finite=best.finite, random=random),
         )
 
     def side(self, query: int, x: Tensor) -> int:
@@ -124,6 +124,7 @@ class State:
         goal: what it pursues.
         threat: the ball it stays in.
         best: the best it has seen, and what the next square is put on.
+        mask: where it may change, bool, broadcastable over samples, (B, ...).
         numbers: those of the next queries, U[0, 1), (B, BLOCK, n).
         queries: forward passes spent on it, int64 (B,).
         left: whether it is done, bool (B,).
@@ -132,6 +133,7 @@ class State:
     goal: Goal
     threat: Threat
     best: Best
+    mask: Tensor
     numbers: Tensor
     queries: Tensor
     left: Tensor
@@ -141,7 +143,6 @@ class Search:
     """One call of the attack.
 
     Attributes:
-        goal: what all samples pursue.
         active: the samples still worked on.
         logits: of the first points, (B, K).
     """
@@ -153,49 +154,114 @@ class Search:
         goal: Goal,
         threat: Threat,
         generators: Sequence[torch.Generator],
+        *,
+        mask: Tensor | None = None,
     ) -> None:
-        """Prepare to search; `model` is frozen and `prepared`."""
-        self.model, self.options, self.goal, self.generators = model, options, goal, generators
+        """Prepare to search; `model` is frozen and `prepared`; without a mask all may change."""
+        self.model, self.options, self.generators = model, options, generators
         none, x = torch.zeros_like(goal.y), threat.x
-        state = State(goal, threat, Best.start(x), x.new_empty(len(x), 0), none, none.bool())
+        if mask is None:
+            mask = torch.ones_like(threat.eps, dtype=torch.bool)
+        numbers = x.new_empty(len(x), 0)
+        state = State(goal, threat, Best.start(x), mask, numbers, none, none.bool())
         self.active = ActiveSet(state, torch.arange(len(x), device=x.device))
         self.logits = x.new_empty(0)
 
-    def step(self, query: int) -> Tensor:
-        """Try one change of each sample; return the best values so far, NaN where it has left."""
+    def run(self, progress: Progress | None) -> tuple[State, Tensor]:
+        """Spend all queries; return the state then, and the best values after each, (queries, B).
+
+        Where a sample has left there is NaN.
+        """
+        history: list[Tensor] = []
+        while len(history) < self.options.queries:
+            for values in self._advance(len(history)):
+                history.append(self.active.spread(values, absent=torch.nan))
+                if progress:
+                    progress(len(history), self.options.queries)
+        return self.active.everything(), torch.stack(history)
+
+    def _advance(self, query: int) -> Tensor:
+        """Try the next change of each sample, or several; return values after each, (n, A)."""
         early = self.options.early_stop
         if early and due(query):
             self.active.drop(self.active.now.left)
-        state, x_adv = self.active.now, self.active.now.best.x_adv
-        if len(x_adv):
-            if query % BLOCK == 0:
-                state.numbers = self._draw(BLOCK, squares.PLACES + x_adv.shape[1])
-            self._try(state, self._change(state, query))
+        state = self.active.now
+        if not len(state.left):
+            return state.best.value[None]
+        if query % BLOCK == 0:
+            state.numbers = self._draw(BLOCK, squares.PLACES + state.threat.x.shape[1])
+        count = self._ahead(query)
+        return self._try_ahead(state, query, count) if count > 1 else self._try(state, query)
+
+    def _ahead(self, query: int) -> int:
+        """Return how many changes to try in one pass: several once few samples are left."""
+        room = self.options.batch_size or len(self.generators)
+        if query < BLOCK or len(self.active.rows) * BLOCK > room:
+            return 1
+        end = min(query - query % BLOCK + BLOCK, self.options.queries)
+        sides = [self.options.side(q, self.active.now.threat.x) for q in range(query, end)]
+        return sides.count(sides[0])  # they never grow again
+
+    def _try(self, state: State, query: int) -> Tensor:
+        """Try the next change of each sample; return the best values then, (1, A)."""
+        seen = self._look(state, self._change(state, query, state.numbers[:, query % BLOCK]))
+        state.best.merge(seen, keep_first=self.options.early_stop)
+        state.queries = state.queries + ~state.left
+        if self.options.early_stop:
+            state.left = state.best.success
+        return state.best.value[None]
+
+    def _try_ahead(self, state: State, query: int, count: int) -> Tensor:
+        """Try `count` changes of each sample in one pass, as if it were to keep none of them.
+
+        Late in the search few are kept. What comes after one that was is tried again, on top of
+        it: the same as one after the other, in fewer and larger passes.
+
+        Returns:
+            The best values after each, (count, A).
+        """
+        early, device = self.options.early_stop, state.left.device
+        turns = torch.arange(count, device=device)
+        over = torch.where(state.left, count, 0)  # (A,): how many turns each has had
+        values = state.best.value.repeat(count, 1)
+        while True:
+            rows, turn = (over[:, None] <= turns).nonzero(as_tuple=True)  # (P,); waits
+            if not len(rows):
+                return values
+            base = take(state, rows)
+            numbers = base.numbers[torch.arange(len(rows), device=device), query % BLOCK + turn]
+            seen = self._look(base, self._change(base, query, numbers))
+            better = base.best.better(seen, keep_first=early)
+            none = torch.full_like(over, count)
+            kept = none.scatter_reduce(0, rows, torch.where(better, turn, count), "amin")  # (A,)
+            broken = rows[~seen.finite & (turn <= kept[rows])]
+            state.best.finite = state.best.finite.index_fill(0, broken, False)
+            won = (turn == kept[rows]).nonzero()[:, 0]
+            best = take(state.best, rows[won])
+            best.merge(take(seen, won), keep_first=early)
+            state.best = put(state.best, rows[won], best)
+            values = torch.where(turns[:, None] >= kept, state.best.value, values)
+            now = (kept + 1).clamp_max(count)
+            state.queries, over = state.queries + (now - over), now
             if early:
                 state.left = state.best.success
-        return self.active.spread(state.best.value, absent=torch.nan)
+                over = over.masked_fill(state.left, count)
 
-    def _change(self, state: State, query: int) -> Tensor:
-        """Return what to try, (A, ...)."""
+    def _change(self, state: State, query: int, numbers: Tensor) -> Tensor:
+        """Return what to try, (A, ...), of numbers (A, n)."""
         if query == 0:
-            return squares.start(state.threat, self._draw)
-        return squares.proposal(
-            state.threat,
-            state.best.x_adv,
-            size=self.options.side(query, state.threat.x),
-            numbers=state.numbers[:, query % BLOCK],
-        )
+            x_new = squares.start(state.threat, self._draw)
+        else:
+            side = self.options.side(query, state.threat.x)
+            x_new = squares.proposal(state.threat, state.best.x_adv, size=side, numbers=numbers)
+        return torch.where(state.mask, x_new, state.threat.x)
 
-    def _try(self, state: State, x_new: Tensor) -> None:
-        """Look at x_new (A, ...) and keep what is better."""
+    def _look(self, state: State, x_new: Tensor) -> Best:
+        """Return what the model says of x_new, (A, ...)."""
         logits = logits_of(self.model, x_new)
-        value = state.goal.value(logits)
-        state.best.update(
-            x_new, state.goal, logits=logits, value=value, keep_first=self.options.early_stop
-        )
-        state.queries = state.queries + ~state.left
         if not len(self.logits):
             self.logits = logits
+        return Best.seen(x_new, state.goal, logits=logits, value=state.goal.value(logits))
 
     def _draw(self, *shape: int) -> Tensor:
         """Return U[0, 1) numbers for the active samples, (A, *shape)."""

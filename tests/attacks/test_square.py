@@ -178,6 +178,59 @@ def test_history_is_the_best_loss_so_far(net, batch):
     assert (history[-1] > history[0]).any()
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_queries_made_ahead_change_nothing_but_the_number_of_passes(net, batch, norm, early_stop):
+    x, _ = batch(6, dtype=torch.float64)
+    model, passes = net(dtype=torch.float64).eval(), []
+    y = model(x).argmax(1)
+    eps = {"linf": 0.1, "l2": 0.8, "l1": 4.0}[norm]
+    inner = model.forward
+
+    def counted(x):
+        passes.append(len(x))
+        return inner(x)
+
+    model.forward = counted
+    results, seen = [], []
+    for size in (1, 1000):  # no room for what lies ahead, and room for all of it
+        attack = Square(norm, eps, queries=101, early_stop=early_stop, batch_size=size)
+        results.append(attack(model, x, y, seed=2))
+        seen.append(list(passes))
+        passes.clear()
+    one, ahead = results
+    assert len(set(one.success.tolist())) == 2, "some resist"
+    assert torch.equal(one.success, ahead.success)
+    assert torch.equal(one.queries, ahead.queries)
+    torch.testing.assert_close(one.x_adv, ahead.x_adv, rtol=0, atol=0)
+    still = ~one.history.isnan() & ~ahead.history.isnan()
+    torch.testing.assert_close(one.history[still], ahead.history[still])
+    assert len(seen[1]) < 0.8 * len(seen[0]), "fewer passes"
+    assert max(seen[1]) == 6 * 8 or early_stop
+
+
+def test_a_model_that_breaks_ahead_is_reported_only_if_the_search_got_there(batch):
+    """It breaks once something was kept; a pass ahead must not notice before."""
+    x = batch(2, dtype=torch.float64)[0] * 0.2 + 0.4
+
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            lead = x[:, 0, 0, 0] - 0.45  # raised by a square there
+            lead = lead.where(x[:, 1, 1, 1] < 0.55, torch.nan)
+            return torch.stack([-lead, lead], 1)
+
+    model = Model()
+    y = torch.zeros(2, dtype=torch.int64)
+    for early_stop in (True, False):
+        one, ahead = (
+            Square(eps=0.2, queries=64, early_stop=early_stop, batch_size=size)(model, x, y)
+            for size in (1, 1000)
+        )
+        assert torch.equal(one.x_adv, ahead.x_adv)
+        assert torch.equal(one.queries, ahead.queries)
+        assert one.info == ahead.info
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -187,6 +240,7 @@ def test_history_is_the_best_loss_so_far(net, batch):
         (dict(p_init=0.0), "p_init is 0.0"),
         (dict(p_init=1.5), "p_init is 1.5"),
         (dict(shrink_over=0), "shrink_over is 0"),
+        (dict(batch_size=0), "batch_size is 0"),
     ],
 )
 def test_impossible_options_are_refused_at_once(options, word):
