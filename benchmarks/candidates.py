@@ -61,7 +61,7 @@ ROWS = {
     "cw, 50 steps": Row(
         "cw",
         {"steps": 50, "search_steps": 1, "lr": 0.01, "c": 1.0},
-        {"steps": 20, "search_steps": 1} | CW_OWN,
+        {"steps": 26, "search_steps": 1} | CW_OWN,
         samples=64,
         rounds=2,
     ),
