@@ -105,11 +105,10 @@ def dequantise(q: Coefficients, step: float) -> Coefficients:
 
 def _expected(a: Tensor, size: Coefficients, parent: Band | None) -> Tensor:
     """Return the magnitude that a place's surroundings let expect, like a, (B, C, T, H, W)."""
-    _, h, w = a.shape[2:]
-    flat = a.flatten(1, 2)  # (B, C*T, H, W)
+    h, w = a.shape[-2:]
     if min(h, w) >= 3:
-        mean = F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
-        ring = ((9 * mean - flat) / 8).view_as(a)
+        area = _thrice(_thrice(torch.ones_like(a[0, 0, :1]), -1), -2)  # (1, H, W)
+        ring = (_thrice(_thrice(a, -1), -2) * (9 / area) - a) / 8
     else:
         ring = a.mean((-2, -1), keepdim=True)
     if parent is None:
@@ -118,6 +117,15 @@ def _expected(a: Tensor, size: Coefficients, parent: Band | None) -> Tensor:
     above = above.repeat_interleave(2, -2).repeat_interleave(2, -1)[..., :h, :w]
     above = F.pad(above, (0, w - above.shape[-1], 0, h - above.shape[-2]))
     return 0.65 * ring.clamp(max=8) + 0.2 * above.clamp(max=8)
+
+
+def _thrice(a: Tensor, dim: int) -> Tensor:
+    """Return the sum of each value and its neighbours along a dimension of at least 2."""
+    n = a.shape[dim]
+    out = a.clone()
+    out.narrow(dim, 1, n - 1).add_(a.narrow(dim, 0, n - 1))
+    out.narrow(dim, 0, n - 1).add_(a.narrow(dim, 1, n - 1))
+    return out
 
 
 def to_array(q: Coefficients) -> NDArray[np.int32]:

@@ -71,14 +71,16 @@ def encode(batches: list[Batch], lanes: int, start: Words) -> tuple[States, Word
     state = start.astype(np.uint32) + _LOW
     out: list[Words] = []
     for of, below in reversed(batches):
+        most = (of << (np.uint32(32) - _BITS)) - np.uint32(1)  # that a state may be
+        gap = np.uint32(TOTAL) - of
         for begin in reversed(range(0, len(of), lanes)):
-            f, c = of[begin : begin + lanes], below[begin : begin + lanes]
-            x = state[: len(f)]
-            full = x >> (np.uint32(32) - _BITS) >= f
+            row = slice(begin, begin + lanes)
+            f = of[row]
+            x = state[: len(f)]  # a view
+            full = np.flatnonzero(x > most[row])
             out.append(x[full].astype(np.uint16))
-            x = np.where(full, x >> _SHIFT, x)
-            whole = x // f
-            state[: len(f)] = (whole << _BITS) + (x - whole * f) + c
+            x[full] >>= _SHIFT
+            x += x // f * gap[row] + below[row]
     return state, np.concatenate([*reversed(out), np.empty(0, np.uint16)])
 
 
