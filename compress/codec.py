@@ -22,7 +22,7 @@ from compress.fitting import Gatherer, fit_tables
 from compress.network import Network
 from compress.places import places
 from compress.quantise import fineness, quantise, to_array
-from compress.signals import signal_of, transform
+from compress.signals import cached_parts, signal_of, transform
 from compress.symbols import LARGEST, buckets
 from compress.tables import Tables
 from compress.task import Task
@@ -32,7 +32,6 @@ from compress.wavelet import Coefficients
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
 _CHUNK_VALUES = 2**21
-_CACHED_VALUES = 2**19
 _PROBED = 256  # samples by which the step for a number of bytes is found
 _CLOSE = 1.002  # ratio of steps that need no more looking between
 _FILE = struct.Struct("<4sBBBBf")
@@ -165,14 +164,13 @@ class Codec:
         self, signal: Tensor, quantise: Callable[[Coefficients], Coefficients]
     ) -> Coefficients:
         """Transform and quantise, so many samples at a time as stay in a processor's cache."""
-        size = max(1, _CACHED_VALUES // signal[0].numel())
         parts = [
             quantise(
                 transform(
                     part, wavelet=self.wavelet, levels=self.levels, time_levels=self.time_levels
                 )
             )
-            for part in torch.split(signal, size)
+            for part in cached_parts(signal)
         ]
         values = torch.cat([part.values for part in parts])
         return parts[0].with_values(values.clamp(-LARGEST, LARGEST))

@@ -7,16 +7,14 @@ from torch import Tensor
 
 from compress.bands import bands
 from compress.chunk import decode_chunk
-from compress.container import parse
+from compress.container import Parsed, parse
 from compress.errors import FormatError
 from compress.network import Network
 from compress.places import places
 from compress.quantise import fineness
-from compress.signals import restored
+from compress.signals import cached_parts, restored
 from compress.tables import Tables
 from compress.wavelet import Coefficients
-
-_CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
 
 
 def decode(data: bytes, *, network: Network | None = None) -> Tensor:
@@ -44,6 +42,15 @@ def decoded(data: bytes, tables: Tables | None, network: Network | None = None) 
     head = file.head
     if network is not None:
         network.check_file(head)
+    for q in whole_numbers(file, tables):
+        some = (q.with_values(part) for part in cached_parts(q.values))
+        x = torch.cat([restored(part, head.step, head.kind) for part in some])
+        yield x if network is None else network.restore(x, head.step)
+
+
+def whole_numbers(file: Parsed, tables: Tables | None) -> Iterator[Coefficients]:
+    """Yield what a file holds before it is scaled, chunk by chunk; see `decoded`."""
+    head = file.head
     if head.tables:
         tables = Tables.unpack(head.tables)
     if tables is None:
@@ -54,15 +61,10 @@ def decoded(data: bytes, tables: Tables | None, network: Network | None = None) 
             f"{tables.digest.hex()}: decode it with the codec it is from"
         )
     c, t, h, w = head.volume
-    parts = bands(t, h, w, levels=head.levels, time_levels=head.time_levels)
-    around = places(parts, c)
+    around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
     for number, samples in enumerate(head.chunks):
         q = decode_chunk(
             file.chunk(number), (samples, c, t, h, w), around, tables, fineness=fineness(head.step)
         )
         values = torch.from_numpy(q).float().view(samples, *head.shape)
-        whole = Coefficients(values, head.wavelet, head.levels, head.time_levels)
-        size = max(1, _CACHED_VALUES // values[0].numel())
-        some = (whole.with_values(part) for part in torch.split(values, size))
-        x = torch.cat([restored(part, head.step, head.kind) for part in some])
-        yield x if network is None else network.restore(x, head.step)
+        yield Coefficients(values, head.wavelet, head.levels, head.time_levels)

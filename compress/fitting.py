@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.contexts import FEATURES, PHASES, Ints
-from compress.places import GROUPS, KINDS, group_of
+from compress.places import GROUPS, KINDS
 from compress.rans import TOTAL
 from compress.symbols import ESCAPE, FLOOR, SYMBOLS
 from compress.tables import BINS, TABLES, UNIT, Tables
@@ -62,7 +62,7 @@ def fit_tables(gathered: Gatherer) -> Tables:
     blank = Tables(weights, np.zeros((TABLES, SYMBOLS), np.int32), np.ones(1, np.int32))
     for (kind, phase), (features, symbols) in data.items():
         columns = [column.astype(np.int32).reshape(-1, 1, 1) for column in features.T]
-        spot = Spot(kind, phase, group_of(kind), columns, (len(symbols), 1, 1))
+        spot = Spot(kind, phase, columns, (len(symbols), 1, 1))
         np.add.at(counts, (blank.choose(spot), symbols), 1)
     smooth = np.stack([_frequencies(row) for row in _shared(counts)])
     share = (gathered.flag_counts[:, 0] + 0.5) / (gathered.flag_counts.sum(1) + 1)

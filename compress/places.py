@@ -30,11 +30,6 @@ class Place:
     slower: Band | None
     kind: int
 
-    @property
-    def group(self) -> int:
-        """Which tables it shares, in [0, GROUPS)."""
-        return group_of(self.kind)
-
 
 def places(bands: list[Band], channels: int) -> list[Place]:
     """Return the bands of all channels in the order in which they are coded."""

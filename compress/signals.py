@@ -9,6 +9,7 @@ from compress.quantise import dequantise
 from compress.wavelet import Coefficients, dwt, idwt
 
 MIDDLE = 0.5  # of the range of samples
+_CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
 
 
 def signal_of(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
@@ -44,6 +45,11 @@ def transform(
     return dwt(
         opponent(signal), wavelet=wavelet, levels=levels, time_levels=time_levels, lifted=True
     )
+
+
+def cached_parts(values: Tensor) -> tuple[Tensor, ...]:
+    """Split values (B, ...) into parts (B', ...) that stay in a processor's cache."""
+    return torch.split(values, max(1, _CACHED_VALUES // values[0].numel()))
 
 
 def restored(q: Coefficients, step: float, kind: Kind, *, lifted: bool | None = True) -> Tensor:

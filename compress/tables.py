@@ -9,7 +9,7 @@ import numpy as np
 
 from compress.contexts import FEATURES, PHASES, Feature, Ints
 from compress.errors import FormatError
-from compress.places import GROUPS, KINDS
+from compress.places import GROUPS, KINDS, group_of
 from compress.rans import TOTAL, Frequencies
 from compress.symbols import ESCAPE, SYMBOLS
 from compress.traversal import FLAG_CONTEXTS, Spot
@@ -55,7 +55,7 @@ class Tables:
         """Return the number of the table for each place of a spot, (A * h' * w',)."""
         expected = expect(spot.features, self.weights[spot.kind, spot.phase])
         expected = np.broadcast_to(expected, spot.shape).ravel()
-        return np.asarray(_BIN_OF[expected.clip(0, EDGES[-1])] + BINS * spot.group)
+        return np.asarray(_BIN_OF[expected.clip(0, EDGES[-1])] + BINS * group_of(spot.kind))
 
     def to_bytes(self) -> bytes:
         """Return all numbers, little-endian."""

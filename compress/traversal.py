@@ -21,14 +21,12 @@ class Spot:
     Attributes:
         kind: which statistics it shares.
         phase: which of PHASES.
-        group: which tables it shares.
         features: what is known of each place, broadcast to its shape (A, h', w').
         shape: that shape.
     """
 
     kind: int
     phase: int
-    group: int
     features: list[Feature]
     shape: tuple[int, int, int]
 
@@ -89,7 +87,7 @@ def _band(coder: Coder, place: Place, block: Ints, seen: Small, rows: Rows, fine
             if not part.size:
                 continue
             features = [_at(f, y, x) for f in fixed] + moving(inside, (y, x))
-            spot = Spot(place.kind, phase, place.group, features, part.shape)
+            spot = Spot(place.kind, phase, features, part.shape)
             part = coder.symbols(spot, part)
             block[rows, frame, y::2, x::2] = part
             inside[:, 1 + y : 1 + h : 2, 1 + x : 1 + w : 2] = _SEEN[part]

@@ -11,11 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from compress import Codec
-from compress.bands import bands
-from compress.chunk import decode_chunk
 from compress.container import parse
-from compress.places import places
-from compress.quantise import fineness
+from compress.decoding import whole_numbers
 from trainers.run.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
 from trainers.run.films import is_clip
 
@@ -69,15 +66,10 @@ def _still(x: Tensor) -> Tensor:
 
 def coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
     """Return the whole numbers of the first samples of a file, each (C, T, H, W)."""
-    file = parse(blob)
-    head, found = file.head, list[Tensor]()
-    c, t, h, w = head.volume
-    around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
-    for number, samples in enumerate(head.chunks):
-        shape = (samples, c, t, h, w)
-        data, fine = file.chunk(number), fineness(head.step)
-        q = decode_chunk(data, shape, around, codec.tables, fineness=fine)
-        found += [torch.from_numpy(part) for part in q]
+    found: list[Tensor] = []
+    for q in whole_numbers(parse(blob), codec.tables):
+        values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
+        found += values.int()
         if len(found) >= count:
             break
     return found[:count]
