@@ -16,12 +16,11 @@ from torch import Tensor
 
 from augment import Dataset
 from compress import Codec, Task
-from compress.container import parse
+from compress.container import Kind, parse
 from compress.network import Network
 from trainers.compression import peers
 from trainers.compression.files import kept_code
 from trainers.compression.panel import Panel
-from trainers.compression.task_rate import payload, task_code
 from trainers.evaluation import predict
 from trainers.reconstruction_files import network_bytes
 from trainers.rounds import spread
@@ -122,28 +121,31 @@ def point(codec: str, rate: float | None, size: float, payload: float | None, **
     return always | never | more
 
 
-def ours(bench: Bench, kind: str, rate: float, network: Network | None = None) -> Made:
+def ours(bench: Bench, kind: Kind, rate: float, network: Network | None = None) -> Made:
     """Code all samples as one file, of so many bytes a sample without its head.
 
     With a network R, the same file is restored; beside its bytes stand those with R's own.
     """
-    x, model = bench.panel.x, bench.panel.model
-
-    def make() -> bytes:
-        if kind == "x-task" and model is not None:
-            return task_code(bench.codec, x, model, bench.task, rate)
-        return bench.codec.encode(x, bytes_per_sample=rate)
-
+    searched = kind == "x-task"
+    make = partial(
+        bench.codec.encode,
+        bench.panel.x,
+        kind=kind,
+        model=bench.panel.model if searched else None,
+        task=bench.task if searched else None,
+        bytes_per_sample=rate,
+    )
     blob, count = kept_code(bench.folder, f"{kind}-{rate:g}", make), len(bench.test)
+    file = parse(blob)
     tables = len(bench.codec.tables.packed)
     row = point(
         f"{kind}+R" if network else kind,
         rate,
         len(blob) / count,
-        payload(blob),
+        file.payload,
         bytes_with_network=(len(blob) + network_bytes(network)) / count if network else None,
         bytes_with_tables=(len(blob) + tables + 4) / count,  # 4: their check sum
-        setting=parse(blob).head.step,
+        setting=file.head.step,
     )
     return row, bench.codec.decode(blob, network=network)
 

@@ -20,7 +20,6 @@ from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
 from trainers.compression.quality import psnr
-from trainers.compression.task_rate import task_code
 from trainers.evaluation import predict
 from trainers.fitting import trained
 from trainers.run.atomic import once
@@ -61,22 +60,15 @@ class Encoder:
 
     def code(self, rows: range) -> bytes:
         """Return the file of some samples."""
-        x, rate, embed = (
-            self.ds.stack(rows)[0],
-            self.flags.bytes_per_sample,
-            self.flags.embed_tables,
-        )
-        if self.model is not None and rate is not None:
-            return task_code(self.codec, x, self.model, self.task, rate, embed_tables=embed)
         return self.codec.encode(
-            x,
+            self.ds.stack(rows)[0],
             kind=self.flags.kind,
             x_adv=self._changed(rows),
             model=self.model,
             task=self.task if self.model is not None else None,
             step=self.flags.step,
-            bytes_per_sample=rate,
-            embed_tables=embed,
+            bytes_per_sample=self.flags.bytes_per_sample,
+            embed_tables=self.flags.embed_tables,
         )
 
     def _changed(self, rows: range) -> Tensor | None:
