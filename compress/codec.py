@@ -35,7 +35,7 @@ FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the co
 _FITTED_VALUES = 2**23
 _CHUNK_VALUES = 2**21
 _PROBED = 256  # samples by which the step for a number of bytes is found
-_SEARCHED = 96  # and that of x-task, which takes long
+_SEARCHED = 32  # and that of x-task
 _FIRST = 0.4  # step to try first
 _FILE = struct.Struct("<4sBBBBf")
 _FILE_MAGIC, _FILE_VERSION = b"SPRT", 1
@@ -196,7 +196,10 @@ class Codec:
         step = step_for(plain, bytes_per_sample, start=_FIRST, close=0.002)
         if how is quantise:
             return step
-        return step_for(partial(size, _SEARCHED, how), bytes_per_sample, start=step, close=0.02)
+        # A search takes long: a few samples, which should take what they take plainly where
+        # all of them take so many bytes.
+        wanted = size(_SEARCHED, quantise, step)
+        return step_for(partial(size, _SEARCHED, how), wanted, start=step, close=0.02)
 
     def decode(self, data: bytes, *, network: Network | None = None) -> Tensor:
         """Return the samples, or the differences, of a file.
