@@ -21,7 +21,8 @@ from trainers.compression.quality import mean, psnr
 from trainers.fitting import trained
 from trainers.reconstruction_files import fitted_network, save_network
 from trainers.rounds import spread
-from trainers.run.compress_config import CodingConfig, CompressFitConfig
+from trainers.run.compress_config import CompressFitConfig
+from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device
 from trainers.run.specs import build_reconstruction
@@ -110,7 +111,7 @@ def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]
     return table
 
 
-def fitted_codec(config: CodingConfig, folder: RunFolder, change: Change | None = None) -> Codec:
+def fitted_codec(config: SamplesConfig, folder: RunFolder, change: Change | None = None) -> Codec:
     """Return a codec that is fitted to the training samples, and kept in the run folder.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from trainers.run.config import ClassifierFlags, RunFlags, SourceFlags
+from trainers.run.config import RunFlags, SamplesConfig
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,9 @@ class CodecFlags:
 
 
 @dataclass(frozen=True)
-class CompressFitConfig:
+class CompressFitConfig(SamplesConfig):
     """Fit a codec's statistics to a data set, for `compress encode`."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     coding: Annotated[CodecFlags, arg(name="codec")] = field(default_factory=CodecFlags)
 
 
@@ -67,12 +64,9 @@ class EncodeFlags:
 
 
 @dataclass(frozen=True)
-class CompressEncodeConfig:
+class CompressEncodeConfig(SamplesConfig):
     """Code samples: images or videos become small files."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     coding: Annotated[EncodeFlags, arg(name="code")] = field(default_factory=EncodeFlags)
 
 
@@ -129,14 +123,7 @@ class RateFlags:
 
 
 @dataclass(frozen=True)
-class CompressEvaluateConfig:
+class CompressEvaluateConfig(SamplesConfig):
     """Measure codecs: bytes against what they keep for the eye and for classifiers."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     measure: Annotated[RateFlags, arg(name="measurement")] = field(default_factory=RateFlags)
-
-
-# The jobs that work on a data set, which `compress decode` does not.
-CodingConfig = CompressFitConfig | CompressEncodeConfig | CompressEvaluateConfig

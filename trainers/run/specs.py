@@ -14,8 +14,7 @@ from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
 from compress import Task
 from trainers.reconstruction_options import ReconstructionOptions
-from trainers.run.compress_config import CodingConfig
-from trainers.run.config import Config
+from trainers.run.config import SamplesConfig
 from trainers.run.parsing import number
 from trainers.run.presets import BUDGETS, SMOKE_OPTIONS
 
@@ -233,7 +232,7 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
 
 
 def usual(
-    config: Config | CodingConfig, *, eps: float, norm: str, measuring: bool = False
+    config: SamplesConfig, *, eps: float, norm: str, measuring: bool = False
 ) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 
