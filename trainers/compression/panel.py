@@ -22,6 +22,7 @@ from trainers.run.session import choose_device
 from trainers.setting import build, check_alike, load_split
 
 log = logging.getLogger(__name__)
+FEWEST = 10  # training samples of each class, for a classifier of its own half
 Numbers = dict[str, float | None]
 
 
@@ -98,6 +99,12 @@ def training(config: CompressEvaluateConfig, test: Dataset, warnings: list[str])
         warnings.append(f"nobody is fitted to tell classes apart: {error}")
         return None
     check_alike(train, test)
+    if len(train) < 2 * FEWEST * train.num_classes:
+        warnings.append(
+            f"nobody is fitted to tell classes apart: {len(train)} training samples of "
+            f"{train.num_classes} classes are too few, two halves take {2 * FEWEST} of each"
+        )
+        return None
     return train
 
 

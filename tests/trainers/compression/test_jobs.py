@@ -303,6 +303,13 @@ def test_samples_without_classes_are_measured_by_eye_alone(photos, codec, tmp_pa
     assert "there is no classifier; --weights FILE names one" in summary["warnings"]
 
 
+def test_nobody_is_fitted_to_a_few_samples(tmp_path):
+    words = ["--train-samples", "190", "--test-samples", "20", "--rates", "10", "--peers", "webp"]
+    summary = job("evaluate", tmp_path / "e", *words)
+    assert all(point["judge_accuracy"] is None for point in summary["points"])
+    assert any("190 training samples of 10 classes are too few" in w for w in summary["warnings"])
+
+
 def test_halves_share_no_sample():
     train = load_dataset("digits", "train")
     first, second = halves(train, 0)
