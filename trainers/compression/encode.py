@@ -41,7 +41,7 @@ class Encoder:
         """Load what is needed; all refusals come from here."""
         self.flags, self.folder = config.coding, folder
         name, attack = chosen_attack(config, self.flags.attack)
-        self.task = build_task(self.flags.task)
+        self.task = build_task(self.flags.task, smoke=config.run.smoke)
         self.ds = load_split(config, self.flags.split)
         if self.flags.kind == "delta":
             check_kind({name: attack}, self.ds)

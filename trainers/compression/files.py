@@ -14,6 +14,7 @@ from trainers.run.folder import RunFolder
 
 SUFFIX = ".sprc"  # of a code file
 CODEC = "codec.sprt"  # a codec's file in a run folder
+DELTA_CODEC = "codec-delta.sprt"  # that of differences, beside one of samples
 NETWORK = "network.safetensors"  # and that of a network R
 CODES = "codes"  # the folder of code files there
 

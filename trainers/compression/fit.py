@@ -111,15 +111,18 @@ def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]
     return table
 
 
-def fitted_codec(config: SamplesConfig, folder: RunFolder, change: Change | None = None) -> Codec:
+def fitted_codec(
+    config: SamplesConfig, folder: RunFolder, change: Change | None = None, *, name: str = CODEC
+) -> Codec:
     """Return a codec that is fitted to the training samples, and kept in the run folder.
 
     Args:
         config: the job's options.
         folder: its run folder.
         change: perturbs samples, for a codec of differences.
+        name: of its file there.
     """
-    file = folder.path / CODEC
+    file = folder.path / name
     if not file.exists():
         log.info("no --codec: fitting one to the training samples first")
         try:
@@ -128,11 +131,12 @@ def fitted_codec(config: SamplesConfig, folder: RunFolder, change: Change | None
             raise RefusedInput(f"{error}; or give --codec FILE, of `compress fit`") from error
         some = few(train) if change is None else train.subset(spread(len(train), TRIED))
         x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
-        keep_codec(folder, Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv))
+        codec = Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)
+        keep_codec(folder, codec, name=name)
     return read_codec(file)
 
 
-def keep_codec(folder: RunFolder, codec: Codec) -> None:
+def keep_codec(folder: RunFolder, codec: Codec, *, name: str = CODEC) -> None:
     """Keep a codec in a run folder, which can then not be begun anew with other options."""
     folder.checkpoints.mkdir(exist_ok=True)
-    codec.save(folder.path / CODEC)
+    codec.save(folder.path / name)

@@ -101,8 +101,13 @@ class RateFlags:
     rates: tuple[float, ...] = ()
     """Bytes a sample, without heads. None given: 0.25, 0.5, 1 and 2 bits a pixel; of videos a
     fifth of it, of pictures below 16 x 16 2.5 times as much."""
-    kinds: tuple[Literal["x", "x-task"], ...] = ("x", "x-task")
-    """What is coded: x the samples, x-task what the classifier needs of them."""
+    kinds: tuple[Literal["x", "x-task", "delta"], ...] = ("x", "x-task")
+    """What is coded: x the samples, x-task what the classifier needs of them, delta what an attack
+    changes of them: its picture is grey plus the difference, or what R makes of it."""
+    attack: str | None = None
+    """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
+    delta_codec: str | None = None
+    """Codec of differences, of `compress fit --kind delta`. None: fit one first."""
     peers: tuple[Literal["jpeg", "jpeg2000", "webp", "avif", "x264", "av1"], ...] = (
         "jpeg",
         "jpeg2000",

@@ -77,7 +77,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "compress-fit": FEW,
     "compress-encode": FEW | {"test_samples": 8},
     "compress-decode": {"samples": 8},
-    "compress-evaluate": FEW | {"task": "steps=4"},
+    "compress-evaluate": FEW,
 }
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,

@@ -59,13 +59,18 @@ def build_attack(
     return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
 
 
-def build_task(text: str | None) -> Task:
+def build_task(text: str | None, *, smoke: bool) -> Task:
     """Make the search of x-task that a text describes, `OPTION=VALUE,...`.
+
+    Args:
+        text: options; None takes the search's own.
+        smoke: whether the job is to take seconds.
 
     Raises:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
-    return Task(**_read("--task", text or "", get_type_hints(Task)))
+    weak = {"steps": 4} if smoke else {}
+    return Task(**weak | _read("--task", text or "", get_type_hints(Task)))
 
 
 def build_reconstruction(text: str, *, weak: Mapping[str, Any]) -> ReconstructionOptions:
