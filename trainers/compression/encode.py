@@ -15,7 +15,7 @@ from augment import Dataset
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
-from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec
+from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec, samples_of
 from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
@@ -158,7 +158,7 @@ def draw(path: Path, encoder: Encoder) -> None:
     blob = kept_code(encoder.folder, "00000", partial(encoder.code, first))  # it is there
     wanted = encoder.wanted(first)
     some = coefficients(encoder.codec, blob, len(first))
-    got = torch.cat(list(encoder.codec.decode_chunks(blob)))[: len(first)]
+    got = torch.stack(list(samples_of(encoder.codec.decode_chunks(blob), len(first))))
     shown, title = shown_as(encoder.flags.kind, wanted, got)
     rows = [
         [
