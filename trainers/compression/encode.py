@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attacks import RefusedInput
 from augment import Dataset
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
@@ -22,6 +23,7 @@ from trainers.compression.publish import finish
 from trainers.compression.quality import psnr
 from trainers.evaluation import predict
 from trainers.fitting import trained
+from trainers.reconstruction_files import load_network
 from trainers.run.atomic import once
 from trainers.run.compress_config import CompressEncodeConfig
 from trainers.run.figures import amplification, write_png
@@ -41,6 +43,12 @@ class Encoder:
         """Load what is needed; all refusals come from here."""
         self.flags, self.folder = config.coding, folder
         name, attack = chosen_attack(config, self.flags.attack)
+        self.network = load_network(Path(self.flags.network)) if self.flags.network else None
+        if self.network is not None and self.network.config.kind != self.flags.kind:
+            raise RefusedInput(
+                f"{self.flags.network} restores files of kind {self.network.config.kind}, and "
+                f"--kind is {self.flags.kind}; give another of them"
+            )
         self.task = build_task(self.flags.task, smoke=config.run.smoke)
         self.ds = load_split(config, self.flags.split)
         if self.flags.kind == "delta":
@@ -69,19 +77,20 @@ class Encoder:
             step=self.flags.step,
             bytes_per_sample=self.flags.bytes_per_sample,
             embed_tables=self.flags.embed_tables,
+            network=self.network,
         )
 
     def _changed(self, rows: range) -> Tensor | None:
         return None if self.x_adv is None else self.x_adv[rows.start : rows.stop]
 
     def wanted(self, rows: range) -> Tensor:
-        """Return what the file of some samples stands for, (B, ...)."""
+        """Return what the file of some samples is decoded to, about, (B, ...)."""
         x, changed = self.ds.stack(rows)[0], self._changed(rows)
-        return x if changed is None else x - changed
+        return x if changed is None or self.network is not None else x - changed
 
     def measured(self, rows: range, blob: bytes) -> dict[str, Any]:
         """Decode a file and say what it keeps, as sums over its samples."""
-        wanted, got = self.wanted(rows), self.codec.decode(blob)
+        wanted, got = self.wanted(rows), self.codec.decode(blob, network=self.network)
         sums = {"samples": len(rows), "bytes": len(blob), "step": parse(blob).head.step}
         sums["psnr"] = float(psnr(wanted, got).double().sum())
         if self.model is not None:
@@ -158,8 +167,10 @@ def draw(path: Path, encoder: Encoder) -> None:
     blob = kept_code(encoder.folder, "00000", partial(encoder.code, first))  # it is there
     wanted = encoder.wanted(first)
     some = coefficients(encoder.codec, blob, len(first))
-    got = torch.stack(list(samples_of(encoder.codec.decode_chunks(blob), len(first))))
-    shown, title = shown_as(encoder.flags.kind, wanted, got)
+    chunks = encoder.codec.decode_chunks(blob, network=encoder.network)
+    got = torch.stack(list(samples_of(chunks, len(first))))
+    differences = encoder.flags.kind == "delta" and encoder.network is None
+    shown, title = shown_as(encoder.flags.kind, differences, wanted, got)
     rows = [
         [
             Cell(shown[0][i], encoder.ds.ids[i][-14:]),
@@ -171,9 +182,9 @@ def draw(path: Path, encoder: Encoder) -> None:
     write_png(path, gallery(rows, heads=("original", "code", "decoded"), title=title))
 
 
-def shown_as(kind: Kind, *signals: Tensor) -> tuple[list[Tensor], str]:
+def shown_as(kind: Kind, differences: bool, *signals: Tensor) -> tuple[list[Tensor], str]:
     """Return samples or differences (B, ...) as pictures, and what to write above them."""
-    if kind != "delta":
+    if not differences:
         return list(signals), f"{kind}: samples and their code"
     factor = amplification(float(signals[0].abs().max()))
     title = f"differences, times {factor} around grey, and their code"

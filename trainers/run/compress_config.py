@@ -61,6 +61,9 @@ class EncodeFlags:
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
     task: str | None = None
     """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
+    network: str | None = None
+    """Network R of `compress fit --network` to name in the files, so that no other restores
+    them. None: none."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_images
 
 from augment import load_dataset, write_video
 from compress import Codec, decode
+from compress.container import parse
 from trainers.compression.panel import halves
 from trainers.reconstruction_files import load_network
 from trainers.run.cli import main
@@ -169,7 +170,7 @@ def test_bytes_out_of_reach_are_refused(tmp_path, capsys):
     assert "the nearest that these samples can have is" in capsys.readouterr().err
 
 
-def test_a_network_restores_what_is_decoded(photos, tmp_path):
+def test_a_network_restores_what_is_decoded(photos, tmp_path, capsys):
     words = ["--data", photos[0], "--step", "0.3", "--network", "unet:epochs=8,width=8,lr=5e-3"]
     fit = job("fit", tmp_path / "f", *words)
     assert fit["network"] == "network.safetensors"
@@ -186,6 +187,12 @@ def test_a_network_restores_what_is_decoded(photos, tmp_path):
     assert torch.equal(found["restored"], wanted)
     errors = {name: float(((x - photos[1]) ** 2).mean()) for name, x in found.items()}
     assert errors["restored"] <= errors["plain"] * 1.01  # its gate sees to that
+    job("encode", tmp_path / "n", "--data", photos[0], "--codec", codec, "--network", network)
+    named = (tmp_path / "n" / "codes" / "00000.sprc").read_bytes()
+    assert parse(named).head.model == load_network(Path(network)).digest
+    words = ["compress", "encode", *TINY, "--kind", "delta", "--run-dir", str(tmp_path / "no")]
+    assert main([*words, "--network", network]) == 3
+    assert "restores files of kind x, and --kind is delta" in capsys.readouterr().err
     words = ["--data", photos[0], "--codec", codec, "--network", network, "--rates", "150"]
     points = job("evaluate", tmp_path / "v", *words, "--peers")["points"]
     assert [point["codec"] for point in points] == ["x", "x+R", "zeros"]
