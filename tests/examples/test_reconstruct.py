@@ -47,6 +47,12 @@ def test_videos(tmp_path):
     names = ["plain", "R, error alone", "R, matched", "R, raw"]
     assert [row["name"] for row in found["rows"]] == [name for name in names for _ in range(2)]
     assert len({row["changes_of_x"] for row in found["rows"]}) == 1
+    plain = {row["step"]: row for row in found["rows"] if row["name"] == "plain"}
+    for row in found["rows"][2:]:
+        for key in ("psnr", "flicker"):  # what a gate lets through lies between
+            ends = {0.0: plain[row["step"]][key], 1.0: row[f"alone_{key}"]}
+            assert row[key] == pytest.approx(ends.get(row["share"], row[key]))
+        assert row["psnr"] >= plain[row["step"]]["psnr"] - 0.1
     for name in ("flicker", "clip"):
         assert Image.open(tmp_path / f"reconstruct-{name}.png").width > 300
 
