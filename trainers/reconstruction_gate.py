@@ -70,7 +70,7 @@ def measured_gate(
 
 def _means(values: Tensor, groups: Tensor) -> Tensor:
     """Return the mean of each group's rows, (G, ...)."""
-    return torch.stack([values[groups == group].mean(0) for group in groups.unique()])
+    return torch.stack([values[groups == group].mean(0) for group in set(groups.tolist())])
 
 
 @torch.no_grad()
