@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from augment import Dataset, load_dataset
-from compress import Codec
+from compress import Codec, Gate
 from compress.container import parse
 from trainers import (
     FitOptions,
@@ -107,7 +107,7 @@ def measured(
     y: Tensor,
     models: tuple[nn.Module, nn.Module],
 ) -> list[Row]:
-    """Decode a file of test images plainly, by R, and by R with a task term, both gated."""
+    """Decode a file of test images plainly, and by R with and without a task term and a gate."""
     head = parse(file).head
     decoded = codec.decode(file)
     size = {"bytes": len(file) / len(test)}
@@ -119,9 +119,12 @@ def measured(
             codec, train, options, steps=[head.step], kind=head.kind, classifier=model
         )  # fmt: skip
         name = f"{head.kind} + R" + (", task" if options.task else "")
-        got = fit.network.restore(decoded, head.step)
-        more = {"share": fit.gate[0]["share"], "network": network_bytes(fit.network)}
-        rows.append(seen(name, got, test, y, models) | size | more)
+        more = size | {"network": network_bytes(fit.network)}
+        for ending, gate in (("", fit.network.gate), (", no gate", Gate((head.step,), (1.0,)))):
+            fit.network.gate = gate
+            got = fit.network.restore(decoded, head.step)
+            share = {"share": gate.share(head.step)}
+            rows.append(seen(name + ending, got, test, y, models) | more | share)
     return rows
 
 

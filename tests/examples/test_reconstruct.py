@@ -45,12 +45,12 @@ def test_files_for_a_classifier(tmp_path):
         "--model-samples", "100", "--width", "4",
     )  # fmt: skip
     images, *rows = found["rows"]
-    ends = ["", " + R", " + R, task"]
+    ends = ["", " + R", " + R, no gate", " + R, task", " + R, task, no gate"]
     assert [row["name"] for row in rows] == [k + end for k in ("x", "x-task") for end in ends]
     assert images["psnr"] > 90
     for row in rows:
         assert row["psnr"] > 8
-        assert row["bytes"] == pytest.approx(rows[3]["bytes"], rel=0.05)
+        assert row["bytes"] == pytest.approx(rows[5]["bytes"], rel=0.05)
         assert 0 <= row["judge"] <= 1
     assert rows[1]["psnr"] > rows[0]["psnr"] - 0.1
 
