@@ -77,7 +77,7 @@ def fit_network(
     x_adv: Tensor | None = None,
     classifier: nn.Module | None = None,
     task: Task | None = None,
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | Tensor | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     state: FitState | None = None,

@@ -61,7 +61,7 @@ def fitted_network(
     x_adv: Tensor | None = None,
     classifier: nn.Module | None = None,
     task: Task | None = None,
-    groups: Sequence[object] | None = None,
+    groups: Sequence[object] | Tensor | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Network:

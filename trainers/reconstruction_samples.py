@@ -48,11 +48,12 @@ class Samples:
         return self.codec.decode(file)
 
 
-def grouped(groups: Sequence[object] | None, count: int) -> Tensor:
+def grouped(groups: Sequence[object] | Tensor | None, count: int) -> Tensor:
     """Return the number of each sample's group, in the order in which they come, (N,).
 
     Args:
-        groups: what each sample is of; None puts each into a group of its own.
+        groups: what each sample is of, names or an integer tensor (N,); None puts each into a
+            group of its own.
         count: N.
 
     Raises:
@@ -65,8 +66,9 @@ def grouped(groups: Sequence[object] | None, count: int) -> Tensor:
         return torch.arange(count)
     if len(groups) != count:
         raise ValueError(f"there are {len(groups)} groups and {count} samples; give one for each")
+    names = groups.tolist() if isinstance(groups, Tensor) else groups  # equal tensors hash apart
     numbers: dict[object, int] = {}
-    return torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups])
+    return torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
 
 
 def split(groups: Tensor, options: ReconstructionOptions, seed: int) -> tuple[Tensor, Tensor]:

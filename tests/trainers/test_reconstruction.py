@@ -240,6 +240,7 @@ def test_a_group_is_held_out_as_a_whole():
     assert len({names[i] for i in out}) == 3
     others = split(grouped(names, 40), options, 4)[1]
     assert out.tolist() != others.tolist()
+    assert grouped(torch.tensor([5, 2, 5]), 3).tolist() == grouped("aba", 3).tolist() == [0, 1, 0]
     assert split(grouped(None, 40), options, 3)[1].shape == (10,)
 
 
