@@ -1,11 +1,11 @@
 """The codec: samples to bytes and back."""
 
-import math
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -22,6 +22,7 @@ from compress.fitting import Gatherer, fit_tables
 from compress.network import Network
 from compress.places import places
 from compress.quantise import fineness, quantise, to_array
+from compress.rate import step_for
 from compress.signals import cached_parts, signal_of, transform
 from compress.symbols import LARGEST, buckets
 from compress.tables import Tables
@@ -29,11 +30,13 @@ from compress.task import Task
 from compress.traversal import traverse
 from compress.wavelet import Coefficients
 
+Quantiser = Callable[[Coefficients, float], Coefficients]  # with a step
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
 _CHUNK_VALUES = 2**21
 _PROBED = 256  # samples by which the step for a number of bytes is found
-_CLOSE = 1.002  # ratio of steps that need no more looking between
+_SEARCHED = 32  # and that of x-task
+_FIRST = 0.4  # step to try first
 _FILE = struct.Struct("<4sBBBBf")
 _FILE_MAGIC, _FILE_VERSION = b"SPRT", 1
 _ALL = 255  # as many levels as there are
@@ -99,9 +102,15 @@ class Codec:
             traverse(gathered, symbols, around, fineness=fineness(step * factor))
         return replace(blank, tables=fit_tables(gathered))
 
-    def quantised(self, signal: Tensor, step: float) -> Coefficients:
+    def quantised(self, signal: Tensor, step: float, how: Quantiser = quantise) -> Coefficients:
         """Return the whole numbers that stand for a signal, with a step."""
-        return self._whole(signal, lambda c: quantise(c, step))
+        levels, time_levels = self.levels, self.time_levels
+        parts = [
+            how(transform(part, wavelet=self.wavelet, levels=levels, time_levels=time_levels), step)
+            for part in cached_parts(signal)
+        ]
+        values = torch.cat([part.values for part in parts])
+        return parts[0].with_values(values.clamp(-LARGEST, LARGEST))
 
     def encode(
         self,
@@ -141,39 +150,17 @@ class Codec:
             raise ValueError(f'kind={kind!r}; model belongs to "x-task", and task to it alone')
         if step is not None and bytes_per_sample is not None:
             raise ValueError(f"step={step}, bytes_per_sample={bytes_per_sample}; give one of them")
-
         if network is not None and network.config.kind != kind:
             raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")
-        chosen = task or Task()
-
-        def quantised(part: Tensor, step: float) -> Coefficients:
-            if model is None:
-                return self.quantised(part, step)
-            return self._whole(part, lambda c: chosen.quantise(c, step, model))
-
+        how = quantise if model is None else partial((task or Task()).quantise, model=model)
         if bytes_per_sample is not None:
-            step = self._step_for(signal, bytes_per_sample, quantised)
+            step = self._step_for(signal, bytes_per_sample, how)
         step = self.step if step is None else step
         check_step(step)
         step = float(np.float32(step))  # as the file says it
         name = network.digest if network else NO_MODEL
-        q = quantised(signal, step)
+        q = self.quantised(signal, step, how)
         return self._written(q, kind, step, embed_tables=embed_tables, network=name)
-
-    def _whole(
-        self, signal: Tensor, quantise: Callable[[Coefficients], Coefficients]
-    ) -> Coefficients:
-        """Transform and quantise, so many samples at a time as stay in a processor's cache."""
-        parts = [
-            quantise(
-                transform(
-                    part, wavelet=self.wavelet, levels=self.levels, time_levels=self.time_levels
-                )
-            )
-            for part in cached_parts(signal)
-        ]
-        values = torch.cat([part.values for part in parts])
-        return parts[0].with_values(values.clamp(-LARGEST, LARGEST))
 
     def _written(
         self, q: Coefficients, kind: Kind, step: float, *, embed_tables: bool, network: bytes
@@ -193,31 +180,26 @@ class Codec:
         around = places(q.bands, part.shape[1])
         return encode_chunk(part, around, self.tables, fineness=fineness(step))
 
-    def _step_for(
-        self,
-        signal: Tensor,
-        bytes_per_sample: float,
-        quantised: Callable[[Tensor, float], Coefficients],
-    ) -> float:
+    def _step_for(self, signal: Tensor, bytes_per_sample: float, how: Quantiser) -> float:
         """Return the step with which some of the samples have so many bytes each, without a head.
 
         Raises:
             ValueError: when no step gives so few or so many.
         """
-        some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), _PROBED)).long()]
-        low, high = STEP_RANGE
-        size = math.inf
-        while high / low > _CLOSE:
-            step = math.sqrt(low * high)
-            q = quantised(some, step)
-            size = len(self._chunk(q, to_array(q), step)) / len(some)
-            low, high = (step, high) if size > bytes_per_sample else (low, step)
-        if not 0.9 < size / bytes_per_sample < 1.1:
-            raise ValueError(
-                f"bytes_per_sample is {bytes_per_sample}; the nearest that these samples can "
-                f"have is {size:.1f}"
-            )
-        return high
+
+        def size(count: int, how: Quantiser, step: float) -> float:
+            some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), count)).long()]
+            q = self.quantised(some, step, how)
+            return len(self._chunk(q, to_array(q), step)) / len(some)
+
+        plain = partial(size, _PROBED, quantise)
+        step = step_for(plain, bytes_per_sample, start=_FIRST, close=0.002)
+        if how is quantise:
+            return step
+        # A search takes long: a few samples, which should take what they take plainly where
+        # all of them take so many bytes.
+        wanted = size(_SEARCHED, quantise, step)
+        return step_for(partial(size, _SEARCHED, how), wanted, start=step, close=0.02)
 
     def decode(self, data: bytes, *, network: Network | None = None) -> Tensor:
         """Return the samples, or the differences, of a file.

@@ -141,6 +141,11 @@ class Parsed:
     sums: list[int]
     data: bytes
 
+    @property
+    def payload(self) -> float:
+        """Bytes a sample, without the head."""
+        return sum(end - start for start, end in self.places) / self.head.samples
+
     def chunk(self, number: int) -> bytes:
         """Return a chunk.
 

@@ -12,8 +12,7 @@ from torch import nn
 from attacks.randomness import derive_seed
 from trainers.classifier import FitOptions, FitState, fit_classifier
 from trainers.run.checkpoint import load_tensors, save_tensors
-from trainers.run.compress_config import CodingConfig
-from trainers.run.config import AttackConfig, EvaluateConfig, FitFlags
+from trainers.run.config import FitFlags, SamplesConfig
 from trainers.run.folder import RunFolder
 from trainers.run.presets import data_preset, smoke_preset
 from trainers.run.progress import Progress
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def trained(
-    config: AttackConfig | EvaluateConfig | CodingConfig, folder: RunFolder, ds: Dataset
-) -> Setting:
+def trained(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
     """Load a trained classifier; on embedded data without weights, fit a small one first."""
     setting = build(config, folder, ds)
     if config.classifier.weights is None and ":" not in (config.classifier.model or ""):

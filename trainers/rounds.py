@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from attacks import Attack, RefusedInput
+from attacks import Attack
 from attacks.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from trainers.evaluation import AttackedBatch, AttackMeasurement
@@ -35,7 +35,7 @@ from trainers.run.folder import RunFolder
 from trainers.run.publish import Publisher
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
 from trainers.run.stopwatch import Stopwatch
-from trainers.setting import Setting, build, check_kind, check_labelled, load_split
+from trainers.setting import Setting, build, check_alike, check_kind, check_labelled, load_split
 from trainers.stopping import stop_reason
 
 log = logging.getLogger(__name__)
@@ -95,11 +95,7 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
     for ds in (train, test):
         check_labelled(ds)
         check_kind({**attacks, **test_attacks}, ds)
-    if train.shape != test.shape:
-        raise RefusedInput(
-            f"training samples are {train.shape} and test samples {test.shape}; "
-            "give --size N to bring both to N x N"
-        )
+    check_alike(train, test)
     setting = build(config, folder, train)
     return Game(
         setting=setting,

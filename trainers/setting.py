@@ -13,8 +13,7 @@ from attacks import RefusedInput
 from attacks.randomness import derive_seed
 from augment import load_dataset
 from trainers.models.load import load_classifier
-from trainers.run.compress_config import CodingConfig
-from trainers.run.config import Config
+from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
 
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 class Setting:
     """A job's classifier and where it works."""
 
-    config: Config | CodingConfig
+    config: SamplesConfig
     folder: RunFolder
     model: nn.Module
     device: torch.device
@@ -46,7 +45,7 @@ class Setting:
         return self.config.source.batch_size
 
 
-def load_split(config: Config | CodingConfig, split: Literal["train", "val", "test"]) -> Dataset:
+def load_split(config: SamplesConfig, split: Literal["train", "val", "test"]) -> Dataset:
     """Load the samples of a split, as many as the options say."""
     source = config.source
     ds = load_dataset(
@@ -66,7 +65,7 @@ def load_split(config: Config | CodingConfig, split: Literal["train", "val", "te
     return ds
 
 
-def build(config: Config | CodingConfig, folder: RunFolder, ds: Dataset) -> Setting:
+def build(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
     """Load the classifier and check that it fits the samples.
 
     Raises:
@@ -107,6 +106,15 @@ def check_kind(attacks: Mapping[str, object], ds: Dataset) -> None:
                 f"the attack {name} is for videos and {ds.name} holds images; take another attack, "
                 "or --data moving-digits or videofolder:DIR"
             )
+
+
+def check_alike(train: Dataset, test: Dataset) -> None:
+    """Refuse training and test samples of different shapes."""
+    if train.shape != test.shape:
+        raise RefusedInput(
+            f"training samples are {train.shape} and test samples {test.shape}; "
+            "give --size N to bring both to N x N"
+        )
 
 
 def check_labelled(ds: Dataset) -> None:

@@ -16,7 +16,7 @@ from augment import Dataset
 from trainers.evaluation import AttackedBatch
 from trainers.measure import Trial, measured
 from trainers.run.checkpoint import load_tensors, save_tensors
-from trainers.run.compress_config import CodingConfig
+from trainers.run.config import SamplesConfig
 from trainers.run.presets import budget
 from trainers.run.specs import build_attack, usual
 from trainers.setting import Setting
@@ -24,7 +24,7 @@ from trainers.setting import Setting
 ATTACK = "pgd"  # where none is named
 
 
-def chosen_attack(config: CodingConfig, text: str | None) -> tuple[str, Attack]:
+def chosen_attack(config: SamplesConfig, text: str | None) -> tuple[str, Attack]:
     """Make the attack that a text describes, with the data's usual budget; return its name too.
 
     Raises:

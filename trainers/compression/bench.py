@@ -16,12 +16,11 @@ from torch import Tensor
 
 from augment import Dataset
 from compress import Codec, Task
-from compress.container import parse
+from compress.container import Kind, parse
 from compress.network import Network
 from trainers.compression import peers
 from trainers.compression.files import kept_code
 from trainers.compression.panel import Panel
-from trainers.compression.task_rate import payload, task_code
 from trainers.evaluation import predict
 from trainers.reconstruction_files import network_bytes
 from trainers.rounds import spread
@@ -37,6 +36,19 @@ Made = tuple[Row, Tensor]
 
 
 @dataclass(frozen=True)
+class Differences:
+    """What an attack changes of the samples, and the codec for it.
+
+    Attributes:
+        codec: fitted to differences.
+        x_adv: the perturbed samples, like the samples.
+    """
+
+    codec: Codec
+    x_adv: Tensor
+
+
+@dataclass(frozen=True)
 class Bench:
     """What points are measured with.
 
@@ -46,6 +58,7 @@ class Bench:
         test: the samples.
         train: the training samples, for exemplars; or None.
         codec: ours.
+        differences: how differences are coded; None where they are not.
         task: the search of its x-task.
         network: R, which restores files of its kind; or None.
         panel: who looks at reconstructions.
@@ -57,10 +70,15 @@ class Bench:
     test: Dataset
     train: Dataset | None
     codec: Codec
+    differences: Differences | None
     task: Task
     network: Network | None
     panel: Panel
     warnings: list[str]
+
+    def codec_of(self, kind: str) -> Codec:
+        """Return the codec for a kind."""
+        return self.differences.codec if kind == "delta" and self.differences else self.codec
 
     @property
     def pixels(self) -> int:
@@ -82,6 +100,8 @@ def jobs_of(bench: Bench) -> dict[str, Callable[[], Made]]:
     panel, network = bench.panel, bench.network
     kinds = list(dict.fromkeys(("x", *bench.config.measure.kinds)))
     kinds = kinds if panel.model is not None else ["x"]
+    if bench.differences is None:
+        kinds = [kind for kind in kinds if kind != "delta"]
     jobs: dict[str, Callable[[], Made]] = {}
     for kind in kinds:
         for rate in bench.rates:
@@ -122,30 +142,37 @@ def point(codec: str, rate: float | None, size: float, payload: float | None, **
     return always | never | more
 
 
-def ours(bench: Bench, kind: str, rate: float, network: Network | None = None) -> Made:
+def ours(bench: Bench, kind: Kind, rate: float, network: Network | None = None) -> Made:
     """Code all samples as one file, of so many bytes a sample without its head.
 
-    With a network R, the same file is restored; beside its bytes stand those with R's own.
+    With a network R, the same file is restored; beside its bytes stand those with R's own. A
+    difference that no R restores is shown around grey.
     """
-    x, model = bench.panel.x, bench.panel.model
-
-    def make() -> bytes:
-        if kind == "x-task" and model is not None:
-            return task_code(bench.codec, x, model, bench.task, rate)
-        return bench.codec.encode(x, bytes_per_sample=rate)
-
+    searched, codec = kind == "x-task", bench.codec_of(kind)
+    changed = bench.differences.x_adv if kind == "delta" and bench.differences else None
+    make = partial(
+        codec.encode,
+        bench.panel.x,
+        kind=kind,
+        x_adv=changed,
+        model=bench.panel.model if searched else None,
+        task=bench.task if searched else None,
+        bytes_per_sample=rate,
+    )
     blob, count = kept_code(bench.folder, f"{kind}-{rate:g}", make), len(bench.test)
-    tables = len(bench.codec.tables.packed)
+    file = parse(blob)
+    tables = len(codec.tables.packed)
     row = point(
         f"{kind}+R" if network else kind,
         rate,
         len(blob) / count,
-        payload(blob),
+        file.payload,
         bytes_with_network=(len(blob) + network_bytes(network)) / count if network else None,
         bytes_with_tables=(len(blob) + tables + 4) / count,  # 4: their check sum
-        setting=parse(blob).head.step,
+        setting=file.head.step,
     )
-    return row, bench.codec.decode(blob, network=network)
+    got = codec.decode(blob, network=network)
+    return row, (0.5 + got).clamp(0, 1) if changed is not None and network is None else got
 
 
 def theirs(bench: Bench, name: str, peer: peers.Peer, rate: float) -> Made:

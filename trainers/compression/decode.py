@@ -18,7 +18,7 @@ from compress.container import Head
 from compress.decoding import decoded
 from compress.network import Network
 from trainers.attack_files import write_sample
-from trainers.compression.files import code_files, read_code, read_codec, refusing
+from trainers.compression.files import code_files, read_code, read_codec, refusing, samples_of
 from trainers.compression.gallery import Cell, gallery
 from trainers.compression.publish import finish
 from trainers.reconstruction_files import load_network
@@ -99,15 +99,6 @@ def chunks_of(
     fitting = "give what fits it as --codec FILE and --network FILE"
     with refusing(path, "give that as --codec FILE" if network is None else fitting):
         yield from decoded(data, codec.tables if codec else None, network)
-
-
-def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
-    """Yield the first samples of chunks, one at a time, and decode no more of them than that."""
-    for chunk in chunks:
-        yield from chunk[:count]
-        count -= len(chunk)
-        if count <= 0:
-            return
 
 
 def seen(x: Tensor, difference: bool) -> Tensor:

@@ -11,18 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attacks import RefusedInput
 from augment import Dataset
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
-from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec
+from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec, samples_of
 from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
 from trainers.compression.quality import psnr
-from trainers.compression.task_rate import task_code
 from trainers.evaluation import predict
 from trainers.fitting import trained
+from trainers.reconstruction_files import load_network
 from trainers.run.atomic import once
 from trainers.run.compress_config import CompressEncodeConfig
 from trainers.run.figures import amplification, write_png
@@ -42,7 +43,13 @@ class Encoder:
         """Load what is needed; all refusals come from here."""
         self.flags, self.folder = config.coding, folder
         name, attack = chosen_attack(config, self.flags.attack)
-        self.task = build_task(self.flags.task)
+        self.network = load_network(Path(self.flags.network)) if self.flags.network else None
+        if self.network is not None and self.network.config.kind != self.flags.kind:
+            raise RefusedInput(
+                f"{self.flags.network} restores files of kind {self.network.config.kind}, and "
+                f"--kind is {self.flags.kind}; give another of them"
+            )
+        self.task = build_task(self.flags.task, smoke=config.run.smoke)
         self.ds = load_split(config, self.flags.split)
         if self.flags.kind == "delta":
             check_kind({name: attack}, self.ds)
@@ -61,35 +68,29 @@ class Encoder:
 
     def code(self, rows: range) -> bytes:
         """Return the file of some samples."""
-        x, rate, embed = (
-            self.ds.stack(rows)[0],
-            self.flags.bytes_per_sample,
-            self.flags.embed_tables,
-        )
-        if self.model is not None and rate is not None:
-            return task_code(self.codec, x, self.model, self.task, rate, embed_tables=embed)
         return self.codec.encode(
-            x,
+            self.ds.stack(rows)[0],
             kind=self.flags.kind,
             x_adv=self._changed(rows),
             model=self.model,
             task=self.task if self.model is not None else None,
             step=self.flags.step,
-            bytes_per_sample=rate,
-            embed_tables=embed,
+            bytes_per_sample=self.flags.bytes_per_sample,
+            embed_tables=self.flags.embed_tables,
+            network=self.network,
         )
 
     def _changed(self, rows: range) -> Tensor | None:
         return None if self.x_adv is None else self.x_adv[rows.start : rows.stop]
 
     def wanted(self, rows: range) -> Tensor:
-        """Return what the file of some samples stands for, (B, ...)."""
+        """Return what the file of some samples is decoded to, about, (B, ...)."""
         x, changed = self.ds.stack(rows)[0], self._changed(rows)
-        return x if changed is None else x - changed
+        return x if changed is None or self.network is not None else x - changed
 
     def measured(self, rows: range, blob: bytes) -> dict[str, Any]:
         """Decode a file and say what it keeps, as sums over its samples."""
-        wanted, got = self.wanted(rows), self.codec.decode(blob)
+        wanted, got = self.wanted(rows), self.codec.decode(blob, network=self.network)
         sums = {"samples": len(rows), "bytes": len(blob), "step": parse(blob).head.step}
         sums["psnr"] = float(psnr(wanted, got).double().sum())
         if self.model is not None:
@@ -166,8 +167,10 @@ def draw(path: Path, encoder: Encoder) -> None:
     blob = kept_code(encoder.folder, "00000", partial(encoder.code, first))  # it is there
     wanted = encoder.wanted(first)
     some = coefficients(encoder.codec, blob, len(first))
-    got = torch.cat(list(encoder.codec.decode_chunks(blob)))[: len(first)]
-    shown, title = shown_as(encoder.flags.kind, wanted, got)
+    chunks = encoder.codec.decode_chunks(blob, network=encoder.network)
+    got = torch.stack(list(samples_of(chunks, len(first))))
+    differences = encoder.flags.kind == "delta" and encoder.network is None
+    shown, title = shown_as(encoder.flags.kind, differences, wanted, got)
     rows = [
         [
             Cell(shown[0][i], encoder.ds.ids[i][-14:]),
@@ -179,9 +182,9 @@ def draw(path: Path, encoder: Encoder) -> None:
     write_png(path, gallery(rows, heads=("original", "code", "decoded"), title=title))
 
 
-def shown_as(kind: Kind, *signals: Tensor) -> tuple[list[Tensor], str]:
+def shown_as(kind: Kind, differences: bool, *signals: Tensor) -> tuple[list[Tensor], str]:
     """Return samples or differences (B, ...) as pictures, and what to write above them."""
-    if kind != "delta":
+    if not differences:
         return list(signals), f"{kind}: samples and their code"
     factor = amplification(float(signals[0].abs().max()))
     title = f"differences, times {factor} around grey, and their code"

@@ -8,17 +8,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from attacks import RefusedInput
+from attacks import Attack, RefusedInput
+from augment import Dataset
 from compress.network import Network
 from trainers.attack_files import write_scores
-from trainers.compression.bench import Bench, Made, Row, jobs_of
-from trainers.compression.files import read_codec
+from trainers.compression.attacked import attacked, chosen_attack
+from trainers.compression.bench import Bench, Differences, Made, Row, jobs_of
+from trainers.compression.files import DELTA_CODEC, read_codec
 from trainers.compression.fit import fitted_codec
-from trainers.compression.panel import assemble, training
+from trainers.compression.panel import Panel, assemble, training
 from trainers.compression.publish import finish
 from trainers.compression.rate_figures import draw_curves, draw_pages
 from trainers.reconstruction_files import load_network
@@ -29,7 +31,7 @@ from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
 from trainers.run.specs import build_task
-from trainers.setting import load_split
+from trainers.setting import Setting, check_kind, load_split
 
 log = logging.getLogger(__name__)
 SHOWN = 6  # samples in pictures
@@ -42,7 +44,7 @@ def run_evaluate(config: CompressEvaluateConfig, folder: RunFolder) -> None:
     bench = open_bench(config, folder)
     points = measured(bench)
     curves = draw_curves(folder.figures, points)
-    pages = draw_pages(folder, bench.codec, bench.test, points)
+    pages = draw_pages(folder, bench.codec_of, bench.test, points)
     write_scores(folder.path / "points.csv", points)
     summary = {
         "job": folder.job,
@@ -65,9 +67,11 @@ def run_evaluate(config: CompressEvaluateConfig, folder: RunFolder) -> None:
 def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
     """Load samples, codec, classifier and judge; all refusals come from here."""
     warnings: list[str] = []
-    task = build_task(config.measure.task)
-    given = read_codec(config.measure.codec) if config.measure.codec else None
-    network = restorer(config.measure.network)
+    task = build_task(config.measure.task, smoke=config.run.smoke)
+    flags = config.measure
+    given = read_codec(flags.codec) if flags.codec else None
+    network = restorer(flags.network, flags.kinds)
+    attack = chosen_attack(config, flags.attack)
     test = load_split(config, "test")
     if len(test) * math.prod(test.shape) > VALUES:
         raise RefusedInput(
@@ -76,20 +80,43 @@ def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
     train = training(config, test, warnings)
     codec = given or fitted_codec(config, folder)
     panel = assemble(config, folder, test, train, warnings)
-    return Bench(config, folder, test, train, codec, task, network, panel, warnings)
+    differences = changed(config, folder, panel, attack, test) if "delta" in flags.kinds else None
+    return Bench(config, folder, test, train, codec, differences, task, network, panel, warnings)
 
 
-def restorer(file: str | None) -> Network | None:
+def changed(
+    config: CompressEvaluateConfig,
+    folder: RunFolder,
+    panel: Panel,
+    chosen: tuple[str, Attack],
+    test: Dataset,
+) -> Differences | None:
+    """Attack the samples, and load or fit the codec of differences; None without a classifier."""
+    if panel.model is None:
+        return None
+    name, attack = chosen
+    check_kind({name: attack}, test)
+    setting = Setting(config, folder, panel.model, panel.device)
+    given, change = config.measure.delta_codec, partial(attacked, setting, name, attack)
+    if given:
+        codec = read_codec(given)
+    else:
+        to_fit = partial(change, into="x_adv-train")
+        codec = fitted_codec(config, folder, to_fit, name=DELTA_CODEC)
+    return Differences(codec, change(test))
+
+
+def restorer(file: str | None, kinds: Sequence[str]) -> Network | None:
     """Load R.
 
     Raises:
-        RefusedInput: for a file that holds none, or one for differences.
+        RefusedInput: for a file that holds none, or one for a kind that is not measured.
     """
     network = load_network(Path(file)) if file else None
-    if network is not None and network.config.kind == "delta":
+    if network is not None and network.config.kind not in ("x", *kinds):
         raise RefusedInput(
-            f"{file} restores differences, which are not measured here; give one that "
-            "`compress fit --kind x --network` made"
+            f"{file} restores files of kind {network.config.kind}, which are not measured; add "
+            f"{network.config.kind} to --kinds, or give another network"
         )
     return network
 

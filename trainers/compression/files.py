@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import Tensor
+
 from attacks import RefusedInput
 from attacks.atomic import write_bytes
 from compress import Codec, FormatError
@@ -14,6 +16,7 @@ from trainers.run.folder import RunFolder
 
 SUFFIX = ".sprc"  # of a code file
 CODEC = "codec.sprt"  # a codec's file in a run folder
+DELTA_CODEC = "codec-delta.sprt"  # that of differences, beside one of samples
 NETWORK = "network.safetensors"  # and that of a network R
 CODES = "codes"  # the folder of code files there
 
@@ -73,3 +76,12 @@ def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
         folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
         write_bytes(path, data)
     return path.read_bytes()
+
+
+def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+    """Yield the first samples of chunks, one at a time, and decode no more of them than that."""
+    for chunk in chunks:
+        yield from chunk[:count]
+        count -= len(chunk)
+        if count <= 0:
+            return

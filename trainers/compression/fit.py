@@ -20,8 +20,10 @@ from trainers.compression.publish import finish
 from trainers.compression.quality import mean, psnr
 from trainers.fitting import trained
 from trainers.reconstruction_files import fitted_network, save_network
+from trainers.reconstruction_options import ReconstructionOptions
 from trainers.rounds import spread
-from trainers.run.compress_config import CodingConfig, CompressFitConfig
+from trainers.run.compress_config import CompressFitConfig
+from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device
 from trainers.run.specs import build_reconstruction
@@ -38,8 +40,7 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     """Fit, keep the codec, and say what its steps amount to."""
     flags, started = config.coding, time.monotonic()
     name, attack = chosen_attack(config, flags.attack)
-    weak = {"epochs": 1} if config.run.smoke else {}
-    options = build_reconstruction(flags.network, weak=weak) if flags.network else None
+    options = r_options(config)
     ds = load_split(config, flags.split)
     some = few(ds, len(ds) if options else SAMPLES)
     x_adv = None
@@ -58,18 +59,7 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     )
     keep_codec(folder, codec)
     if options is not None:
-        network = fitted_network(
-            folder,
-            codec,
-            x,
-            options,
-            steps=tuple(flags.step * factor for factor in FITTED),
-            kind=flags.kind,
-            x_adv=x_adv,
-            seed=derive_seed(config.run.seed, "reconstruction"),
-            device=str(choose_device(config.run.device)),
-        )
-        save_network(folder.path / NETWORK, network)
+        fit_r(config, folder, codec, options, x, x_adv)
     summary = {
         "job": folder.job,
         "codec": CODEC,
@@ -81,6 +71,35 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
         "seconds": time.monotonic() - started,
     }
     finish(config, folder, summary, pictures=[])
+
+
+def r_options(config: CompressFitConfig) -> ReconstructionOptions | None:
+    """Return how R is to be trained, if it is."""
+    text, weak = config.coding.network, {"epochs": 1} if config.run.smoke else {}
+    return build_reconstruction(text, weak=weak) if text else None
+
+
+def fit_r(
+    config: CompressFitConfig,
+    folder: RunFolder,
+    codec: Codec,
+    options: ReconstructionOptions,
+    x: Tensor,
+    x_adv: Tensor | None,
+) -> None:
+    """Train R on samples (B, ...), or their differences to x_adv, and keep it."""
+    network = fitted_network(
+        folder,
+        codec,
+        x,
+        options,
+        steps=tuple(codec.step * factor for factor in FITTED),
+        kind=config.coding.kind,
+        x_adv=x_adv,
+        seed=derive_seed(config.run.seed, "reconstruction"),
+        device=str(choose_device(config.run.device)),
+    )
+    save_network(folder.path / NETWORK, network)
 
 
 def few(ds: Dataset, most: int = SAMPLES) -> Dataset:
@@ -110,15 +129,18 @@ def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]
     return table
 
 
-def fitted_codec(config: CodingConfig, folder: RunFolder, change: Change | None = None) -> Codec:
+def fitted_codec(
+    config: SamplesConfig, folder: RunFolder, change: Change | None = None, *, name: str = CODEC
+) -> Codec:
     """Return a codec that is fitted to the training samples, and kept in the run folder.
 
     Args:
         config: the job's options.
         folder: its run folder.
         change: perturbs samples, for a codec of differences.
+        name: of its file there.
     """
-    file = folder.path / CODEC
+    file = folder.path / name
     if not file.exists():
         log.info("no --codec: fitting one to the training samples first")
         try:
@@ -127,11 +149,12 @@ def fitted_codec(config: CodingConfig, folder: RunFolder, change: Change | None 
             raise RefusedInput(f"{error}; or give --codec FILE, of `compress fit`") from error
         some = few(train) if change is None else train.subset(spread(len(train), TRIED))
         x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
-        keep_codec(folder, Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv))
+        codec = Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)
+        keep_codec(folder, codec, name=name)
     return read_codec(file)
 
 
-def keep_codec(folder: RunFolder, codec: Codec) -> None:
+def keep_codec(folder: RunFolder, codec: Codec, *, name: str = CODEC) -> None:
     """Keep a codec in a run folder, which can then not be begun anew with other options."""
     folder.checkpoints.mkdir(exist_ok=True)
-    codec.save(folder.path / CODEC)
+    codec.save(folder.path / name)

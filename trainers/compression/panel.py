@@ -19,9 +19,10 @@ from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.config import ClassifierFlags
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device
-from trainers.setting import build, load_split
+from trainers.setting import build, check_alike, load_split
 
 log = logging.getLogger(__name__)
+FEWEST = 10  # training samples of each class, for a classifier of its own half
 Numbers = dict[str, float | None]
 
 
@@ -97,11 +98,13 @@ def training(config: CompressEvaluateConfig, test: Dataset, warnings: list[str])
     except RefusedInput as error:
         warnings.append(f"nobody is fitted to tell classes apart: {error}")
         return None
-    if train.shape != test.shape:
-        raise RefusedInput(
-            f"training samples are {train.shape} and test samples {test.shape}; "
-            "give --size N to bring both to N x N"
+    check_alike(train, test)
+    if len(train) < 2 * FEWEST * train.num_classes:
+        warnings.append(
+            f"nobody is fitted to tell classes apart: {len(train)} training samples of "
+            f"{train.num_classes} classes are too few, two halves take {2 * FEWEST} of each"
         )
+        return None
     return train
 
 

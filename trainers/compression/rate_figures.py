@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ Row = Mapping[str, Any]
 COLOURS = {
     "x": "#2563eb",
     "x-task": "#dc2626",
+    "delta": "#475569",
     "x+R": "#1e3a8a",
     "x-task+R": "#7f1d1d",
+    "delta+R": "#0f172a",
     "jpeg": "#059669",
     "jpeg2000": "#d97706",
     "webp": "#7c3aed",
@@ -44,8 +46,8 @@ METRICS = {
     "judge_accuracy": "Accuracy of the independent judge",
 }
 CONTROLS = ("zeros", "label")
-KINDS = ("x", "x-task")
-OURS = (*KINDS, "x+R", "x-task+R")
+KINDS = ("x", "x-task", "delta")
+OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS))
 
 
 def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
@@ -100,7 +102,9 @@ def lines_of(points: Sequence[Row], metric: str) -> tuple[dict[str, Points], lis
     return lines, colours, dashed
 
 
-def draw_pages(folder: RunFolder, codec: Codec, test: Dataset, points: Sequence[Row]) -> list[Path]:
+def draw_pages(
+    folder: RunFolder, codec_of: Callable[[str], Codec], test: Dataset, points: Sequence[Row]
+) -> list[Path]:
     """Write a page for each of our kinds, and one of all codecs at a middle rate."""
     rows = spread(len(test), len(shown(folder, points[0])))
     x = test.stack(rows)[0]
@@ -109,7 +113,7 @@ def draw_pages(folder: RunFolder, codec: Codec, test: Dataset, points: Sequence[
         own = [row for row in points if row["codec"] == kind]
         if own:
             files.append(folder.figures / f"page-{kind}.png")
-            draw_kind(files[-1], folder, codec, own, x, rows)
+            draw_kind(files[-1], folder, codec_of(kind), own, x, rows)
     rates = sorted({row["rate"] for row in points if row["rate"] is not None})
     middle = rates[len(rates) // 2]
     beside = [nearest(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]

@@ -126,8 +126,11 @@ def _check_rates(options: dict[str, Any]) -> None:
     for rate in options["rates"]:
         if not rate > 0:
             _refuse("rates", rate, "numbers of bytes above 0")
-    if "task" in options and "x-task" not in options["kinds"]:
-        raise ValueError("--task has no use without x-task; leave it out, or give --kinds x-task")
+    for name, kind in (("task", "x-task"), ("attack", "delta"), ("delta_codec", "delta")):
+        if name in options and kind not in options["kinds"]:
+            raise ValueError(
+                f"--{flag(name)} has no use without {kind}; leave it out, or give --kinds {kind}"
+            )
 
 
 def _refuse(name: str, value: float, allowed: str) -> None:

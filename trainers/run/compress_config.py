@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from trainers.run.config import ClassifierFlags, RunFlags, SourceFlags
+from trainers.run.config import RunFlags, SamplesConfig
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,9 @@ class CodecFlags:
 
 
 @dataclass(frozen=True)
-class CompressFitConfig:
+class CompressFitConfig(SamplesConfig):
     """Fit a codec's statistics to a data set, for `compress encode`."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     coding: Annotated[CodecFlags, arg(name="codec")] = field(default_factory=CodecFlags)
 
 
@@ -64,15 +61,15 @@ class EncodeFlags:
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
     task: str | None = None
     """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
+    network: str | None = None
+    """Network R of `compress fit --network` to name in the files, so that no other restores
+    them. None: none."""
 
 
 @dataclass(frozen=True)
-class CompressEncodeConfig:
+class CompressEncodeConfig(SamplesConfig):
     """Code samples: images or videos become small files."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     coding: Annotated[EncodeFlags, arg(name="code")] = field(default_factory=EncodeFlags)
 
 
@@ -107,8 +104,13 @@ class RateFlags:
     rates: tuple[float, ...] = ()
     """Bytes a sample, without heads. None given: 0.25, 0.5, 1 and 2 bits a pixel; of videos a
     fifth of it, of pictures below 16 x 16 2.5 times as much."""
-    kinds: tuple[Literal["x", "x-task"], ...] = ("x", "x-task")
-    """What is coded: x the samples, x-task what the classifier needs of them."""
+    kinds: tuple[Literal["x", "x-task", "delta"], ...] = ("x", "x-task")
+    """What is coded: x the samples, x-task what the classifier needs of them, delta what an attack
+    changes of them: its picture is grey plus the difference, or what R makes of it."""
+    attack: str | None = None
+    """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
+    delta_codec: str | None = None
+    """Codec of differences, of `compress fit --kind delta`. None: fit one first."""
     peers: tuple[Literal["jpeg", "jpeg2000", "webp", "avif", "x264", "av1"], ...] = (
         "jpeg",
         "jpeg2000",
@@ -129,14 +131,7 @@ class RateFlags:
 
 
 @dataclass(frozen=True)
-class CompressEvaluateConfig:
+class CompressEvaluateConfig(SamplesConfig):
     """Measure codecs: bytes against what they keep for the eye and for classifiers."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     measure: Annotated[RateFlags, arg(name="measurement")] = field(default_factory=RateFlags)
-
-
-# The jobs that work on a data set, which `compress decode` does not.
-CodingConfig = CompressFitConfig | CompressEncodeConfig | CompressEvaluateConfig

@@ -113,6 +113,15 @@ class FitFlags:
 
 
 @dataclass(frozen=True)
+class SamplesConfig:
+    """What all jobs ask for that work on a data set with a classifier."""
+
+    run: RunFlags = field(default_factory=RunFlags)
+    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
+    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
+
+
+@dataclass(frozen=True)
 class LoopFlags:
     """Attack, retrain, re-attack: with what, how often, and when to stop."""
 
@@ -150,12 +159,9 @@ class LoopFlags:
 
 
 @dataclass(frozen=True)
-class RoundsConfig:
+class RoundsConfig(SamplesConfig):
     """Attack, retrain, re-attack: the main job."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     loop: Annotated[LoopFlags, arg(name="rounds")] = field(default_factory=LoopFlags)
     fit: Annotated[FitFlags, arg(name="training")] = field(default_factory=FitFlags)
 
@@ -180,12 +186,9 @@ class AttackFlags:
 
 
 @dataclass(frozen=True)
-class AttackConfig:
+class AttackConfig(SamplesConfig):
     """Perturb samples and save them, with scores and pictures."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     attacking: Annotated[AttackFlags, arg(name="attack")] = field(default_factory=AttackFlags)
 
 
@@ -203,15 +206,9 @@ class EvaluateFlags:
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(SamplesConfig):
     """Measure a classifier: clean accuracy, and accuracy under each attack."""
 
-    run: RunFlags = field(default_factory=RunFlags)
-    source: Annotated[SourceFlags, arg(name="data")] = field(default_factory=SourceFlags)
-    classifier: ClassifierFlags = field(default_factory=ClassifierFlags)
     measure: Annotated[EvaluateFlags, arg(name="measurement")] = field(
         default_factory=EvaluateFlags
     )
-
-
-Config = RoundsConfig | AttackConfig | EvaluateConfig

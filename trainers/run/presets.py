@@ -77,7 +77,7 @@ SMOKE: dict[str, dict[str, Any]] = {
     "compress-fit": FEW,
     "compress-encode": FEW | {"test_samples": 8},
     "compress-decode": {"samples": 8},
-    "compress-evaluate": FEW | {"task": "steps=4"},
+    "compress-evaluate": FEW,
 }
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,
@@ -134,6 +134,6 @@ def smoke_preset(job: str, data: str) -> dict[str, Any]:
     >>> smoke_preset("evaluate", "moving-digits")["train_samples"]
     32
     """
-    if SOURCES.get(data.partition(":")[0], {}).get("attacks") != VIDEOS["attacks"]:
+    if not SOURCES.get(data.partition(":")[0]):  # those of videos alone have presets here
         return SMOKE[job]
     return SMOKE[job] | FEW_CLIPS | (SMOKE_VIDEOS if job == "rounds" else {})

@@ -14,8 +14,7 @@ from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.fitting import Fittable
 from compress import Task
 from trainers.reconstruction_options import ReconstructionOptions
-from trainers.run.compress_config import CodingConfig
-from trainers.run.config import Config
+from trainers.run.config import SamplesConfig
 from trainers.run.parsing import number
 from trainers.run.presets import BUDGETS, SMOKE_OPTIONS
 
@@ -60,13 +59,18 @@ def build_attack(
     return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
 
 
-def build_task(text: str | None) -> Task:
+def build_task(text: str | None, *, smoke: bool) -> Task:
     """Make the search of x-task that a text describes, `OPTION=VALUE,...`.
+
+    Args:
+        text: options; None takes the search's own.
+        smoke: whether the job is to take seconds.
 
     Raises:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
-    return Task(**_read("--task", text or "", get_type_hints(Task)))
+    weak = {"steps": 4} if smoke else {}
+    return Task(**weak | _read("--task", text or "", get_type_hints(Task)))
 
 
 def build_reconstruction(text: str, *, weak: Mapping[str, Any]) -> ReconstructionOptions:
@@ -233,7 +237,7 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
 
 
 def usual(
-    config: Config | CodingConfig, *, eps: float, norm: str, measuring: bool = False
+    config: SamplesConfig, *, eps: float, norm: str, measuring: bool = False
 ) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 

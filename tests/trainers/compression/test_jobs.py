@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_images
 
 from augment import load_dataset, write_video
 from compress import Codec, decode
+from compress.container import parse
 from trainers.compression.panel import halves
 from trainers.reconstruction_files import load_network
 from trainers.run.cli import main
@@ -169,7 +170,7 @@ def test_bytes_out_of_reach_are_refused(tmp_path, capsys):
     assert "the nearest that these samples can have is" in capsys.readouterr().err
 
 
-def test_a_network_restores_what_is_decoded(photos, tmp_path):
+def test_a_network_restores_what_is_decoded(photos, tmp_path, capsys):
     words = ["--data", photos[0], "--step", "0.3", "--network", "unet:epochs=8,width=8,lr=5e-3"]
     fit = job("fit", tmp_path / "f", *words)
     assert fit["network"] == "network.safetensors"
@@ -186,6 +187,12 @@ def test_a_network_restores_what_is_decoded(photos, tmp_path):
     assert torch.equal(found["restored"], wanted)
     errors = {name: float(((x - photos[1]) ** 2).mean()) for name, x in found.items()}
     assert errors["restored"] <= errors["plain"] * 1.01  # its gate sees to that
+    job("encode", tmp_path / "n", "--data", photos[0], "--codec", codec, "--network", network)
+    named = (tmp_path / "n" / "codes" / "00000.sprc").read_bytes()
+    assert parse(named).head.model == load_network(Path(network)).digest
+    words = ["compress", "encode", *TINY, "--kind", "delta", "--run-dir", str(tmp_path / "no")]
+    assert main([*words, "--network", network]) == 3
+    assert "restores files of kind x, and --kind is delta" in capsys.readouterr().err
     words = ["--data", photos[0], "--codec", codec, "--network", network, "--rates", "150"]
     points = job("evaluate", tmp_path / "v", *words, "--peers")["points"]
     assert [point["codec"] for point in points] == ["x", "x+R", "zeros"]
@@ -301,6 +308,50 @@ def test_samples_without_classes_are_measured_by_eye_alone(photos, codec, tmp_pa
     assert all(point["top1_kept"] is None for point in summary["points"])
     assert summary["points"][0]["psnr"] > summary["points"][2]["psnr"]
     assert "there is no classifier; --weights FILE names one" in summary["warnings"]
+
+
+def test_differences_are_measured_beside_samples(tmp_path):
+    words = ["--smoke", "--kinds", "delta", "--attack", "fgsm", "--peers", "--test-samples", "30"]
+    summary = job("evaluate", tmp_path / "e", *words, "--rates", "8", "30")
+    points = {point["name"]: point for point in summary["points"]}
+    assert list(points) == ["x-8", "x-30", "delta-8", "delta-30", "zeros", "label"]
+    folder = tmp_path / "e"
+    codec = Codec.load(folder / "codec-delta.sprt")
+    data = (folder / "codes" / "delta-30.sprc").read_bytes()
+    delta = codec.decode(data)
+    assert delta.min() < -0.05
+    assert delta.abs().max() < 0.3  # fgsm changes each value by 0.1
+    x, _ = load_dataset("digits", "test", samples=30).stack(range(30))
+    got = ((0.5 + delta) * 255).round() / 255
+    psnr = -10 * ((got - x) ** 2).mean((1, 2, 3)).log10()
+    assert points["delta-30"]["psnr"] == pytest.approx(float(psnr.mean()), abs=1e-3)
+    assert points["delta-30"]["bytes_per_sample"] == len(data) / 30
+    assert points["x-30"]["psnr"] > points["delta-30"]["psnr"] + 5
+    assert (folder / "figures" / "page-delta.png").exists()
+
+
+def test_r_restores_differences_where_they_are_measured(tmp_path, capsys):
+    words = ["--smoke", "--kind", "delta", "--attack", "fgsm", "--network", "unet:width=4"]
+    job("fit", tmp_path / "f", *words)
+    names = ("codec.sprt", "network.safetensors")
+    codec, network = (str(tmp_path / "f" / name) for name in names)
+    words = ["--smoke", "--peers", "--rates", "20", "--network", network, "--attack", "fgsm"]
+    words += ["--delta-codec", codec, "--kinds"]
+    points = job("evaluate", tmp_path / "e", *words, "x", "delta")["points"]
+    assert [point["codec"] for point in points] == ["x", "delta", "delta+R", "zeros", "label"]
+    assert points[2]["psnr"] > points[1]["psnr"]
+    words = ["--smoke", "--network", network, "--run-dir", str(tmp_path / "v")]
+    assert main(["compress", "evaluate", *words]) == 3
+    assert "restores files of kind delta, which are not measured" in capsys.readouterr().err
+    assert main(["compress", "evaluate", *words, "--attack", "fgsm"]) == 2
+    assert "--attack has no use without delta" in capsys.readouterr().err
+
+
+def test_nobody_is_fitted_to_a_few_samples(tmp_path):
+    words = ["--train-samples", "190", "--test-samples", "20", "--rates", "10", "--peers", "webp"]
+    summary = job("evaluate", tmp_path / "e", *words)
+    assert all(point["judge_accuracy"] is None for point in summary["points"])
+    assert any("190 training samples of 10 classes are too few" in w for w in summary["warnings"])
 
 
 def test_halves_share_no_sample():

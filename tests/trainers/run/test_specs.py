@@ -5,7 +5,7 @@ from typing import Literal, cast
 import pytest
 
 from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
-from trainers.run.config import Config
+from trainers.run.config import SamplesConfig
 from trainers.run.specs import (
     build_attack,
     build_attacks,
@@ -76,7 +76,7 @@ def test_a_norm_without_a_ball_needs_no_budget() -> None:
 @pytest.mark.parametrize("smoke", [False, True])
 def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
     config = SimpleNamespace(run=SimpleNamespace(smoke=smoke))
-    weak = usual(cast(Config, config), eps=0.1, norm="linf")
+    weak = usual(cast(SamplesConfig, config), eps=0.1, norm="linf")
     standard, quick = AutoAttack(eps=0.1), AutoAttack("linf", 0.1, "custom", 3, None, 30)
     assert build_attack("autoattack", weak=weak) == (quick if smoke else standard)
     for name, attack in ATTACKS.items():
@@ -84,7 +84,7 @@ def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
 
 
 def test_what_only_measures_lets_fooled_samples_go() -> None:
-    config = cast(Config, SimpleNamespace(run=SimpleNamespace(smoke=False)))
+    config = cast(SamplesConfig, SimpleNamespace(run=SimpleNamespace(smoke=False)))
     weak = usual(config, eps=0.1, norm="linf", measuring=True)
     assert build_attack("pgd", weak=weak) == PGD(eps=0.1, early_stop=True)
     assert build_attack("pgd:early_stop=false", weak=weak) == PGD(eps=0.1)
