@@ -175,7 +175,7 @@ def forms(work: Work) -> list[Row]:
             row = measured(work, fit.network, file, work.codec, name=name, x=work.test)
             rows.append(row | {"seconds": seconds, "network_bytes": network_bytes(fit.network)})
         if name == "unet":
-            some = torch.arange(8) * len(work.test) // 8
+            some = spread(len(work.test), 8)
             shown = work.codec.decode(files[-1])[some]
             pictures = [work.test[some], shown, fit.network.restore(shown, steps[-1])]
             picture = grid({"x": pictures[0], "plain": pictures[1], "unet": pictures[2]})
@@ -191,7 +191,7 @@ def delta(work: Work) -> list[Row]:
         "generator": (LearnedGenerator(steps=args.generator_steps), args.generator_samples),
     }
     for name, (attack, count) in attacks.items():
-        train, test = work.train[:count], work.test[: max(8, count // 4)]
+        train, test = work.train[:count], work.test[spread(len(work.test), max(8, count // 4))]
         train_adv, flips = perturbed(work, attack, train)
         test_adv, _ = perturbed(work, attack, test)
         codec = Codec.fit(train[:1000], step=0.01, kind="delta", x_adv=train_adv[:1000])
@@ -208,6 +208,12 @@ def delta(work: Work) -> list[Row]:
         for size in args.delta_bytes:
             rows.append(plain_row(work, test, size, name=f"x beside {name}"))
     return rows
+
+
+def spread(count: int, most: int) -> Tensor:
+    """Return some rows of test images, of all classes, which come one after the other."""
+    most = min(most, count)
+    return torch.arange(most) * count // most  # (most,)
 
 
 def perturbed(work: Work, attack: Callable[..., Any], x: Tensor) -> tuple[Tensor, float]:

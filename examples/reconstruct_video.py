@@ -4,12 +4,14 @@
     python examples/reconstruct_video.py --output OUT --data videofolder:DIR --clips 2
 
 R is trained three times: for squared error alone, with the temporal term matched to each video's
-own frame changes, and with the raw one of Rey-de-Castro & Rabitz 2018, section 5.4. Prints a
-table, and writes reconstruct-video.json, reconstruct-flicker.png (how much each frame of a clip
-changes) and reconstruct-clip.png (frames of it, and how far their changes are from its own).
+own frame changes, and with the raw one of Rey-de-Castro & Rabitz 2018, section 5.4. The gate is
+measured on videos of which R saw no clip. Prints a table, and writes reconstruct-video.json,
+reconstruct-flicker.png (how much each frame of a clip changes) and reconstruct-clip.png (frames of
+it, and how far their changes are from its own), both of what R gives behind its gate.
 """
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from augment import load_dataset
+from augment.datasets.clips import video_of
 from compress import Codec, Gate, Network
 from trainers import ReconstructionOptions, coded_steps, fit_network
 from trainers.reconstruction_terms import flicker, psnr
@@ -35,51 +38,44 @@ def main() -> None:
     """Train, measure, draw."""
     args = parsed()
     args.output.mkdir(parents=True, exist_ok=True)
-    train, test = (loaded(args, split) for split in ("train", "test"))
-    codec = Codec.fit(train, time_levels=args.time_levels)
-    steps = coded_steps(codec, train, args.bytes)
-    base = ReconstructionOptions(
-        width=args.width, epochs=args.epochs, batch_size=args.batch_size, bf16=args.bf16
-    )
-    rows, shown = measured(args, codec, steps, base, train, test)
-    for found in rows:
-        cells = [f"{k} {v}" if isinstance(v, str) else f"{k} {v:.4f}" for k, v in found.items()]
-        print("  ".join(cells), flush=True)
+    train, videos = loaded(args, "train")
+    test, _ = loaded(args, "test")
+    print(f"{len(train)} clips of {len(set(videos))} videos; {len(test)} to test with", flush=True)
+    rows, shown = measured(args, train, videos, test)
+    table(rows)
     write_json(args.output / "reconstruct-video.json", {"rows": rows, "torch": torch.__version__})
     write_png(args.output / "reconstruct-flicker.png", changes(shown))
     write_png(args.output / "reconstruct-clip.png", frames(shown))
 
 
 def measured(
-    args: argparse.Namespace,
-    codec: Codec,
-    steps: tuple[float, ...],
-    base: ReconstructionOptions,
-    train: Tensor,
-    test: Tensor,
+    args: argparse.Namespace, train: Tensor, videos: list[str], test: Tensor
 ) -> tuple[list[Row], dict[str, Tensor]]:
     """Train each R and measure it at each step; also return a clip at the coarsest, by name."""
+    codec = Codec.fit(train, time_levels=args.time_levels)
+    steps = coded_steps(codec, train, args.bytes)
     files = [codec.encode(test, step=step) for step in steps]
     plain = [codec.decode(file) for file in files]
+    coded = list(zip(plain, steps, [len(file) / len(test) for file in files], strict=True))
     shown = {"original": test[args.shown], "plain": plain[-1][args.shown]}
-    rows = [
-        row("plain", *some, test, len(file))
-        for some, file in zip(zip(plain, steps, strict=True), files, strict=True)
-    ]
+    rows = [facts("plain", step, size) | seen(got, test) for got, step, size in coded]
+    base = ReconstructionOptions(
+        width=args.width, epochs=args.epochs, batch_size=args.batch_size, bf16=args.bf16
+    )
     for name, options in {
         "R, error alone": base,
         "R, matched": replace(base, temporal=args.temporal),
         "R, raw": replace(base, temporal=args.temporal, temporal_form="raw"),
     }.items():
-        network = fit_network(codec, train, options, steps=steps).network
-        for decoded, step, file in zip(plain, steps, files, strict=True):
-            restored = alone(network, decoded, step)
-            gated = row(name, network.restore(decoded, step), step, test, len(file))
-            found = row(name, restored, step, test, len(file))
-            found |= {f"gated_{key}": gated[key] for key in ("psnr", "flicker", "changes")}
-            rows.append(found | {"share": network.gate.share(step)})
-        shown[name] = restored[args.shown]
-        print(f"trained: {name}", flush=True)
+        start = time.perf_counter()
+        network = fit_network(codec, train, options, steps=steps, groups=videos).network
+        print(f"trained: {name}, {time.perf_counter() - start:.0f} s", flush=True)
+        for decoded, step, size in coded:
+            kept = network.restore(decoded, step, batch=4)
+            found = facts(name, step, size) | {"share": network.gate.share(step)} | seen(kept, test)
+            before = seen(alone(network, decoded, step), test)
+            rows.append(found | {f"alone_{key}": value for key, value in before.items()})
+        shown[name] = kept[args.shown]
     return rows, shown
 
 
@@ -104,12 +100,12 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def loaded(args: argparse.Namespace, split: str) -> Tensor:
-    """Load clips, (N, C, T, H, W)."""
+def loaded(args: argparse.Namespace, split: str) -> tuple[Tensor, list[str]]:
+    """Load clips, (N, C, T, H, W), and the names of the videos that they are of."""
     samples = args.samples if split == "train" else args.test_samples
     many = {"clips": args.clips, "stride": args.stride, "size": args.size, "samples": samples}
     clips = load_dataset(args.data, split, **many)
-    return clips.stack(range(len(clips)))[0]
+    return clips.stack(range(len(clips)))[0], [video_of(clip) for clip in clips.ids]
 
 
 def alone(network: Network, decoded: Tensor, step: float) -> Tensor:
@@ -121,17 +117,30 @@ def alone(network: Network, decoded: Tensor, step: float) -> Tensor:
     return restored
 
 
-def row(name: str, got: Tensor, step: float, x: Tensor, size: int) -> Row:
-    """Measure videos: how far their frame changes are from those of x, and how large they are."""
+def facts(name: str, step: float, size: float) -> Row:
+    """Say what was coded: of which R, with which step, in how many bytes a clip."""
+    return {"name": name, "step": step, "bytes": size}
+
+
+def seen(got: Tensor, x: Tensor) -> Row:
+    """Measure videos: how near they are to x, how far their frame changes are, and how large."""
     return {
-        "name": name,
-        "step": step,
-        "bytes": size / len(x),
         "psnr": psnr(got, x).mean().item(),
         "flicker": flicker(got, x).mean().item(),
         "changes": flicker(got, x, form="raw").mean().item(),
         "changes_of_x": flicker(x, x, form="raw").mean().item(),
     }
+
+
+def table(rows: list[Row]) -> None:
+    """Print what each R gives behind its gate, and alone: PSNR, flicker and changes."""
+    print(f"{'':16}  bytes  share   gated: dB, flicker, changes   alone: dB, flicker, changes")
+    for row in rows:
+        line = f"{row['name']:16} {row['bytes']:6.0f} {row.get('share', 0):6.2f}"
+        for prefix in ("", "alone_") if "share" in row else ("",):
+            quality, *moves = (row[prefix + key] for key in ("psnr", "flicker", "changes"))
+            line += f"   {quality:9.2f} {moves[0]:8.4f} {moves[1]:8.4f}"
+        print(line, flush=True)
 
 
 def changes(shown: dict[str, Tensor]) -> Image.Image:

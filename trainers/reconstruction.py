@@ -20,12 +20,12 @@ from trainers.fit_options import FitOptions
 from trainers.fit_state import FitState, Record, pack, unpack
 from trainers.reconstruction_gate import knots, measured_gate
 from trainers.reconstruction_options import ReconstructionOptions
+from trainers.reconstruction_samples import Samples, grouped, split
 from trainers.reconstruction_terms import Terms
 
 __all__ = ["NetworkFit", "ReconstructionOptions", "coded_steps", "fit_network"]
 
 _CLIP = 1.0  # largest l2 norm of the gradient
-_MEASURED = 8  # of few samples, up to a quarter are held out, to be surer of the gate
 
 
 @dataclass(frozen=True)
@@ -41,36 +41,6 @@ class NetworkFit:
     network: Network
     history: list[Record]
     gate: list[Record]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Samples as R meets them.
-
-    Attributes:
-        codec: codes them.
-        x: (N, C, H, W) or (N, C, T, H, W) in [0, 1].
-        kind: what is coded of them.
-        x_adv: like x, for kind "delta".
-        classifier: samples to logits, for kind "x-task".
-        task: how that is coded.
-    """
-
-    codec: Codec
-    x: Tensor
-    kind: Kind = "x"
-    x_adv: Tensor | None = None
-    classifier: nn.Module | None = None
-    task: Task | None = None
-
-    def decoded(self, step: float, rows: Tensor) -> Tensor:
-        """Return what a file of some of them holds, (B, C, ...)."""
-        x_adv = None if self.x_adv is None else self.x_adv[rows]
-        model = self.classifier if self.kind == "x-task" else None
-        file = self.codec.encode(
-            self.x[rows], kind=self.kind, x_adv=x_adv, model=model, task=self.task, step=step
-        )
-        return self.codec.decode(file)
 
 
 def coded_steps(
@@ -107,6 +77,7 @@ def fit_network(
     x_adv: Tensor | None = None,
     classifier: nn.Module | None = None,
     task: Task | None = None,
+    groups: Sequence[object] | Tensor | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
     state: FitState | None = None,
@@ -123,6 +94,8 @@ def fit_network(
         x_adv: like x, for kind "delta".
         classifier: samples to logits (B, K), on the device; for the task term and kind "x-task".
         task: how kind "x-task" is coded.
+        groups: of each sample what it is of, such as the video of a clip; samples of one are held
+            out together, and count as one to the gate's doubt. None takes each on its own.
         seed: of the order, and of what is held out; the global random state is left alone.
         device: where to train.
         state: what ``on_epoch`` received; training goes on from there.
@@ -135,7 +108,8 @@ def fit_network(
     options = options or ReconstructionOptions()
     _check(x, options, steps, kind, classifier)
     samples = Samples(
-        codec=codec, x=x, kind=kind, x_adv=x_adv, classifier=classifier, task=task
+        codec=codec, x=x, groups=grouped(groups, len(x)), kind=kind, x_adv=x_adv,
+        classifier=classifier, task=task,
     )  # fmt: skip
     with frozen(classifier) if classifier is not None else nullcontext():
         fit = _Fit(samples, options, sorted(set(steps)), seed=seed, device=torch.device(device))
@@ -164,7 +138,7 @@ class _Fit:
         """Begin with R as it begins, and code the samples."""
         self.samples, self.options, self.steps = samples, options, steps
         self.seed, self.device = seed, device
-        self.rows, self.held_out = _split(len(samples.x), options, seed)
+        self.rows, self.held_out = split(samples.groups, options, seed)
         self.network = Network(_config(samples, options)).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.lr, weight_decay=0, fused=True
@@ -233,7 +207,7 @@ class _Fit:
         decoded = torch.stack([self.samples.decoded(step, self.held_out) for step in at])
         self.network.gate, records = measured_gate(
             self.network, list(decoded), x, steps=at, terms=self._terms(decoded, x),
-            certain=self.options.memorise,
+            groups=self.samples.groups[self.held_out], certain=self.options.memorise,
         )  # fmt: skip
         return records
 
@@ -251,15 +225,6 @@ def _config(samples: Samples, options: ReconstructionOptions) -> NetworkConfig:
         width=options.width,
         depth=options.depth,
     )
-
-
-def _split(count: int, options: ReconstructionOptions, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the rows to train on, and those to measure the gate on."""
-    if options.memorise:
-        return torch.arange(count), torch.arange(count)
-    order = torch.randperm(count, generator=generator_for(seed, "held out"))
-    held_out = max(round(options.held_out * count), min(_MEASURED, count // 4), 2)
-    return order[held_out:].sort().values, order[:held_out].sort().values
 
 
 def _check(
@@ -280,7 +245,3 @@ def _check(
         raise ValueError(f"task={options.task}, kind={kind!r}; give a classifier")
     if classifier is not None and not (options.task or kind == "x-task"):
         raise ValueError('a classifier is given, but task is 0 and kind not "x-task"; set task')
-    if len(x) < 4 and not options.memorise:
-        raise ValueError(
-            f"there are {len(x)} samples; give at least 4, some of which are held out, or memorise"
-        )

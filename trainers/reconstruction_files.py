@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,6 +61,7 @@ def fitted_network(
     x_adv: Tensor | None = None,
     classifier: nn.Module | None = None,
     task: Task | None = None,
+    groups: Sequence[object] | Tensor | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Network:
@@ -83,7 +85,7 @@ def fitted_network(
 
         fit = fit_network(
             codec, x, options, steps=steps, kind=kind, x_adv=x_adv, classifier=classifier,
-            task=task, seed=seed, device=device, state=state, on_epoch=keep,
+            task=task, groups=groups, seed=seed, device=device, state=state, on_epoch=keep,
         )  # fmt: skip
     _gate_measured(folder, fit.gate)
     save_network(file, fit.network)

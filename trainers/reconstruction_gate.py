@@ -36,6 +36,7 @@ def measured_gate(
     *,
     steps: Sequence[float],
     terms: Terms,
+    groups: Tensor,
     certain: bool,
 ) -> tuple[Gate, list[Record]]:
     """Choose at each step the share of R with the least loss that surely costs no PSNR.
@@ -46,6 +47,8 @@ def measured_gate(
         x: the samples, (N, C, ...).
         steps: rising; those of `knots`.
         terms: the loss; its rates are the steps.
+        groups: the number of each sample's group, int64 (N,); clips of one video, say, gain alike,
+            and it is groups whose gains differ by chance.
         certain: whether the samples are all that R will be used on, so that no chance is left.
 
     Returns:
@@ -54,8 +57,8 @@ def measured_gate(
     records = []
     for rate, (step, part) in enumerate(zip(steps, decoded, strict=True)):
         table = _table(network, part, x, step=step, rate=rate, terms=terms)  # (N, shares, 2)
-        gain = table[..., 1] - table[:, :1, 1]  # dB, (N, shares)
-        doubt = 0.0 if certain else CERTAINTY * gain.std(0) / math.sqrt(len(x))
+        gain = _means(table[..., 1] - table[:, :1, 1], groups)  # dB, (G, shares)
+        doubt = 0.0 if certain else CERTAINTY * gain.std(0) / math.sqrt(len(gain))
         kept = gain.mean(0) - doubt >= -ALLOWED  # (shares,)
         kept[0] = True
         best = int(table[..., 0].mean(0).where(kept, table.new_tensor(math.inf)).argmin())
@@ -63,6 +66,11 @@ def measured_gate(
         records.append({"step": step, "share": SHARES[best], "plain_psnr": before, "psnr": after})
     gate = Gate(tuple(steps), tuple(record["share"] for record in records))
     return gate, records
+
+
+def _means(values: Tensor, groups: Tensor) -> Tensor:
+    """Return the mean of each group's rows, (G, ...)."""
+    return torch.stack([values[groups == group].mean(0) for group in set(groups.tolist())])
 
 
 @torch.no_grad()

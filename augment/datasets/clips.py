@@ -1,5 +1,7 @@
 """Which frames of a video a clip is made of."""
 
+import re
+
 USUAL_FRAMES = 16
 
 
@@ -41,3 +43,12 @@ def clip_ids(name: str, clips: int) -> list[str]:
     ['wave/a.mp4#0', 'wave/a.mp4#1']
     """
     return [name] if clips == 1 else [f"{name}#{i}" for i in range(clips)]
+
+
+def video_of(clip: str) -> str:
+    """The video that a clip is of, from the clip's id.
+
+    >>> video_of("wave/a.mp4#1"), video_of("wave/a.mp4")
+    ('wave/a.mp4', 'wave/a.mp4')
+    """
+    return re.sub(r"#\d+$", "", clip)

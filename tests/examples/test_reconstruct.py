@@ -39,6 +39,22 @@ def test_images(tmp_path):
         assert Image.open(tmp_path / f"reconstruct-{name}.png").width > 300
 
 
+def test_files_for_a_classifier(tmp_path):
+    found = played(
+        "reconstruct_task", tmp_path, "--samples", "60", "--test-samples", "40", "--epochs", "1",
+        "--model-samples", "100", "--width", "4",
+    )  # fmt: skip
+    images, *rows = found["rows"]
+    ends = ["", " + R", " + R, no gate", " + R, task", " + R, task, no gate"]
+    assert [row["name"] for row in rows] == [k + end for k in ("x", "x-task") for end in ends]
+    assert images["psnr"] > 90
+    for row in rows:
+        assert row["psnr"] > 8
+        assert row["bytes"] == pytest.approx(rows[5]["bytes"], rel=0.05)
+        assert 0 <= row["judge"] <= 1
+    assert rows[1]["psnr"] > rows[0]["psnr"] - 0.1
+
+
 def test_videos(tmp_path):
     found = played(
         "reconstruct_video", tmp_path, "--samples", "8", "--test-samples", "4", "--epochs", "1",
@@ -47,6 +63,12 @@ def test_videos(tmp_path):
     names = ["plain", "R, error alone", "R, matched", "R, raw"]
     assert [row["name"] for row in found["rows"]] == [name for name in names for _ in range(2)]
     assert len({row["changes_of_x"] for row in found["rows"]}) == 1
+    plain = {row["step"]: row for row in found["rows"] if row["name"] == "plain"}
+    for row in found["rows"][2:]:
+        for key in ("psnr", "flicker"):  # what a gate lets through lies between
+            ends = {0.0: plain[row["step"]][key], 1.0: row[f"alone_{key}"]}
+            assert row[key] == pytest.approx(ends.get(row["share"], row[key]))
+        assert row["psnr"] >= plain[row["step"]]["psnr"] - 0.1
     for name in ("flicker", "clip"):
         assert Image.open(tmp_path / f"reconstruct-{name}.png").width > 300
 

@@ -21,6 +21,7 @@ from trainers import (
 )
 from trainers.reconstruction_files import fitted_network
 from trainers.reconstruction_gate import SHARES, knots, measured_gate
+from trainers.reconstruction_samples import grouped, split
 from trainers.reconstruction_terms import Terms, flicker, psnr
 from trainers.run.cli import understand
 from trainers.run.folder import open_folder
@@ -175,7 +176,7 @@ def test_a_harmful_network_is_shut_out_and_a_perfect_one_let_in():
     for answer, share in ((x, 1.0), (1 - x, 0.0), (2 * x - base, 0.5), (base, 0.0)):
         oracle.answer = answer
         gate, records = measured_gate(
-            oracle, [base], x, steps=(0.5,), terms=terms, certain=False
+            oracle, [base], x, steps=(0.5,), terms=terms, groups=torch.arange(20), certain=False
         )  # fmt: skip
         assert (gate.steps, gate.shares) == ((0.5,), (share,))
         (record,) = records
@@ -196,12 +197,61 @@ def test_a_gain_that_may_be_chance_does_not_open_the_gate():
 
     terms = Terms.measured(ReconstructionOptions(), base[None], x, None)
     oracle = Oracle(NetworkConfig(channels=1, width=4))
-    doubtful = {"steps": (0.5,), "terms": terms}
+    doubtful = {"steps": (0.5,), "terms": terms, "groups": torch.arange(8)}
     gate, records = measured_gate(oracle, [base], x, **doubtful, certain=False)
     assert gate.shares[0] < 0.3
     gate, _ = measured_gate(oracle, [base], x, **doubtful, certain=True)
     assert gate.shares[0] in SHARES
     assert records[0]["psnr"] >= records[0]["plain_psnr"] - 0.05
+
+
+def test_what_clips_of_one_video_share_counts_once():
+    """Of five videos two gain 3 dB and three lose 0.5: ten clips each make that no surer."""
+    x = torch.full((50, 1, 4, 4), 0.5)
+    loss = torch.tensor([-3.0, -3.0, 0.5, 0.5, 0.5])[torch.arange(50) // 10]  # dB, (N,)
+    answer = x + 0.1 * 10 ** (loss / 20).view(-1, 1, 1, 1)
+
+    class Oracle(Network):
+        def forward(self, decoded, step):
+            return answer
+
+    base = x + 0.1
+    terms = Terms.measured(ReconstructionOptions(batch_size=50), base[None], x, None)
+    given = {"steps": (0.5,), "terms": terms, "certain": False}
+    oracle = Oracle(NetworkConfig(channels=1, width=4))
+    shares = [
+        measured_gate(oracle, [base], x, **given, groups=groups)[0].shares[0]
+        for groups in (torch.arange(50), torch.arange(50) // 10)
+    ]
+    gain = -loss[::10]
+    sure = gain.mean() - 2 * gain.std() / math.sqrt(5)
+    assert sure < -0.03 < gain.mean() - 2 * gain.repeat(10).std() / math.sqrt(50)
+    assert shares[0] == 1
+    assert shares[1] < 0.3
+
+
+def test_a_group_is_held_out_as_a_whole():
+    options = ReconstructionOptions(held_out=0.25)
+    names = [f"video {i % 12}" for i in range(40)]
+    kept, out = split(grouped(names, 40), options, 3)
+    assert sorted([*kept.tolist(), *out.tolist()]) == list(range(40))
+    shared = {names[i] for i in kept} & {names[i] for i in out}
+    assert not shared
+    assert len({names[i] for i in out}) == 3
+    others = split(grouped(names, 40), options, 4)[1]
+    assert out.tolist() != others.tolist()
+    assert grouped(torch.tensor([5, 2, 5]), 3).tolist() == grouped("aba", 3).tolist() == [0, 1, 0]
+    assert split(grouped(None, 40), options, 3)[1].shape == (10,)
+
+
+def test_groups_decide_what_r_is_trained_on(digits):
+    x, _, codec = digits
+    options = ReconstructionOptions(**SMALL)
+    made = [
+        fit_network(codec, x[:24], options, steps=STEPS, groups=groups).network.digest
+        for groups in (None, list(range(24)), [i // 4 for i in range(24)])
+    ]
+    assert made[0] == made[1] != made[2]
 
 
 def test_the_task_term_keeps_what_a_classifier_sees(digits):
@@ -369,6 +419,8 @@ def test_impossible_options_are_refused_by_name(wrong):
         ({}, {"kind": "x-task"}, "give a classifier"),
         ({}, {"classifier": nn.Identity()}, "set task"),
         ({}, {"x": torch.zeros(3, 1, 4, 4)}, "there are 3 samples"),
+        ({}, {"groups": [1, 2, 3] * 6 + [3, 3]}, "there are 3 groups"),
+        ({}, {"groups": [1, 2]}, "2 groups and 20 samples"),
         ({}, {"x": torch.zeros(8, 4, 4)}, "give .N, C, H, W"),
         ({}, {"kind": "delta"}, "x_adv"),
         ({"form": "deep"}, {}, "form is 'deep'"),
