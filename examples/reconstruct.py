@@ -33,7 +33,7 @@ from trainers import (
     network_bytes,
 )
 from trainers.evaluation import predict
-from trainers.reconstruction_terms import psnr
+from trainers.quality import psnr
 from trainers.run.atomic import read_json, write_json
 from trainers.run.figures import FONT, INK, to_image, write_png
 from trainers.run.parsing import number

@@ -27,7 +27,7 @@ from trainers import (
     network_bytes,
 )
 from trainers.evaluation import predict
-from trainers.reconstruction_terms import psnr
+from trainers.quality import psnr
 from trainers.run.atomic import write_json
 
 Row = dict[str, Any]

@@ -24,7 +24,8 @@ from augment import load_dataset
 from augment.datasets.clips import video_of
 from compress import Codec, Gate, Network
 from trainers import ReconstructionOptions, coded_steps, fit_network
-from trainers.reconstruction_terms import flicker, psnr
+from trainers.quality import psnr
+from trainers.reconstruction_terms import flicker
 from trainers.run.atomic import write_json
 from trainers.run.figures import FONT, INK, to_image, write_png
 from trainers.run.plots import curves

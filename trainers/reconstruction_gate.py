@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from compress import Gate, Network
-from trainers.reconstruction_terms import Terms, psnr
+from trainers.quality import psnr
+from trainers.reconstruction_terms import Terms
 
 SHARES = tuple(i / 10 for i in range(11))
 ALLOWED = 0.03  # dB that a share may lose, where another term of the loss gains by it

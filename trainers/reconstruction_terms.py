@@ -9,24 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainers.quality import squared_error
 from trainers.reconstruction_options import ReconstructionOptions, TemporalForm
 
 Classify = Callable[[Tensor], Tensor]
-_LEAST = 1e-10  # of a mean squared error, and of what the terms are counted in
-
-
-def squared_error(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean squared difference of samples (B, ...), (B,)."""
-    return (a - b).square().flatten(1).mean(1)
-
-
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of samples (B, ...) in [0, 1], in dB, (B,).
-
-    >>> psnr(torch.zeros(1, 4), torch.full((1, 4), 0.1))
-    tensor([20.])
-    """
-    return -10 * squared_error(a, b).clamp_min(_LEAST).log10()
+_LEAST = 1e-10  # of what the terms are counted in
 
 
 def flicker(a: Tensor, x: Tensor, *, form: TemporalForm = "matched") -> Tensor:

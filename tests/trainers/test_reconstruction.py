@@ -19,10 +19,11 @@ from trainers import (
     network_bytes,
     save_network,
 )
+from trainers.quality import psnr
 from trainers.reconstruction_files import fitted_network
 from trainers.reconstruction_gate import SHARES, knots, measured_gate
 from trainers.reconstruction_samples import grouped, split
-from trainers.reconstruction_terms import Terms, flicker, psnr
+from trainers.reconstruction_terms import Terms, flicker
 from trainers.run.cli import understand
 from trainers.run.folder import open_folder
 
@@ -88,7 +89,7 @@ def test_the_loss_is_its_terms_written_out():
             p, q = model(x[i : i + 1]).softmax(1), model(restored[i : i + 1]).softmax(1)
             kl = (p * (p / q).log()).sum().item()
             for name, wanted in (("error", error), ("temporal", change), ("task", kl)):
-                assert found[name][i].item() == pytest.approx(wanted, rel=1e-4)
+                assert found[name][i].item() == pytest.approx(wanted, rel=1e-4, abs=1e-6)
             assert found["loss"][i].item() == pytest.approx(error + 0.5 * change + 2 * kl, rel=1e-4)
 
 

@@ -20,9 +20,9 @@ from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec, sam
 from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
-from trainers.compression.quality import psnr
 from trainers.evaluation import predict
 from trainers.fitting import trained
+from trainers.quality import psnr
 from trainers.reconstruction_files import load_network
 from trainers.run.atomic import once
 from trainers.run.compress_config import CompressEncodeConfig

@@ -7,18 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from attacks import RefusedInput
 from attacks.randomness import derive_seed
 from augment import Dataset
+from augment.datasets.clips import video_of
 from compress import Codec
 from compress.codec import FITTED
 from trainers.compression.attacked import attacked, chosen_attack
 from trainers.compression.files import CODEC, NETWORK, read_codec
 from trainers.compression.publish import finish
-from trainers.compression.quality import mean, psnr
 from trainers.fitting import trained
+from trainers.quality import mean, psnr
 from trainers.reconstruction_files import fitted_network, save_network
 from trainers.reconstruction_options import ReconstructionOptions
 from trainers.rounds import spread
@@ -26,7 +27,7 @@ from trainers.run.compress_config import CompressFitConfig
 from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device
-from trainers.run.specs import build_reconstruction
+from trainers.run.specs import build_reconstruction, build_task
 from trainers.setting import check_kind, load_split
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,10 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     options = r_options(config)
     ds = load_split(config, flags.split)
     some = few(ds, len(ds) if options else SAMPLES)
-    x_adv = None
-    if flags.kind == "delta":
+    x_adv, setting = None, trained(config, folder, some) if flags.kind != "x" else None
+    if flags.kind == "delta" and setting is not None:
         check_kind({name: attack}, some)
-        x_adv = attacked(trained(config, folder, some), name, attack, some)
+        x_adv = attacked(setting, name, attack, some)
     x, _ = some.stack(range(len(some)))
     codec = Codec.fit(
         x,
@@ -59,7 +60,8 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     )
     keep_codec(folder, codec)
     if options is not None:
-        fit_r(config, folder, codec, options, x, x_adv)
+        model = setting.model if flags.kind == "x-task" and setting else None
+        fit_r(config, folder, codec, options, some, x_adv, model)
     summary = {
         "job": folder.job,
         "codec": CODEC,
@@ -75,8 +77,9 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
 
 def r_options(config: CompressFitConfig) -> ReconstructionOptions | None:
     """Return how R is to be trained, if it is."""
-    text, weak = config.coding.network, {"epochs": 1} if config.run.smoke else {}
-    return build_reconstruction(text, weak=weak) if text else None
+    text, asks = config.coding.network, config.coding.kind == "x-task"
+    weak = ({"epochs": 1} if config.run.smoke else {}) | ({"task": 1.0} if asks else {})
+    return build_reconstruction(text, weak=weak, asks=asks) if text else None
 
 
 def fit_r(
@@ -84,18 +87,32 @@ def fit_r(
     folder: RunFolder,
     codec: Codec,
     options: ReconstructionOptions,
-    x: Tensor,
+    ds: Dataset,
     x_adv: Tensor | None,
+    model: nn.Module | None,
 ) -> None:
-    """Train R on samples (B, ...), or their differences to x_adv, and keep it."""
+    """Train R on samples, or their differences to x_adv, and keep it.
+
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        codec: the codec.
+        options: how R is trained.
+        ds: the samples.
+        x_adv: like them, for kind "delta".
+        model: the classifier, for kind "x-task".
+    """
     network = fitted_network(
         folder,
         codec,
-        x,
+        ds.stack(range(len(ds)))[0],
         options,
         steps=tuple(codec.step * factor for factor in FITTED),
         kind=config.coding.kind,
         x_adv=x_adv,
+        classifier=model,
+        task=build_task(None, smoke=config.run.smoke) if model is not None else None,
+        groups=[video_of(name) for name in ds.ids] if ds.is_video else None,
         seed=derive_seed(config.run.seed, "reconstruction"),
         device=str(choose_device(config.run.device)),
     )

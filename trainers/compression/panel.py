@@ -12,9 +12,9 @@ from attacks import RefusedInput
 from attacks.randomness import derive_seed
 from augment import Dataset
 from augment.splits import balanced
-from trainers.compression.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.evaluation import predict
 from trainers.fitting import fit_flags, fitted
+from trainers.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.config import ClassifierFlags
 from trainers.run.folder import RunFolder

@@ -13,7 +13,7 @@ from augment import Dataset
 from compress import Codec
 from trainers.compression.files import CODES, SUFFIX
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
-from trainers.compression.quality import psnr
+from trainers.quality import psnr
 from trainers.rounds import spread
 from trainers.run.atomic import write_text
 from trainers.run.checkpoint import load_tensors

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainers.run.compress_config import CompressDecodeConfig, CompressEvaluateConfig
+from trainers.run.compress_config import (
+    CompressDecodeConfig,
+    CompressEvaluateConfig,
+    CompressFitConfig,
+)
 from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.presets import EMBEDDED
 from trainers.run.toml import flag, flat
@@ -112,6 +116,8 @@ def _check_coding(config: Any, options: dict[str, Any]) -> None:
                 f"--{flag(name)} has no use with --kind {kind}; leave it out, or give "
                 f"--kind {' or '.join(kinds)}"
             )
+    if isinstance(config, CompressFitConfig) and kind == "x-task" and "network" not in options:
+        raise ValueError("--kind x-task has the codec of x; give --network too, or --kind x")
     if "bytes_per_sample" in options and "step" in options:
         raise ValueError(
             f"--step {options['step']:g} and --bytes-per-sample {options['bytes_per_sample']:g} "

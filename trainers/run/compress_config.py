@@ -14,8 +14,9 @@ from trainers.run.config import RunFlags, SamplesConfig
 class CodecFlags:
     """What the codec is fitted to, and how it transforms."""
 
-    kind: Literal["x", "delta"] = "x"
-    """x: the samples themselves, also for x-task; delta: what an attack changes of them."""
+    kind: Literal["x", "x-task", "delta"] = "x"
+    """x: the samples themselves; x-task: the same codec, and R for what the classifier needs of
+    them; delta: what an attack changes of them."""
     attack: str | None = None
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
     split: Literal["train", "val", "test"] = "train"
@@ -30,7 +31,8 @@ class CodecFlags:
     """Levels of the transform in time, of videos. None: as many as --levels, or fewer."""
     network: str | None = None
     """Train a network R too, which restores what is decoded: unet | paper, or
-    unet:OPTION=VALUE,... such as unet:epochs=20,width=64. None: no R."""
+    unet:OPTION=VALUE,... such as unet:epochs=20,width=64; of x-task with the classifier's say,
+    task=1. None: no R."""
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,15 @@ def build_task(text: str | None, *, smoke: bool) -> Task:
     return Task(**weak | _read("--task", text or "", get_type_hints(Task)))
 
 
-def build_reconstruction(text: str, *, weak: Mapping[str, Any]) -> ReconstructionOptions:
+def build_reconstruction(
+    text: str, *, weak: Mapping[str, Any], asks: bool
+) -> ReconstructionOptions:
     """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
 
     Args:
         text: the form of the network and options.
         weak: options that the text overrides.
+        asks: whether there is a classifier to ask.
 
     Raises:
         ValueError: for a form or an option there is not, or a value that is not allowed.
@@ -86,7 +89,8 @@ def build_reconstruction(text: str, *, weak: Mapping[str, Any]) -> Reconstructio
     name, _, rest = text.partition(":")
     known = get_type_hints(ReconstructionOptions)
     form = convert(name, known.pop("form"), what="--network")
-    known.pop("task")  # this training asks no classifier
+    if not asks:
+        known.pop("task")
     return ReconstructionOptions(form=form, **{**weak, **_read("--network", rest, known)})
 
 

@@ -347,6 +347,17 @@ def test_r_restores_differences_where_they_are_measured(tmp_path, capsys):
     assert "--attack has no use without delta" in capsys.readouterr().err
 
 
+def test_r_learns_what_the_classifier_needs(tmp_path, capsys):
+    words = ["--smoke", "--kind", "x-task", "--train-samples", "40"]
+    assert main(["compress", "fit", *words, "--run-dir", str(tmp_path / "f")]) == 2
+    assert "--kind x-task has the codec of x; give --network too" in capsys.readouterr().err
+    job("fit", tmp_path / "f", *words, "--network", "unet:width=4")
+    network = load_network(tmp_path / "f" / "network.safetensors")
+    assert network.config.kind == "x-task"
+    metrics = (tmp_path / "f" / "metrics.jsonl").read_text()
+    assert "reconstruction/task" in metrics, "its loss asks the classifier"
+
+
 def test_nobody_is_fitted_to_a_few_samples(tmp_path):
     words = ["--train-samples", "190", "--test-samples", "20", "--rates", "10", "--peers", "webp"]
     summary = job("evaluate", tmp_path / "e", *words)

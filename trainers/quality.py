@@ -15,14 +15,18 @@ SMALLEST = (WINDOW - 1) * 2 ** (len(SCALES) - 1)  # a side must be longer for al
 EXACT = 1e-10  # squared errors below count as this, so that nothing is better than 100 dB
 
 
+def squared_error(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean squared difference of samples (B, ...), (B,)."""
+    return (x - y).square().flatten(1).mean(1)
+
+
 def psnr(x: Tensor, y: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratios (B,) in dB of samples (B, ...) in [0, 1].
 
     >>> psnr(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.1))
     tensor([20.])
     """
-    squared = ((x - y) ** 2).flatten(1).mean(1)
-    return -10 * torch.log10(squared.clamp_min(EXACT))
+    return -10 * squared_error(x, y).clamp_min(EXACT).log10()
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
