@@ -152,6 +152,14 @@ class Probe(torch.nn.Module):
         return self.layer((stripe[..., 1:] - stripe[..., :-1]).abs().mean((1, 2, 3))[:, None])
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_search_needs_no_gradients_of_the_caller(codec, photographs, mode):
+    x, options = photographs[300:304], dict(kind="x-task", model=Probe(), task=Task(steps=3))
+    with mode():
+        file = codec.encode(x.clone(), **options)
+    assert file == codec.encode(x, **options)
+
+
 @pytest.mark.parametrize("loss", ["kl", "feature"])
 @pytest.mark.parametrize("views", [0, 2])
 def test_a_classifier_gets_what_it_needs(codec, photographs, loss, views):
