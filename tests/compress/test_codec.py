@@ -135,6 +135,9 @@ def test_saved_and_loaded(codec, photographs, tmp_path):
         with pytest.raises(FormatError):
             Codec.load(file)
     assert [path.name for path in tmp_path.iterdir()] == ["codec.sprt"]
+    other = tmp_path / "other"
+    other.touch()
+    assert file.stat().st_mode == other.stat().st_mode  # who receives codes needs it too
 
 
 class Probe(torch.nn.Module):
@@ -246,3 +249,7 @@ def test_bad_codecs(codec):
         Codec(codec.tables, wavelet="db2")
     with pytest.raises(ValueError, match="step is nan"):
         Codec(codec.tables, step=float("nan"))
+    with pytest.raises(ValueError, match="levels is 17; give 0 to 16"):
+        Codec(codec.tables, levels=17)
+    with pytest.raises(ValueError, match="time_levels is -1; give 0 to 16"):
+        Codec(codec.tables, time_levels=-1)
