@@ -13,6 +13,7 @@ from sklearn.datasets import load_sample_images
 from augment import load_dataset, write_video
 from compress import Codec, decode
 from compress.container import parse
+from trainers.compression.gallery import Cell, gallery
 from trainers.compression.panel import halves
 from trainers.reconstruction_files import load_network
 from trainers.run.cli import main
@@ -299,6 +300,12 @@ def test_a_killed_evaluation_goes_on_with_its_points(evaluated, tmp_path):
     assert again[:-2] == old[:-2]  # their seconds too: nothing was measured again
     assert again[-1] == old[-1]
     assert again[-2] | {"seconds": 0} == old[-2] | {"seconds": 0}
+
+
+def test_pictures_of_tall_samples_have_an_end():
+    cell = Cell(torch.zeros(3, 500, 1))
+    image = gallery([[cell, cell]], heads=("a", "b"), title="tall")
+    assert image.height < 600
 
 
 def test_samples_without_classes_are_measured_by_eye_alone(photos, codec, tmp_path):
