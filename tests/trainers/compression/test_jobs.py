@@ -302,6 +302,13 @@ def test_a_killed_evaluation_goes_on_with_its_points(evaluated, tmp_path):
     assert again[-2] | {"seconds": 0} == old[-2] | {"seconds": 0}
 
 
+def test_rates_that_are_all_out_of_reach(photos, codec, tmp_path):
+    words = ["--data", photos[0], "--codec", str(codec), "--peers", "--rates", "0.001"]
+    summary = job("evaluate", tmp_path / "e", *words)
+    assert [point["codec"] for point in summary["points"]] == ["zeros"]
+    assert any("x-0.001 is left out" in warning for warning in summary["warnings"])
+
+
 def test_pictures_of_tall_samples_have_an_end():
     cell = Cell(torch.zeros(3, 500, 1))
     image = gallery([[cell, cell]], heads=("a", "b"), title="tall")
