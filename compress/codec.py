@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compress.chunk import encode_chunk
-from compress.container import NO_MODEL, STEP_RANGE, WAVELETS, Head, Kind, padded, write
+from compress.container import MAX_LEVELS, NO_MODEL, STEP_RANGE, WAVELETS, Head, Kind, padded, write
 from compress.contexts import Ints
 from compress.decoding import decoded
 from compress.errors import FormatError
@@ -66,6 +66,9 @@ class Codec:
         if self.wavelet not in WAVELETS:
             raise ValueError(f"wavelet is {self.wavelet!r}; allowed: {', '.join(WAVELETS)}")
         check_step(self.step)
+        for name, count in (("levels", self.levels), ("time_levels", self.time_levels)):
+            if count is not None and not 0 <= count <= MAX_LEVELS:
+                raise ValueError(f"{name} is {count}; give 0 to {MAX_LEVELS}, or None")
 
     @classmethod
     def fit(
@@ -226,15 +229,16 @@ class Codec:
         wavelet = WAVELETS.index(self.wavelet)
         head = _FILE.pack(_FILE_MAGIC, _FILE_VERSION, wavelet, *levels, self.step)
         data = head + self.tables.packed
-        with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            try:
+        partial = path.with_name(f".{path.name}.{token_hex(4)}.partial")
+        try:
+            with partial.open("xb") as file:
                 file.write(data + struct.pack("<I", zlib.crc32(data)))
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: str | Path) -> "Codec":

@@ -22,11 +22,13 @@ def step_for(size: Callable[[float], float], wanted: float, *, start: float, clo
         close: which logarithm of the ratio of sizes is near enough.
 
     Raises:
-        ValueError: when no step gives so few or so many, to a tenth.
+        ValueError: when no step gives so few or so many, to a tenth, or they are no number above 0.
 
     >>> round(step_for(lambda step: 20 / step, 50, start=1, close=1e-6), 6)
     0.4
     """
+    if not 0 < wanted < math.inf:
+        raise ValueError(f"bytes_per_sample is {wanted:g}; give a finite number above 0")
     low, high = STEP_RANGE
     step, slope = min(max(start, low), high), -1.0
     trials: list[tuple[float, float, float]] = []  # how far off, step, size

@@ -62,7 +62,10 @@ class Task:
         if self.loss not in get_args(Loss):
             raise ValueError(f"loss is {self.loss!r}; allowed: {', '.join(get_args(Loss))}")
         if self.steps < 1 or self.views < 0 or self.batch < 1:
-            raise ValueError(f"steps={self.steps}, views={self.views}, batch={self.batch}: too few")
+            raise ValueError(
+                f"steps={self.steps}, views={self.views}, batch={self.batch}; give at least 1, 0 "
+                "and 1"
+            )
         if not min(self.weight, self.rate, self.shrink) >= 0 or not 0 <= self.pull <= 1:
             raise ValueError(
                 f"weight={self.weight}, rate={self.rate}, shrink={self.shrink}, pull={self.pull}; "
@@ -78,7 +81,8 @@ class Task:
             model: maps samples to logits; left as it is.
         """
         device = next(model.parameters(), torch.empty(0)).device
-        with _observed(model, self.loss) as look:
+        observed = _observed(model, self.loss)
+        with torch.inference_mode(False), torch.enable_grad(), observed as look:
             parts = [
                 self._part(c.with_values(part.to(device)), step, look).values.cpu()
                 for part in torch.split(c.values, self.batch)

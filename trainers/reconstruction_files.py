@@ -35,6 +35,8 @@ def load_network(path: Path) -> Network:
         RefusedInput: when the file is missing, damaged, or holds something else.
     """
     remedy = "give a file written by save_network, or train R again"
+    if not path.is_file():
+        raise RefusedInput(f"{path} is no file; {remedy}")
     tensors, rest = load_tensors(path, remedy=remedy)
     try:
         return Network.of(tensors, rest)

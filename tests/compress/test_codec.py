@@ -135,6 +135,9 @@ def test_saved_and_loaded(codec, photographs, tmp_path):
         with pytest.raises(FormatError):
             Codec.load(file)
     assert [path.name for path in tmp_path.iterdir()] == ["codec.sprt"]
+    other = tmp_path / "other"
+    other.touch()
+    assert file.stat().st_mode == other.stat().st_mode  # who receives codes needs it too
 
 
 class Probe(torch.nn.Module):
@@ -150,6 +153,14 @@ class Probe(torch.nn.Module):
     def forward(self, x):
         stripe = x[:, :, 8:12]
         return self.layer((stripe[..., 1:] - stripe[..., :-1]).abs().mean((1, 2, 3))[:, None])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_search_needs_no_gradients_of_the_caller(codec, photographs, mode):
+    x, options = photographs[300:304], dict(kind="x-task", model=Probe(), task=Task(steps=3))
+    with mode():
+        file = codec.encode(x.clone(), **options)
+    assert file == codec.encode(x, **options)
 
 
 @pytest.mark.parametrize("loss", ["kl", "feature"])
@@ -238,3 +249,7 @@ def test_bad_codecs(codec):
         Codec(codec.tables, wavelet="db2")
     with pytest.raises(ValueError, match="step is nan"):
         Codec(codec.tables, step=float("nan"))
+    with pytest.raises(ValueError, match="levels is 17; give 0 to 16"):
+        Codec(codec.tables, levels=17)
+    with pytest.raises(ValueError, match="time_levels is -1; give 0 to 16"):
+        Codec(codec.tables, time_levels=-1)

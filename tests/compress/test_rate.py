@@ -40,3 +40,9 @@ def test_noise_does_not_lead_it_astray():
 def test_sizes_out_of_reach_are_refused(wanted, nearest):
     with pytest.raises(ValueError, match=f"nearest that these samples can have is {nearest}"):
         step_for(lambda s: 0.8 + 1000 * math.exp(-3 * s), wanted, start=0.4, close=0.002)
+
+
+@pytest.mark.parametrize("wanted", [0, -1, math.inf, math.nan])
+def test_no_sizes_are_refused_at_once(wanted):
+    with pytest.raises(ValueError, match="give a finite number above 0"):
+        step_for(lambda s: 1 / 0, wanted, start=0.4, close=0.002)

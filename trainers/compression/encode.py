@@ -16,7 +16,14 @@ from augment import Dataset
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
-from trainers.compression.files import CODES, SUFFIX, kept_code, read_codec, samples_of
+from trainers.compression.files import (
+    CODES,
+    SUFFIX,
+    check_network,
+    kept_code,
+    read_codec,
+    samples_of,
+)
 from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
@@ -50,10 +57,12 @@ class Encoder:
                 f"--kind is {self.flags.kind}; give another of them"
             )
         self.task = build_task(self.flags.task, smoke=config.run.smoke)
+        given = read_codec(self.flags.codec) if self.flags.codec else None
         self.ds = load_split(config, self.flags.split)
+        if self.network is not None:
+            check_network(str(self.flags.network), self.network, self.ds)
         if self.flags.kind == "delta":
             check_kind({name: attack}, self.ds)
-        given = read_codec(self.flags.codec) if self.flags.codec else None
         self.model: nn.Module | None = None
         self.x_adv: Tensor | None = None
         change = None
@@ -179,7 +188,8 @@ def draw(path: Path, encoder: Encoder) -> None:
         ]
         for i in first
     ]
-    write_png(path, gallery(rows, heads=("original", "code", "decoded"), title=title))
+    heads = ("difference" if differences else "original", "code", "decoded")
+    write_png(path, gallery(rows, heads=heads, title=title))
 
 
 def shown_as(kind: Kind, differences: bool, *signals: Tensor) -> tuple[list[Tensor], str]:

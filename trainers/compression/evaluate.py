@@ -18,7 +18,7 @@ from compress.network import Network
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
 from trainers.compression.bench import Bench, Differences, Made, Row, jobs_of
-from trainers.compression.files import DELTA_CODEC, read_codec
+from trainers.compression.files import DELTA_CODEC, check_network, read_codec
 from trainers.compression.fit import fitted_codec
 from trainers.compression.panel import Panel, assemble, training
 from trainers.compression.publish import finish
@@ -77,9 +77,11 @@ def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
         raise RefusedInput(
             f"{len(test)} samples of {test.shape} are more than 4 GiB; give fewer --test-samples"
         )
+    if network is not None:
+        check_network(str(flags.network), network, test)
     train = training(config, test, warnings)
-    codec = given or fitted_codec(config, folder)
     panel = assemble(config, folder, test, train, warnings)
+    codec = given or fitted_codec(config, folder)
     differences = changed(config, folder, panel, attack, test) if "delta" in flags.kinds else None
     return Bench(config, folder, test, train, codec, differences, task, network, panel, warnings)
 

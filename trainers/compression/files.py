@@ -10,7 +10,8 @@ from torch import Tensor
 
 from attacks import RefusedInput
 from attacks.atomic import write_bytes
-from compress import Codec, FormatError
+from augment import Dataset
+from compress import Codec, FormatError, Network
 from compress.container import Parsed, parse
 from trainers.run.folder import RunFolder
 
@@ -43,14 +44,39 @@ def read_codec(path: str | Path) -> Codec:
         return Codec.load(path)
 
 
+def check_network(file: str, network: Network, ds: Dataset) -> None:
+    """Refuse an R that was made for other samples than those of a data set.
+
+    Raises:
+        RefusedInput: with what it is for.
+    """
+    config = network.config
+    if (config.channels, config.dims) != (ds.shape[0], len(ds.shape) - 1):
+        what = "videos" if config.dims == 3 else "images"
+        shape = "x".join(map(str, ds.shape))
+        raise RefusedInput(
+            f"{file} restores {config.channels}-channel {what}, and {ds.name} holds samples of "
+            f"{shape}; give a network that `compress fit --network` made of such samples"
+        )
+
+
 def read_code(path: Path) -> tuple[bytes, Parsed]:
     """Read a code file: its bytes, and what its head says."""
     with refusing(path, "give a whole file that `compress encode` made"):
         data = path.read_bytes()
-        file = parse(data)
-        for number in range(len(file.sums)):
-            file.chunk(number)  # damage is told before anything is decoded
-        return data, file
+        return data, intact(data)
+
+
+def intact(data: bytes) -> Parsed:
+    """Return what the head of a code file says, once its chunks are whole too.
+
+    Raises:
+        FormatError: when they are not; damage is told before anything is decoded.
+    """
+    file = parse(data)
+    for number in range(len(file.sums)):
+        file.chunk(number)
+    return file
 
 
 def code_files(names: Sequence[str]) -> list[Path]:
@@ -69,13 +95,20 @@ def code_files(names: Sequence[str]) -> list[Path]:
 
 
 def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
-    """Return the bytes of a code file of a run; where there is none, make and keep it first."""
+    """Return the bytes of a code file of a run; where there is none, make and keep it first.
+
+    Raises:
+        RefusedInput: when it was damaged after it was written.
+    """
     path = folder.path / CODES / f"{name}{SUFFIX}"
     if not path.exists():
         data = make()
         folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
         write_bytes(path, data)
-    return path.read_bytes()
+    with refusing(path, "delete it and resume: it is made again"):
+        data = path.read_bytes()
+        intact(data)
+        return data
 
 
 def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ from augment.datasets.clips import video_of
 from compress import Codec
 from compress.codec import FITTED
 from trainers.compression.attacked import attacked, chosen_attack
-from trainers.compression.files import CODEC, NETWORK, read_codec
+from trainers.compression.files import CODEC, DELTA_CODEC, NETWORK, read_codec
 from trainers.compression.publish import finish
 from trainers.fitting import trained
 from trainers.quality import mean, psnr
@@ -58,10 +58,10 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
         levels=flags.levels,
         time_levels=flags.time_levels,
     )
-    keep_codec(folder, codec)
     if options is not None:
         model = setting.model if flags.kind == "x-task" and setting else None
-        fit_r(config, folder, codec, options, some, x_adv, model)
+        fit_r(config, folder, codec, options, some, x_adv, model)  # first: it may be refused
+    keep_codec(folder, codec)
     summary = {
         "job": folder.job,
         "codec": CODEC,
@@ -159,11 +159,12 @@ def fitted_codec(
     """
     file = folder.path / name
     if not file.exists():
-        log.info("no --codec: fitting one to the training samples first")
+        flag = "--delta-codec" if name == DELTA_CODEC else "--codec"
+        log.info("no %s: fitting one to the training samples first", flag)
         try:
             train = load_split(config, "train")
         except RefusedInput as error:
-            raise RefusedInput(f"{error}; or give --codec FILE, of `compress fit`") from error
+            raise RefusedInput(f"{error}; or give {flag} FILE, of `compress fit`") from error
         some = few(train) if change is None else train.subset(spread(len(train), TRIED))
         x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
         codec = Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)

@@ -17,6 +17,7 @@ from trainers.run.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
 from trainers.run.films import is_clip
 
 SIDE = 112  # pixels of a picture's width, about
+TALLEST = 4 * SIDE  # and of its height, at most
 PLUS, MINUS = (0.145, 0.388, 0.922), (0.863, 0.149, 0.149)  # colours of coefficients
 
 
@@ -37,8 +38,9 @@ def gallery(rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str)
     """
     height, width = rows[0][0].x.shape[-2:]
     scale = SIDE / width if width < SIDE / 2 else min(1.0, 2 * SIDE / width)
+    scale = min(scale, TALLEST / height)
     scale = round(scale) if scale > 1 else scale
-    wide, high = round(width * scale), round(height * scale)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     cell_w, cell_h = wide + PAD, high + CAPTION + PAD
     least = round(FONT.getlength(title)) + 2 * PAD
     size = (max(len(heads) * cell_w + PAD, least), TITLE + CAPTION + len(rows) * cell_h + PAD)

@@ -19,7 +19,7 @@ from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.config import ClassifierFlags
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device
-from trainers.setting import build, check_alike, load_split
+from trainers.setting import Setting, build, check_alike, load_split
 
 log = logging.getLogger(__name__)
 FEWEST = 10  # training samples of each class, for a classifier of its own half
@@ -123,13 +123,19 @@ def assemble(
     flags = config.measure
     judge = ClassifierFlags(flags.judge_model, flags.judge_weights, config.classifier.num_classes)
     first, second = halves(train, config.run.seed) if train else (None, None)
-    found = {
-        "classifier": _one(config, folder, test, "classifier", config.classifier, first),
-        "judge": _one(config, folder, test, "judge", judge, second),
-    }
-    for who, flag in (("classifier", "--weights"), ("judge", "--judge-weights")):
-        if found[who] is None:
+    both = (
+        ("classifier", "--weights", config.classifier, first),
+        ("judge", "--judge-weights", judge, second),
+    )
+    # Both are loaded before either is fitted: what is refused is refused at once.
+    settings = [_one(config, folder, test, who, flags, half) for who, _, flags, half in both]
+    found: dict[str, nn.Module | None] = {}
+    for (who, flag, classifier, half), setting in zip(both, settings, strict=True):
+        if setting is None:
             warnings.append(f"there is no {who}; {flag} FILE names one")
+        elif half is not None and not _given(classifier):
+            _fit(setting, who, half)
+        found[who] = setting.model if setting else None
     x, y = test.stack(range(len(test)))
     labelled = test.num_classes > 0 and int(y.min()) >= 0
     return Panel(
@@ -150,6 +156,11 @@ def halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     return train.subset(first), train.subset(others.nonzero()[:, 0])
 
 
+def _given(flags: ClassifierFlags) -> bool:
+    """Tell whether a classifier comes with weights."""
+    return flags.weights is not None or ":" in (flags.model or "")
+
+
 def _one(
     config: CompressEvaluateConfig,
     folder: RunFolder,
@@ -157,16 +168,17 @@ def _one(
     who: str,
     flags: ClassifierFlags,
     half: Dataset | None,
-) -> nn.Module | None:
-    """Load a classifier, or fit it to half of the training samples where it has no weights."""
-    given = flags.weights is not None or ":" in (flags.model or "")
-    if not given and half is None:
+) -> Setting | None:
+    """Load a classifier; None where it has no weights, and there are no samples to fit it to."""
+    if not _given(flags) and half is None:
         return None
     run = replace(config.run, seed=derive_seed(config.run.seed, who))
-    setting = build(replace(config, classifier=flags, run=run), folder, test)
-    if not given and half is not None:
-        log.info("fitting the %s to %d training samples", who, len(half))
-        file = folder.checkpoints / f"{who}.safetensors"
-        how = fit_flags(config.source.data, smoke=config.run.smoke)
-        fitted(setting, file, half, flags=how, number=0, who=who)
-    return setting.model
+    return build(replace(config, classifier=flags, run=run), folder, test)
+
+
+def _fit(setting: Setting, who: str, half: Dataset) -> None:
+    """Fit a classifier to half of the training samples."""
+    log.info("fitting the %s to %d training samples", who, len(half))
+    run, data = setting.config.run, setting.config.source.data
+    file = setting.folder.checkpoints / f"{who}.safetensors"
+    fitted(setting, file, half, flags=fit_flags(data, smoke=run.smoke), number=0, who=who)

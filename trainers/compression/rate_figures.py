@@ -105,7 +105,7 @@ def lines_of(points: Sequence[Row], metric: str) -> tuple[dict[str, Points], lis
 def draw_pages(
     folder: RunFolder, codec_of: Callable[[str], Codec], test: Dataset, points: Sequence[Row]
 ) -> list[Path]:
-    """Write a page for each of our kinds, and one of all codecs at a middle rate."""
+    """Write a page for each of our kinds, and one of all codecs at a middle rate, if any."""
     rows = spread(len(test), len(shown(folder, points[0])))
     x = test.stack(rows)[0]
     files = []
@@ -115,6 +115,8 @@ def draw_pages(
             files.append(folder.figures / f"page-{kind}.png")
             draw_kind(files[-1], folder, codec_of(kind), own, x, rows)
     rates = sorted({row["rate"] for row in points if row["rate"] is not None})
+    if not rates:  # all were out of reach
+        return files
     middle = rates[len(rates) // 2]
     beside = [nearest(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]
     files.append(folder.figures / "page-codecs.png")

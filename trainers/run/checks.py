@@ -33,6 +33,7 @@ BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
 AT_MOST: dict[str, float] = {
     "threshold_share": 1, "seed": 2**63 - 1, "step": 10000, "levels": 16, "time_levels": 16,
 }  # fmt: skip
+COARSEST_FITTED = 625  # step: `compress fit` goes up to 16 times as much
 # Options of the jobs of `compress` that only some kinds of code have a use for.
 OF_KINDS: dict[str, tuple[str, ...]] = {
     "attack": ("delta",),
@@ -109,6 +110,8 @@ def _check_coding(config: Any, options: dict[str, Any]) -> None:
     if isinstance(config, CompressEvaluateConfig):
         _check_rates(options)
         return
+    if isinstance(config, CompressFitConfig) and options["step"] > COARSEST_FITTED:
+        _refuse("step", options["step"], f"at most {COARSEST_FITTED}: it is fitted to 16 times it")
     kind = options["kind"]
     for name, kinds in OF_KINDS.items():
         if options.get(name, ()) != () and kind not in kinds:

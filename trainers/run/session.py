@@ -49,6 +49,7 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
                 if not folder.fresh:
                     log.info("going on with the run in %s", path)
                 describe(folder.path, words)
+                choose_device(run.device)  # refused at once, also by jobs with no use for it
                 torch.backends.cudnn.deterministic = True
                 yield folder
 

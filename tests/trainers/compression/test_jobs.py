@@ -13,6 +13,7 @@ from sklearn.datasets import load_sample_images
 from augment import load_dataset, write_video
 from compress import Codec, decode
 from compress.container import parse
+from trainers.compression.gallery import Cell, gallery
 from trainers.compression.panel import halves
 from trainers.reconstruction_files import load_network
 from trainers.run.cli import main
@@ -299,6 +300,48 @@ def test_a_killed_evaluation_goes_on_with_its_points(evaluated, tmp_path):
     assert again[:-2] == old[:-2]  # their seconds too: nothing was measured again
     assert again[-1] == old[-1]
     assert again[-2] | {"seconds": 0} == old[-2] | {"seconds": 0}
+
+
+def test_a_code_that_was_damaged_meanwhile_is_refused(photos, codec, tmp_path, capsys):
+    words = ["--data", photos[0], "--codec", str(codec)]
+    job("encode", tmp_path / "e", *words)
+    file = tmp_path / "e" / "codes" / "00000.sprc"
+    file.write_bytes(file.read_bytes()[:-3])
+    (tmp_path / "e" / "status.json").unlink()
+    words += ["--threads", "1", "--run-dir", str(tmp_path / "e")]
+    assert main(["compress", "encode", *words]) == 3
+    assert "00000.sprc: the file has" in capsys.readouterr().err
+
+
+def test_rates_that_are_all_out_of_reach(photos, codec, tmp_path):
+    words = ["--data", photos[0], "--codec", str(codec), "--peers", "--rates", "0.001"]
+    summary = job("evaluate", tmp_path / "e", *words)
+    assert [point["codec"] for point in summary["points"]] == ["zeros"]
+    assert any("x-0.001 is left out" in warning for warning in summary["warnings"])
+
+
+def test_what_cannot_be_is_refused_before_anything_is_fitted(photos, tmp_path, capsys):
+    r = tmp_path / "r" / "network.safetensors"
+    job("fit", r.parent, *TINY[:1], "--data", photos[0], "--network", "unet:width=4,epochs=1")
+    for name, words, code, message in (
+        ("fit", ["--step", "626"], 2, "--step is 626; allowed: at most 625"),
+        ("fit", ["--network", "unet:temporal=1"], 2, "images have no frames"),
+        ("fit", ["--network", "unet:width=0"], 2, "width is 0"),
+        ("evaluate", ["--judge-model", "nobody"], 2, "unknown model 'nobody'"),
+        ("evaluate", ["--network", str(r)], 3, "restores 3-channel images, and digits holds"),
+        ("encode", ["--network", str(r)], 3, "restores 3-channel images, and digits holds"),
+        ("encode", ["--network", "none"], 3, "none is no file"),
+    ):
+        words = [*TINY, *words, "--run-dir", str(tmp_path / "run")]
+        assert main(["compress", name, *words]) == code
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+
+
+def test_pictures_of_tall_samples_have_an_end():
+    cell = Cell(torch.zeros(3, 500, 1))
+    image = gallery([[cell, cell]], heads=("a", "b"), title="tall")
+    assert image.height < 600
 
 
 def test_samples_without_classes_are_measured_by_eye_alone(photos, codec, tmp_path):
