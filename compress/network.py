@@ -39,6 +39,15 @@ class NetworkConfig:
     width: int = 32
     depth: int = 2
 
+    def __str__(self) -> str:
+        """Say what it is for.
+
+        >>> str(NetworkConfig(channels=3))
+        "3-channel images of kind 'x'"
+        """
+        what = "videos" if self.dims == 3 else "images"
+        return f"{self.channels}-channel {what} of kind {self.kind!r}"
+
     def __post_init__(self) -> None:
         """Refuse what is no network at once."""
         if self.form not in get_args(Form):

@@ -52,10 +52,9 @@ def check_network(file: str, network: Network, ds: Dataset) -> None:
     """
     config = network.config
     if (config.channels, config.dims) != (ds.shape[0], len(ds.shape) - 1):
-        what = "videos" if config.dims == 3 else "images"
         shape = "x".join(map(str, ds.shape))
         raise RefusedInput(
-            f"{file} restores {config.channels}-channel {what}, and {ds.name} holds samples of "
+            f"{file} restores {config}, and {ds.name} holds samples of "
             f"{shape}; give a network that `compress fit --network` made of such samples"
         )
 

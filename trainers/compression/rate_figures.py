@@ -143,7 +143,7 @@ def draw_kind(
     for row in own:
         blob = (folder.path / CODES / f"{row['name']}{SUFFIX}").read_bytes()
         codes = [coefficients(codec, blob, max(rows) + 1)[i] for i in rows]
-        heads += [f"{row['payload_bytes']:.3g} bytes", ""]
+        heads += [f"{rounded(row['payload_bytes'])} bytes", ""]
         for line, code, got in zip(lines, codes, shown(folder, row), strict=True):
             near = f"{float(psnr(line[0].x[None], got[None])):.1f} dB"
             line += [Cell(code_picture(code), f"{int((code != 0).sum())} not 0"), Cell(got, near)]
@@ -160,9 +160,18 @@ def draw_beside(
         for line, got in zip(lines, shown(folder, row), strict=True):
             line.append(Cell(got, f"{float(psnr(line[0].x[None], got[None])):.1f} dB"))
     sizes = [row["bytes_per_sample" if row["rate"] is None else "payload_bytes"] for row in beside]
-    heads = [f"{row['codec']}, {size:.3g} B" for row, size in zip(beside, sizes, strict=True)]
-    title = f"about {rate:.3g} bytes a sample, without heads"
+    heads = [f"{row['codec']}, {rounded(size)} B" for row, size in zip(beside, sizes, strict=True)]
+    title = f"about {rounded(rate)} bytes a sample, without heads"
     write_png(path, gallery(lines, heads=["", *heads], title=title))
+
+
+def rounded(size: float) -> str:
+    """Return a number with three digits, or all before the point.
+
+    >>> rounded(5.234), rounded(2804.4)
+    ('5.23', '2,804')
+    """
+    return f"{size:,.0f}" if size >= 1000 else f"{size:.3g}"
 
 
 def shown(folder: RunFolder, row: Row) -> Tensor:
