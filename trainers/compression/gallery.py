@@ -41,7 +41,9 @@ def gallery(rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str)
     scale = min(scale, TALLEST / height)
     scale = round(scale) if scale > 1 else scale
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
-    cell_w, cell_h = wide + PAD, high + CAPTION + PAD
+    texts = [*heads, *(cell.caption for cells in rows for cell in cells)]
+    cell_w = max(wide, *(round(FONT.getlength(text)) for text in texts)) + PAD
+    cell_h = high + CAPTION + PAD
     least = round(FONT.getlength(title)) + 2 * PAD
     size = (max(len(heads) * cell_w + PAD, least), TITLE + CAPTION + len(rows) * cell_h + PAD)
     image = Image.new("RGB", size, "white")
