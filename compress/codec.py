@@ -229,15 +229,15 @@ class Codec:
         wavelet = WAVELETS.index(self.wavelet)
         head = _FILE.pack(_FILE_MAGIC, _FILE_VERSION, wavelet, *levels, self.step)
         data = head + self.tables.packed
-        partial = path.with_name(f".{path.name}.{token_hex(4)}.partial")
+        unfinished = path.with_name(f".{path.name}.{token_hex(4)}.partial")
         try:
-            with partial.open("xb") as file:
+            with unfinished.open("xb") as file:
                 file.write(data + struct.pack("<I", zlib.crc32(data)))
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            unfinished.replace(path)
         except BaseException:
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
             raise
 
     @classmethod

@@ -328,8 +328,18 @@ def test_what_cannot_be_is_refused_before_anything_is_fitted(photos, tmp_path, c
         ("fit", ["--network", "unet:temporal=1"], 2, "images have no frames"),
         ("fit", ["--network", "unet:width=0"], 2, "width is 0"),
         ("evaluate", ["--judge-model", "nobody"], 2, "unknown model 'nobody'"),
-        ("evaluate", ["--network", str(r)], 3, "restores 3-channel images of kind 'x', and digits holds"),
-        ("encode", ["--network", str(r)], 3, "restores 3-channel images of kind 'x', and digits holds"),
+        (
+            "evaluate",
+            ["--network", str(r)],
+            3,
+            "restores 3-channel images of kind 'x', and digits holds",
+        ),
+        (
+            "encode",
+            ["--network", str(r)],
+            3,
+            "restores 3-channel images of kind 'x', and digits holds",
+        ),
         ("encode", ["--network", "none"], 3, "none is no file"),
     ):
         words = [*TINY, *words, "--run-dir", str(tmp_path / "run")]
