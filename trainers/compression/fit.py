@@ -60,7 +60,8 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     )
     if options is not None:
         model = setting.model if flags.kind == "x-task" and setting else None
-        fit_r(config, folder, codec, options, some, x_adv, model)  # first: it may be refused
+        groups = [video_of(name) for name in some.ids] if some.is_video else None
+        fit_r(config, folder, codec, options, x, x_adv, model, groups)  # first: it may be refused
     keep_codec(folder, codec)
     summary = {
         "job": folder.job,
@@ -87,9 +88,10 @@ def fit_r(
     folder: RunFolder,
     codec: Codec,
     options: ReconstructionOptions,
-    ds: Dataset,
+    x: Tensor,
     x_adv: Tensor | None,
     model: nn.Module | None,
+    groups: list[str] | None,
 ) -> None:
     """Train R on samples, or their differences to x_adv, and keep it.
 
@@ -98,21 +100,22 @@ def fit_r(
         folder: its run folder.
         codec: the codec.
         options: how R is trained.
-        ds: the samples.
+        x: the samples, (B, ...).
         x_adv: like them, for kind "delta".
         model: the classifier, for kind "x-task".
+        groups: the video that each is of, of videos.
     """
     network = fitted_network(
         folder,
         codec,
-        ds.stack(range(len(ds)))[0],
+        x,
         options,
         steps=tuple(codec.step * factor for factor in FITTED),
         kind=config.coding.kind,
         x_adv=x_adv,
         classifier=model,
         task=build_task(None, smoke=config.run.smoke) if model is not None else None,
-        groups=[video_of(name) for name in ds.ids] if ds.is_video else None,
+        groups=groups,
         seed=derive_seed(config.run.seed, "reconstruction"),
         device=str(choose_device(config.run.device)),
     )
