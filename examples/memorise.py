@@ -123,14 +123,9 @@ def as_large(codec: Codec, x: Tensor, size: int) -> bytes:
     finest = codec.encode(x, step=FINE)
     if len(finest) <= size:
         return finest
-    head = len(codec.encode(x)) - sum(map(len, chunks(codec.encode(x))))
+    plain = codec.encode(x)
+    head = len(plain) - round(parse(plain).payload * len(x))
     return codec.encode(x, bytes_per_sample=(size - head) / len(x))
-
-
-def chunks(file: bytes) -> list[bytes]:
-    """Return the chunks of a file."""
-    parts = parse(file)
-    return [parts.chunk(number) for number in range(len(parts.sums))]
 
 
 def quality(codec: Codec, file: bytes, x: Tensor) -> float:

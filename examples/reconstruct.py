@@ -34,6 +34,7 @@ from trainers import (
 )
 from trainers.evaluation import predict
 from trainers.quality import psnr
+from trainers.rounds import spread
 from trainers.run.atomic import read_json, write_json
 from trainers.run.figures import FONT, INK, to_image, write_png
 from trainers.run.parsing import number
@@ -208,12 +209,6 @@ def delta(work: Work) -> list[Row]:
         for size in args.delta_bytes:
             rows.append(plain_row(work, test, size, name=f"x beside {name}"))
     return rows
-
-
-def spread(count: int, most: int) -> Tensor:
-    """Return some rows of test images, of all classes, which come one after the other."""
-    most = min(most, count)
-    return torch.arange(most) * count // most  # (most,)
 
 
 def perturbed(work: Work, attack: Callable[..., Any], x: Tensor) -> tuple[Tensor, float]:

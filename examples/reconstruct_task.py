@@ -45,9 +45,7 @@ def main() -> None:
     test, y = tests.stack(range(len(tests)))
     codec = Codec.fit(train[:1000])
     task = codec.encode(test, kind="x-task", model=model, step=args.step)
-    parts = parse(task)
-    size = sum(len(parts.chunk(number)) for number in range(len(parts.sums)))  # without the head
-    plain = codec.encode(test, bytes_per_sample=size / len(test))
+    plain = codec.encode(test, bytes_per_sample=parse(task).payload)
     rows = [seen("the images", test, test, y, (model, judge))]
     for file in (plain, task):
         for row in measured(args, codec, file, train, test, y, (model, judge)):
