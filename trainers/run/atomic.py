@@ -110,6 +110,30 @@ def once(
     return _item(path)["value"]
 
 
+def sealed(path: Path, seal: Path, make: Callable[[], object]) -> None:
+    """Make a file of a format of its own unless it is there, and check that it is as it was made.
+
+    Args:
+        path: the file.
+        seal: the item of work that knows its digest.
+        make: writes the file.
+
+    Raises:
+        RefusedInput: when it was changed, or is another file of that kind.
+    """
+
+    def made() -> str:
+        make()
+        return _hash(path)
+
+    if once(seal, made, beside=lambda: [path]) != _hash(path):
+        raise damaged(path, "it was changed after it was written, or is another item's")
+
+
+def _hash(path: Path) -> str:
+    return blake2b(read_bytes(path), digest_size=16).hexdigest()
+
+
 def kept(path: Path) -> bool:
     """Tell whether an item that `once` keeps is there, and all that was made with it.
 
