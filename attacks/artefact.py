@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
+from attacks.packing import digest, packed
 
 Tensors = dict[str, Tensor]
 Config = dict[str, Any]  # ready for JSON
@@ -38,10 +38,9 @@ class Kept(ABC):
             OSError: when the disk is full, say; an earlier file of that name is then untouched.
         """
         tensors, config = self.parts()
-        plain = {name: t.detach().cpu().contiguous() for name, t in sorted(tensors.items())}
-        # One metadata entry: the format keeps several in no fixed order.
+        plain = {name: t.detach().cpu() for name, t in tensors.items()}
         head = json.dumps({"kind": self.kind, "config": config}, sort_keys=True)
-        write_bytes(Path(path), save(plain, {"fitted": head}))
+        write_bytes(Path(path), packed(plain, {"fitted": head, "digest": digest(plain, head)}))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -52,15 +51,18 @@ class Kept(ABC):
         """
         try:
             with safe_open(path, framework="pt") as file:
-                head = _head(file)
+                head, notes = _head(file), file.metadata()
                 if head["kind"] != cls.kind:
                     raise ValueError(f"it holds {head['kind']!r}, not {cls.kind!r}")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            now = digest(tensors, notes["fitted"])
+            if notes.get("digest", now) != now:  # older files have none
+                raise ValueError("it was changed after it was written")
             for name, tensor in tensors.items():
                 if not bool(torch.isfinite(tensor).all()):
                     raise ValueError(f"{name} holds NaN or infinity")
             return cls.of(tensors, head["config"])
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, RecursionError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise _refused(path, error) from error
 
 
@@ -73,7 +75,7 @@ def kind_of(path: str | Path) -> str:
     try:
         with safe_open(path, framework="pt") as file:
             return str(_head(file)["kind"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, RecursionError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _refused(path, error) from error
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
 from attacks.goal import Goal
+from attacks.packing import digest, packed
 from attacks.result import AttackResult
 
 NOBODY, CLEAN = -1, 0  # who fooled a sample: no member, or the sample was wrong by itself
@@ -64,9 +64,9 @@ class Tally:
             OSError: when the disk is full, say; an earlier file of that name is then untouched.
         """
         tensors = {"x_adv": self.x_adv, "fooled_by": self.fooled_by, "queries": self.queries}
+        plain = {name: tensor.cpu() for name, tensor in tensors.items()}
         notes = {"members": str(self.members), "warnings": json.dumps(self.warnings)}
-        plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        write_bytes(path, save(plain, notes))
+        write_bytes(path, packed(plain, notes | {"digest": _digest(plain, notes)}))
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "Tally":
@@ -78,18 +78,23 @@ class Tally:
         try:
             with safe_open(path, framework="pt") as file:
                 notes = file.metadata() or {}
-                return cls(
-                    x_adv=file.get_tensor("x_adv").to(device),
-                    fooled_by=file.get_tensor("fooled_by").to(device),
-                    queries=file.get_tensor("queries").to(device),
-                    members=int(notes["members"]),
-                    warnings=json.loads(notes["warnings"]),
-                )
-        except (SafetensorError, KeyError, ValueError) as error:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if notes.pop("digest") != _digest(tensors, notes):
+                raise ValueError("it was changed after it was written")
+            return cls(
+                **{name: tensor.to(device) for name, tensor in tensors.items()},
+                members=int(notes["members"]),
+                warnings=json.loads(notes["warnings"]),
+            )
+        except (OSError, RecursionError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RefusedInput(
                 f"{path} does not hold the state of an AutoAttack run ({error}); remove it, and "
                 "the run starts from the beginning"
             ) from error
+
+
+def _digest(tensors: dict[str, Tensor], notes: dict[str, str]) -> str:
+    return digest(tensors, json.dumps(notes, sort_keys=True))
 
 
 def fingerprint(text: str, *tensors: Tensor | None) -> str:

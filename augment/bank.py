@@ -39,13 +39,21 @@ class SampleBank:
     shape: `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
     """
 
-    def __init__(self, folder: str | Path, *, rank: int = 0, shard_bytes: int = 32 * 2**20) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        rank: int = 0,
+        shard_bytes: int = 32 * 2**20,
+        until: int | None = None,
+    ) -> None:
         """Open a bank; a folder that does not exist yet is an empty bank.
 
         Args:
             folder: Where the shards are.
             rank: Rank of this process; ranks never write to the same file.
             shard_bytes: Largest size of a shard; a sample that is larger has one to itself.
+            until: The last round whose samples are looked at; None looks at all.
 
         Raises:
             RefusedInput: A shard or a log is truncated, altered or not ours.
@@ -54,9 +62,11 @@ class SampleBank:
         if self.folder.exists() and not self.folder.is_dir():
             raise RefusedInput(f"{folder}: a file, but a bank is a folder; name another place")
         self._shards: dict[tuple[str, int], list[Shard]] = {}
-        for names in _groups(self.folder):
-            if len(names) == names[0].parts:
-                self._shards[names[0].key, names[0].rank] = open_shards(self.folder, names)
+        for names in _whole(self.folder):
+            shards = open_shards(self.folder, names)
+            rounds = {entry.round for shard in shards for entry in shard.entries}
+            if until is None or max(rounds, default=0) <= until:
+                self._shards[names[0].key, names[0].rank] = shards
         self._verdicts = read_verdicts(self.folder)
         self._swept = False
 
@@ -204,6 +214,16 @@ class SampleBank:
                 for name in names:
                     (self.folder / str(name)).unlink()
         self._swept = True
+
+
+def stored_keys(folder: Path) -> set[str]:
+    """The keys that are wholly in a bank, by the names of its files alone."""
+    return {names[0].key for names in _whole(folder)}
+
+
+def _whole(folder: Path) -> list[list[ShardName]]:
+    """The groups of shard files of which none is missing."""
+    return [names for names in _groups(folder) if len(names) == names[0].parts]
 
 
 def _groups(folder: Path) -> list[list[ShardName]]:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from attacks.atomic import sync_folder, write_partial
 from attacks.errors import RefusedInput
+from attacks.packing import packed
 from augment.dataset import as_float
 from augment.samples import ENCODINGS, Encoding, Entry, digest, given_fields
 
@@ -166,7 +166,7 @@ def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
     }
     text = json.dumps([_known(entry) for _, entry in pairs])
     metadata = {"format": FORMAT, "name": name, "entries": text, "digest": _checksum(text)}
-    return save(tensors, metadata)
+    return packed(tensors, metadata)
 
 
 def open_shards(folder: Path, names: Sequence[ShardName]) -> list[Shard]:

@@ -20,8 +20,9 @@ from attacks.goal import Goal
 from augment import Dataset
 from augment.videos import write_video
 from trainers.evaluation import AttackedBatch, predict
+from trainers.measure import item_file
 from trainers.run.atomic import write_text
-from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.checkpoint import load_item, save_item
 from trainers.run.figures import to_image, write_png
 
 TOP = 5  # classes whose scores are kept
@@ -32,8 +33,12 @@ SIZES = ("top_sum_before", "top_sum_after", "loss", "linf", "l2", "l1")
 
 def keep_batch(
     folder: Path, model: nn.Module, number: int, batch: AttackedBatch, *, target: int | None
-) -> None:
-    """Save a batch's samples, and what the classifier says before, after, and after rounding."""
+) -> Path:
+    """Save a batch's samples, and what the classifier says before, after, and after rounding.
+
+    Returns:
+        The file.
+    """
     result = batch.result
     before = predict(model, result.x).softmax(1)  # (B, K)
     after = predict(model, result.x_adv).softmax(1)
@@ -57,7 +62,9 @@ def keep_batch(
     if architecture is not None:
         tensors[GENERATOR] = result.info["weights"]
     note = asdict(architecture) if architecture is not None else None
-    save_tensors(folder / f"{number:05}.safetensors", tensors, note)
+    file = folder / item_file(number)
+    save_item(file, tensors, note)
+    return file
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,9 @@ class Collected:
     architecture: Architecture | None
 
     @classmethod
-    def load(cls, folder: Path, measured: dict[str, Tensor]) -> Collected:
-        """Join the batches of a folder with the measured columns."""
-        loaded = [load_tensors(file) for file in sorted(folder.glob("*.safetensors"))]
+    def load(cls, folder: Path, batches: int, measured: dict[str, Tensor]) -> Collected:
+        """Join so many batches of a folder with the measured columns."""
+        loaded = [load_item(folder / item_file(number)) for number in range(batches)]
         parts, shape = [tensors for tensors, _ in loaded], loaded[0][1]
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # (N, ...)
         columns = joined | {name: measured[name] for name in ("loss", "l2", "queries")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from attacks import Attack
@@ -50,7 +51,8 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     items, seed = folder.checkpoints / "attack", derive_seed(setting.seed, "attack")
     trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
     result, columns = measured(setting, trial, watch=partial(watch, setting, ds, target))
-    collected = Collected.load(folder.checkpoints / "samples", columns)
+    batches = -(-len(ds) // setting.batch_size)
+    collected = Collected.load(folder.checkpoints / "samples", batches, columns)
     rows = scores(collected, ds)
     write_scores(folder.path / "scores.csv", rows)
     write_samples(folder.path / "samples", collected, ds)
@@ -99,12 +101,14 @@ def class_number(text: str | None, ds: Dataset) -> int | None:
 
 def watch(
     setting: Setting, ds: Dataset, target: int | None, number: int, batch: AttackedBatch
-) -> None:
-    """Keep a batch's samples, and draw the first batch."""
+) -> list[Path]:
+    """Keep a batch's samples, and draw the first batch; return the files."""
     folder = setting.folder.checkpoints / "samples"
-    keep_batch(folder, setting.model, number, batch, target=target)
-    if number == 0:
-        draw_batch(setting.folder.figures / "attack", setting.model, batch, ds.classes)
+    samples = keep_batch(folder, setting.model, number, batch, target=target)
+    if number:
+        return [samples]
+    stem = setting.folder.figures / "attack"
+    return [samples, *draw_batch(stem, setting.model, batch, ds.classes)]
 
 
 def summarised(

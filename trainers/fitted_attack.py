@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from attacks import Attack, load_fitted
-from attacks.fitting import Fittable, Fitted, Snapshot
+from attacks import Attack, RefusedInput, load_fitted
+from attacks.fitting import Fittable, Fitted, Record, Snapshot
 from attacks.randomness import derive_seed
 from augment import iterate
 from augment.batches import Batch
+from trainers.run.atomic import damaged, present
 from trainers.run.checkpoint import load_tensors, save_tensors
 from trainers.run.progress import Progress
 from trainers.setting import Setting, load_split
@@ -62,22 +63,32 @@ def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Datase
     After each pass the state goes to one running checkpoint, from which a killed run goes on.
     """
     running = setting.folder.checkpoints / "fit.safetensors"
-    if not file.exists():
+    if not present(file):
         _fit(setting, running, options, train).save(file)
     running.unlink(missing_ok=True)
-    return load_fitted(file)
+    try:
+        attack = load_fitted(file)
+    except RefusedInput as error:
+        raise damaged(file, error.__cause__ or error) from error
+    for number, record in enumerate(attack.history, 1):
+        _measured(setting, record, number)
+    return attack
+
+
+def _measured(setting: Setting, record: Record, number: int) -> None:
+    """Note what was measured after a pass, unless that is done."""
+    values = {f"fit/{name}": value for name, value in record.items()}
+    setting.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
 
 
 def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> Fitted:
     """Fit, from the running checkpoint when there is one."""
-    tensors, history = load_tensors(running) if running.exists() else ({}, [])
+    tensors, history = load_tensors(running) if present(running) else ({}, [])
     seed = derive_seed(setting.seed, "fit attack")
     with Progress(setting.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
         def keep(now: Snapshot) -> None:
-            number = len(now.history)
-            values = {f"fit/{name}": value for name, value in now.history[-1].items()}
-            setting.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
+            _measured(setting, now.history[-1], len(now.history))
             save_tensors(running, now.tensors, now.history)
             bar.step()
 

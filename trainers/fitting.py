@@ -7,11 +7,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from attacks.randomness import derive_seed
 from trainers.classifier import FitOptions, FitState, fit_classifier
-from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.fit_state import Record
+from trainers.run.atomic import present
+from trainers.run.checkpoint import load_item, save_item
 from trainers.run.config import FitFlags, SamplesConfig
 from trainers.run.folder import RunFolder
 from trainers.run.presets import data_preset, smoke_preset
@@ -63,45 +65,61 @@ def fitted(
         number: the round; 0 takes the options of the first fit.
         who: what is fitted, where it is not the job's one classifier.
     """
-    running = file.with_name("running.safetensors")
-    if not file.exists():
+    running = file.with_name(f"{who}-running.safetensors" if who else "running.safetensors")
+    if not present(file):
+        history = []
         if train is not None:
-            _fit(setting, running, train, flags=flags, number=number, who=who)
-        save_tensors(file, setting.model.state_dict(), {"round": number})
-        running.unlink(missing_ok=True)
-    load_weights(setting.model, file)
+            history = _fit(setting, running, train, flags=flags, number=number, who=who)
+        save_item(file, setting.model.state_dict(), {"round": number, "history": history})
+    running.unlink(missing_ok=True)
+    tensors, note = load_item(file)
+    for record in note["history"]:
+        _measured(setting, record, number, who)
+    _use(setting.model, tensors)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
     """Give the classifier the weights of a finished checkpoint."""
-    model.load_state_dict(load_tensors(file)[0])
+    _use(model, load_item(file)[0])
+
+
+def _use(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    model.load_state_dict(weights)
     model.eval()
+
+
+def _measured(setting: Setting, record: Record, number: int, who: str) -> None:
+    """Note the loss of an epoch, unless that is done."""
+    tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
+    epoch = int(record["epoch"]) + 1
+    setting.folder.metrics.add(
+        f"{name}/fit/epoch-{epoch:03}",
+        step=number * 1000 + epoch,  # rounds stand apart on the time axis
+        values={f"{tag}/{key}": record[key] for key in ("loss", "accuracy", "lr")},
+    )
 
 
 def _fit(
     setting: Setting, running: Path, train: Dataset, *, flags: FitFlags, number: int, who: str
-) -> None:
-    """Fit, from the running checkpoint when there is one of this round."""
+) -> list[Record]:
+    """Fit, from the running checkpoint when there is one of this round.
+
+    Returns:
+        A record of each epoch, without how long it took.
+    """
     options = fit_options(flags, first=number == 0, batch_size=setting.batch_size)
     state = read_state(running, number)
     done = state.epoch if state else 0
     stage = f"fit the {who}" if who else f"round {number}: fit"
-    tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
     with Progress(setting.folder, stage, total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
-            last = now.history[-1]
-            values = {f"{tag}/{key}": last[key] for key in ("loss", "accuracy", "lr")}
-            setting.folder.metrics.add(
-                f"{name}/fit/epoch-{now.epoch:03}",
-                step=number * 1000 + now.epoch,  # rounds stand apart on the time axis
-                values=values,
-            )
+            _measured(setting, now.history[-1], number, who)
             note = {"round": number, "epoch": now.epoch, "history": now.history}
-            save_tensors(running, now.tensors, note)
+            save_item(running, now.tensors, note)
             bar.step()
 
-        fit_classifier(
+        result = fit_classifier(
             setting.model,
             train,
             options,
@@ -111,6 +129,7 @@ def _fit(
             state=state,
             on_epoch=keep,
         )
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
 
 
 def augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
@@ -124,9 +143,9 @@ def augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
 
 def read_state(running: Path, number: int) -> FitState | None:
     """Return the state to go on from, if the running checkpoint is of this round."""
-    if not running.exists():
+    if not present(running):
         return None
-    tensors, note = load_tensors(running)
+    tensors, note = load_item(running)
     return FitState(tensors, note["epoch"], note["history"]) if note["round"] == number else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,39 +49,27 @@ def items(
 
 def harvest(
     setting: Setting,
+    todo: Sequence[Item],
     number: int,
     train: Dataset,
     *,
     attacks: Mapping[str, Attack],
     bank: SampleBank,
-    loop: LoopFlags,
 ) -> None:
     """Attack the training samples of a round; items that are in the bank are not made again."""
-    todo = list(
-        items(
-            number,
-            list(attacks),
-            loop=loop,
-            samples=len(train),
-            batch_size=setting.batch_size,
-            seed=setting.seed,
-        )
-    )
     held = set(bank.keys())
-    done = sum(key in held for key, *_ in todo)
-    stage = f"round {number}: attack"
-    with Progress(setting.folder, stage, total=len(todo), done=done) as bar:
-        for key, name, instance, rows in todo:
-            if key not in held:
-                seed = derive_seed(setting.seed, "attack", number, name, instance)
-                x, y = (tensor.to(setting.device) for tensor in train.stack(rows))
-                result = attacks[name](setting.model, x, y, seed=seed, sample_ids=rows)
-                warn(name, result)
-                entries = describe(
-                    result, train, rows, y, {"round": number, "attack": name, "seed": seed}
-                )
-                bank.append(key, result.x_adv, entries, fools=partial(wrong, setting.model, y))
-                bar.step()
+    missing = [item for item in todo if item[0] not in held]
+    done = len(todo) - len(missing)
+    with Progress(setting.folder, f"round {number}: attack", total=len(todo), done=done) as bar:
+        for key, name, instance, rows in missing:
+            seed = derive_seed(setting.seed, "attack", number, name, instance)
+            x, y = (tensor.to(setting.device) for tensor in train.stack(rows))
+            result = attacks[name](setting.model, x, y, seed=seed, sample_ids=rows)
+            warn(name, result)
+            common = {"round": number, "attack": name, "seed": seed}
+            entries = describe(result, train, rows, y, common)
+            bank.append(key, result.x_adv, entries, fools=partial(wrong, setting.model, y))
+            bar.step()
 
 
 def warn(name: str, result: AttackResult) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +20,17 @@ from trainers.evaluation import (
     summarise,
 )
 from trainers.harvest import warn
-from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.checkpoint import finished, load_item, save_item
 from trainers.run.progress import Progress
+from trainers.run.stopwatch import Stopwatch
 from trainers.setting import Setting
 
 if TYPE_CHECKING:
     from augment import Dataset
 
 log = logging.getLogger(__name__)
-Watch = Callable[[int, AttackedBatch], None]  # called with an item's number and what it made
+# Called with an item's number and what it made; returns the files that it keeps of that.
+Watch = Callable[[int, AttackedBatch], Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -58,44 +59,58 @@ def measured(
 ) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Attack all samples and measure; `watch` sees each batch before it counts as finished.
 
+    A batch that is missing is made, and one that misses a file that `watch` kept of it.
+
     Returns:
         The measurement, and each sample's columns (N,).
     """
     total = -(-len(trial.ds) // setting.batch_size)
-    done = sum((trial.items / _file(i)).exists() for i in range(total))
-    batches = attack_batches(
-        trial.attack,
-        setting.model,
-        trial.ds,
-        batch_size=setting.batch_size,
-        seed=trial.seed,
-        device=setting.device,
-        target=trial.target,
-        skip=done,
-    )
+    missing = [i for i in range(total) if not finished(trial.items / item_file(i))]
+    done = total - len(missing)
+    stopwatch = Stopwatch(trial.items / "seconds.json")
     with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
-        for i in range(done, total):
-            started = time.monotonic()
-            batch = next(batches)
-            seconds = time.monotonic() - started
+        for i, batch in _attacked(setting, trial, missing):
             warn(trial.name, batch.result)
-            if watch:
-                watch(i, batch)
-            note = {"seconds": seconds, "warnings": batch.result.info.get("warnings", [])}
-            save_tensors(trial.items / _file(i), score_batch(batch), note)
+            beside = watch(i, batch) if watch else ()
+            note = {"warnings": batch.result.info.get("warnings", [])}
+            stopwatch.keep()
+            save_item(trial.items / item_file(i), score_batch(batch), note, beside=beside)
             bar.step()
-    return collect(trial.items, total)
+    return collect(trial.items, total, seconds=stopwatch.seconds)
 
 
-def collect(items: Path, total: int) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+def _attacked(
+    setting: Setting, trial: Trial, numbers: Sequence[int]
+) -> Iterator[tuple[int, AttackedBatch]]:
+    """Attack the batches of some numbers, ascending."""
+    following = -1
+    batches: Iterator[AttackedBatch] = iter(())
+    for i in numbers:
+        if i != following:
+            batches = attack_batches(
+                trial.attack,
+                setting.model,
+                trial.ds,
+                batch_size=setting.batch_size,
+                seed=trial.seed,
+                device=setting.device,
+                target=trial.target,
+                skip=i,
+            )
+        following = i + 1
+        yield i, next(batches)
+
+
+def collect(
+    items: Path, total: int, *, seconds: float
+) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Join the finished batches of a folder."""
-    columns, notes = zip(*(load_tensors(items / _file(i)) for i in range(total)), strict=True)
+    columns, notes = zip(*(load_item(items / item_file(i)) for i in range(total)), strict=True)
     warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
-    seconds = sum(note["seconds"] for note in notes)
     joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
     return summarise(columns, seconds=seconds, warnings=warnings), joined
 
 
-def _file(number: int) -> str:
+def item_file(number: int) -> str:
     """Return the name of a finished batch's file."""
     return f"{number:05}.safetensors"

@@ -14,7 +14,8 @@ from compress.container import Kind
 from trainers.fit_state import FitState
 from trainers.reconstruction import ReconstructionOptions, fit_network
 from trainers.reconstruction_gate import Record
-from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.run.atomic import present
+from trainers.run.checkpoint import load_item, load_tensors, save_item, save_tensors
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
 
@@ -74,47 +75,64 @@ def fitted_network(
     """
     file = folder.checkpoints / "reconstruction.safetensors"
     running = file.with_name("reconstruction-running.safetensors")
-    if file.exists():
-        return load_network(file)
+    if present(file):
+        running.unlink(missing_ok=True)
+        return _kept(folder, file)
     state = _state(running)
     done = state.epoch if state else 0
     with Progress(folder, "train R", total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
-            _measured(folder, now.history[-1], now.epoch)
-            save_tensors(running, now.tensors, {"history": now.history})
+            _measured(folder, now.history[-1])
+            save_item(running, now.tensors, {"history": now.history})
             bar.step()
 
         fit = fit_network(
             codec, x, options, steps=steps, kind=kind, x_adv=x_adv, classifier=classifier,
             task=task, groups=groups, seed=seed, device=device, state=state, on_epoch=keep,
         )  # fmt: skip
-    _gate_measured(folder, fit.gate)
-    save_network(file, fit.network)
+    tensors, rest = fit.network.parts()
+    history = [{k: v for k, v in record.items() if k != "seconds"} for record in fit.history]
+    save_item(file, tensors, {"network": rest, "history": history, "gate": fit.gate})
     running.unlink(missing_ok=True)
-    return fit.network
+    return _kept(folder, file)
+
+
+def _kept(folder: RunFolder, file: Path) -> Network:
+    """Load the R that was trained in a run folder; note what was measured, unless that is done."""
+    tensors, note = load_item(file)
+    for record in note["history"]:
+        _measured(folder, record)
+    _gate_measured(folder, note["gate"])
+    return Network.of(tensors, note["network"])
 
 
 def _state(running: Path) -> FitState | None:
     """Return the state to go on from, if there is one."""
-    if not running.exists():
+    if not present(running):
         return None
-    tensors, note = load_tensors(running)
+    tensors, note = load_item(running)
     return FitState(tensors, len(note["history"]), note["history"])
 
 
-def _measured(folder: RunFolder, record: Record, epoch: int) -> None:
+def _measured(folder: RunFolder, record: Record) -> None:
     """Note the loss of an epoch, and its parts."""
+    epoch = int(record["epoch"]) + 1
     values = {
         f"reconstruction/{name}": value
         for name, value in record.items()
         if name not in ("epoch", "seconds")
     }
-    folder.metrics.add(f"reconstruction/epoch-{epoch:03}", step=epoch, values=values)
+    _noted(folder, f"reconstruction/epoch-{epoch:03}", epoch, values)
 
 
 def _gate_measured(folder: RunFolder, records: list[Record]) -> None:
     """Note how much of R is used at each step, and what it gains there."""
     for number, record in enumerate(records):
         values = {f"reconstruction/gate/{name}": value for name, value in record.items()}
-        folder.metrics.add(f"reconstruction/gate-{number:02}", step=number, values=values)
+        _noted(folder, f"reconstruction/gate-{number:02}", number, values)
+
+
+def _noted(folder: RunFolder, name: str, step: int, values: Record) -> None:
+    if name not in folder.metrics:
+        folder.metrics.add(name, step=step, values=values)

@@ -24,15 +24,17 @@ from torch import Tensor
 from attacks import Attack
 from attacks.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
+from augment.bank import stored_keys
 from trainers.evaluation import AttackedBatch, AttackMeasurement
 from trainers.fitting import fitted, load_weights
-from trainers.harvest import harvest, review
+from trainers.harvest import Item, harvest, items, review
 from trainers.measure import Trial, measured
-from trainers.run.atomic import once
+from trainers.run.atomic import kept, once, present
 from trainers.run.config import LoopFlags, RoundsConfig
 from trainers.run.drawing import draw_batch
 from trainers.run.folder import RunFolder
-from trainers.run.publish import Publisher
+from trainers.run.publish import Publisher, round_name
+from trainers.run.report import PICTURES
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
 from trainers.run.stopwatch import Stopwatch
 from trainers.setting import Setting, build, check_alike, check_kind, check_labelled, load_split
@@ -67,7 +69,7 @@ class Game:
 
     def file(self, number: int, suffix: str = "") -> Path:
         """Return where something of a round is kept."""
-        return self.setting.folder.checkpoints / f"round-{number:03}{suffix}"
+        return self.setting.folder.checkpoints / f"{round_name(number)}{suffix}"
 
 
 def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
@@ -77,7 +79,7 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
     reason = None
     while reason is None:
         number = len(rows)
-        rows.append(once(game.file(number, ".json"), partial(play, game, number)))
+        rows.append(play(game, number))
         reason = stop_reason(rows, config.loop)
         game.publisher.publish(rows, reason)
         shutil.rmtree(game.file(number), ignore_errors=True)  # its row is all that is needed
@@ -112,20 +114,69 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
 def play(game: Game, number: int) -> Row:
     """Play one round and return what it measured; round 0 only fits and measures.
 
+    What is missing of a round that is over is made again, with the classifier and the bank of then.
     Its seconds are those of all processes that worked on it; of a killed one, up to the last item
     it finished, or a second less.
     """
     stopwatch = Stopwatch(game.file(number) / "seconds.json")
     game.setting.folder.stopwatch = stopwatch
-    bank = SampleBank(game.setting.folder.path / "bank")
+    if not whole(game, number):
+        train(game, number)
+    row: Row = once(
+        game.file(number, ".json"),
+        lambda: measure(game, number) | {"seconds": stopwatch.seconds},
+        beside=partial(pictures, game, number),
+    )
+    return row
+
+
+def whole(game: Game, number: int) -> bool:
+    """Tell whether nothing that a round leaves is missing."""
+    keys = {key for key, *_ in attacked(game, number)}
+    return (
+        present(game.file(number, ".safetensors"))
+        and keys <= stored_keys(game.setting.folder.path / "bank")
+        and kept(game.file(number, ".json"))
+        and round_name(number) in game.setting.folder.metrics
+    )
+
+
+def attacked(game: Game, number: int) -> list[Item]:
+    """Return what a round attacks of the training samples: nothing in round 0."""
+    setting = game.setting
+    found = items(
+        number,
+        list(game.attacks) if number else [],
+        loop=game.loop,
+        samples=len(game.train),
+        batch_size=setting.batch_size,
+        seed=setting.seed,
+    )
+    return list(found)
+
+
+def pictures(game: Game, number: int) -> list[Path]:
+    """Return the pictures of a round."""
+    stem = game.setting.folder.figures / round_name(number)
+    files = [stem.with_name(f"{stem.name}-{kind}") for kind in PICTURES]
+    return [file for file in files if file.is_file()]
+
+
+def train(game: Game, number: int) -> None:
+    """Make what is missing of a round's training: samples, verdicts, classifier."""
     if number == 0:
         first_fit(game)
-    else:
-        load_weights(game.setting.model, game.file(number - 1, ".safetensors"))
-        harvest(game.setting, number, game.train, attacks=game.attacks, bank=bank, loop=game.loop)
-        review(bank, number, gate=game.loop.review)
-        retrain(game, number, bank)
-    return measure(game, number, bank) | {"seconds": stopwatch.seconds}
+        return
+    setting, bank = game.setting, bank_of(game, number)
+    load_weights(setting.model, game.file(number - 1, ".safetensors"))
+    harvest(setting, attacked(game, number), number, game.train, attacks=game.attacks, bank=bank)
+    review(bank, number, gate=game.loop.review)
+    retrain(game, number, bank)
+
+
+def bank_of(game: Game, number: int) -> SampleBank:
+    """Open the bank as it was in a round."""
+    return SampleBank(game.setting.folder.path / "bank", until=number)
 
 
 def first_fit(game: Game) -> None:
@@ -145,8 +196,9 @@ def retrain(game: Game, number: int, bank: SampleBank) -> None:
     fitted(game.setting, file, mixed, flags=game.config.fit, number=number)
 
 
-def measure(game: Game, number: int, bank: SampleBank) -> Row:
+def measure(game: Game, number: int) -> Row:
     """Attack held-out samples with the test attacks, and some of them with the lead attack."""
+    bank = bank_of(game, number)
     seed = derive_seed(game.setting.seed, "measure")  # the same start noise in every round
     robust: dict[str, AttackMeasurement] = {}
     for name, attack in game.test_attacks.items():
@@ -192,12 +244,9 @@ def spread(samples: int, count: int) -> list[int]:
     return [i * samples // count for i in range(count)]
 
 
-def show(game: Game, number: int, item: int, batch: AttackedBatch) -> None:
-    """Draw the first batch of the lead attack."""
-    if item == 0:
-        draw_batch(
-            game.setting.folder.figures / f"round-{number:03}",
-            game.setting.model,
-            batch,
-            game.test.classes,
-        )
+def show(game: Game, number: int, item: int, batch: AttackedBatch) -> list[Path]:
+    """Draw the first batch of the lead attack; return the files."""
+    if item:
+        return []
+    stem = game.setting.folder.figures / round_name(number)
+    return draw_batch(stem, game.setting.model, batch, game.test.classes)

@@ -14,8 +14,8 @@ from attacks.randomness import derive_seed
 from attacks.threat import Norm
 from augment import Dataset
 from trainers.evaluation import AttackedBatch
-from trainers.measure import Trial, measured
-from trainers.run.checkpoint import load_tensors, save_tensors
+from trainers.measure import Trial, item_file, measured
+from trainers.run.checkpoint import load_item, save_item
 from trainers.run.config import SamplesConfig
 from trainers.run.presets import budget
 from trainers.run.specs import build_attack, usual
@@ -56,9 +56,11 @@ def attacked(
     kept, items = (setting.folder.checkpoints / f"{into}{end}" for end in ("", "-scores"))
     trial = Trial(name, attack, ds, items, derive_seed(setting.seed, "attack"))
     measured(setting, trial, watch=partial(_keep, kept))
-    parts = [load_tensors(file)[0]["x_adv"] for file in sorted(kept.glob("*.safetensors"))]
-    return torch.cat(parts)
+    files = [kept / item_file(number) for number in range(-(-len(ds) // setting.batch_size))]
+    return torch.cat([load_item(file)[0]["x_adv"] for file in files])
 
 
-def _keep(folder: Path, number: int, batch: AttackedBatch) -> None:
-    save_tensors(folder / f"{number:05}.safetensors", {"x_adv": batch.result.x_adv})
+def _keep(folder: Path, number: int, batch: AttackedBatch) -> list[Path]:
+    file = folder / item_file(number)
+    save_item(file, {"x_adv": batch.result.x_adv})
+    return [file]

@@ -18,15 +18,15 @@ from compress.network import Network
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
 from trainers.compression.bench import Bench, Differences, Made, Row, jobs_of
-from trainers.compression.files import DELTA_CODEC, check_network, read_codec
+from trainers.compression.files import CODES, DELTA_CODEC, SUFFIX, check_network, read_codec
 from trainers.compression.fit import fitted_codec
 from trainers.compression.panel import Panel, assemble, training
 from trainers.compression.publish import finish
-from trainers.compression.rate_figures import draw_curves, draw_pages
+from trainers.compression.rate_figures import draw_curves, draw_pages, shown_file
 from trainers.reconstruction_files import load_network
 from trainers.rounds import spread
-from trainers.run.atomic import once
-from trainers.run.checkpoint import save_tensors
+from trainers.run.atomic import kept, once
+from trainers.run.checkpoint import save_item
 from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
@@ -127,19 +127,25 @@ def measured(bench: Bench) -> list[Row]:
     """Measure what has not been measured yet, and return all points."""
     jobs = jobs_of(bench)
     points: list[Row] = []
-    kept = bench.folder.checkpoints / "points"
-    done = sum((kept / f"{name}.json").exists() for name in jobs)
-    with Progress(bench.folder, "measure", total=len(jobs), done=done) as bar:
+    items = {name: bench.folder.checkpoints / "points" / f"{name}.json" for name in jobs}
+    done = {name for name, item in items.items() if kept(item)}
+    with Progress(bench.folder, "measure", total=len(jobs), done=len(done)) as bar:
         for name, job in jobs.items():
-            new = not (kept / f"{name}.json").exists()
-            point = once(kept / f"{name}.json", partial(measure, bench, name, job))
+            beside = partial(pictured, bench.folder, name)
+            point = once(items[name], partial(measure, bench, name, job), beside=beside)
             if "impossible" in point:
                 bench.warnings.append(point["impossible"])
             elif not any(same(point, other) for other in points):
                 points.append(point)
-            if new:
+            if name not in done:
                 bar.step()
     return points
+
+
+def pictured(folder: RunFolder, name: str) -> list[Path]:
+    """Return what is kept of a job for the pictures, if anything."""
+    files = [shown_file(folder, name), folder.path / CODES / f"{name}{SUFFIX}"]
+    return [file for file in files if file.is_file()]
 
 
 def same(a: Row, b: Row) -> bool:
@@ -157,7 +163,7 @@ def measure(bench: Bench, name: str, job: Callable[[], Made]) -> Row:
         return {"impossible": f"{name} is left out: {error}"}
     seconds = time.monotonic() - started
     shown = spread(len(got), SHOWN)
-    save_tensors(bench.folder.checkpoints / "shown" / f"{name}.safetensors", {"x": got[shown]})
+    save_item(shown_file(bench.folder, name), {"x": got[shown]})
     each = row["bytes_per_sample"]
     numbers = bench.panel.measure(got)
     return {"name": name, **row, "bits_per_pixel": 8 * each / bench.pixels, **numbers} | {

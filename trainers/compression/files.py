@@ -13,6 +13,7 @@ from attacks.atomic import write_bytes
 from augment import Dataset
 from compress import Codec, FormatError, Network
 from compress.container import Parsed, parse
+from trainers.run.atomic import REMEDY, present, read_bytes, sealed
 from trainers.run.folder import RunFolder
 
 SUFFIX = ".sprc"  # of a code file
@@ -100,14 +101,12 @@ def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
         RefusedInput: when it was damaged after it was written.
     """
     path = folder.path / CODES / f"{name}{SUFFIX}"
-    if not path.exists():
-        data = make()
-        folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
-        write_bytes(path, data)
-    with refusing(path, "delete it and resume: it is made again"):
-        data = path.read_bytes()
-        intact(data)
-        return data
+    seal = folder.checkpoints / CODES / f"{name}.json"
+    if present(path):
+        with refusing(path, REMEDY):
+            intact(read_bytes(path))
+    sealed(path, seal, lambda: write_bytes(path, make()))
+    return read_bytes(path)
 
 
 def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:

@@ -23,6 +23,7 @@ from trainers.quality import mean, psnr
 from trainers.reconstruction_files import fitted_network, save_network
 from trainers.reconstruction_options import ReconstructionOptions
 from trainers.rounds import spread
+from trainers.run.atomic import sealed
 from trainers.run.compress_config import CompressFitConfig
 from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
@@ -160,19 +161,22 @@ def fitted_codec(
         change: perturbs samples, for a codec of differences.
         name: of its file there.
     """
-    file = folder.path / name
-    if not file.exists():
-        flag = "--delta-codec" if name == DELTA_CODEC else "--codec"
-        log.info("no %s: fitting one to the training samples first", flag)
-        try:
-            train = load_split(config, "train")
-        except RefusedInput as error:
-            raise RefusedInput(f"{error}; or give {flag} FILE, of `compress fit`") from error
-        some = few(train) if change is None else train.subset(spread(len(train), TRIED))
-        x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
-        codec = Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)
-        keep_codec(folder, codec, name=name)
+    file, seal = folder.path / name, folder.checkpoints / f"{name}.json"
+    sealed(file, seal, lambda: keep_codec(folder, _fitted(config, change, name), name=name))
     return read_codec(file)
+
+
+def _fitted(config: SamplesConfig, change: Change | None, name: str) -> Codec:
+    """Fit a codec to training samples."""
+    flag = "--delta-codec" if name == DELTA_CODEC else "--codec"
+    log.info("no %s: fitting one to the training samples first", flag)
+    try:
+        train = load_split(config, "train")
+    except RefusedInput as error:
+        raise RefusedInput(f"{error}; or give {flag} FILE, of `compress fit`") from error
+    some = few(train) if change is None else train.subset(spread(len(train), TRIED))
+    x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
+    return Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)
 
 
 def keep_codec(folder: RunFolder, codec: Codec, *, name: str = CODEC) -> None:

@@ -16,7 +16,7 @@ from trainers.compression.gallery import Cell, code_picture, coefficients, galle
 from trainers.quality import psnr
 from trainers.rounds import spread
 from trainers.run.atomic import write_text
-from trainers.run.checkpoint import load_tensors
+from trainers.run.checkpoint import load_item
 from trainers.run.figures import write_png
 from trainers.run.folder import RunFolder
 from trainers.run.plots import Points, curves, vector_curves
@@ -174,7 +174,12 @@ def rounded(size: float) -> str:
     return f"{size:,.0f}" if size >= 1000 else f"{size:.3g}"
 
 
+def shown_file(folder: RunFolder, name: str) -> Path:
+    """Return where the reconstructions of a point are kept for pictures."""
+    return folder.checkpoints / "shown" / f"{name}.safetensors"
+
+
 def shown(folder: RunFolder, row: Row) -> Tensor:
     """Return the reconstructions of a point that were kept for pictures, (B, ...)."""
-    tensors, _ = load_tensors(folder.checkpoints / "shown" / f"{row['name']}.safetensors")
+    tensors, _ = load_item(shown_file(folder, row["name"]))
     return torch.stack(list(tensors["x"]))

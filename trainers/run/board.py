@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from trainers.run.atomic import damaged
 from trainers.run.metrics import Line, Metrics
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class Board:
@@ -34,9 +38,17 @@ class Board:
             self.writer.add_scalar(tag, value, line["step"], walltime=line["time"])
 
     def picture(self, tag: str, path: Path, *, step: int) -> None:
-        """Show a PNG file, or an animated GIF, which TensorBoard plays."""
-        with Image.open(path) as image:
-            width, height = image.size
+        """Show a PNG file, or an animated GIF, which TensorBoard plays.
+
+        Raises:
+            RefusedInput: when the file is damaged.
+        """
+        try:
+            with Image.open(path) as image:
+                image.load()
+                width, height = image.size
+        except _DAMAGE as error:
+            raise damaged(path, error) from error
         # torch's own add_video needs an old moviepy, and add_image would decode the GIF.
         encoded = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from hashlib import blake2b
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
+from attacks.packing import digest, packed
+from trainers.run.atomic import REMEDY, damaged, place, present
 
 Saved = tuple[dict[str, Tensor], Any]
+_DAMAGE = (
+    OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError, RuntimeError
+)  # fmt: skip
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: Any = None) -> None:
@@ -27,14 +30,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: Any = None) ->
     Raises:
         OSError: when the disk is full, say; an earlier file of that name is then untouched.
     """
-    plain = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
+    plain = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     text = json.dumps(note, sort_keys=True)
-    # One metadata entry: the format keeps several in no fixed order.
     head = json.dumps({"digest": digest(plain, text), "note": note}, sort_keys=True)
-    write_bytes(path, save(plain, metadata={"sparring": head}))
+    write_bytes(path, packed(plain, {"sparring": head}))
 
 
-def load_tensors(path: Path, *, remedy: str = "delete it and resume: it is made again") -> Saved:
+def load_tensors(path: Path, *, remedy: str = REMEDY) -> Saved:
     """Read what `save_tensors` wrote.
 
     Args:
@@ -46,23 +48,60 @@ def load_tensors(path: Path, *, remedy: str = "delete it and resume: it is made 
     """
     try:
         with safe_open(path, framework="pt") as file:
-            head = json.loads((file.metadata() or {})["sparring"])
+            head = _head(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         intact = head["digest"] == digest(tensors, json.dumps(head["note"], sort_keys=True))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise RefusedInput(f"checkpoint {path} is damaged ({error}); {remedy}") from error
     if not intact:
         raise RefusedInput(f"checkpoint {path} was changed after it was written; {remedy}")
     return tensors, head["note"]
 
 
-def digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """Return a hash of names, types, shapes, bytes and the note."""
-    result = blake2b(text.encode(), digest_size=16)
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        result.update(
-            tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        )
-    return result.hexdigest()
+def _head(file: Any) -> dict[str, Any]:
+    """Return the digest and the note in an opened file."""
+    head: dict[str, Any] = json.loads((file.metadata() or {})["sparring"])
+    return head
+
+
+def save_item(
+    path: Path, tensors: Mapping[str, Tensor], note: Any = None, *, beside: Sequence[Path] = ()
+) -> None:
+    """Write a finished item of work to a run's checkpoints; see `save_tensors`.
+
+    Args:
+        path: the item.
+        tensors: what was found.
+        note: what else is to be known of it, ready for JSON.
+        beside: files elsewhere that were made with it, and that it is not finished without.
+    """
+    names = [os.path.relpath(file, path.parent) for file in beside]
+    save_tensors(path, tensors, {"item": place(path), "beside": names, "note": note})
+
+
+def load_item(path: Path) -> Saved:
+    """Read what `save_item` wrote.
+
+    Raises:
+        RefusedInput: when the file is torn, changed, or that of another item.
+    """
+    tensors, kept = load_tensors(path)
+    if not isinstance(kept, dict) or kept.get("item") != place(path):
+        raise damaged(path, "it is another item's")
+    return tensors, kept["note"]
+
+
+def finished(path: Path) -> bool:
+    """Tell whether an item of work is there, and all that was made with it.
+
+    Raises:
+        RefusedInput: when it cannot be read.
+    """
+    if not present(path):
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = _head(file)["note"]["beside"]
+            return all([present(path.parent / name) for name in names])
+    except _DAMAGE as error:
+        raise damaged(path, error) from error

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from attacks import RefusedInput
 from attacks.atomic import sweep
-from trainers.run.atomic import read_json, write_json, write_text
+from trainers.run.atomic import present, read_json, write_json, write_text
+from trainers.run.completeness import check_names, is_finished
 from trainers.run.errors import FULL
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences
@@ -64,8 +66,16 @@ class RunFolder:
         write_json(self.path / "status.json", self._status)
 
     def summary(self) -> Any:
-        """Return summary.json."""
-        return read_json(self.path / "summary.json")
+        """Return summary.json.
+
+        Raises:
+            RefusedInput: when it is missing or damaged.
+        """
+        file = self.path / "summary.json"
+        if not present(file):
+            status = self.path / "status.json"
+            raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
+        return read_json(file, dict)
 
 
 def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
@@ -118,14 +128,15 @@ def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
 def _opened(path: Path, job: str, config: Any, lock: TextIO) -> RunFolder:
     """Check and tidy a folder that this process has locked."""
     sweep(path)
-    fresh, status = not begun(path), path / "status.json"
+    check_names(path)
+    fresh = not begun(path)
     if fresh:
         (path / "metrics.jsonl").unlink(missing_ok=True)
         write_text(path / "config.toml", dump(job, config))
     else:
         check_same(path / "config.toml", job, config)
-    finished = status.exists() and read_json(status)["state"] == "finished"
-    return RunFolder(path, job, Metrics(path / "metrics.jsonl"), lock, fresh, finished)
+    metrics = Metrics(path / "metrics.jsonl")
+    return RunFolder(path, job, metrics, lock, fresh, is_finished(path))
 
 
 def begun(path: Path) -> bool:

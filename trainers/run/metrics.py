@@ -9,7 +9,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainers.run.atomic import damaged, parse_json, present, read_bytes
+
 Line = dict[str, Any]
+LAST = 2**53  # step or time: TensorBoard keeps 64 bits
+
+
+def read_line(path: Path, number: int, text: bytes) -> Line:
+    """Return the measurement that a line holds.
+
+    Raises:
+        RefusedInput: when it holds none.
+    """
+    line: Line = parse_json(path, text, dict)
+    if not (
+        line.keys() == {"name", "step", "time", "values"}
+        and isinstance(line["name"], str)
+        and type(line["step"]) is int
+        and abs(line["step"]) < LAST
+        and type(line["time"]) in (int, float)
+        and 0 <= line["time"] < LAST
+        and isinstance(line["values"], dict)
+        and all(_is_number(value) for value in line["values"].values())
+    ):
+        raise damaged(path, f"line {number} is no measurement")
+    return line
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < LAST)
 
 
 class Metrics:
@@ -20,14 +48,24 @@ class Metrics:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file; a last line torn by a kill is cut off."""
+        """Open the file; a last line torn by a kill is cut off.
+
+        Raises:
+            RefusedInput: when a whole line is none of ours.
+        """
         self.path = path
         self.listeners: list[Callable[[Line], None]] = []
-        whole = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
-        if whole[2]:
-            os.truncate(path, len(whole[0]) + len(whole[1]))
-        self.lines: list[Line] = [json.loads(line) for line in whole[0].splitlines()]
+        whole, end, torn = (read_bytes(path) if present(path) else b"").rpartition(b"\n")
+        self.lines = [
+            read_line(path, i, text) for i, text in enumerate(whole.split(b"\n"), 1) if end
+        ]
         self._names = {line["name"] for line in self.lines}
+        if torn:
+            os.truncate(path, len(whole) + len(end))
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether a measurement of that name is there."""
+        return name in self._names
 
     def add(self, name: str, *, step: int, values: dict[str, float]) -> None:
         """Append a measurement unless one of that name is there.

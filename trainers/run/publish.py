@@ -41,9 +41,9 @@ class Publisher:
             log.info("%s", heading(last))
         log.info("%s", line(last))
         number = last["round"]
-        self.folder.metrics.add(f"round-{number:03}", step=number, values=scalars(last))
+        self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
         for kind in PICTURES:
-            picture = self.folder.figures / f"round-{number:03}-{kind}"
+            picture = self.folder.figures / f"{round_name(number)}-{kind}"
             if picture.exists():
                 tag = f"{last['attack']}/{kind.partition('.')[0]}"
                 self.board.picture(tag, picture, step=number)
@@ -65,6 +65,15 @@ class Publisher:
         write_report(self.folder, summary, config=self.config)
         if reason is not None:
             log.info("stopped: %s\n\n%s", reason, places(self.folder))
+
+
+def round_name(number: int) -> str:
+    """Return how a round's files and its line of metrics.jsonl are called.
+
+    >>> round_name(1)
+    'round-001'
+    """
+    return f"round-{number:03}"
 
 
 def scalars(row: Row) -> dict[str, float]:

@@ -19,7 +19,8 @@ import torch
 
 from attacks import RefusedInput
 from trainers.run import errors
-from trainers.run.atomic import write_json
+from trainers.run.atomic import damaged, write_json
+from trainers.run.completeness import files_of
 from trainers.run.folder import RunFolder, begun, open_folder
 from trainers.run.parsing import Start
 from trainers.run.table import outcome
@@ -42,7 +43,7 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
         folder = open_folder(path, start.job, start.config, resume=run.resume)
         with folder.lock:
             if folder.finished:
-                log.info("%s is finished; its outcome:\n%s", path, outcome(folder))
+                log.info("%s is finished; its outcome:\n%s", path, shown(folder))
                 yield None
                 return
             with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
@@ -81,7 +82,19 @@ def watched(folder: RunFolder) -> Iterator[None]:
         if state in ("interrupted", "failed"):
             log.info("to go on: python train.py --resume %s", shlex.quote(str(folder.path)))
         raise
-    folder.status("finished", exit=errors.DONE)
+    folder.status("finished", exit=errors.DONE, files=files_of(folder.path))
+
+
+def shown(folder: RunFolder) -> str:
+    """Return the outcome of a finished run.
+
+    Raises:
+        RefusedInput: when its summary.json is damaged.
+    """
+    try:
+        return outcome(folder)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise damaged(folder.path / "summary.json", repr(error)) from error
 
 
 def folder_path(start: Start) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -12,6 +13,10 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+LARGEST = 2**20  # characters of a config
+SHOWN = 200  # characters of a name or a value in a message
+PARTS = 100  # of a dotted key
+PART = re.compile(r"""[\s"'\w-]*""")
 UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
 
 
@@ -68,16 +73,38 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         RefusedInput: when there is no such file or it is not TOML.
+        ValueError: when "job" is no name.
     """
     from attacks.errors import RefusedInput  # loads torch: not before it is needed
 
+    advice = "give a file that --print-config wrote"
     try:
-        table = tomllib.loads(path.read_text())
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1).decode()
+        check_size(text)
+        table = tomllib.loads(text)
     except OSError as error:
-        raise RefusedInput(f"cannot read the config {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise RefusedInput(f"{path} is not TOML: {error}") from error
+        raise RefusedInput(f"cannot read the config {path}: {error.strerror}; {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedInput(f"{path} is not TOML: {error}; {advice}") from error
+    if not isinstance(job := table.get("job", ""), str):
+        raise ValueError(f"{path}: job is {repr(job)[:SHOWN]}; allowed: the name of a job")
     return {name.replace("-", "_"): value for name, value in table.items()}
+
+
+def check_size(text: str) -> None:
+    """Refuse TOML that would take the parser long; no config of ours is like that.
+
+    Raises:
+        ValueError: for much text, or a key of many parts, whose time is the square of them.
+    """
+    if len(text) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} characters")
+    parts = 0
+    for part in text.split("."):
+        parts = parts + 1 if PART.fullmatch(part) else 0
+        if parts > PARTS:
+            raise ValueError(f"it has a key of more than {PARTS} parts")
 
 
 def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[str, Any]:
@@ -90,13 +117,13 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
     result = {}
     for name, value in options.items():
         if name not in known:
-            near = get_close_matches(flag(name), map(flag, known), n=1)
+            near = get_close_matches(flag(name)[:SHOWN], map(flag, known), n=1)
             hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
-            raise ValueError(f"{path}: this job has no option {flag(name)}; {hint}")
+            raise ValueError(f"{path}: this job has no option {flag(name)[:SHOWN]}; {hint}")
         result[name] = tuple(value) if isinstance(value, list) else value
         if not fits(result[name], known[name]):
             allowed = str(known[name]).removeprefix("typing.").replace("<class '", "").rstrip("'>")
-            raise ValueError(f"{path}: {flag(name)} is {value!r}; allowed: {allowed}")
+            raise ValueError(f"{path}: {flag(name)} is {repr(value)[:SHOWN]}; allowed: {allowed}")
     return result
 
 
