@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from attacks import Attack
+from trainers.budgets import Budget, budget_of
 from trainers.evaluation import (
     AttackedBatch,
     AttackMeasurement,
@@ -82,18 +83,22 @@ def measured(
             if watch:
                 watch(i, batch)
             note = {"seconds": seconds, "warnings": batch.result.info.get("warnings", [])}
+            note["classes"] = batch.classes
             save_tensors(trial.items / _file(i), score_batch(batch), note)
             bar.step()
-    return collect(trial.items, total)
+    return collect(trial.items, total, budget=budget_of(trial.attack))
 
 
-def collect(items: Path, total: int) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+def collect(
+    items: Path, total: int, *, budget: Budget | None
+) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Join the finished batches of a folder."""
     columns, notes = zip(*(load_tensors(items / _file(i)) for i in range(total)), strict=True)
     warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
     seconds = sum(note["seconds"] for note in notes)
     joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
-    return summarise(columns, seconds=seconds, warnings=warnings), joined
+    about = {"budget": budget, "classes": notes[0]["classes"]}
+    return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
 
 
 def _file(number: int) -> str:
