@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from attacks.guard import frozen
 from attacks.hyperplane import distance, movable
 from attacks.inputs import check_batch, own_copies
 from attacks.result import AttackResult
-from attacks.threat import column, lengths
+from attacks.threat import Norm, column, lengths
 
 _BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
 _FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary
@@ -55,6 +56,8 @@ class CW:
     lr: float = 0.3
     c: float | None = None
     confidence: float = 0.0
+
+    norm: ClassVar[Norm] = "l2"  # that it makes small
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

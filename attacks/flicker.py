@@ -21,7 +21,7 @@ from attacks.guard import frozen
 from attacks.inputs import check_batch, check_clips, check_eps, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
-from attacks.threat import Threat, column
+from attacks.threat import Norm, Threat, column
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Flicker(FlickerLoss):
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
     needs_videos: ClassVar[bool] = True
+    norm: ClassVar[Norm] = "linf"
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

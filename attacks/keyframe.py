@@ -35,7 +35,7 @@ from attacks.keyframes import (
 from attacks.losses import LossName, check_loss
 from attacks.result import AttackResult
 from attacks.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
-from attacks.threat import Threat, column
+from attacks.threat import Norm, Threat, column
 
 _START = 0.01 / 255
 _STEPS = {False: 500, True: 1000}  # by whether there is a target
@@ -91,6 +91,7 @@ class Keyframe:
 
     own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
     needs_videos: ClassVar[bool] = True
+    norm: ClassVar[Norm] = "linf"
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -19,7 +19,7 @@ from attacks.losses import LossName, check_loss
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 from attacks.square import Search, Square, State
-from attacks.threat import Threat
+from attacks.threat import Norm, Threat
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class KeyframeSquare:
     loss: LossName = "margin"
 
     needs_videos: ClassVar[bool] = True
+    norm: ClassVar[Norm] = "linf"
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from attacks.guard import frozen
 from attacks.inputs import check_batch, own_copies
 from attacks.losses import LossName
 from attacks.result import AttackResult
+from attacks.threat import Norm
 
 Pixels = npt.NDArray[np.float64]
 
@@ -50,6 +51,8 @@ class LBFGS:
     steps: int = 20
     search_steps: int = 10
     loss: Literal["margin", "ce"] = "margin"
+
+    norm: ClassVar[Norm] = "l2"  # that it makes small
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""

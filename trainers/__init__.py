@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trainers.reconstruction import NetworkFit, coded_steps, fit_network
     from trainers.reconstruction_files import load_network, network_bytes, save_network
     from trainers.reconstruction_options import ReconstructionOptions
+    from trainers.scores import wilson
+    from trainers.worst_cases import worst_cases
 
 _HOMES = {
     "FitOptions": "trainers.fit_options",
@@ -50,6 +52,8 @@ _HOMES = {
     "network_bytes": "trainers.reconstruction_files",
     "save_network": "trainers.reconstruction_files",
     "ReconstructionOptions": "trainers.reconstruction_options",
+    "wilson": "trainers.scores",
+    "worst_cases": "trainers.worst_cases",
 }
 
 __all__ = [
@@ -74,7 +78,9 @@ __all__ = [
     "save_network",
     "score_batch",
     "summarise",
+    "wilson",
     "worst_case",
+    "worst_cases",
 ]
 
 

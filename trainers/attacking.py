@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from attacks import Attack
 from attacks.fitting import Fittable
 from attacks.randomness import derive_seed
 from augment import Dataset
-from trainers.attack_files import Collected, keep_batch, scores, write_samples, write_scores
-from trainers.evaluating import finite
-from trainers.evaluation import AttackedBatch, AttackMeasurement
+from trainers.attack_files import (
+    Collected,
+    SaveAs,
+    keep_batch,
+    reported,
+    scores,
+    stored,
+    write_samples,
+    write_scores,
+)
+from trainers.evaluation import AttackedBatch, AttackMeasurement, summarise
 from trainers.fitted_attack import aimed, ready
 from trainers.fitting import trained
 from trainers.measure import Trial, measured
@@ -27,13 +38,16 @@ from trainers.run.report import PICTURES, image, pre, table, write_page
 from trainers.run.specs import build_attack, build_fittable, is_fittable, usual
 from trainers.run.table import attack_lines, outcome
 from trainers.run.toml import dump
+from trainers.scores import finite, wilson
 from trainers.setting import Setting, check_kind, load_split
 
 log = logging.getLogger(__name__)
-COLUMNS = (
-    "id", "label", "before", "before_score", "after", "after_score", "success",
-    "top_sum_before", "top_sum_after", "mean_abs",
-)  # fmt: skip
+COLUMNS = {
+    "id": "sample", "label": "label", "before": "answer before", "before_score": "score",
+    "after": "answer after", "after_score": "score after", "attackable": "could be attacked",
+    "success": "fooled", "mean_abs": "mean change", "queries": "queries",
+}  # fmt: skip
+TOLERANCE = 1e-6  # of a length, by which a rounded sample counts as within its budget
 SHOWN = 50  # samples in the report's table; scores.csv has them all
 
 
@@ -50,13 +64,15 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     attack, about = ready(setting, name, attack)
     items, seed = folder.checkpoints / "attack", derive_seed(setting.seed, "attack")
     trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
-    result, columns = measured(setting, trial, watch=partial(watch, setting, ds, target))
+    watching = partial(watch, setting, ds, attack, config.attacking.save_as)
+    result, columns = measured(setting, trial, watch=watching)
     batches = -(-len(ds) // setting.batch_size)
     collected = Collected.load(folder.checkpoints / "samples", batches, columns)
     rows = scores(collected, ds)
     write_scores(folder.path / "scores.csv", rows)
     write_samples(folder.path / "samples", collected, ds)
-    summary = summarised(config, result, rows) | about
+    named = None if target is None else (ds.classes[target] if ds.classes else str(target))
+    summary = summarised(config, result, collected, rows, target=named) | about
     write_json(folder.path / "summary.json", summary)
     publish(folder, board, summary, rows, text)
 
@@ -100,44 +116,99 @@ def class_number(text: str | None, ds: Dataset) -> int | None:
 
 
 def watch(
-    setting: Setting, ds: Dataset, target: int | None, number: int, batch: AttackedBatch
+    setting: Setting,
+    ds: Dataset,
+    attack: Attack,
+    save_as: SaveAs,
+    number: int,
+    batch: AttackedBatch,
 ) -> list[Path]:
-    """Keep a batch's samples, and draw the first batch; return the files."""
+    """Keep a batch's samples as they are to be saved, draw the first batch; return the files."""
+    saved = stored(setting.model, batch, attack, save_as=save_as)
     folder = setting.folder.checkpoints / "samples"
-    samples = keep_batch(folder, setting.model, number, batch, target=target)
+    samples = keep_batch(folder, setting.model, number, batch, saved)
     if number:
         return [samples]
     stem = setting.folder.figures / "attack"
-    return [samples, *draw_batch(stem, setting.model, batch, ds.classes)]
+    return [samples, *draw_batch(stem, setting.model, saved, ds.classes)]
 
 
 def summarised(
-    config: AttackConfig, result: AttackMeasurement, rows: list[dict[str, Any]]
+    config: AttackConfig,
+    result: AttackMeasurement,
+    collected: Collected,
+    rows: list[dict[str, Any]],
+    *,
+    target: str | None,
 ) -> dict[str, Any]:
     """Return summary.json; what is undefined is null.
 
-    `success` is a share of all samples, and one that was wrong before the attack succeeds as it
-    is; `success_of_right` is the share of the `right_before` samples that were not.
+    All but `saved` is of the samples as they are saved. `success` is the share fooled of the
+    `attackable` samples; means are over the `fooled` ones.
     """
-    names = ("clean_accuracy", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
-    numbers = {name: finite(getattr(result, name)) for name in (*names, "loss", "queries")}
+    m = summarise([collected.scored])
+    names = ("success", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
+    numbers = {name: finite(getattr(m, name)) for name in (*names, "loss", "queries")}
     return {
         "job": "attack",
         "attack": config.attacking.attack,
-        "samples": len(rows),
-        "success": share(rows, "success"),
-        "success_as_png": share(rows, "success_as_png"),
-        "right_before": round(result.clean_accuracy * result.samples),
-        "success_of_right": finite(result.success),
+        "budget": None if result.budget is None else str(result.budget),
+        "target": target,
+        "samples": m.samples,
+        "attackable": m.attackable,
+        "fooled": m.fooled,
+        **numbers,
+        "success_interval": m.success_interval,
+        "saved": survival(config.attacking.save_as, result, collected),
+        "right_before": round(m.clean_accuracy * m.samples),
+        "clean_accuracy": m.clean_accuracy,
+        "clean_accuracy_interval": m.clean_accuracy_interval,
         "top_class_changed": share(rows, "changed"),
         "top_sum_after": {
             "mean": sum(row["top_sum_after"] for row in rows) / len(rows),
             "largest": max(row["top_sum_after"] for row in rows),
         },
-        **numbers,
+        "reported": reported(collected),
         "seconds": result.seconds,
-        "warnings": result.warnings,
+        "warnings": [*result.doubts, *result.warnings, *outside(result, collected)],
     }
+
+
+def survival(save_as: SaveAs, result: AttackMeasurement, collected: Collected) -> dict[str, Any]:
+    """Return how many of the samples that the attack fooled still fool in bytes.
+
+    `success_as_bytes` is the share of all attackable samples that do, `survive_share` that of
+    the `found` ones.
+    """
+    c = collected.columns
+    found = c["fooled"] & c["attackable"]
+    in_bytes = c["success" if save_as == "bytes" else "success_as_png"]
+    kept, lost = found & in_bytes, found & ~c["success_rounded"]
+    n, survive, all_bytes = int(found.sum()), int(kept.sum()), in_bytes & c["attackable"]
+    return {
+        "as": save_as,
+        "found": n,
+        "rounding_lost": int(lost.sum()),
+        "survive": survive,
+        "survive_share": survive / n if n else None,
+        "survive_interval": wilson(survive, n),
+        "success_as_bytes": int(all_bytes.sum()) / result.attackable if result.attackable else None,
+    }
+
+
+def outside(result: AttackMeasurement, collected: Collected) -> list[str]:
+    """Say how many saved samples no bytes keep within the attack's budget."""
+    if result.budget is None or result.budget.eps is None:
+        return []
+    sizes = collected.columns[result.budget.norm].double()
+    beyond = int((sizes > torch.as_tensor(result.budget.eps).double() + TOLERANCE).sum())
+    if not beyond:
+        return []
+    return [
+        f"{beyond} of {result.samples} saved samples are farther from their originals than "
+        f"{result.budget}, and count as not fooled: the originals lie between bytes, and the "
+        "budget leaves no room for one; --save-as float keeps what the attack returned"
+    ]
 
 
 def share(rows: list[dict[str, Any]], name: str) -> float:
@@ -158,13 +229,20 @@ def publish(
     pictures = [file for kind in PICTURES if (file := folder.figures / f"attack-{kind}").exists()]
     for picture in pictures:
         board.picture(picture.stem, picture, step=0)
+    board.text("results", attack_lines(summary))
     board.close()
-    cells = [{name: show(row[name]) for name in COLUMNS} for row in rows[:SHOWN]]
-    found = pre(attack_lines(summary))
-    write_page(folder, [found, *map(image, pictures), table(cells)], config=config)
+    for warning in summary["warnings"]:
+        log.warning("%s", warning)
+    shown = COLUMNS | {name: name for name in list(rows[0])[list(rows[0]).index("queries") + 1 :]}
+    cells = [{shown[name]: show(row[name]) for name in shown} for row in rows[:SHOWN]]
+    warnings = [f"<p>{escape(warning)}</p>" for warning in summary["warnings"]]
+    found = [pre(attack_lines(summary)), *warnings]
+    write_page(folder, [*found, *map(image, pictures), table(cells)], config=config)
     log.info("%s", outcome(folder))
 
 
 def show(value: Any) -> str:
     """Return a table cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4f}" if isinstance(value, float) else str(value)

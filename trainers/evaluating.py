@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
-import math
+from collections.abc import Mapping
 from html import escape
+from math import isfinite
 from typing import Any
 
 from attacks.randomness import derive_seed
-from trainers.evaluation import AttackMeasurement, worst_case
+from trainers.budgets import Budget, budget_of
+from trainers.evaluation import AttackMeasurement
 from trainers.fitting import trained
 from trainers.measure import Trial, measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
 from trainers.run.config import EvaluateConfig
 from trainers.run.folder import RunFolder
-from trainers.run.report import pre, write_page
+from trainers.run.report import pre, terms, write_page
 from trainers.run.specs import build_attacks, slug, usual
-from trainers.run.table import attacks_table, outcome
+from trainers.run.table import ATTACK_TERMS, attacks_table, outcome
 from trainers.run.toml import dump
+from trainers.scores import finite, wilson
 from trainers.setting import check_kind, check_labelled, load_split
+from trainers.worst_cases import WorstCase, outsiders, worst_cases
 
 log = logging.getLogger(__name__)
 
@@ -39,35 +43,67 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
         items = folder.checkpoints / f"test-{slug(name)}"
         seed = derive_seed(setting.seed, "measure")
         results[name], _ = measured(setting, Trial(name, attack, test, items, seed))
-        values = {f"robust/{name}": results[name].robust_accuracy}
+        values = {"robust": results[name].robust_accuracy, "success": results[name].success}
+        values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         folder.metrics.add(name, step=0, values=values)
-    board.close()
-    summary = summarised(results)
+    summary = summarised(results, usual_budget=budget_of(config.measure))
     write_json(folder.path / "summary.json", summary)
+    for doubt in next(iter(results.values())).doubts:
+        log.warning("%s", doubt)
+    board.text("results", attacks_table(summary))
+    board.close()
     warnings = [f"<p>{escape(warning)}</p>" for warning in summary["warnings"]]
-    write_page(folder, [pre(attacks_table(summary)), *warnings], config=text)
+    write_page(folder, [pre(attacks_table(summary)), *warnings, terms(ATTACK_TERMS)], config=text)
     log.info("%s", outcome(folder))
 
 
-def summarised(results: dict[str, AttackMeasurement]) -> dict[str, Any]:
-    """Return summary.json; what is undefined (the size of no success) is null."""
-    measurements = list(results.values())
-    names = ("robust_accuracy", "success", "median_l2", "queries", "seconds")
+def summarised(
+    results: Mapping[str, AttackMeasurement], *, usual_budget: Budget | None = None
+) -> dict[str, Any]:
+    """Return summary.json; what is undefined (the size of no success) is null.
+
+    `worst_case` is the first of `worst_cases`, see there; null where no attack has a budget.
+    """
+    first = next(iter(results.values()))
+    cases = [described(case) for case in worst_cases(results, first=usual_budget)]
+    reported = (f"{name}: {text}" for name, m in results.items() for text in m.warnings)
     return {
         "job": "evaluate",
-        "clean_accuracy": measurements[0].clean_accuracy,
-        "attacks": {
-            key: {name: finite(getattr(m, name)) for name in names} for key, m in results.items()
-        },
-        "worst_case": worst_case(measurements),
-        "warnings": [f"{key}: {text}" for key, m in results.items() for text in m.warnings],
+        "samples": first.samples,
+        "clean_accuracy": first.clean_accuracy,
+        "clean_accuracy_interval": first.clean_accuracy_interval,
+        "attacks": {name: numbers(m) for name, m in results.items()},
+        "worst_case": cases[0]["accuracy"] if cases else None,
+        "worst_cases": cases,
+        "outside_worst_cases": outsiders(results),
+        "warnings": [*first.doubts, *reported],
     }
 
 
-def finite(value: float) -> float | None:
-    """Return a number that JSON knows, or None.
+def numbers(m: AttackMeasurement) -> dict[str, Any]:
+    """Return what summary.json says of an attack."""
+    return {
+        "budget": None if m.budget is None else str(m.budget),
+        "robust_accuracy": m.robust_accuracy,
+        "robust_accuracy_interval": m.robust_accuracy_interval,
+        "success": finite(m.success),
+        "success_interval": m.success_interval,
+        "attackable": m.attackable,
+        "fooled": m.fooled,
+        "median_l2": finite(m.median_l2),
+        "queries": m.queries,
+        "seconds": m.seconds,
+    }
 
-    >>> finite(float("nan")) is None
-    True
-    """
-    return value if math.isfinite(value) else None
+
+def described(case: WorstCase) -> dict[str, Any]:
+    """Return what summary.json says of a worst case."""
+    kept, samples = int(case.survived.sum()), len(case.survived)
+    return {
+        "norm": case.budget.norm,
+        "eps": case.budget.eps,
+        "budget": str(case.budget),
+        "attacks": case.attacks,
+        "accuracy": kept / samples,
+        "interval": wilson(kept, samples),
+    }

@@ -10,19 +10,15 @@ from attacks.attack import Attack
 from attacks.guard import frozen
 from attacks.randomness import derive_seed
 from augment import Dataset, iterate
-from trainers.scores import (
-    AttackedBatch,
-    AttackMeasurement,
-    Columns,
-    score_batch,
-    summarise,
-    worst_case,
-)
+from trainers.budgets import budget_of
+from trainers.scores import AttackedBatch, AttackMeasurement, Columns, score_batch, summarise
+from trainers.worst_cases import worst_case
 
 __all__ = [
     "AttackMeasurement",
     "AttackedBatch",
     "Columns",
+    "answers",
     "attack_batches",
     "clean_accuracy",
     "evaluate_attack",
@@ -56,7 +52,7 @@ def clean_accuracy(
     right = torch.zeros((), dtype=torch.int64, device=device)
     with frozen(model), torch.no_grad():
         for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
-            right += _right(model(x), y).sum()
+            right += (answers(model(x)) == y).sum()
     return int(right) / len(ds)
 
 
@@ -91,15 +87,16 @@ def attack_batches(
         index = index + rest.start
         logits = predict(model, x)
         y = torch.where(y < 0, logits.argmax(1), y)
+        wanted = None if target is None else torch.full_like(y, target)
         result = attack(
             model,
             x,
             y,
-            target=None if target is None else torch.full_like(y, target),
+            target=wanted,
             seed=seed,
             sample_ids=[derive_seed(ds.ids[i]) for i in index.tolist()],
         )
-        yield AttackedBatch(index, y, _right(logits, y), result)
+        yield AttackedBatch(index, y, answers(logits), logits.shape[1], result, wanted)
 
 
 def evaluate_attack(
@@ -117,17 +114,20 @@ def evaluate_attack(
     start = time.perf_counter()
     columns: list[Columns] = []
     warnings: list[str] = []
+    classes = None
     for batch in attack_batches(
         attack, model, ds, batch_size=batch_size, seed=seed, device=device, target=target
     ):
         columns.append(score_batch(batch))
         warnings += batch.result.info.get("warnings", [])
-    return summarise(columns, seconds=time.perf_counter() - start, warnings=warnings)
+        classes = batch.classes
+    seconds, budget = time.perf_counter() - start, budget_of(attack)
+    return summarise(columns, seconds=seconds, warnings=warnings, budget=budget, classes=classes)
 
 
-def _right(logits: Tensor, y: Tensor) -> Tensor:
-    """Tell whether the top class is the label, (B,) bool; never where a logit is not finite."""
-    return (logits.argmax(1) == y) & torch.isfinite(logits).all(1)
+def answers(logits: Tensor) -> Tensor:
+    """Return the top classes of logits (B, K), (B,); -1 where one is not finite."""
+    return logits.argmax(1).masked_fill(~torch.isfinite(logits).all(1), -1)
 
 
 def _check_samples(ds: Dataset) -> None:

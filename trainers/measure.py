@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from attacks import Attack
+from trainers.budgets import Budget, budget_of
 from trainers.evaluation import (
     AttackedBatch,
     AttackMeasurement,
@@ -72,11 +73,15 @@ def measured(
         for i, batch in _attacked(setting, trial, missing):
             warn(trial.name, batch.result)
             beside = watch(i, batch) if watch else ()
-            note = {"warnings": batch.result.info.get("warnings", [])}
+            note = {
+                "warnings": batch.result.info.get("warnings", []),
+                "classes": batch.classes,
+            }
             stopwatch.keep()
             save_item(trial.items / item_file(i), score_batch(batch), note, beside=beside)
             bar.step()
-    return collect(trial.items, total, seconds=stopwatch.seconds)
+    budget = budget_of(trial.attack)
+    return collect(trial.items, total, seconds=stopwatch.seconds, budget=budget)
 
 
 def _attacked(
@@ -102,13 +107,14 @@ def _attacked(
 
 
 def collect(
-    items: Path, total: int, *, seconds: float
+    items: Path, total: int, *, seconds: float, budget: Budget | None
 ) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Join the finished batches of a folder."""
     columns, notes = zip(*(load_item(items / item_file(i)) for i in range(total)), strict=True)
     warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
     joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
-    return summarise(columns, seconds=seconds, warnings=warnings), joined
+    about = {"budget": budget, "classes": notes[0]["classes"]}
+    return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
 
 
 def item_file(number: int) -> str:

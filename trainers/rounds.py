@@ -25,7 +25,7 @@ from attacks import Attack
 from attacks.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from augment.bank import stored_keys
-from trainers.evaluation import AttackedBatch, AttackMeasurement
+from trainers.evaluation import AttackedBatch, AttackMeasurement, Columns
 from trainers.fitting import fitted, load_weights
 from trainers.harvest import Item, harvest, items, review
 from trainers.measure import Trial, measured
@@ -37,8 +37,9 @@ from trainers.run.publish import Publisher, round_name
 from trainers.run.report import PICTURES
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
 from trainers.run.stopwatch import Stopwatch
+from trainers.scores import OWN, finite
 from trainers.setting import Setting, build, check_alike, check_kind, check_labelled, load_split
-from trainers.stopping import stop_reason
+from trainers.stopping import cannot_stop, stop_reason
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -81,6 +82,11 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
         number = len(rows)
         rows.append(play(game, number))
         reason = stop_reason(rows, config.loop)
+        if cannot_stop(rows, config.loop):
+            log.info(
+                "the generator leaves most test samples above --loss-threshold in round 0 already; "
+                "that rule waits for a round in which it does not"
+            )
         game.publisher.publish(rows, reason)
         shutil.rmtree(game.file(number), ignore_errors=True)  # its row is all that is needed
 
@@ -205,13 +211,21 @@ def measure(game: Game, number: int) -> Row:
         items = game.file(number) / f"test-{slug(name)}"
         trial = Trial(f"round {number}: {name}", attack, game.test, items, seed)
         robust[name], _ = measured(game.setting, trial)
+    first = next(iter(robust.values()))
+    for doubt in first.doubts:
+        log.warning("%s", doubt)
     return {
         "round": number,
-        "clean_accuracy": next(iter(robust.values())).clean_accuracy,
+        "clean_accuracy": first.clean_accuracy,
+        "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
+        "robust_accuracy_interval": {
+            name: m.robust_accuracy_interval for name, m in robust.items()
+        },
         **measure_lead(game, number, seed=seed),
         "bank_size": len(bank),
         "accepted": len(bank.indices(status="accepted")),
+        "warnings": first.doubts,
     }
 
 
@@ -221,17 +235,29 @@ def measure_lead(game: Game, number: int, *, seed: int) -> Row:
     attack, items = game.attacks[game.lead], game.file(number) / "lead"
     trial = Trial(f"round {number}: {game.lead}", attack, some, items, seed)
     lead, columns = measured(game.setting, trial, watch=partial(show, game, number))
-    generator = game.lead == "generator"
-    fooled = columns["fooled"] & columns["clean"]  # (N,)
-    above = (columns["loss"] >= game.loop.loss_threshold).float().mean()
     return {
         "attack": game.lead,
-        "attack_success": float(fooled.sum() / columns["clean"].sum().clamp_min(1)),
-        "attack_loss": lead.loss,
-        "delta_l1": lead.delta_l1,
-        "delta_sparsity": lead.delta_sparsity,
-        "loss_above_threshold": float(above) if generator else None,
+        "attack_success": finite(lead.success),
+        "attack_success_interval": lead.success_interval,
+        "attackable": lead.attackable,
+        "fooled": lead.fooled,
+        "attack_loss": finite(lead.loss),
+        "delta_l1": finite(lead.delta_l1),
+        "delta_sparsity": finite(lead.delta_sparsity),
+        "loss_above_threshold": above(columns, game.loop.loss_threshold),
     }
+
+
+def above(columns: Columns, threshold: float) -> float | None:
+    """Return the share of the attackable samples on which a generator missed the threshold.
+
+    What counts is the score sum of eq. (1), without the distance, after the attack. None for
+    another attack, which has no such loss, and where no sample could be attacked.
+    """
+    scores, attackable = columns.get(f"{OWN}score_sum"), columns["attackable"]
+    if scores is None or not attackable.any():
+        return None
+    return float((~(scores[attackable] < threshold)).double().mean())
 
 
 def spread(samples: int, count: int) -> list[int]:

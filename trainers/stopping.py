@@ -18,10 +18,11 @@ def stop_reason(rows: Sequence[Row], loop: LoopFlags) -> str | None:
         loop: the thresholds.
     """
     last = rows[-1]
-    if resists(last, loop) and not resists(rows[0], loop):
+    if resists(last, loop) and not all(resists(row, loop) for row in rows):
         return (
-            f"the generator now leaves {last['loss_above_threshold']:.0%} of the test samples "
-            f"at a loss of {loop.loss_threshold:g} or more"
+            f"the generator now leaves {last['loss_above_threshold']:.0%} of the test samples that "
+            f"could be attacked at a loss of {loop.loss_threshold:g} or more (the score of their "
+            "original top classes, without the distance)"
         )
     if loop.patience and stalled([robustness(row) for row in rows], loop.patience):
         return f"robust accuracy has not grown for {loop.patience} rounds"
@@ -33,11 +34,19 @@ def stop_reason(rows: Sequence[Row], loop: LoopFlags) -> str | None:
 def resists(row: Row, loop: LoopFlags) -> bool:
     """Tell whether the generator's loss stays above the threshold for the set share of samples.
 
-    Only its falling short where it once succeeded is a reason to stop: on tiny samples, whose
-    every pixel matters, the loss may never be that low.
+    The loss here is the score sum of eq. (1) alone: its distance term grows with lam, and says
+    nothing about what the classifier answers. Only its falling short after it once succeeded is
+    a reason to stop: what it never could do, for want of steps, it does not lose.
+
+    Source: Rey-de-Castro & Rabitz 2018, section 5.3.
     """
     share = row["loss_above_threshold"]
     return share is not None and share >= loop.threshold_share
+
+
+def cannot_stop(rows: Sequence[Row], loop: LoopFlags) -> bool:
+    """Tell whether round 0 already ends above the threshold, so that the rule waits."""
+    return len(rows) == 1 and resists(rows[0], loop)
 
 
 def robustness(row: Row) -> float:

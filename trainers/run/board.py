@@ -37,6 +37,10 @@ class Board:
         for tag, value in line["values"].items():
             self.writer.add_scalar(tag, value, line["step"], walltime=line["time"])
 
+    def text(self, tag: str, text: str) -> None:
+        """Show a table or lines as they are on a terminal."""
+        self.writer.add_text(tag, "\n".join(f"    {line}" for line in text.splitlines()), 0)
+
     def picture(self, tag: str, path: Path, *, step: int) -> None:
         """Show a PNG file, or an animated GIF, which TensorBoard plays.
 

@@ -149,11 +149,12 @@ class LoopFlags:
     """keep: go on from the last round; scratch: from the first weights, each round anew."""
     review: Literal["off", "wait"] = "off"
     """wait: stop after each attack until the samples in the bank are accepted or rejected."""
-    loss_threshold: float = 0.2
-    """Stop when the generator's loss is at least this on --threshold-share of its test samples
-    and was not in round 0; made for generator:lam=1."""
+    loss_threshold: float = 0.5
+    """Stop when the generator can no longer bring the score of the original top classes (its loss
+    without the distance) below this on --threshold-share of its test samples, and once could."""
     threshold_share: float = 0.9
-    """Share of the generator's test samples that must reach --loss-threshold to stop the rounds."""
+    """Share of the test samples that the generator could attack at which --loss-threshold ends the
+    rounds."""
     patience: int = 2
     """Stop when robust accuracy has not grown for so many rounds. 0: never."""
 
@@ -183,6 +184,9 @@ class AttackFlags:
     """Class to reach, by number or name. None: any class but the true one."""
     split: Literal["train", "val", "test"] = "test"
     """Samples to perturb."""
+    save_as: Literal["bytes", "float"] = "bytes"
+    """bytes: round the samples to whole bytes, so that the saved files themselves fool, and push
+    on those that this would cost their success; float: save what the attack returned."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from trainers.run.figures import write_png
 from trainers.run.folder import RunFolder
 from trainers.run.plots import curves
 from trainers.run.report import PICTURES, write_report
-from trainers.run.table import heading, line, places
+from trainers.run.table import ROUND_TERMS, heading, legend, line, places, rounds_table
 from trainers.run.toml import dump
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Publisher:
         """
         last = rows[-1]
         if len(rows) == 1:
-            log.info("%s", heading(last))
+            log.info("%s\n%s", legend(ROUND_TERMS), heading(last))
         log.info("%s", line(last))
         number = last["round"]
         self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
@@ -49,6 +49,7 @@ class Publisher:
                 self.board.picture(tag, picture, step=number)
         self.write(rows, reason)
         if reason is not None:
+            self.board.text("rounds", rounds_table(rows))
             self.board.close()
 
     def write(self, rows: Sequence[Row], reason: str | None) -> None:
@@ -80,7 +81,9 @@ def scalars(row: Row) -> dict[str, float]:
     """Return a round's numbers by TensorBoard tag."""
     robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
     names = ("clean_accuracy", "attack_success", "attack_loss", "delta_l1", "delta_sparsity")
-    return robust | {f"round/{name}": row[name] for name in (*names, "bank_size", "accepted")}
+    names = (*names, "bank_size", "accepted", "attackable", "fooled")
+    single = {f"round/{name}": row[name] for name in names if row[name] is not None}
+    return robust | single
 
 
 def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
@@ -89,5 +92,6 @@ def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     for name in rows[0]["robust_accuracy"]:
         result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
     lead = f"{rows[0]['attack']} succeeds"
-    result[lead] = [(row["round"], row["attack_success"]) for row in rows]
+    known = [row for row in rows if row["attack_success"] is not None]
+    result[lead] = [(row["round"], row["attack_success"]) for row in known]
     return result

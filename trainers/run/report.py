@@ -10,7 +10,7 @@ from typing import Any
 
 from trainers.run.atomic import write_text
 from trainers.run.folder import RunFolder
-from trainers.run.table import columns
+from trainers.run.table import ROUND_TERMS, columns, percent
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
@@ -18,7 +18,10 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; marg
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 div { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid #ddd }
+th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid #ddd;
+  white-space: nowrap }
+dl { font-size: .85rem; display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem }
+dt { font-weight: 600 } dd { margin: 0 }
 th { border-bottom: 2px solid #888; font-weight: 600 }
 img { max-width: 100%; height: auto }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .85rem }
@@ -45,6 +48,8 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) 
         f"<p>{escape(verdict(rows[0], rows[-1]))}</p>",
         f"<p>{escape(ending(summary))}</p>",
         table([columns(row) for row in rows]),
+        terms(ROUND_TERMS),
+        *(f"<p>{escape(text)}</p>" for row in rows for text in row.get("warnings", [])),
         image(folder.figures / "accuracy.png"),
         "<h2>What the attack does to test samples</h2>",
         "<p>Below each picture: the classifier's answer and its score.</p>",
@@ -72,11 +77,13 @@ def verdict(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
         f"under {name} {value:.1%} -> {last['robust_accuracy'][name]:.1%}"
         for name, value in first["robust_accuracy"].items()
     )
+    success = " -> ".join(
+        f"{percent(row['attack_success'])} of {row['attackable']}" for row in (first, last)
+    )
     return (
         f"Accuracy from round {first['round']} to round {last['round']}: "
         f"clean {first['clean_accuracy']:.1%} -> {last['clean_accuracy']:.1%}, {robust}. "
-        f"{last['attack']} succeeds on {first['attack_success']:.1%} -> "
-        f"{last['attack_success']:.1%} of the samples."
+        f"{last['attack']} succeeds on {success} samples that could be attacked."
     )
 
 
@@ -95,6 +102,12 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
         for row in rows
     )
     return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def terms(meanings: Mapping[str, str]) -> str:
+    """Return a list of words and what they mean."""
+    parts = (f"<dt>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in meanings.items())
+    return f"<dl>{''.join(parts)}</dl>"
 
 
 def image(file: Path) -> str:

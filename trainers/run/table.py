@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.run.compress_table import compress_lines
+from trainers.run.compress_table import aligned, compress_lines
 from trainers.run.folder import RunFolder
 
 Row = Mapping[str, Any]
@@ -17,38 +18,109 @@ COMPRESSED = {
     "arrays": "samples.npz",
     "points": "points.csv",
 }
+IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
+ROUND_TERMS = {
+    "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
+    f"and under one; {IN_BRACKETS}",
+    "success": "share that the attack turns into errors; counted of the samples (of) that could be "
+    "attacked, those that were right before",
+    "loss": "mean of what the attack minimises or maximises, at its end",
+    "change": "mean change of a value, black to white being 1, of the samples it fooled",
+    "bank": "perturbed samples collected for retraining so far",
+}
+ATTACK_TERMS = {
+    "budget": "how far a sample may be changed; an attack without one makes the smallest change "
+    "that it finds",
+    "accuracy": "share of the test samples that the classifier gets right, also under the attack; "
+    f"{IN_BRACKETS}",
+    "success": "share that the attack turns into errors; counted of the samples (of) that could be "
+    "attacked, those that were right before",
+    "median l2": "median Euclidean length of the change, of the samples it fooled",
+    "queries": "mean number of times that the classifier was asked about a sample",
+    "worst case": "share that is right also under whichever attack does best on each sample; only "
+    "attacks of the same budget can be joined",
+}
+
+
+def legend(meanings: Mapping[str, str]) -> str:
+    """Return words and what they mean as lines.
+
+    >>> print(legend({"a": "first", "long": "second"}))
+    a:    first
+    long: second
+    """
+    wide = max(map(len, meanings)) + 1
+    return "\n".join(f"{word + ':':<{wide}} {text}" for word, text in meanings.items())
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """Return a rate, with its interval in whole percent, rounded outwards.
+
+    >>> percent(0.5, (0.301, 0.699)), percent(None)
+    ('50.0% (30-70)', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if interval is None:
+        return f"{value:.1%}"
+    low, high = math.floor(100 * interval[0]), math.ceil(100 * interval[1])
+    return f"{value:.1%} ({low}-{high})"
+
+
+def number(value: float | None, form: str) -> str:
+    """Return a number in a format; "-" for none."""
+    return "-" if value is None else format(value, form)
 
 
 def columns(row: Row) -> dict[str, str]:
     """Return one round's cells by heading."""
-    robust = {f"{name} acc.": f"{value:.1%}" for name, value in row["robust_accuracy"].items()}
+    intervals = row.get("robust_accuracy_interval", {})
+    robust = {
+        f"{name} acc.": percent(value, intervals.get(name))
+        for name, value in row["robust_accuracy"].items()
+    }
     return {
         "round": str(row["round"]),
-        "clean acc.": f"{row['clean_accuracy']:.1%}",
+        "clean acc.": percent(row["clean_accuracy"], row.get("clean_accuracy_interval")),
         **robust,
-        f"{row.get('attack', 'attack')} success": f"{row['attack_success']:.1%}",
-        "its loss": f"{row['attack_loss']:.3f}",
-        "mean |diff|": f"{row['delta_l1']:.4f}",
+        f"{row.get('attack', 'attack')} success": percent(
+            row["attack_success"], row.get("attack_success_interval")
+        ),
+        "of": number(row.get("attackable"), "d"),
+        "loss": number(row["attack_loss"], ".3f"),
+        "change": number(row["delta_l1"], ".4f"),
         "bank": str(row["bank_size"]),
         "seconds": f"{row['seconds']:.1f}",
     }
 
 
+def widths(row: Row) -> dict[str, int]:
+    """Return how wide each column of the rounds is: of the heading, or a rate with its interval."""
+    wide = len("100.0% (100-100)") - 3
+    rates = ("acc.", "success")
+    return {
+        name: max(len(name), wide if name.endswith(rates) else 0, 6 if name == "change" else 0)
+        for name in columns(row)
+    }
+
+
 def heading(row: Row) -> str:
     """Return the headings, two spaces apart."""
-    return "  ".join(columns(row))
+    return "  ".join(name.rjust(wide) for name, wide in widths(row).items())
 
 
 def line(row: Row) -> str:
     r"""Return one round's cells, right-aligned below their headings.
 
     >>> row = dict(round=1, clean_accuracy=.98, robust_accuracy={"pgd": .7}, attack_success=.5,
-    ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0)
+    ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0, attackable=60,
+    ...            attack_success_interval=(.377, .623))
     >>> print(heading(row), line(row), sep="\n")
-    round  clean acc.  pgd acc.  attack success  its loss  mean |diff|  bank  seconds
-        1       98.0%     70.0%           50.0%     0.100       0.0200     9      1.0
+    round     clean acc.       pgd acc.  attack success  of   loss  change  bank  seconds
+        1          98.0%          70.0%   50.0% (37-63)  60  0.100  0.0200     9      1.0
     """
-    return "  ".join(cell.rjust(len(name)) for name, cell in columns(row).items())
+    wide = widths(row)
+    return "  ".join(cell.rjust(wide[name]) for name, cell in columns(row).items())
 
 
 def rounds_table(rows: Sequence[Row]) -> str:
@@ -57,31 +129,56 @@ def rounds_table(rows: Sequence[Row]) -> str:
 
 
 def attacks_table(summary: Row) -> str:
-    """Return the table of an evaluation, an attack a line."""
-    width = max(len("attack"), *(len(name) for name in summary["attacks"]))
-    lines = [f"{'attack':<{width}}  accuracy  success  median l2  queries  seconds"]
-    for name, m in summary["attacks"].items():
-        success = "-" if m["success"] is None else f"{m['success']:.1%}"
-        length = "-" if m["median_l2"] is None else f"{m['median_l2']:.3f}"
-        lines.append(
-            f"{name:<{width}}  {m['robust_accuracy']:8.1%}  {success:>7}  "
-            f"{length:>9}  {m['queries']:7.0f}  {m['seconds']:7.1f}"
-        )
-    clean = f"clean accuracy {summary['clean_accuracy']:.1%}"
-    return "\n".join([*lines, f"{clean}, worst case {summary['worst_case']:.1%}"])
+    """Return the table of an evaluation, an attack a line, and what it comes to."""
+    rows = [
+        {
+            "attack": name,
+            "budget": m.get("budget") or "none",
+            "accuracy": percent(m["robust_accuracy"], m.get("robust_accuracy_interval")),
+            "success": percent(m["success"], m.get("success_interval")),
+            "of": number(m.get("attackable"), "d"),
+            "median l2": number(m["median_l2"], ".3f"),
+            "queries": f"{m['queries']:.0f}",
+            "seconds": f"{m['seconds']:.1f}",
+        }
+        for name, m in summary["attacks"].items()
+    ]
+    clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
+    of = f" of {summary['samples']} test samples" if "samples" in summary else ""
+    return "\n".join([aligned(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
+
+
+def worst_lines(summary: Row) -> list[str]:
+    """Say which attacks make up each worst case, and which none, and why."""
+    cases = summary.get("worst_cases", [])
+    lines = [
+        f"worst case at {case['budget']}: {percent(case['accuracy'], case['interval'])} are right "
+        f"under {', '.join(case['attacks'])}"
+        for case in cases
+    ]
+    if not cases:
+        lines = ["no worst case: no attack has a budget (a norm and an eps)"]
+    outside = summary.get("outside_worst_cases", {})
+    return lines + [f"in no worst case: {name} ({why})" for name, why in outside.items()]
 
 
 def attack_lines(summary: Row) -> str:
     """Return what the job `attack` found."""
     sums = summary["top_sum_after"]
-    return fit_line(summary) + (
-        f"{summary['attack']} succeeds on {summary['success']:.1%} of {summary['samples']} samples "
-        f"({summary['success_as_png']:.1%} also when rounded to bytes)\n"
-        f"{before(summary)}\n"
-        f"top class changed on {summary['top_class_changed']:.1%}; "
-        f"mean |difference| {summary['delta_l1']:.4f}\n"
-        f"sum of the original top scores: mean {sums['mean']:.3f}, largest {sums['largest']:.3f}"
-    )
+    rate = percent(summary["success"], summary["success_interval"])
+    lines = [
+        f"{summary['attack']} succeeds on {rate} of the {summary['attackable']} samples that could "
+        f"be attacked; {IN_BRACKETS}",
+        not_counted(summary),
+        storage(summary["saved"]),
+        f"mean change of a value, black to white being 1: {number(summary['delta_l1'], '.4f')} "
+        f"(of the {summary['fooled']} samples fooled)",
+        *reported(summary),
+        f"top class changed on {summary['top_class_changed']:.1%} of all {summary['samples']}; the "
+        f"scores of the classes on top before add up to {sums['mean']:.3f} after the attack (mean), "
+        f"{sums['largest']:.3f} (largest)",
+    ]
+    return fit_line(summary) + "\n".join(lines)
 
 
 def fit_line(summary: Row) -> str:
@@ -102,22 +199,48 @@ def fit_line(summary: Row) -> str:
     )
 
 
-def before(summary: Row) -> str:
-    """Say how many samples were right before the attack, and its success among those.
+def not_counted(summary: Row) -> str:
+    """Say which samples could not be attacked.
 
-    >>> before({"samples": 8, "right_before": 6, "success_of_right": 0.5})
-    'it succeeds on 50.0% of the 6 that were right before; 2 were wrong before'
+    >>> not_counted({"samples": 8, "attackable": 6, "target": None})
+    '2 of all 8 were wrong before and are not counted'
+    >>> not_counted({"samples": 8, "attackable": 7, "target": "cat"})
+    '1 of all 8 was labelled or called cat before and is not counted'
     """
-    right, wrong = summary["right_before"], summary["samples"] - summary["right_before"]
-    if not wrong:
-        return "all of them were right before"
-    were = f"{wrong} {'was' if wrong == 1 else 'were'} wrong before"
-    if not right:
-        return f"all {were}"
-    return (
-        f"it succeeds on {summary['success_of_right']:.1%} of the {right} that were right before; "
-        f"{were}"
-    )
+    left, target = summary["samples"] - summary["attackable"], summary["target"]
+    if not left:
+        return f"all {summary['samples']} could be attacked"
+    were, are = ("was", "is") if left == 1 else ("were", "are")
+    before = "wrong" if target is None else f"labelled or called {target}"
+    return f"{left} of all {summary['samples']} {were} {before} before and {are} not counted"
+
+
+def storage(saved: Row) -> str:
+    """Say how many of the samples that the attack fooled the saved files fool with.
+
+    >>> storage({"as": "float", "found": 4, "survive": 3, "rounding_lost": 1, "survive_share": 0.75,
+    ...          "survive_interval": (0.3, 0.96)})
+    'rounded to bytes, as in the folder samples, 3 of the 4 fooled still fool: 75.0% (30-96)'
+    """
+    if not saved["found"]:
+        return "none was fooled before rounding to bytes"
+    rate = percent(saved["survive_share"], saved["survive_interval"])
+    kept = f"{saved['survive']} of the {saved['found']} fooled still fool: {rate}"
+    if saved["as"] == "float":
+        return f"rounded to bytes, as in the folder samples, {kept}"
+    return f"saved as bytes, {kept}; rounding alone would have lost {saved['rounding_lost']}"
+
+
+def reported(summary: Row) -> list[str]:
+    """Return what the attack alone reports of the samples it fooled, a line each.
+
+    >>> reported({"reported": {"nonzeros": {"median": 3.0, "mean": 3.25, "n": 4}}})
+    ['nonzeros: median 3, mean 3.25 (of 4 samples fooled)']
+    """
+    return [
+        f"{name}: median {one['median']:.5g}, mean {one['mean']:.5g} (of {one['n']} samples fooled)"
+        for name, one in summary.get("reported", {}).items()
+    ]
 
 
 def outcome(folder: RunFolder) -> str:
