@@ -18,6 +18,7 @@ COMPRESSED = {
     "arrays": "samples.npz",
     "points": "points.csv",
 }
+TOP = 5  # classes whose scores `attack` adds up
 IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
 ROUND_TERMS = {
     "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
@@ -168,15 +169,16 @@ def attack_lines(summary: Row) -> str:
     rate = percent(summary["success"], summary["success_interval"])
     lines = [
         f"{summary['attack']} succeeds on {rate} of the {summary['attackable']} samples that could "
-        f"be attacked; {IN_BRACKETS}",
+        "be attacked",
+        IN_BRACKETS,
         not_counted(summary),
         storage(summary["saved"]),
         f"mean change of a value, black to white being 1: {number(summary['delta_l1'], '.4f')} "
         f"(of the {summary['fooled']} samples fooled)",
         *reported(summary),
-        f"top class changed on {summary['top_class_changed']:.1%} of all {summary['samples']}; the "
-        f"scores of the classes on top before add up to {sums['mean']:.3f} after the attack (mean), "
-        f"{sums['largest']:.3f} (largest)",
+        f"the answer changed on {summary['top_class_changed']:.1%} of all {summary['samples']}",
+        f"scores of the {TOP} classes that led before, added up after the attack: mean "
+        f"{sums['mean']:.3f}, largest {sums['largest']:.3f}",
     ]
     return fit_line(summary) + "\n".join(lines)
 
