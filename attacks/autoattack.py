@@ -210,6 +210,7 @@ class Trial:
             x=self.x,
             x_adv=tally.x_adv.clone(),
             success=tally.fooled_by != NOBODY,
+            already=self.goal.met(self.logits),
             queries=tally.queries + 1,
             loss=self.goal.as_loss(value),
             info={"members": counts, "fooled_by": tally.fooled_by}

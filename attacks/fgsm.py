@@ -70,6 +70,7 @@ class FGSM:
             x=x,
             x_adv=x_adv,
             success=goal.met(logits),
+            already=goal.met(clean),
             queries=torch.full_like(y, 2),
             loss=goal.as_loss(value),
             history=goal.as_loss(before)[None],  # (1, B)

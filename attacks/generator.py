@@ -101,8 +101,9 @@ class LearnedGenerator:
         with frozen(model):
             x, y, target = own_copies(x, y, target)
             with torch.no_grad():
-                before = logits_of(model, x).softmax(1)  # (B, K)
-            task = self._task(x, before, Goal(y, target))
+                clean = logits_of(model, x)  # (B, K)
+            before, goal = clean.softmax(1), Goal(y, target)
+            task = self._task(x, before, goal)
             training = Training(prepared(model, x)[0], task, self._rule())
             history = training.run(
                 steps=self.steps,
@@ -116,7 +117,8 @@ class LearnedGenerator:
         return AttackResult(
             x=x,
             x_adv=x_adv,
-            success=task.goal.met(logits),
+            success=goal.met(logits),
+            already=goal.met(clean),
             queries=training.queries + 2,
             loss=value,
             history=history,  # (steps, B)

@@ -102,11 +102,12 @@ class KeyframeSquare:
             state, history = search.run(progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
-            best = state.best
+            best, already = state.best, goal.met(logits_of(forward, x))
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
             success=best.success,
+            already=already,
             queries=searched + spent,
             loss=goal.as_loss(best.value),
             history=goal.as_loss(history),

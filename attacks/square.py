@@ -89,11 +89,13 @@ class Square:
             goal = Goal(y, target, self.loss)
             search = Search(forward, self, goal, threat, generators)
             state, history = search.run(progress)
+            already = goal.met(logits_of(forward, x))
         best = state.best
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
             success=best.success,
+            already=already,
             queries=state.queries,
             loss=goal.as_loss(best.value),
             history=goal.as_loss(history),
