@@ -19,7 +19,7 @@ from trainers.run.config import EvaluateConfig
 from trainers.run.folder import RunFolder
 from trainers.run.report import pre, terms, write_page
 from trainers.run.specs import build_attacks, slug, usual
-from trainers.run.table import ATTACK_TERMS, attacks_table, outcome
+from trainers.run.table import ATTACK_TERMS, attacks_table, legend, outcome
 from trainers.run.toml import dump
 from trainers.scores import finite, wilson
 from trainers.setting import check_kind, check_labelled, load_split
@@ -54,6 +54,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     board.close()
     warnings = [f"<p>{escape(warning)}</p>" for warning in summary["warnings"]]
     write_page(folder, [pre(attacks_table(summary)), *warnings, terms(ATTACK_TERMS)], config=text)
+    log.info("%s\n", legend(ATTACK_TERMS))
     log.info("%s", outcome(folder))
 
 

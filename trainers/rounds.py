@@ -212,6 +212,7 @@ def measure(game: Game, number: int) -> Row:
         trial = Trial(f"round {number}: {name}", attack, game.test, items, seed)
         robust[name], _ = measured(game.setting, trial)
     first = next(iter(robust.values()))
+    intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
     for doubt in first.doubts:
         log.warning("%s", doubt)
     return {
@@ -219,9 +220,7 @@ def measure(game: Game, number: int) -> Row:
         "clean_accuracy": first.clean_accuracy,
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
-        "robust_accuracy_interval": {
-            name: m.robust_accuracy_interval for name, m in robust.items()
-        },
+        "robust_accuracy_interval": intervals,
         **measure_lead(game, number, seed=seed),
         "bank_size": len(bank),
         "accepted": len(bank.indices(status="accepted")),

@@ -80,8 +80,10 @@ def round_name(number: int) -> str:
 def scalars(row: Row) -> dict[str, float]:
     """Return a round's numbers by TensorBoard tag."""
     robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
-    names = ("clean_accuracy", "attack_success", "attack_loss", "delta_l1", "delta_sparsity")
-    names = (*names, "bank_size", "accepted", "attackable", "fooled")
+    names = (
+        "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
+        "delta_sparsity", "bank_size", "accepted",
+    )  # fmt: skip
     single = {f"round/{name}": row[name] for name in names if row[name] is not None}
     return robust | single
 

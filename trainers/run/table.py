@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from trainers.run.compress_table import aligned, compress_lines
@@ -18,6 +19,8 @@ COMPRESSED = {
     "arrays": "samples.npz",
     "points": "points.csv",
 }
+WIDTH = 100  # characters of a line of prose
+TOP = 5  # classes whose scores `attack` adds up
 IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
 ROUND_TERMS = {
     "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
@@ -43,14 +46,17 @@ ATTACK_TERMS = {
 
 
 def legend(meanings: Mapping[str, str]) -> str:
-    """Return words and what they mean as lines.
+    """Return words and what they mean as lines of at most WIDTH characters.
 
     >>> print(legend({"a": "first", "long": "second"}))
     a:    first
     long: second
     """
-    wide = max(map(len, meanings)) + 1
-    return "\n".join(f"{word + ':':<{wide}} {text}" for word, text in meanings.items())
+    wide = max(map(len, meanings)) + 2
+    return "\n".join(
+        fill(text, WIDTH, initial_indent=f"{word}:".ljust(wide), subsequent_indent=" " * wide)
+        for word, text in meanings.items()
+    )
 
 
 def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
@@ -96,10 +102,11 @@ def columns(row: Row) -> dict[str, str]:
 
 def widths(row: Row) -> dict[str, int]:
     """Return how wide each column of the rounds is: of the heading, or a rate with its interval."""
-    wide = len("100.0% (100-100)") - 3
+    wide = len("88.8% (88-100)")
     rates = ("acc.", "success")
+    least = {"loss": 5, "change": 6, "bank": 5}  # characters
     return {
-        name: max(len(name), wide if name.endswith(rates) else 0, 6 if name == "change" else 0)
+        name: max(len(name), wide if name.endswith(rates) else least.get(name, 0))
         for name in columns(row)
     }
 
@@ -116,8 +123,8 @@ def line(row: Row) -> str:
     ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0, attackable=60,
     ...            attack_success_interval=(.377, .623))
     >>> print(heading(row), line(row), sep="\n")
-    round     clean acc.       pgd acc.  attack success  of   loss  change  bank  seconds
-        1          98.0%          70.0%   50.0% (37-63)  60  0.100  0.0200     9      1.0
+    round      clean acc.        pgd acc.  attack success  of   loss  change   bank  seconds
+        1           98.0%           70.0%   50.0% (37-63)  60  0.100  0.0200      9      1.0
     """
     wide = widths(row)
     return "  ".join(cell.rjust(wide[name]) for name, cell in columns(row).items())
@@ -168,15 +175,16 @@ def attack_lines(summary: Row) -> str:
     rate = percent(summary["success"], summary["success_interval"])
     lines = [
         f"{summary['attack']} succeeds on {rate} of the {summary['attackable']} samples that could "
-        f"be attacked; {IN_BRACKETS}",
+        "be attacked",
+        IN_BRACKETS,
         not_counted(summary),
         storage(summary["saved"]),
         f"mean change of a value, black to white being 1: {number(summary['delta_l1'], '.4f')} "
         f"(of the {summary['fooled']} samples fooled)",
         *reported(summary),
-        f"top class changed on {summary['top_class_changed']:.1%} of all {summary['samples']}; the "
-        f"scores of the classes on top before add up to {sums['mean']:.3f} after the attack (mean), "
-        f"{sums['largest']:.3f} (largest)",
+        f"the answer changed on {summary['top_class_changed']:.1%} of all {summary['samples']}",
+        f"scores of the {TOP} classes that led before, added up after the attack: mean "
+        f"{sums['mean']:.3f}, largest {sums['largest']:.3f}",
     ]
     return fit_line(summary) + "\n".join(lines)
 

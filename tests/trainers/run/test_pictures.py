@@ -96,7 +96,7 @@ def test_a_table_of_attacks() -> None:
     text = attacks_table({"attacks": attacks, "clean_accuracy": 0.9, "worst_case": 0.4})
     lines = text.splitlines()
     assert len({len(line) for line in lines[:3]}) == 1
-    assert lines[2].split()[3] == "-"
+    assert lines[2].split() == ["fgsm:eps=8/255", "none", "50.0%", "50.0%", "-", "-", "21", "1.0"]
 
 
 def test_a_chart_in_svg_has_the_points_of_the_one_in_pixels() -> None:

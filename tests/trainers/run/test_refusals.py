@@ -153,7 +153,8 @@ def test_many_broken_images_are_counted_not_listed(
 def test_an_evaluation_without_a_success_has_a_table() -> None:
     nothing = {"robust_accuracy": 0.0, "success": None, "median_l2": None, "queries": 2.0}
     summary = {"attacks": {"pgd": nothing | {"seconds": 1.0}}, "clean_accuracy": 0, "worst_case": 0}
-    assert attacks_table(summary).splitlines()[1].split() == ["pgd", "0.0%", "-", "-", "2", "1.0"]
+    cells = ["pgd", "none", "0.0%", "-", "-", "-", "2", "1.0"]
+    assert attacks_table(summary).splitlines()[1].split() == cells
 
 
 @pytest.mark.parametrize("below", ["", "/run"])
