@@ -5,6 +5,7 @@ from typing import get_args
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets import SOURCES, Source
+from augment.datasets.recolour import recoloured
 from augment.datasets.request import Request
 from augment.datasets.resize import resized
 from augment.datasets.torchvision_arrays import NAMES
@@ -25,6 +26,7 @@ def load_dataset(
     frames: int | None = None,
     stride: int = 1,
     clips: int = 1,
+    channels: int | None = None,
 ) -> Dataset:
     """Load one split of a dataset.
 
@@ -41,6 +43,8 @@ def load_dataset(
         frames: Frames of a clip; None takes 16, of an npz as many as there are.
         stride: How many frames of the video further the next frame of a clip is.
         clips: Clips taken from each video, spread evenly over it, each a sample of its own.
+        channels: 1 makes the samples grey, 3 RGB; None makes them RGB where any has colours. All
+            splits of a source share one form.
 
     Returns:
         The dataset, in memory where it decodes to at most 2 GiB.
@@ -58,6 +62,8 @@ def load_dataset(
     for option, value in numbers.items():
         if value is not None and value < 1:
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels={channels}: allowed are 1 (grey) and 3 (RGB); give one of them")
     source, target = _source(spec)
     if (frames or 1) * clips > MOST_CLIP_FRAMES:
         raise ValueError(
@@ -65,7 +71,9 @@ def load_dataset(
             "video; ask for fewer"
         )
     dataset = source(
-        Request(target, split, size, classes, samples, seed, download, frames, stride, clips)
+        Request(
+            target, split, size, classes, samples, seed, download, frames, stride, clips, channels
+        )
     )
     if not dataset.is_video and (frames, stride, clips) != (None, 1, 1):
         raise ValueError(
@@ -76,6 +84,8 @@ def load_dataset(
         raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
     if samples is not None and len(dataset) > samples:
         dataset = dataset.subset(balanced(dataset.labels, samples, seed=seed))
+    if channels is not None:
+        dataset = recoloured(dataset, channels)
     return dataset if size is None else resized(dataset, size)
 
 

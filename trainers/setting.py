@@ -52,6 +52,7 @@ def load_split(config: SamplesConfig, split: Literal["train", "val", "test"]) ->
         source.data,
         split,
         size=source.size,
+        channels=source.channels,
         classes=source.classes,
         samples=source.train_samples if split == "train" else source.test_samples,
         seed=config.run.seed,
@@ -110,11 +111,18 @@ def check_kind(attacks: Mapping[str, object], ds: Dataset) -> None:
 
 def check_alike(train: Dataset, test: Dataset) -> None:
     """Refuse training and test samples of different shapes."""
-    if train.shape != test.shape:
-        raise RefusedInput(
-            f"training samples are {train.shape} and test samples {test.shape}; "
-            "give --size N to bring both to N x N"
-        )
+    if train.shape == test.shape:
+        return
+    (channels, *_, height, width), other = train.shape, test.shape
+    if channels != other[0]:
+        advice = "--channels 3 to bring both to RGB"
+    elif (height, width) != other[-2:]:
+        advice = "--size N to bring both to N x N"
+    else:
+        advice = "--frames N to take N frames of each"
+    raise RefusedInput(
+        f"training samples are {train.shape} and test samples {test.shape}; give {advice}"
+    )
 
 
 def check_labelled(ds: Dataset) -> None:

@@ -1,11 +1,19 @@
 """Which files of a data folder belong to which split and class."""
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.splits import SPLITS, Split, hash_split, home_of
+from attacks.errors import RefusedInput
+from augment.splits import Split, hash_split, home_of
+
+SPLIT_FOLDERS: dict[str, Split] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -16,80 +24,197 @@ class DataFile:
         path: Relative to the data folder.
         name: Relative to the folder of its split; the sample's id.
         folder: The class folder it is in, or None.
-        split: The split folder it is in, or None.
+        split: The split whose folder it is in, or None.
     """
 
     path: str
     name: str
     folder: str | None
-    split: str | None
+    split: Split | None
 
 
-def list_files(root: Path, suffixes: frozenset[str]) -> tuple[list[DataFile], list[str]]:
-    """Files with these suffixes below a folder, sorted; hidden ones are left out.
+@dataclass(frozen=True)
+class DataFolder:
+    """What a data folder holds.
 
-    Links are followed unless they lead back up.
+    Attributes:
+        files: The files of its splits, sorted. Beside class folders no file counts.
+        classes: The class folders of all splits, sorted, those without files among them.
+        splits: The folder of each split; none where the data folder holds the class folders.
+        unused: Folders beside those of the splits, of which nothing is read.
+        others: How many files have each suffix that is not read.
+        problems: A line for each folder that could not be read.
+    """
+
+    files: list[DataFile]
+    classes: list[str]
+    splits: dict[Split, str]
+    unused: list[str]
+    others: Counter[str]
+    problems: list[str]
+
+
+def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
+    """Find out the splits, classes and files of a data folder.
+
+    A folder is a split if its name says so, in any case, and it holds class folders; without
+    class folders it is one where another split has them, or where no other folder could be a
+    class. Else it is a class.
 
     Args:
         root: The data folder.
-        suffixes: Lower-case suffixes with their dot.
+        suffixes: Lower-case suffixes of the files that are read, with their dot.
+
+    Raises:
+        RefusedInput: It is not clear which folder is which split.
+    """
+    paths, folders, problems = walk(root)
+    files = [path for path in paths if suffix_of(path) in suffixes]
+    splits = _splits(root, files, folders)
+    placed = [file for path in files if (file := _place(path, splits)) is not None]
+    parts: list[Split | None] = [*splits] or [None]
+    labelled = {part for part in parts if any(f.folder and f.split == part for f in placed)}
+    counted = [f for f in placed if f.folder or f.split not in labelled]
+    tops = {splits[part] for part in parts if part} or {""}
+    inside = {path.partition("/")[::2] if splits else ("", path) for path in folders}
+    classes = {rest for top, rest in inside if top in tops and rest and "/" not in rest}
+    loose = any(file.folder is None for file in counted) and not labelled
+    return DataFolder(
+        counted,
+        [] if loose and not splits else sorted(classes),
+        splits,
+        sorted({f.partition("/")[0] for f in folders} - tops) if splits else [],
+        Counter(s for p in paths if (s := suffix_of(p)) not in suffixes and _place(p, splits)),
+        problems,
+    )
+
+
+def walk(root: Path) -> tuple[list[str], list[str], list[str]]:
+    """Visible files and folders below a folder, relative to it and sorted.
+
+    Links are followed unless they lead back up; below each folder of the root's folders no
+    folder is entered twice.
 
     Returns:
-        The files, and a line for each folder that could not be read.
+        The files, the folders, and a line for each folder that could not be read.
     """
-    paths: list[str] = []
+    files: list[str] = []
+    folders: list[str] = []
     problems: list[str] = []
-    for here, folders, files in os.walk(
+    entered: set[tuple[str, str]] = set()
+    for here, inside, names in os.walk(
         root, followlinks=True, onerror=lambda error: problems.append(f"{error}")
     ):
-        folders[:] = [name for name in folders if _visible(name) and not _leads_up(here, name)]
-        paths += [
-            Path(here, name).relative_to(root).as_posix()
-            for name in files
-            if _visible(name) and os.path.splitext(name)[1].lower() in suffixes
-        ]
-    return [_place(path) for path in sorted(paths)], problems
+        at = Path(here).relative_to(root)
+        inside[:] = [name for name in inside if _visible(name) and not _leads_up(root, at, name)]
+        if len(at.parts) >= 2:  # below a class folder
+            branch = "/".join(at.parts[:2])
+            inside[:] = [name for name in inside if _enter(entered, branch, here, name)]
+        files += [(at / name).as_posix() for name in names if _visible(name)]
+        folders += [(at / name).as_posix() for name in inside]
+    return sorted(files), sorted(folders), problems
 
 
-def files_of_split(files: Sequence[DataFile], split: Split, *, root: Path) -> list[DataFile]:
+def suffix_of(path: str) -> str:
+    """The lower-case suffix of a path, with its dot."""
+    return os.path.splitext(path)[1].lower()
+
+
+def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[DataFile]:
     """The files of one split.
 
-    Folders `train`, `val` and `test` are the parts that `home_of` speaks of. Files beside class
-    folders are left out; files without any are all in every split unless in split folders.
+    The split folders are the parts that `home_of` speaks of. Files without class folders are all
+    in every split unless in split folders.
 
     Args:
-        files: All files of the data folder.
+        folder: What the data folder holds.
         split: The split wanted.
         root: The data folder, for messages.
 
     Raises:
         RefusedInput: The split has no folder.
     """
-    present = {file.split for file in files if file.split is not None}
-    home, test = home_of(split, present, origin=f"{root}")
-    chosen = [file for file in files if file.split == home]
-    labelled = [file for file in chosen if file.folder is not None]
-    if test is None or (home is None and not labelled):
-        return labelled or chosen
-    chosen = labelled or chosen
+    home, test = home_of(split, folder.splits, origin=f"{root}")
+    chosen = [file for file in folder.files if file.split == home]
+    if test is None or (home is None and not any(file.folder for file in chosen)):
+        return chosen
     return [chosen[i] for i in hash_split([file.name for file in chosen], split, test=test)]
 
 
-def _place(path: str) -> DataFile:
-    """Read split and class from the parts of a path."""
-    parts = path.split("/")
-    split = parts[0] if parts[0] in SPLITS and len(parts) > 1 else None
-    rest = parts[1:] if split else parts
-    return DataFile(path, "/".join(rest), rest[0] if len(rest) > 1 else None, split)
+def _splits(root: Path, files: Sequence[str], folders: Sequence[str]) -> dict[Split, str]:
+    """The folder of each split; none where the data folder holds the class folders."""
+    tops = [folder for folder in folders if "/" not in folder]
+    named = [top for top in tops if top.casefold() in SPLIT_FOLDERS]
+    holding = {path.partition("/")[0] for path in files if "/" in path}
+    deep = {path.partition("/")[0] for path in files if path.count("/") > 1}
+    parents = {folder.partition("/")[0] for folder in folders if "/" in folder}
+    nested = [top for top in named if top in parents and (top in deep or top not in holding)]
+    beside = [top for top in tops if top not in named]
+    full = [top for top in beside if top in holding]
+    chosen = [top for top in named if top in nested or top in holding]
+    kinds = {SPLIT_FOLDERS[top.casefold()] for top in chosen}
+    if not nested and (beside if len(kinds) == 1 else full):
+        if len(kinds) > 1:
+            raise _ambiguous(root, chosen, full)
+        return {}
+    if nested and len(kinds) == 1 and len(full) > 1:
+        raise _ambiguous(root, chosen, full)
+    return _one_each(root, chosen)
+
+
+def _one_each(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
+    splits: dict[Split, str] = {}
+    for top in chosen:
+        split = SPLIT_FOLDERS[top.casefold()]
+        if split in splits:
+            raise RefusedInput(
+                f"{root}: both {splits[split]!r} and {top!r} would be the {split} split; put "
+                "their files into one folder, or move one out of the data folder"
+            )
+        splits[split] = top
+    return splits
+
+
+def _ambiguous(root: Path, named: Sequence[str], beside: Sequence[str]) -> RefusedInput:
+    return RefusedInput(
+        f"{root}: {_listed(named)} may be a split or a class, as {_listed(beside)} beside it "
+        f"may be classes; for splits move {_listed(beside)} out of the data folder, for "
+        "classes put all of them into train/ and test/"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:3]))
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+
+
+def _place(path: str, splits: dict[Split, str]) -> DataFile | None:
+    """Read split and class from the parts of a path; None of a path beside the splits."""
+    top, _, rest = path.partition("/")
+    split = next((part for part, folder in splits.items() if folder == top and rest), None)
+    if splits and split is None:
+        return None
+    name = rest if split else path
+    folder, slash, _ = name.partition("/")
+    return DataFile(path, name, folder if slash else None, split)
 
 
 def _visible(name: str) -> bool:
-    return not name.startswith((".", "__MACOSX"))
+    return not name.startswith(".") and name != "__MACOSX"
 
 
-def _leads_up(here: str, name: str) -> bool:
-    """Whether a link leads to a folder that it lies in, directly or further up."""
-    path = os.path.join(here, name)
-    if not os.path.islink(path):
+def _leads_up(root: Path, at: Path, name: str) -> bool:
+    """Whether a link leads to a folder on the way to it, or to one that holds such a folder."""
+    if not os.path.islink(root / at / name):
         return False
-    return Path(os.path.realpath(here)).is_relative_to(os.path.realpath(path))
+    target = os.path.realpath(root / at / name)
+    way = [os.path.realpath(root / part) for part in (at, *at.parents)]
+    return any(Path(place).is_relative_to(target) for place in way)
+
+
+def _enter(entered: set[tuple[str, str]], branch: str, here: str, name: str) -> bool:
+    """Note that a folder is entered below a branch; False where that has been done before."""
+    place = branch, os.path.realpath(os.path.join(here, name))
+    before = place in entered
+    entered.add(place)
+    return not before

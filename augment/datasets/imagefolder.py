@@ -3,7 +3,7 @@
 import torch
 
 from augment.dataset import Dataset
-from augment.datasets.images import SUFFIXES
+from augment.datasets.images import formats
 from augment.datasets.labelled import labelled_files, report
 from augment.datasets.reading import common_fit, read_files
 from augment.datasets.request import Request
@@ -26,13 +26,12 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
         RefusedInput: The folder is missing, has no readable images or no such split, or a class
             folder is not in the class list.
     """
-    files = labelled_files(request, SUFFIXES, name=name, kind="images", samples=request.samples)
-    pixels, broken = read_files(
-        files.paths, common_fit(files.paths, files.everything, size=request.size)
+    files = labelled_files(
+        request, frozenset(formats()), name=name, kind="images", samples=request.samples
     )
-    skipped = files.skipped + list(broken.values())
+    pixels, broken = read_files(files.paths, common_fit(files.paths, files.everything, request))
+    skipped = report(files, broken)
     rows = [row for row in range(len(files.paths)) if row not in broken]
-    report(files, skipped, readable=len(rows))
     return Dataset(
         pixels,
         files.labels[rows],

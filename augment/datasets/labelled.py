@@ -1,7 +1,8 @@
 """Labelled files of a data folder: what image and video folders have in common."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,21 @@ import torch
 from torch import Tensor
 
 from attacks.errors import RefusedInput
-from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
-from augment.datasets.folders import DataFile, files_of_split, list_files
+from augment.datasets.classlist import classes_of_folders, read_class_list
+from augment.datasets.folders import DataFile, DataFolder, files_of_split, read_folder
 from augment.datasets.request import Request
-from augment.splits import balanced
+from augment.splits import Split, balanced
 
 logger = logging.getLogger(__name__)
-NAMED = 10  # files left out that are named aloud; the log's finest level has all
+NAMED = 10  # files or classes that are named aloud; the log's finest level has all files left out
+_WORDS: dict[Split, tuple[str, str]] = {
+    "train": (
+        "training",
+        "the classifier is never trained on them; add training samples or remove these folders",
+    ),
+    "val": ("validation", "nothing is measured on them; add validation samples"),
+    "test": ("test", "nothing is measured on them; add test samples"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,20 +34,28 @@ class Labelled:
     Attributes:
         root: The data folder.
         kind: What the files are, for messages: `images` or `videos`.
-        paths: The files of the split.
+        split: The split.
+        paths: The files of the split that are wanted.
         ids: A stable id for each.
+        folders: The class folder of each, or None.
         labels: `(N,)` int64; -1 where unlabelled.
         classes: Names of the classes.
-        everything: All files of the data folder.
+        counts: How many files of the split each class folder has, wanted or not.
+        totals: How many files of all splits it has.
+        everything: The files of all splits; the common form is theirs.
         skipped: A line for each folder that could not be read.
     """
 
     root: Path
     kind: str
+    split: Split
     paths: list[str]
     ids: list[str]
+    folders: list[str | None]
     labels: Tensor
     classes: list[str]
+    counts: Counter[str]
+    totals: Counter[str]
     everything: list[str]
     skipped: list[str]
 
@@ -58,33 +75,40 @@ def labelled_files(
 
     Raises:
         ValueError: No folder is given.
-        RefusedInput: The folder is missing, has no such files or no such split, or a class folder
-            is not in the class list.
+        RefusedInput: The folder is missing, has no such files or no such split, a class folder
+            is not in the class list, or it is not clear which folder is which split.
     """
     root = data_folder(request.target, name)
-    files, skipped = list_files(root, suffixes)
-    chosen = files_of_split(files, request.split, root=root)
-    if request.split == "train":
-        _warn_of_untrained(root, files, chosen, kind)
-    classes = read_class_list(request.classes) if request.classes else _classes(files)
-    labels = torch.tensor([_label(file, classes) for file in chosen], dtype=torch.int64)
+    folder = read_folder(root, suffixes)
+    _tell_layout(root, folder, kind)
+    chosen = files_of_split(folder, request.split, root=root)
+    classes = (
+        read_class_list(request.classes) if request.classes else classes_of_folders(folder.classes)
+    )
+    ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
+    labels = torch.tensor(ids, dtype=torch.int64)
+    counts = _count(chosen, folder.classes)
     if samples is not None:
         kept = balanced(labels, samples, seed=request.seed)
         chosen, labels = [chosen[i] for i in kept], labels[kept]
     if not chosen:
+        place = root / folder.splits.get(request.split, request.split)
         raise RefusedInput(
-            f"{root}: no {kind} for the {request.split} split; put some into "
-            f"{root / request.split}/CLASS"
+            f"{root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
         )
     return Labelled(
         root,
         kind,
-        _paths(root, chosen),
+        request.split,
+        [str(root / file.path) for file in chosen],
         [file.name for file in chosen],
+        [file.folder for file in chosen],
         labels,
         classes.names,
-        _paths(root, files),
-        skipped,
+        counts,
+        _count(folder.files, folder.classes),
+        [str(root / file.path) for file in folder.files],
+        folder.problems,
     )
 
 
@@ -103,17 +127,21 @@ def data_folder(target: str, name: str) -> Path:
     return root
 
 
-def _paths(root: Path, files: Sequence[DataFile]) -> list[str]:
-    return [str(root / file.path) for file in files]
+def report(files: Labelled, broken: Mapping[int, str]) -> list[str]:
+    """Name the files that were left out, and the class folders of which nothing is left.
 
+    Args:
+        files: The files of the split.
+        broken: Which of them cannot be read, by place, each with a line of why.
 
-def report(files: Labelled, skipped: Sequence[str], *, readable: int) -> None:
-    """Name the files that were left out.
+    Returns:
+        A line for each file or folder left out.
 
     Raises:
         RefusedInput: None of the files can be read.
     """
-    if not readable:
+    skipped = [*files.skipped, *broken.values()]
+    if len(broken) == len(files.paths):
         raise RefusedInput(
             f"{files.root}: none of the {len(files.paths)} {files.kind} can be read "
             f"({'; '.join(skipped[:3])}); put whole {files.kind} there"
@@ -126,34 +154,60 @@ def report(files: Labelled, skipped: Sequence[str], *, readable: int) -> None:
         logger.warning(
             "left out %d more files, %d in all; the run's log.txt names them", more, len(skipped)
         )
+    lost = Counter(folder for i in broken if (folder := files.folders[i]) is not None)
+    _name_empty(files, lost)
+    return skipped
 
 
-def _classes(files: Sequence[DataFile]) -> ClassList:
-    return classes_of_folders(_class_folders(files))
-
-
-def _class_folders(files: Sequence[DataFile]) -> set[str]:
-    """All class folders of all splits; beside split folders nothing is a class."""
-    in_splits = any(file.split for file in files)
-    return {file.folder for file in files if file.folder and bool(file.split) == in_splits}
-
-
-def _warn_of_untrained(
-    root: Path, files: Sequence[DataFile], train: Sequence[DataFile], kind: str
-) -> None:
-    """Name the class folders that other splits have and the training split has not."""
-    missing = sorted(_class_folders(files) - {file.folder for file in train if file.folder})
-    if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+def _name_empty(files: Labelled, lost: Counter[str]) -> None:
+    """Name the class folders without a file of the split that can be read."""
+    empty = [name for name, count in files.counts.items() if count <= lost[name]]
+    if not empty or len(empty) == len(files.counts):
+        return
+    nowhere = [name for name in empty if files.totals[name] <= lost[name]]
+    if nowhere:
         logger.warning(
-            "%s: no training %s in the class folders %s%s, which other splits have; the "
-            "classifier is never trained on them; add training samples or remove these folders",
-            root,
-            kind,
-            ", ".join(missing[:NAMED]),
-            more,
+            "%s: no %s that can be read in the class folders %s; they keep their class ids, and "
+            "no sample is of them",
+            files.root,
+            files.kind,
+            _listed(nowhere),
+        )
+    if missing := [name for name in empty if name not in nowhere]:
+        word, meaning = _WORDS[files.split]
+        logger.warning(
+            "%s: no %s %s in the class folders %s, which other splits have; %s",
+            files.root,
+            word,
+            files.kind,
+            _listed(missing),
+            meaning,
         )
 
 
-def _label(file: DataFile, classes: ClassList) -> int:
-    return -1 if file.folder is None else classes.id_of(file.folder)
+def _count(files: Sequence[DataFile], classes: Sequence[str]) -> Counter[str]:
+    """How many of some files each class folder has, those without any among them."""
+    counts = Counter(dict.fromkeys(classes, 0))
+    counts.update(file.folder for file in files if file.folder is not None)
+    return counts
+
+
+def _tell_layout(root: Path, folder: DataFolder, kind: str) -> None:
+    """Say what is taken for what where that may surprise."""
+    told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
+    if any(split != name for split, name in folder.splits.items()) or folder.unused:
+        unused = f"; not read: {_listed(folder.unused)}" if folder.unused else ""
+        logger.info("%s: takes %s%s", root, ", ".join(told), unused)
+    if folder.others:
+        found = [
+            f"{count} {suffix or 'without suffix'}"
+            for suffix, count in sorted(folder.others.items())
+        ]
+        logger.info(
+            "%s: not read, as not known for %s by their suffixes: %s", root, kind, _listed(found)
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

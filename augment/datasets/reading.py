@@ -5,18 +5,23 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from augment.datasets.deep import FULL, Declared, measure, top_of
+from augment.datasets.form import common_form, spread_evenly
 from augment.datasets.images import BROKEN, Fit, Frame, ImageFiles, read_frame, read_image, reason
+from augment.datasets.request import Request
 
 logger = logging.getLogger(__name__)
 
 MOST_MEMORY = 2 * 2**30
 DEFAULT_SIZE = 224
-PROBES = 64
+MOST_LOOKED_AT = 2**14  # files whose headers decide on the form
+MOST_MEASURED = 2**10  # files of 16 bits whose values decide on what is white
 _WORTH_THREADS = 128 * 128  # smaller images cost less to decode than threads to agree
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -39,31 +44,58 @@ def attempt(
         return list(pool.map(one, items))
 
 
-def common_fit(paths: Sequence[str], everything: Sequence[str], *, size: int | None) -> Fit:
-    """The form for images: colour if any has colour, their own size if they share one.
+def common_fit(paths: Sequence[str], everything: Sequence[str], request: Request) -> Fit:
+    """The form for images, and a word on what it does not keep.
 
     Args:
         paths: The files to be read.
-        everything: All files of the data folder; some are asked too, so that a small subset
-            takes the form of the whole.
-        size: Side of the square images, or None for their own size or else 224.
+        everything: The files of all splits; the form is theirs, whatever split is read.
+        request: The size and channels wanted.
 
     Returns:
         The form; of broken files nothing is asked.
     """
-    probes = everything[:: -(-len(everything) // PROBES) or 1]
-    heads = attempt(read_frame, sorted({*paths, *probes}))
-    frames = [head for head in heads if isinstance(head, Frame)]
-    grey = sum(not frame.colour for frame in frames)
-    channels = 1 if grey == len(frames) else 3
-    if grey and channels == 3:
-        logger.info("%d grey images become RGB", grey)
-    sizes = {(frame.height, frame.width) for frame in frames}
-    if size is None and len(sizes) == 1:
-        return Fit(channels, *sizes.pop())
-    if size is None and sizes:
-        logger.warning("image sizes differ: cut to %d x %d", DEFAULT_SIZE, DEFAULT_SIZE)
-    return Fit(channels, size or DEFAULT_SIZE, size or DEFAULT_SIZE)
+    deciding = spread_evenly(everything, MOST_LOOKED_AT)
+    seen = _looks(deciding)
+    others = _looks(sorted({*paths} - {*deciding}))
+    fit = common_form(
+        [*seen.values()], [*others.values()], request, default=DEFAULT_SIZE, kind="image"
+    )
+    every = seen | others
+    for what, count in (
+        ("have an alpha channel; it is dropped", sum(frame.alpha for frame in every.values())),
+        ("hold several pictures; the first is read", sum(f.several for f in every.values())),
+    ):
+        if count:
+            logger.warning("%d of %d images %s", count, len(every), what)
+    deep = [path for path, frame in seen.items() if frame.deep]
+    return replace(fit, tops=_tops(spread_evenly(deep, MOST_MEASURED))) if deep else fit
+
+
+def _looks(paths: Sequence[str]) -> dict[str, Frame]:
+    looks = zip(paths, attempt(read_frame, paths), strict=True)
+    return {path: frame for path, frame in looks if isinstance(frame, Frame)}
+
+
+def _tops(paths: Sequence[str]) -> dict[Declared, int]:
+    """What becomes white in images of more than 8 bits, for each number of bits they declare."""
+    highest: dict[Declared, int] = {}
+    for found in attempt(measure, paths):
+        if not isinstance(found, Exception):
+            declared, high = found
+            highest[declared] = max(high, highest.get(declared, 0))
+    tops = {declared: top_of(declared, high) for declared, high in highest.items()}
+    for declared, top in tops.items():
+        if top < FULL:
+            told = f"declare {declared} bits" if declared else "do not say how many bits they use"
+            logger.warning(
+                "images of 16 bits a channel %s, and go up to %d: %d becomes white; an sBIT chunk "
+                "(PNG) or MaxSampleValue (TIFF) says otherwise",
+                told,
+                highest[declared],
+                top,
+            )
+    return tops
 
 
 def read_files(paths: Sequence[str], fit: Fit) -> tuple[Tensor | ImageFiles, dict[int, str]]:

@@ -20,6 +20,7 @@ class Request:
         frames: Frames of a clip, or None for the usual number.
         stride: How many frames of the video further the next frame of a clip is.
         clips: Clips taken from each video.
+        channels: 1 for grey samples, 3 for RGB, or None for RGB where any has colours.
     """
 
     target: str
@@ -32,3 +33,4 @@ class Request:
     frames: int | None = None
     stride: int = 1
     clips: int = 1
+    channels: int | None = None

@@ -1,8 +1,10 @@
 """Bringing samples that are in memory to another size."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from attacks.errors import RefusedInput
@@ -25,16 +27,29 @@ def resized(dataset: Dataset, size: int) -> Dataset:
     *planes, height, width = dataset.shape
     if height == width == size:
         return dataset
-    count = len(dataset) * math.prod(planes)
-    if count * size * size * dataset.raw([0]).element_size() > MOST_MEMORY:
-        raise RefusedInput(
-            f"{dataset.name}: {len(dataset)} samples of {size} x {size} do not fit into 2 GiB; "
-            "take fewer samples or a smaller size"
-        )
+    check_memory(dataset, (*planes, size, size))
     chunk = max(1, _CHUNK // math.prod(planes[1:]))
     pixels = torch.cat(  # (N, C, size, size) or (N, C, T, size, size)
         [_fit(dataset, rows, size) for rows in torch.split(torch.arange(len(dataset)), chunk)]
     )
+    return with_pixels(dataset, pixels)
+
+
+def check_memory(dataset: Dataset, shape: Sequence[int]) -> None:
+    """Refuse to bring a dataset to a shape in which it takes more than 2 GiB.
+
+    Raises:
+        RefusedInput: The samples would not fit.
+    """
+    if len(dataset) * math.prod(shape) * dataset.raw([0]).element_size() > MOST_MEMORY:
+        raise RefusedInput(
+            f"{dataset.name}: {len(dataset)} samples of {'x'.join(map(str, shape))} do not fit "
+            "into 2 GiB; take fewer samples or a smaller size"
+        )
+
+
+def with_pixels(dataset: Dataset, pixels: Tensor) -> Dataset:
+    """The dataset with other pixels, `(N, C, H, W)` or `(N, C, T, H, W)`."""
     return Dataset(
         pixels,
         dataset.labels,

@@ -20,21 +20,21 @@ from torch import Tensor
 
 from attacks.errors import RefusedInput
 from augment.datasets.images import BROKEN, Fit, reason
+from augment.datasets.video_formats import FORMATS, missing_part, orient
 
-SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".gif"))
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
 MOST_FRAMES = 36_000  # 20 minutes at 30 frames a second
 MOST_SECONDS = 3600
 MOST_STREAMS = 32
 MOST_BYTES = 4 * 2**30
-# Others, such as playlists, may lead to other files and addresses.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,gif"
 _CODECS = frozenset(
     (
-        "av1", "cinepak", "dvvideo", "ffv1", "ffvhuff", "flv", "gif", "h263", "h264", "hevc",
-        "huffyuv", "libdav1d", "libvpx", "libvpx-vp9", "mjpeg", "mpeg1video", "mpeg2video",
-        "mpeg4", "msmpeg4", "msmpeg4v2", "png", "prores", "rawvideo", "svq3", "theora", "utvideo",
-        "vc1", "vp8", "vp9", "wmv1", "wmv2", "wmv3",
+        "apng", "av1", "cfhd", "cinepak", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "flv", "gif",
+        "h261", "h263", "h263p", "h264", "hevc", "huffyuv", "jpeg2000", "libdav1d", "libvpx",
+        "libvpx-vp9", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v1",
+        "msmpeg4v2", "png", "prores", "rawvideo", "rv10", "rv20", "rv30", "rv40", "svq1", "svq3",
+        "theora", "utvideo", "vc1", "vp3", "vp6", "vp6a", "vp6f", "vp8", "vp9", "vvc", "wmv1",
+        "wmv2", "wmv3",
     )
 )  # fmt: skip
 _WHOLE = 0.9  # a file with a smaller share of the frames it promises is cut off
@@ -103,17 +103,30 @@ def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not 0 < size <= MOST_BYTES:
         raise ValueError(f"{size} bytes; from 1 to {MOST_BYTES} are read" if size else "empty file")
     # A name would be taken for an address where it looks like one; an open file has none.
-    with open(path, "rb") as file, _container(file) as container:
+    with open(path, "rb") as file, _container(file, path) as container:
         _check_trailer(container, path)
-        stream = _stream(container)
+        try:
+            stream = _stream(container)
+        except ValueError as error:
+            raise _cut_off(path) or error from None
         with _explained("cannot be decoded to its end"):
             yield container, stream
 
 
-def _container(file: BinaryIO) -> InputContainer:
-    options = {"format_whitelist": _FORMATS, "max_pixels": str(MOST_PIXELS)}
-    with _explained("no whole video of a known format, which are mp4, avi, webm, mkv and gif"):
-        return av.open(file, "r", options=options)
+def _container(file: BinaryIO, path: Path | str) -> InputContainer:
+    options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
+    words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
+    try:
+        with _explained(words):
+            return av.open(file, "r", options=options)
+    except ValueError as error:
+        raise _cut_off(path) or error from error.__cause__
+
+
+def _cut_off(path: Path | str) -> ValueError | None:
+    """What is missing of a file that cannot be opened; None where that cannot be told."""
+    missing = missing_part(path)
+    return None if missing is None else ValueError(f"cut off or damaged: {missing}")
 
 
 @contextmanager
@@ -143,7 +156,9 @@ def _stream(container: InputContainer) -> VideoStream:
         raise ValueError(f"{len(container.streams)} streams; at most {MOST_STREAMS} are read")
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not videos:
-        raise ValueError("no video in it, only sound, text, a cover or nothing")
+        if not container.streams:
+            raise ValueError("no video in it, nor anything else: it is empty, damaged or cut off")
+        raise ValueError("no video in it, only sound, text or a cover")
     stream = videos[0]
     if getattr(stream, "codec_context", None) is None or stream.codec_context.name not in _CODECS:
         codec = getattr(stream.codec_context, "name", "unknown")
@@ -214,13 +229,14 @@ def _fewer(container: InputContainer, count: int, promised: int) -> str:
 
 def _shown(frame: VideoFrame) -> tuple[int, int]:
     """Height and width as shown."""
-    return (frame.width, frame.height) if frame.rotation % 180 else (frame.height, frame.width)
+    height, width = orient(frame, np.empty((frame.height, frame.width), np.bool_)).shape
+    return height, width
 
 
 def _upright(frame: VideoFrame) -> Image.Image:
     grey = frame.format.name.startswith("gray")
     pixels = frame.to_ndarray(format="gray" if grey else "rgb24")  # (H, W) or (H, W, 3)
-    return Image.fromarray(np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)))
+    return Image.fromarray(np.ascontiguousarray(orient(frame, pixels)))
 
 
 class VideoFiles:

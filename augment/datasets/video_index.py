@@ -13,7 +13,7 @@ from augment.datasets.reading import attempt
 from augment.datasets.video_files import Head, probe
 
 logger = logging.getLogger(__name__)
-FORMAT = "sparring-videos-2"
+FORMAT = "sparring-videos-3"
 _BATCH = 2000  # videos that are counted between two writes of the cache
 _Stamp = tuple[int, int]  # size and time of change of a file, in bytes and nanoseconds
 

@@ -3,7 +3,8 @@
 import csv
 import logging
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import torch
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
-from augment.datasets.folders import list_files
+from augment.datasets.folders import suffix_of, walk
 from augment.datasets.labelled import Labelled, data_folder
 from augment.datasets.request import Request
-from augment.datasets.video_files import SUFFIXES
+from augment.datasets.video_formats import suffixes
 from augment.datasets.videofolder import clips_of, read_videofolder
 from augment.splits import Split, balanced, hash_split, home_of
 
@@ -175,24 +176,29 @@ def _dataset(
 ) -> Dataset:
     """The clips of those videos of a split that are there."""
     chosen = _of_split(listed, request.split, root)
-    files, skipped = list_files(root, SUFFIXES)
-    found = _found(root, chosen, [file.path for file in files], request.split)
+    paths, _, skipped = walk(root)
+    places = _places([path for path in paths if suffix_of(path) in suffixes()])
+    there = [(e, places[e.key]) for e in _found(root, chosen, places, request.split)]
     if request.classes is not None:
         classes = read_class_list(request.classes)
     classes = classes or classes_of_folders(entry.folder for entry in listed if entry.folder)
-    labels = torch.tensor([classes.id_of(e.folder) if e.folder else -1 for e in found])
-    there = list(found.items())
+    labels = torch.tensor([classes.id_of(e.folder) if e.folder else -1 for e, _ in there])
+    counts = _count([e for e, _ in there], listed)
     if request.samples is not None:
         kept = balanced(labels, -(-request.samples // request.clips), seed=request.seed)
         there, labels = [there[i] for i in kept], labels[kept]
     split = Labelled(
         root,
         "videos",
+        request.split,
         [str(root / path) for _, path in there],
         [entry.key for entry, _ in there],
+        [entry.folder or None for entry, _ in there],
         labels,
         classes.names,
-        [str(root / file.path) for file in files],
+        counts,
+        _count([entry for entry in listed if entry.key in places], listed),
+        [str(root / place) for place in sorted({places[e.key] for e in listed if e.key in places})],
         skipped,
     )
     return clips_of(split, request, name=name)
@@ -207,21 +213,33 @@ def _of_split(listed: Sequence[Listed], split: Split, root: Path) -> list[Listed
     return [chosen[i] for i in hash_split([entry.film for entry in chosen], split, test=test)]
 
 
-def _found(
-    root: Path, chosen: Sequence[Listed], paths: Sequence[str], split: Split
-) -> dict[Listed, str]:
-    """The path of each video that is there; the suffix does not count."""
+def _places(paths: Sequence[str]) -> dict[str, str]:
+    """The path of each video by what a list may call it; the suffix does not count."""
     places: dict[str, str] = {}
     for path in paths:
         parts = path.rpartition(".")[0].split("/")
         places |= {"/".join(parts[-1:]): path, "/".join(parts[-2:]): path}
+    return places
+
+
+def _count(some: Sequence[Listed], listed: Sequence[Listed]) -> Counter[str]:
+    """How many of some videos each class has, those without any among them."""
+    counts = Counter({entry.folder: 0 for entry in listed if entry.folder})
+    counts.update(entry.folder for entry in some if entry.folder)
+    return counts
+
+
+def _found(
+    root: Path, chosen: Sequence[Listed], places: Mapping[str, str], split: Split
+) -> list[Listed]:
+    """The videos of a list that are there."""
     if not chosen:
         raise RefusedInput(
             f"{root}: its lists have no video for the {split} split; use one that they have, or "
             "more videos to cut one from"
         )
-    found = {entry: places[entry.key] for entry in chosen if entry.key in places}
-    missing = [entry.key for entry in chosen if entry not in found]
+    found = list(dict.fromkeys(entry for entry in chosen if entry.key in places))
+    missing = [entry.key for entry in chosen if entry.key not in places]
     if not found:
         raise RefusedInput(
             f"{root}: none of the {len(chosen)} videos listed for the {split} split is there, such "

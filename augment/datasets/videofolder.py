@@ -11,15 +11,18 @@ from torch import Tensor
 
 from augment.dataset import Dataset
 from augment.datasets.clips import USUAL_FRAMES, clip_frames, clip_ids
+from augment.datasets.form import common_form, spread_evenly
 from augment.datasets.images import Fit, reason
 from augment.datasets.labelled import Labelled, labelled_files, report
-from augment.datasets.reading import MOST_MEMORY, PROBES, attempt
+from augment.datasets.reading import MOST_MEMORY, attempt
 from augment.datasets.request import Request
-from augment.datasets.video_files import SUFFIXES, Head, VideoFiles, read_clips
+from augment.datasets.video_files import Head, VideoFiles, read_clips
+from augment.datasets.video_formats import suffixes
 from augment.datasets.video_index import heads
 
 logger = logging.getLogger(__name__)
 DEFAULT_SIZE = 112
+MOST_LOOKED_AT = 2**8  # files of all splits that decide on the form
 
 
 def read_videofolder(request: Request, *, name: str = "videofolder") -> Dataset:
@@ -38,7 +41,7 @@ def read_videofolder(request: Request, *, name: str = "videofolder") -> Dataset:
             folder is not in the class list.
     """
     samples = None if request.samples is None else -(-request.samples // request.clips)
-    files = labelled_files(request, SUFFIXES, name=name, kind="videos", samples=samples)
+    files = labelled_files(request, suffixes(), name=name, kind="videos", samples=samples)
     return clips_of(files, request, name=name)
 
 
@@ -57,8 +60,8 @@ def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
     Raises:
         RefusedInput: None of the videos can be read.
     """
-    step = -(-len(files.everything) // PROBES) or 1
-    known = heads(files.root, sorted({*files.paths, *files.everything[::step]}))
+    deciding = spread_evenly(files.everything, MOST_LOOKED_AT)
+    known = heads(files.root, sorted({*files.paths, *deciding}))
     whole = {path: head for path, head in known.items() if isinstance(head, Head)}
     frames = request.frames or USUAL_FRAMES
     wanted = {
@@ -70,11 +73,19 @@ def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
     }
     broken = {path: head for path in files.paths if isinstance(head := known[path], Exception)}
     if wanted:
-        fit = _common_fit(whole.values(), size=request.size)
+        fit = common_form(
+            [whole[path] for path in deciding if path in whole],
+            [whole[path] for path in wanted if path not in {*deciding}],
+            request,
+            default=DEFAULT_SIZE,
+            kind="video",
+        )
         pixels, failed = _read(wanted, fit, frames, request.clips)
         broken |= failed
-    skipped = [*files.skipped, *(f"{path}: {reason(error)}" for path, error in broken.items())]
-    report(files, skipped, readable=len(files.paths) - len(broken))
+    lines = {
+        i: f"{path}: {reason(broken[path])}" for i, path in enumerate(files.paths) if path in broken
+    }
+    skipped = report(files, lines)
     _tell_short(files.root, wanted, whole, (frames - 1) * request.stride + 1)
     place = {path: i for i, path in enumerate(wanted)}
     kept = [i for i, path in enumerate(files.paths) if path not in broken]
@@ -112,18 +123,6 @@ def _read(
     results = attempt(decode, range(len(paths)), threads=os.cpu_count() or 1)
     failed = {p: r for p, r in zip(paths, results, strict=True) if isinstance(r, Exception)}
     return pixels, failed
-
-
-def _common_fit(seen: Iterable[Head], *, size: int | None) -> Fit:
-    """The form of the clips: colour if any has colour, their own size if they share one."""
-    videos = list(seen)
-    channels = 3 if any(head.colour for head in videos) else 1
-    sizes = {(head.height, head.width) for head in videos}
-    if size is None and len(sizes) == 1:
-        return Fit(channels, *sizes.pop())
-    if size is None:
-        logger.warning("video sizes differ: cut to %d x %d", DEFAULT_SIZE, DEFAULT_SIZE)
-    return Fit(channels, size or DEFAULT_SIZE, size or DEFAULT_SIZE)
 
 
 def _tell_short(root: Path, wanted: Iterable[str], whole: Mapping[str, Head], span: int) -> None:

@@ -49,6 +49,8 @@ class SourceFlags:
     size: int | None = None
     """Resize the shorter side to it and crop the centre. None: their size; where they differ, 224,
     of videos 112."""
+    channels: int | None = None
+    """1: grey, 3: RGB. None: RGB where any file has colours. All splits share one form."""
     frames: int | None = None
     """Frames of a clip, taken from the middle of its video. None: 16, of an npz all."""
     stride: int = 1

@@ -1,0 +1,159 @@
+"""Images of more than 8 bits a channel: what their values go up to, and how they become bytes.
+
+Sixteen-bit files often hold data of 10, 12 or 14 bits; divided by 65535 it would be nearly black.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FULL = 65535
+Declared = int | None
+_DEPTHS = (8, 10, 12, 14)  # of bits; what takes more is taken for full range
+_FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # Pillow keeps one byte of their 16-bit colours
+_SCALED = frozenset(("PPM", "JPEG2000"))  # Pillow has brought these to full range already
+_BITS, _MAXIMUM = 258, 281  # tags of TIFF
+_CHUNKS = 2**16  # of a PNG that are looked at
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an opened image has whole numbers of more than 8 bits; not after it is decoded."""
+    return image.mode == "I" or image.mode.startswith("I;") or is_deep_colour(image)
+
+
+def is_deep_colour(image: Image.Image) -> bool:
+    """Whether an opened image has 16 bits a channel and Pillow would keep 8 of them."""
+    if image.format not in _FORMATS or image.mode not in ("RGB", "RGBA", "LA", "RGBX"):
+        return False
+    return ";16" in _raw_mode(image)
+
+
+def has_deep_grey(image: Image.Image) -> bool:
+    """Whether an image is grey with alpha of 16 bits, which Pillow calls RGBA."""
+    return image.format == "PNG" and "LA;16" in _raw_mode(image)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How Pillow is to take the file's samples; empty once it has."""
+    tiles: Iterable[Any] = image.tile  # type: ignore[attr-defined]
+    return " ".join(str(tile.args) for tile in tiles)
+
+
+def path_of(image: Image.Image) -> str:
+    """The file that an image was opened from."""
+    return str(image.filename)  # type: ignore[attr-defined]
+
+
+def declared_bits(image: Image.Image) -> Declared:
+    """How many bits of each sample an opened file says that it uses; None if it does not say."""
+    if image.format in _SCALED:
+        return 16
+    bits = 0
+    if image.format == "PNG":
+        with open(path_of(image), "rb") as file:
+            found = png_chunks(file).get(b"sBIT", b"")
+        bits = max(found[: 1 if len(found) < 3 else 3], default=0)
+    elif image.format == "TIFF":
+        tags: Mapping[int, object] = image.tag_v2  # type: ignore[attr-defined]
+        bits = max(_whole(tags.get(_BITS)), default=16)
+        bits = max(_whole(tags.get(_MAXIMUM)), default=0).bit_length() if bits == 16 else bits
+    return bits if 8 <= bits <= 16 else None
+
+
+def _whole(tag: object) -> list[int]:
+    values = tag if isinstance(tag, tuple) else (tag,)
+    return [value for value in values if isinstance(value, int)]
+
+
+def png_chunks(file: IO[bytes]) -> dict[bytes, bytes]:
+    """The chunks of a PNG that say more than pixels, by name; those behind them by `+name`.
+
+    Raises:
+        ValueError: The file ends within a chunk.
+    """
+    found: dict[bytes, bytes] = {}
+    end = file.seek(0, os.SEEK_END)
+    place, behind = 8, b""
+    for _ in range(_CHUNKS):
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8:
+            break
+        size, name = struct.unpack(">I4s", head)
+        if name == b"IDAT":
+            behind = b"+"
+        elif name == b"sBIT":
+            found[behind + name] = file.read(min(size, 4))
+        else:
+            found[behind + name] = b""
+        place = min(place + size + 12, end)
+    return found
+
+
+def values_of(image: Image.Image) -> NDArray[Any]:
+    """Decode a deep image, `(H, W)` or `(H, W, 3)` without alpha.
+
+    Raises:
+        ValueError: The file is broken.
+    """
+    if not is_deep_colour(image):
+        return np.asarray(image)
+    import av  # videos need it too; plain images do not wait for it
+
+    kind = "gray16le" if has_deep_grey(image) or image.mode == "LA" else "rgb48le"
+    try:
+        with (
+            open(path_of(image), "rb") as file,
+            av.open(file, "r", format=_FORMATS[str(image.format)]) as container,
+        ):
+            container.streams.video[0].codec_context.thread_count = 1
+            frame = next(container.decode(video=0))
+            if (frame.width, frame.height) != image.size:
+                raise ValueError(f"{frame.width} x {frame.height} pixels, not {image.size}")
+            return frame.reformat(format=kind).to_ndarray()
+    except (av.FFmpegError, StopIteration, IndexError) as error:
+        raise ValueError(f"its 16-bit colours cannot be decoded ({error})") from error
+
+
+def to_bytes(image: Image.Image, tops: Mapping[Declared, int]) -> Image.Image:
+    """A deep image brought to 8 bits.
+
+    Args:
+        image: The opened image.
+        tops: The value that becomes white, for each number of bits that files declare.
+
+    Raises:
+        ValueError: The file is broken, or a value is negative or above the top.
+    """
+    declared, values = declared_bits(image), values_of(image)
+    low, high = int(values.min()), int(values.max())
+    top = tops.get(declared) or top_of(declared, high if declared else FULL)
+    if not 0 <= low <= high <= top:
+        raise ValueError(f"values from {low} to {high}, but allowed are 0 to {top}")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def top_of(declared: Declared, high: int) -> int:
+    """The value that becomes white, of files that declare so many bits and go up to some value.
+
+    The PNG specification wants 12 bits spread over 16; many files hold them as they are.
+
+    >>> top_of(12, 4000), top_of(12, 60000), top_of(None, 3000), top_of(None, 40000)
+    (4095, 65535, 4095, 65535)
+    """
+    depths: Iterable[int] = _DEPTHS if declared is None else (declared,)
+    return next((2**d - 1 for d in depths if 0 < high < 2**d), FULL)
+
+
+def measure(path: Path | str) -> tuple[Declared, int]:
+    """How many bits a deep file declares, and its largest value; raises like `values_of`."""
+    with Image.open(path) as image:
+        return declared_bits(image), int(values_of(image).max())
