@@ -11,7 +11,7 @@ from attacks.attack import Progress
 from attacks.climber import Climber
 from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
@@ -63,18 +63,18 @@ class Climb:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             goal = self._goal(model, x, y, target)
             climber = Climber(model, self, goal, threat, progress)

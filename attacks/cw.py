@@ -17,7 +17,7 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance, movable
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.result import AttackResult
 from attacks.threat import Norm, column, lengths
 
@@ -74,19 +74,19 @@ class CW:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
             forward, random = prepared(model, x)
-            active = self._start(forward, *own_copies(x, y, target))
+            active = self._start(forward, *own_copies(model, x, y, target))
             for number in range(self.search_steps):
                 descent = _Descent.start(active.now)
                 for step in range(self.steps):

@@ -15,7 +15,7 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import shortest_step
-from attacks.inputs import check_batch, check_eps, own_copies
+from attacks.inputs import check_call, check_eps, own_copies
 from attacks.result import AttackResult
 from attacks.threat import Norm, check_norm, column, lengths
 
@@ -107,17 +107,17 @@ class FAB:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as it takes; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, "margin")
             forward, random = prepared(model, x)
             with torch.no_grad():

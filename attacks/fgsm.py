@@ -11,7 +11,7 @@ from attacks.diagnosis import warnings_of, without_slope
 from attacks.forward import prepared
 from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm
@@ -44,17 +44,17 @@ class FGSM:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             forward, random = prepared(model, x, once=True)

@@ -13,7 +13,7 @@ from attacks.generator_network import Architecture
 from attacks.generator_training import Rule, Space, Task, Training
 from attacks.goal import Goal, logit_warnings, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.result import AttackResult
 
 Optimizer = Literal["whitened", "adam"]
@@ -81,9 +81,9 @@ class LearnedGenerator:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -97,9 +97,9 @@ class LearnedGenerator:
             "score_sum" (B,), the scores of the original top-k classes summed, and "mean_abs"
             (B,), mean |x_adv - x| in pixel units.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             with torch.no_grad():
                 clean = logits_of(model, x)  # (B, K)
             before, goal = clean.softmax(1), Goal(y, target)

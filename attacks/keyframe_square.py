@@ -13,7 +13,7 @@ from attacks.diagnosis import warnings_of
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_clips, own_copies
+from attacks.inputs import check_call, check_clips, own_copies
 from attacks.keyframes import check_boundary, check_count, heaviest, reaching
 from attacks.losses import LossName, check_loss
 from attacks.randomness import sample_generators
@@ -70,9 +70,9 @@ class KeyframeSquare:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -88,11 +88,11 @@ class KeyframeSquare:
         Raises:
             ValueError: for images, or more frames than there are.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         check_clips(x)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model), torch.no_grad():
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             forward, random = prepared(model, x)
             weights = frame_effects(forward, x, goal)

@@ -15,7 +15,7 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import movable
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.result import AttackResult
 from attacks.threat import column
 from compress.wavelet import Coefficients, check_wavelet, dwt, idwt
@@ -86,9 +86,9 @@ class WaveletSparse:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -97,11 +97,11 @@ class WaveletSparse:
 
         `info["nonzeros"]` is their number, int64 (B,), 0 where x is returned.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
             forward, random = prepared(model, x)
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             state = self._start(forward, x, Goal(y, target, "margin"))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(self.steps):

@@ -40,7 +40,8 @@ class Normalize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise images (B, C, H, W) or videos (B, C, T, H, W)."""
         shape = (-1, *[1] * (x.ndim - 2))
-        return (x - self.mean.view(shape)) / self.std.view(shape)
+        # In half precision, which the network behind may be in, for half-precision samples.
+        return ((x - self.mean.view(shape)) / self.std.view(shape)).to(x.dtype)
 
 
 class Normalized(nn.Module):
