@@ -7,18 +7,24 @@ A name is one of ours (for images ``smallcnn`` and ``resnet18-cifar``, for video
 ``i3d`` and torchvision's video networks come with the normalisation they were trained with.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import RefusedInput
+from trainers.models.checkpoint import Checkpoint
 from trainers.models.factory import build, is_torchvision
-from trainers.models.fill import class_count, fill, split_normalize, wrap
+from trainers.models.fill import Filled, class_count, fill, wrap
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
 from trainers.models.torchvision_models import check_video_size, video_normalize
-from trainers.models.weights import read_weights
+from trainers.models.weights import read_checkpoint
+
+log = logging.getLogger(__name__)
+_NAMED = 5  # names that the log lists of what was left
 
 
 def load_classifier(
@@ -37,7 +43,8 @@ def load_classifier(
     Args:
         name: which one; see this module.
         num_classes: K; None takes the number in ``weights``, else the factory's default.
-        weights: a safetensors file or a ``.pt`` state dict; never unpickled.
+        weights: a safetensors file or what ``torch.save`` wrote, a state dict or a training
+            checkpoint; nothing in it is ever executed.
         mean: per channel, for a ``Normalize`` in front; our own checkpoints carry theirs.
         std: per channel, above 0.
         in_channels: channels of the samples.
@@ -62,10 +69,11 @@ def load_classifier(
     if weights is None:
         model = build(name, num_classes=num_classes, in_channels=in_channels)
     else:
-        state, stored = split_normalize(read_weights(weights))
-        normalize = _agreed(normalize, stored, weights)
-        model = _build_for(state, name, num_classes, in_channels)
-        fill(model, state, source=weights)
+        checkpoint = read_checkpoint(weights)
+        model = _build_for(checkpoint.state, name, num_classes, in_channels)
+        filled = fill(model, checkpoint.state, source=weights)
+        normalize = _agreed(normalize, filled.normalize, in_channels, weights)
+        _report(checkpoint, filled, weights)
     if theirs and normalize is None:
         normalize = video_normalize(name)
     model = wrap(model, normalize).to(device).eval()
@@ -97,8 +105,15 @@ def _given_normalize(
     return Normalize(mean, std)
 
 
-def _agreed(given: Normalize | None, stored: Normalize | None, source: object) -> Normalize | None:
+def _agreed(
+    given: Normalize | None, stored: Normalize | None, in_channels: int, source: object
+) -> Normalize | None:
     """Choose between the user's statistics and the checkpoint's, which must not differ."""
+    if stored is not None and len(stored.mean) not in (1, in_channels):
+        raise RefusedInput(
+            f"{source} normalises {len(stored.mean)} channels and the samples have {in_channels}; "
+            "give weights for samples of this kind"
+        )
     if given is None or stored is None:
         return given or stored
     for name in ("mean", "std"):
@@ -109,6 +124,28 @@ def _agreed(given: Normalize | None, stored: Normalize | None, source: object) -
                 f"leave --{name} out"
             )
     return stored
+
+
+def _report(checkpoint: Checkpoint, filled: Filled, source: object) -> None:
+    """Say in one line what was taken of a file and what was left, where that is not all."""
+    left = [*checkpoint.left, *filled.left]
+    if not (left or checkpoint.place or filled.prefix):
+        return
+    where = "".join(f"[{name!r}]" for name in checkpoint.place)
+    under = f" under {filled.prefix!r}" if filled.prefix else ""
+    layer = filled.normalize
+    norm = f", normalised by {layer.mean.tolist()} and {layer.std.tolist()}" if layer else ""
+    more = f", ... ({len(left)} in all)" if len(left) > _NAMED else ""
+    names = (name[:80].encode("unicode_escape").decode() for name in left[:_NAMED])
+    log.info(
+        "%s: took %d tensors of its state dict%s%s%s; left %s",
+        source,
+        filled.count,
+        where,
+        under,
+        norm,
+        f"{', '.join(names)}{more}" if left else "nothing",
+    )
 
 
 def _shape(in_channels: int, size: int | Sequence[int]) -> tuple[int, ...]:
