@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Attack
+from attacks.goal import logits_of
 from attacks.guard import frozen
 from attacks.randomness import derive_seed
 from augment import Dataset, iterate
@@ -36,8 +37,7 @@ __all__ = [
 def predict(model: nn.Module, x: Tensor) -> Tensor:
     """Logits (B, K) of x (B, C, ...) in eval mode; the model is left as it was."""
     with frozen(model), torch.no_grad():
-        logits: Tensor = model(x)
-    return logits
+        return logits_of(model, x)
 
 
 def clean_accuracy(
@@ -56,7 +56,7 @@ def clean_accuracy(
     right = torch.zeros((), dtype=torch.int64, device=device)
     with frozen(model), torch.no_grad():
         for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
-            right += _right(model(x), y).sum()
+            right += _right(logits_of(model, x), y).sum()
     return int(right) / len(ds)
 
 

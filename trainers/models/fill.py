@@ -90,7 +90,7 @@ def _nearest(missing: Sequence[str], own: State, placed: Placement) -> str:
     if not near:
         return ""
     return (
-        f"; nearest to {name} {tuple(shape)} in the file is {_short(near[0])} "
+        f"; nearest to {name} {tuple(shape)} in the file is {short(near[0])} "
         f"{tuple(others[near[0]])}"
     )
 
@@ -107,11 +107,11 @@ def _check_shapes(model: nn.Module, own: State, state: State, source: object) ->
     more = f", and {len(other) - _NAMED} more" if len(other) > _NAMED else ""
     head = _head(model)
     last = head is not None and all(key.rpartition(".")[0] == head for key in other)
-    advice = (
-        f"it tells {len(state[other[0]])} classes apart: give --num-classes {len(state[other[0]])}"
-        if last and state[other[0]].ndim
-        else "check the model's name and --num-classes"
-    )
+    count = len(state[other[0]]) if last and state[other[0]].ndim else 0
+    advice = f"it tells {count} classes apart: give --num-classes {count}"
+    if count < 2:
+        advice = "check the model's name and --num-classes"
+        advice = "it has a single logit: give --binary" if count else advice
     raise RefusedInput(f"{source}: {seen}{more}; {advice}")
 
 
@@ -170,9 +170,9 @@ def _list(kind: str, names: Sequence[str]) -> str:
     if not names:
         return f"0 {kind}"
     more = ", ..." if len(names) > _NAMED else ""
-    return f"{len(names)} {kind} ({', '.join(map(_short, names[:_NAMED]))}{more})"
+    return f"{len(names)} {kind} ({', '.join(map(short, names[:_NAMED]))}{more})"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """Cut a name of a file's to what a message has room for, on one line."""
     return name[:80].encode("unicode_escape").decode()

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
+from trainers.models.binary_logits import BinaryLogits
 from trainers.models.checkpoint import Checkpoint
 from trainers.models.factory import build, is_torchvision
-from trainers.models.fill import Filled, class_count, fill, wrap
+from trainers.models.fill import Filled, class_count, fill, short, wrap
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
 from trainers.models.torchvision_models import check_video_size, video_normalize
@@ -36,6 +37,7 @@ def load_classifier(
     std: Sequence[float] | None = None,
     in_channels: int = 3,
     image_size: int | Sequence[int] | None = None,
+    binary: bool = False,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
     """Build a classifier of samples in [0, 1], load its weights and check both.
@@ -49,6 +51,7 @@ def load_classifier(
         std: per channel, above 0.
         in_channels: channels of the samples.
         image_size: side, (H, W) or (T, H, W); when known, one forward pass checks the model.
+        binary: the network has a single logit z; the classifier returns [0, z].
         device: where to put the model.
 
     Returns:
@@ -62,24 +65,38 @@ def load_classifier(
     torch.Size([2, 10])
     """
     normalize = _given_normalize(mean, std, in_channels)
+    outputs = _outputs(num_classes, binary=binary)
     shape = None if image_size is None else _shape(in_channels, image_size)
     theirs = is_torchvision(name)
     if theirs and shape:
         check_video_size(name, shape[1:])
     if weights is None:
-        model = build(name, num_classes=num_classes, in_channels=in_channels)
+        model = build(name, num_classes=outputs, in_channels=in_channels)
     else:
         checkpoint = read_checkpoint(weights)
-        model = _build_for(checkpoint.state, name, num_classes, in_channels)
+        model = _build_for(checkpoint.state, name, outputs, in_channels)
         filled = fill(model, checkpoint.state, source=weights)
         normalize = _agreed(normalize, filled.normalize, in_channels, weights)
         _report(checkpoint, filled, weights)
     if theirs and normalize is None:
         normalize = video_normalize(name)
-    model = wrap(model, normalize).to(device).eval()
+    model = wrap(model, normalize)
+    model = (BinaryLogits(model) if binary else model).to(device).eval()
     if shape:
         probe_classifier(model, shape, num_classes)
     return model
+
+
+def _outputs(num_classes: int | None, *, binary: bool) -> int | None:
+    """Return how many logits the network itself has, if that is known."""
+    if not binary:
+        return num_classes
+    if num_classes not in (None, 2):
+        raise ValueError(
+            f"binary is for two classes and num_classes is {num_classes}; give data of two, or "
+            "leave binary out"
+        )
+    return 1
 
 
 def _build_for(
@@ -136,7 +153,6 @@ def _report(checkpoint: Checkpoint, filled: Filled, source: object) -> None:
     layer = filled.normalize
     norm = f", normalised by {layer.mean.tolist()} and {layer.std.tolist()}" if layer else ""
     more = f", ... ({len(left)} in all)" if len(left) > _NAMED else ""
-    names = (name[:80].encode("unicode_escape").decode() for name in left[:_NAMED])
     log.info(
         "%s: took %d tensors of its state dict%s%s%s; left %s",
         source,
@@ -144,7 +160,7 @@ def _report(checkpoint: Checkpoint, filled: Filled, source: object) -> None:
         where,
         under,
         norm,
-        f"{', '.join(names)}{more}" if left else "nothing",
+        f"{', '.join(map(short, left[:_NAMED]))}{more}" if left else "nothing",
     )
 
 
