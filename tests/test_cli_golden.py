@@ -30,8 +30,8 @@ def train(
 
 COMMON = (
     "--smoke --seed --device --threads --run-dir --resume --data --model --weights --classes "
-    "--num-classes --size --frames --stride --clips --mean --std --train-samples --test-samples "
-    "--batch-size --download --debug --config --print-config"
+    "--num-classes --binary --size --frames --stride --clips --mean --std --train-samples "
+    "--test-samples --batch-size --download --debug --config --print-config"
 )
 OVERVIEW = """\
 usage: train.py [JOB] [OPTIONS]        (no job: rounds)

@@ -90,6 +90,7 @@ def build(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
             std=flags.std or None,
             in_channels=ds.shape[0],
             image_size=ds.shape[1:],
+            binary=flags.binary,
             device=device,
         )
     return Setting(config, folder, model, device)

@@ -1,50 +1,45 @@
 """Put weights that were read from a file into a model, after checking that they fit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
 from trainers.models.normalize import Normalize, Normalized
+from trainers.models.placement import Placement, place
+from trainers.models.statistics import find_statistics
 
-State = dict[str, Tensor]
-
-# Left by DataParallel, torch.compile, Lightning and our own Normalized, in this order.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
+State = Mapping[str, Tensor]
 
 _COUNTER = "num_batches_tracked"
+_NAMED = 3  # names that a message lists
+_LONGEST, _TRIED = 200, 2000  # names that are compared: their length, and how many
 
 
-def split_normalize(state: State) -> tuple[State, Normalize | None]:
-    """Take the statistics that our own checkpoints carry out of a state dict.
+@dataclass(frozen=True)
+class Filled:
+    """What was done with the tensors of a file.
 
-    Returns:
-        The state dict without them, and the layer they make (None where there were none).
+    Attributes:
+        count: how many the model took.
+        prefix: what their names begin with in the file.
+        normalize: the normalisation that the file holds beside them, if it does.
+        left: names in the file of what was not taken.
     """
-    names = ("normalize.mean", "normalize.std")
-    if not all(name in state for name in names):
-        return state, None
-    mean, std = (state[name].flatten().tolist() for name in names)
-    return {k: v for k, v in state.items() if k not in names}, Normalize(mean, std)
+
+    count: int
+    prefix: str
+    normalize: Normalize | None
+    left: tuple[str, ...]
 
 
-def strip_prefixes(state: State, own: Iterable[str]) -> State:
-    """Remove a prefix that every key has and no name of the model (``own``) begins with.
-
-    >>> strip_prefixes({"module.fc.weight": torch.zeros(1)}, ["fc.weight"])
-    {'fc.weight': tensor([0.])}
-    """
-    own = tuple(own)
-    for prefix in _PREFIXES:
-        everywhere = all(key.startswith(prefix) for key in state)
-        if everywhere and not any(key.startswith(prefix) for key in own):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
-
-
-def fill(model: nn.Module, state: State, *, source: object) -> None:
+def fill(model: nn.Module, state: State, *, source: object) -> Filled:
     """Load ``state`` into ``model``; nothing is changed unless all of it fits.
+
+    What lies under another prefix than the model's tensors, such as a criterion, is left.
 
     Args:
         model: what to fill.
@@ -56,34 +51,79 @@ def fill(model: nn.Module, state: State, *, source: object) -> None:
             infinity.
     """
     own = model.state_dict()
-    state = strip_prefixes(state, own)
+    placed = place(state, own)
+    statistics = find_statistics(placed.extra | placed.beside, placed.prefix, source=source)
     # Files of before this counter existed lack it; it starts at 0 then. I3D goes without.
     counters = {k: torch.zeros_like(v) for k, v in own.items() if k.endswith(_COUNTER)}
-    state = counters | {k: v for k, v in state.items() if k in own or not k.endswith(_COUNTER)}
-    missing = [k for k in own if k not in state]
-    unexpected = [k for k in state if k not in own]
-    if missing or unexpected:
-        raise RefusedInput(
-            f"{source} does not fit {_name(model)}: {_list('missing', missing)}, "
-            f"{_list('unexpected', unexpected)}; give the model these weights were trained for"
-        )
-    _check_values(model, own, state, source)
-    model.load_state_dict(state)
+    tensors = counters | placed.tensors
+    extra = [
+        key for key in placed.extra if key not in statistics.names and not key.endswith(_COUNTER)
+    ]
+    if extra or len(tensors) < len(own):
+        raise _unfit(model, own, placed, extra, source)
+    _check_shapes(model, own, tensors, source)
+    _check_values(model, own, tensors, source)
+    model.load_state_dict(tensors)
+    left = tuple(key for key in placed.beside if key not in statistics.names)
+    return Filled(len(placed.tensors), placed.prefix, statistics.normalize, left)
+
+
+def _unfit(
+    model: nn.Module, own: State, placed: Placement, extra: Sequence[str], source: object
+) -> RefusedInput:
+    missing = [k for k in own if k not in placed.tensors and not k.endswith(_COUNTER)]
+    return RefusedInput(
+        f"{source} does not fit {_name(model)}: {_list('missing', missing)}, "
+        f"{_list('unexpected', extra)}{_nearest(missing, own, placed)}; give the model these "
+        "weights were trained for"
+    )
+
+
+def _nearest(missing: Sequence[str], own: State, placed: Placement) -> str:
+    """Say which tensor of the file is nearest to the first that is missing, by shape and name."""
+    if not missing:
+        return ""
+    name, shape = missing[0], own[missing[0]].shape
+    others = {k: v.shape for k, v in (placed.extra | placed.beside).items() if len(k) < _LONGEST}
+    alike = [key for key, other in others.items() if other == shape]
+    near = get_close_matches(name, (alike or list(others))[:_TRIED], n=1, cutoff=0.4)
+    if not near:
+        return ""
+    return (
+        f"; nearest to {name} {tuple(shape)} in the file is {short(near[0])} "
+        f"{tuple(others[near[0]])}"
+    )
+
+
+def _check_shapes(model: nn.Module, own: State, state: State, source: object) -> None:
+    other = [k for k, v in state.items() if v.shape != own[k].shape or v.is_complex()]
+    if not other:
+        return
+    seen = ", ".join(
+        f"{key} has shape {tuple(state[key].shape)} where {_name(model)} has "
+        f"{tuple(own[key].shape)}"
+        for key in other[:_NAMED]
+    )
+    more = f", and {len(other) - _NAMED} more" if len(other) > _NAMED else ""
+    head = _head(model)
+    last = head is not None and all(key.rpartition(".")[0] == head for key in other)
+    count = len(state[other[0]]) if last and state[other[0]].ndim else 0
+    advice = f"it tells {count} classes apart: give --num-classes {count}"
+    if count < 2:
+        advice = "check the model's name and --num-classes"
+        advice = "it has a single logit: give --binary" if count else advice
+    raise RefusedInput(f"{source}: {seen}{more}; {advice}")
 
 
 def _check_values(model: nn.Module, own: State, state: State, source: object) -> None:
     for key, value in state.items():
-        if value.shape != own[key].shape or value.is_complex():
-            raise RefusedInput(
-                f"{source}: {key} has shape {tuple(value.shape)} where {_name(model)} has "
-                f"{tuple(own[key].shape)}; check the model's name and --num-classes"
-            )
         if value.is_floating_point() != own[key].is_floating_point():
             raise RefusedInput(
                 f"{source}: {key} is {value.dtype} where {_name(model)} has {own[key].dtype}; "
                 "give weights in floating point"
             )
-        if not bool(torch.isfinite(value).all()):
+        # As the model will hold them: half precision has no room for 1e6, float32 none for 1e300.
+        if not bool(torch.isfinite(value.to(own[key].dtype)).all()):
             raise RefusedInput(
                 f"{source}: {key} holds NaN or infinity; give weights of a training run that "
                 "did not diverge"
@@ -98,7 +138,7 @@ def class_count(model: nn.Module, state: State) -> int | None:
         state: weights for the same network, perhaps with another number.
     """
     head = _head(model)
-    weight = strip_prefixes(state, model.state_dict()).get(f"{head}.weight") if head else None
+    weight = place(state, model.state_dict()).tensors.get(f"{head}.weight") if head else None
     return None if weight is None or weight.ndim < 2 else len(weight)
 
 
@@ -129,5 +169,10 @@ def _list(kind: str, names: Sequence[str]) -> str:
     """
     if not names:
         return f"0 {kind}"
-    more = ", ..." if len(names) > 3 else ""
-    return f"{len(names)} {kind} ({', '.join(names[:3])}{more})"
+    more = ", ..." if len(names) > _NAMED else ""
+    return f"{len(names)} {kind} ({', '.join(map(short, names[:_NAMED]))}{more})"
+
+
+def short(name: str) -> str:
+    """Cut a name of a file's to what a message has room for, on one line."""
+    return name[:80].encode("unicode_escape").decode()

@@ -7,18 +7,25 @@ A name is one of ours (for images ``smallcnn`` and ``resnet18-cifar``, for video
 ``i3d`` and torchvision's video networks come with the normalisation they were trained with.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import RefusedInput
+from trainers.models.binary_logits import BinaryLogits
+from trainers.models.checkpoint import Checkpoint
 from trainers.models.factory import build, is_torchvision
-from trainers.models.fill import class_count, fill, split_normalize, wrap
+from trainers.models.fill import Filled, class_count, fill, short, wrap
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
 from trainers.models.torchvision_models import check_video_size, video_normalize
-from trainers.models.weights import read_weights
+from trainers.models.weights import read_checkpoint
+
+log = logging.getLogger(__name__)
+_NAMED = 5  # names that the log lists of what was left
 
 
 def load_classifier(
@@ -30,6 +37,7 @@ def load_classifier(
     std: Sequence[float] | None = None,
     in_channels: int = 3,
     image_size: int | Sequence[int] | None = None,
+    binary: bool = False,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
     """Build a classifier of samples in [0, 1], load its weights and check both.
@@ -37,11 +45,13 @@ def load_classifier(
     Args:
         name: which one; see this module.
         num_classes: K; None takes the number in ``weights``, else the factory's default.
-        weights: a safetensors file or a ``.pt`` state dict; never unpickled.
+        weights: a safetensors file or what ``torch.save`` wrote, a state dict or a training
+            checkpoint; nothing in it is ever executed.
         mean: per channel, for a ``Normalize`` in front; our own checkpoints carry theirs.
         std: per channel, above 0.
         in_channels: channels of the samples.
         image_size: side, (H, W) or (T, H, W); when known, one forward pass checks the model.
+        binary: the network has a single logit z; the classifier returns [0, z].
         device: where to put the model.
 
     Returns:
@@ -55,23 +65,38 @@ def load_classifier(
     torch.Size([2, 10])
     """
     normalize = _given_normalize(mean, std, in_channels)
+    outputs = _outputs(num_classes, binary=binary)
     shape = None if image_size is None else _shape(in_channels, image_size)
     theirs = is_torchvision(name)
     if theirs and shape:
         check_video_size(name, shape[1:])
     if weights is None:
-        model = build(name, num_classes=num_classes, in_channels=in_channels)
+        model = build(name, num_classes=outputs, in_channels=in_channels)
     else:
-        state, stored = split_normalize(read_weights(weights))
-        normalize = _agreed(normalize, stored, weights)
-        model = _build_for(state, name, num_classes, in_channels)
-        fill(model, state, source=weights)
+        checkpoint = read_checkpoint(weights)
+        model = _build_for(checkpoint.state, name, outputs, in_channels)
+        filled = fill(model, checkpoint.state, source=weights)
+        normalize = _agreed(normalize, filled.normalize, in_channels, weights)
+        _report(checkpoint, filled, weights)
     if theirs and normalize is None:
         normalize = video_normalize(name)
-    model = wrap(model, normalize).to(device).eval()
+    model = wrap(model, normalize)
+    model = (BinaryLogits(model) if binary else model).to(device).eval()
     if shape:
         probe_classifier(model, shape, num_classes)
     return model
+
+
+def _outputs(num_classes: int | None, *, binary: bool) -> int | None:
+    """Return how many logits the network itself has, if that is known."""
+    if not binary:
+        return num_classes
+    if num_classes not in (None, 2):
+        raise ValueError(
+            f"binary is for two classes and num_classes is {num_classes}; give data of two, or "
+            "leave binary out"
+        )
+    return 1
 
 
 def _build_for(
@@ -97,8 +122,15 @@ def _given_normalize(
     return Normalize(mean, std)
 
 
-def _agreed(given: Normalize | None, stored: Normalize | None, source: object) -> Normalize | None:
+def _agreed(
+    given: Normalize | None, stored: Normalize | None, in_channels: int, source: object
+) -> Normalize | None:
     """Choose between the user's statistics and the checkpoint's, which must not differ."""
+    if stored is not None and len(stored.mean) not in (1, in_channels):
+        raise RefusedInput(
+            f"{source} normalises {len(stored.mean)} channels and the samples have {in_channels}; "
+            "give weights for samples of this kind"
+        )
     if given is None or stored is None:
         return given or stored
     for name in ("mean", "std"):
@@ -109,6 +141,27 @@ def _agreed(given: Normalize | None, stored: Normalize | None, source: object) -
                 f"leave --{name} out"
             )
     return stored
+
+
+def _report(checkpoint: Checkpoint, filled: Filled, source: object) -> None:
+    """Say in one line what was taken of a file and what was left, where that is not all."""
+    left = [*checkpoint.left, *filled.left]
+    if not (left or checkpoint.place or filled.prefix):
+        return
+    where = "".join(f"[{name!r}]" for name in checkpoint.place)
+    under = f" under {filled.prefix!r}" if filled.prefix else ""
+    layer = filled.normalize
+    norm = f", normalised by {layer.mean.tolist()} and {layer.std.tolist()}" if layer else ""
+    more = f", ... ({len(left)} in all)" if len(left) > _NAMED else ""
+    log.info(
+        "%s: took %d tensors of its state dict%s%s%s; left %s",
+        source,
+        filled.count,
+        where,
+        under,
+        norm,
+        f"{', '.join(map(short, left[:_NAMED]))}{more}" if left else "nothing",
+    )
 
 
 def _shape(in_channels: int, size: int | Sequence[int]) -> tuple[int, ...]:

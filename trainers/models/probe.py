@@ -50,17 +50,22 @@ def _forward(model: nn.Module, shape: Sequence[int]) -> Tensor:
     try:
         with frozen(model), torch.no_grad():
             output: Tensor = model(x)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RefusedInput(
-            f"{type(model).__name__} fails on samples of shape {tuple(shape)} "
-            f"({str(error).splitlines()[0]}); give a model for this shape, or resize the samples "
-            "(--size, for videos --frames too)"
+            f"{type(model).__name__} fails on samples of shape {tuple(shape)} ({reason}); give a "
+            "model for this shape, or resize the samples (--size, for videos --frames too)"
         ) from error
     return output
 
 
 def _check(name: str, logits: Tensor, num_classes: int | None) -> None:
     seen = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    if seen in ((2,), (2, 1)):
+        raise RefusedInput(
+            f"{name} returns a single logit a sample, and a classifier returns one a class; give "
+            "--binary, or put it into trainers.models.BinaryLogits, which makes [0, z] of it"
+        )
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 2:
         raise RefusedInput(f"{name} maps 2 samples to {seen}; a classifier returns logits (2, K)")
     if not logits.is_floating_point():

@@ -1,8 +1,10 @@
 """Read weights from a file without executing anything in it."""
 
 import pickle
+import re
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +14,66 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from attacks.errors import RefusedInput
+from trainers.models.checkpoint import Checkpoint, find_state_dict
+from trainers.models.harmless import harmless_types
 
 SIZE_CAP = 16 * 2**30  # bytes; the largest published classifiers have 10 GiB
+_HEAD = 512  # bytes that tell a file's form
 _CONVERT = (
     "save the weights alone with safetensors.torch.save_file(model.state_dict(), "
     "'weights.safetensors') where the file came from, and pass that file"
 )
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
+_LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)[2:]  # torch before 1.6
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a safetensors file or from what ``torch.save`` wrote.
-
-    The content decides, not the suffix. Of torch's files only the zip form with stored members
-    is read, with ``weights_only=True``: a deflated member could expand without bound, and a
-    pickle of its own could run code.
-
-    Args:
-        path: the file; at most ``SIZE_CAP`` bytes.
+    """Read a state dict alone; see `read_checkpoint`.
 
     Returns:
         Parameter and buffer names with their tensors, on the CPU.
+    """
+    return read_checkpoint(path).state
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the state dict of a safetensors file, or of what ``torch.save`` wrote.
+
+    The content decides, not the suffix. torch's files are read with ``weights_only=True``, for
+    a pickle of its own could run code: beside tensors they may hold what `harmless_types` names.
+    Of a zip, only stored members are read, for a deflated one could expand without bound.
+
+    Args:
+        path: the file; at most ``SIZE_CAP`` bytes.
 
     Raises:
         RefusedInput: for a file that is missing, unsafe, broken or holds something else.
     """
     path = Path(path)
     size = _checked_size(path)
+    checkpoint = find_state_dict(_content(path, size), path, advice=_CONVERT)
+    for key, value in checkpoint.state.items():
+        _check_plain(path, key, value, size)
+    return checkpoint
+
+
+def _content(path: Path, size: int) -> Any:
+    """Read all that a file holds, by what it starts with."""
     with path.open("rb") as file:
-        head = file.read(9)
+        head = file.read(_HEAD)
     if head.startswith(b"PK"):
-        content = _read_zip(path, size)
-    elif head[8:] == b"{":
-        content = _read_safetensors(path)
-    elif head.startswith(b"\x80"):
+        return _read_zip(path, size)
+    if head[8:9] == b"{":
+        return _read_safetensors(path)
+    if head.startswith(b"\x80") and head[2:].startswith(_LEGACY):
+        return _load(path)
+    if head.startswith(b"\x80"):
         raise RefusedInput(f"{path} is a bare pickle, which could run code when read; {_CONVERT}")
-    else:
-        raise RefusedInput(
-            f"{path} starts with {head[:4]!r} and is neither safetensors nor a file of torch.save "
-            f"(or it is cut off); {_CONVERT}"
-        )
-    return _as_state_dict(content, path, size)
+    if head[257:262] == b"ustar":
+        raise RefusedInput(f"{path} is a tar archive, as torch before 0.2 wrote; {_CONVERT}")
+    raise RefusedInput(
+        f"{path} starts with {head[:4]!r} and is neither safetensors nor a file of torch.save "
+        f"(or it is cut off); {_CONVERT}"
+    )
 
 
 def _checked_size(path: Path) -> int:
@@ -83,7 +104,8 @@ def _read_zip(path: Path, size: int) -> Any:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise _broken(path, error) from error
-    if any(member.filename.endswith("/constants.pkl") for member in members):
+    names = Counter(member.filename for member in members)
+    if any(name.endswith("/constants.pkl") for name in names):
         raise RefusedInput(f"{path} is a TorchScript program, not weights alone; {_CONVERT}")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise RefusedInput(
@@ -92,39 +114,40 @@ def _read_zip(path: Path, size: int) -> Any:
         )
     if sum(member.file_size for member in members) > size:
         raise _broken(path, "its members claim more bytes than the file has")
-    return _load_zip(path)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise _broken(path, f"its member {twice[0]!r} is there twice")
+    return _load(path)
 
 
-def _load_zip(path: Path) -> Any:
+def _load(path: Path) -> Any:
     try:
-        with path.open("rb") as file:  # given a path, torch.load goes by its suffix
+        # Given a path, torch.load goes by its suffix. It warns of other protocols, and refuses.
+        with path.open("rb") as file, harmless_types(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RefusedInput(
-            f"{path} holds a pickled object or code where plain tensors are expected, and was "
-            f"not executed; {_CONVERT}"
+            f"{path} holds {_culprit(str(error))} where tensors and plain values are expected, and "
+            f"was not executed; {_CONVERT}"
         ) from error
     # A damaged archive or opcode stream surfaces as whatever the reader stumbles over.
     except Exception as error:
         raise _broken(path, error) from error
 
 
-def _as_state_dict(content: Any, path: Path, size: int) -> dict[str, Tensor]:
-    """Take the state dict out of a training checkpoint and check what it holds."""
-    while isinstance(content, Mapping):
-        inner = next((content[k] for k in _CONTAINERS if isinstance(content.get(k), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping) or not content:
-        raise RefusedInput(f"{path} holds {_kind(content)}, not a state dict; {_CONVERT}")
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise RefusedInput(
-                f"{path}: {key!r} is {_kind(value)}, a state dict holds named tensors; {_CONVERT}"
-            )
-        _check_plain(path, key, value, size)
-    return dict(content)
+def _culprit(message: str) -> str:
+    """Name what torch's reader would not read, from what it says.
+
+    >>> _culprit("Unsupported global: GLOBAL os.system was not an allowed global by default.")
+    'a pickled object or code (os.system)'
+    """
+    named = re.search(r"GLOBAL (\S+)", message)
+    if named:
+        return f"a pickled object or code ({named[1][:100]})"
+    if "Unsupported operand" in message:
+        return "a pickle of another protocol than torch.save's 2, or a pickled object,"
+    return "a pickled object or code"
 
 
 def _check_plain(path: Path, key: str, value: Tensor, size: int) -> None:
@@ -133,10 +156,6 @@ def _check_plain(path: Path, key: str, value: Tensor, size: int) -> None:
         raise RefusedInput(f"{path}: {key!r} is not a plain dense tensor; {_CONVERT}")
     if value.numel() * value.element_size() > size:
         raise _broken(path, f"{key!r} of shape {tuple(value.shape)} is larger than the file")
-
-
-def _kind(value: object) -> str:
-    return "nothing" if isinstance(value, Mapping) and not value else f"a {type(value).__name__}"
 
 
 def _broken(path: Path, reason: object) -> RefusedInput:

@@ -75,9 +75,12 @@ class ClassifierFlags:
     """smallcnn | resnet18-cifar | c3d-small | lrcn | c3d | i3d | a torchvision name |
     path/file.py:factory | module:factory. None: smallcnn, for videos c3d-small."""
     weights: str | None = None
-    """State dict: safetensors, or a .pt that holds tensors only. None: those of the new model."""
+    """Safetensors, or what torch.save wrote: a state dict or a training checkpoint. None: those of
+    the new model."""
     num_classes: int | None = None
     """Number of classes the model tells apart. None: as many as the data has."""
+    binary: bool = False
+    """The model has a single logit z, as behind a sigmoid; [0, z] are taken for its two classes."""
     mean: tuple[float, ...] = ()
     """Mean of each channel, subtracted in front of the model; give it with --std, or neither."""
     std: tuple[float, ...] = ()

@@ -1,0 +1,122 @@
+"""Which tensors of a file are which of a model's, whatever their names begin with."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+
+# Parts of a name that DataParallel, torch.compile, FSDP, activation checkpointing and Fabric add.
+_WRAPPERS = {
+    *("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"),
+    "_forward_module",
+}
+_MOST_PARTS = 16  # of a prefix
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What of a file goes where.
+
+    Attributes:
+        prefix: what the names of the model's tensors begin with in the file; "" for nothing.
+        tensors: by the model's own names.
+        extra: what lies under the prefix and is none of the model's, by the file's names.
+        beside: what lies elsewhere, by the file's names.
+    """
+
+    prefix: str
+    tensors: dict[str, Tensor]
+    extra: dict[str, Tensor]
+    beside: dict[str, Tensor]
+
+
+def place(state: State, own: State) -> Placement:
+    """Tell which tensors of a file are a model's, by the prefix that lets most of them fit.
+
+    Parts that wrappers such as DataParallel leave within a name count for nothing.
+
+    Args:
+        state: names and tensors of the file.
+        own: those of the model.
+
+    >>> one = torch.zeros(1)
+    >>> place({"module.fc.bias": one, "n_averaged": one}, {"fc.bias": one}).prefix
+    'module.'
+    """
+    names = _Names(own)
+    prefix = _best_prefix(state, own, names)
+    tensors: dict[str, Tensor] = {}
+    extra: dict[str, Tensor] = {}
+    beside: dict[str, Tensor] = {}
+    for key in sorted(state, key=lambda key: key.removeprefix(prefix) not in own):
+        name = names.find(key.removeprefix(prefix)) if key.startswith(prefix) else None
+        if name is not None and name not in tensors:
+            tensors[name] = state[key]
+        else:
+            (extra if key.startswith(prefix) else beside)[key] = state[key]
+    return Placement(prefix, tensors, extra, beside)
+
+
+class _Names:
+    """A model's names, found also where wrappers have added to them or are missing."""
+
+    def __init__(self, own: State) -> None:
+        self.own = own
+        bare = {_bare(name): name for name in own}
+        self.bare = bare if len(bare) == len(own) else {}
+
+    def find(self, name: str) -> str | None:
+        """Return the model's name for what a file calls by a name, if it has one."""
+        return name if name in self.own else self.bare.get(_bare(name))
+
+
+def _bare(name: str) -> str:
+    """Leave out what wrappers add.
+
+    >>> _bare("features.module.0.weight")
+    'features.0.weight'
+    """
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _best_prefix(state: State, own: State, names: _Names) -> str:
+    """Return the prefix under which most tensors have a name and a shape of the model's.
+
+    Of several it is the one with names that are exactly the model's, then that of no moving
+    average, then the shortest path, not counting wrappers, and the first in the file.
+    """
+    fits: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    exact: Counter[str] = Counter()
+    for key, value in state.items():
+        for prefix in _prefixes(key):
+            rest = key[len(prefix) :]
+            name = names.find(rest)
+            if name is not None:
+                named[prefix] += 1
+                fits[prefix] += own[name].shape == value.shape
+                exact[prefix] += rest == name
+
+    def merit(prefix: str) -> tuple[int, int, int, bool, int, int]:
+        parts = _bare(prefix).count(".")
+        average = any(word.startswith("ema") or word.endswith("ema") for word in _words(prefix))
+        return fits[prefix], named[prefix], exact[prefix], not average, -parts, len(prefix)
+
+    return max(named, key=merit, default="")
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    """Yield "" and what ends with each dot of a name, up to a number of parts."""
+    end = 0
+    for _ in range(_MOST_PARTS + 1):
+        yield key[:end]
+        end = key.find(".", end) + 1
+        if not end:
+            return
+
+
+def _words(prefix: str) -> list[str]:
+    return prefix.lower().replace(".", "_").split("_")
