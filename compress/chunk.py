@@ -57,13 +57,15 @@ class Reader:
         return self.stream.take(self.tables.of_symbols, tables).reshape(part.shape)
 
 
-def encode_chunk(q: Ints, places: list[Place], tables: Tables, *, fineness: int) -> bytes:
+def encode_chunk(
+    q: Ints, places: list[Place], tables: Tables, *, fineness: int, wide: bool = False
+) -> bytes:
     """Return quantised coefficients (B, C, T, H, W) as bytes; `decode_chunk` undoes it."""
     symbols = buckets(np.abs(q))
     writer = Writer(tables)
     traverse(writer, symbols, places, fineness=fineness)
     some = symbols != 0
-    raw = pack(q[some], symbols[some])
+    raw = pack(q[some], symbols[some], wide=wide)
     lanes = _lanes(writer.batches)
     head = np.zeros(2 * lanes, np.uint8)
     head[: len(raw)] = raw[: 2 * lanes]
@@ -93,7 +95,13 @@ def _lanes(batches: list[Batch]) -> int:
 
 
 def decode_chunk(
-    data: bytes, shape: tuple[int, ...], places: list[Place], tables: Tables, *, fineness: int
+    data: bytes,
+    shape: tuple[int, ...],
+    places: list[Place],
+    tables: Tables,
+    *,
+    fineness: int,
+    wide: bool = False,
 ) -> Ints:
     """Return the coefficients, of shape (B, C, T, H, W).
 
@@ -115,5 +123,5 @@ def decode_chunk(
     raw = stream.rest().astype("<u2").tobytes() + data[end:]
     some = symbols != 0
     out = np.zeros(shape, np.int32)
-    out[some] = unpack(np.frombuffer(raw, np.uint8), symbols[some])
+    out[some] = unpack(np.frombuffer(raw, np.uint8), symbols[some], wide=wide)
     return out

@@ -11,6 +11,8 @@ _ROWS = (
     (math.sqrt(1 / 2), 0.0, -math.sqrt(1 / 2)),
     (math.sqrt(1 / 6), -math.sqrt(2 / 3), math.sqrt(1 / 6)),
 )
+# How far a value of red, green or blue is off at most when all three of these are by one.
+MOST_MIXED = max(sum(abs(row[i]) for row in _ROWS) for i in range(3))
 
 
 def opponent(x: Tensor) -> Tensor:

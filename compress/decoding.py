@@ -22,6 +22,7 @@ def decode(data: bytes, *, network: Network | None = None) -> Tensor:
 
     Raises:
         FormatError: when the bytes are no such file.
+        ValueError: when they are no bytes, or the network is none.
     """
     return torch.cat(list(decoded(data, None, network)))
 
@@ -37,8 +38,18 @@ def decoded(data: bytes, tables: Tables | None, network: Network | None = None) 
     Raises:
         FormatError: when the bytes are no file, or were coded with other tables, or for another
             network.
+        ValueError: when they are no bytes, or the network is none.
     """
-    file = parse(bytes(data))
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ValueError(f"data is {type(data).__name__}; give the bytes of a code file")
+    check_network(network)
+    return restored_chunks(parse(bytes(data)), tables, network)
+
+
+def restored_chunks(
+    file: Parsed, tables: Tables | None, network: Network | None = None
+) -> Iterator[Tensor]:
+    """Yield the samples of a file that is taken apart; see `decoded`."""
     head = file.head
     if network is not None:
         network.check_file(head)
@@ -46,6 +57,18 @@ def decoded(data: bytes, tables: Tables | None, network: Network | None = None) 
         some = (q.with_values(part) for part in cached_parts(q.values))
         x = torch.cat([restored(part, head.step, head.kind) for part in some])
         yield x if network is None else network.restore(x, head.step)
+
+
+def check_network(network: object) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        ValueError: with what it is.
+    """
+    if network is not None and not isinstance(network, Network):
+        raise ValueError(
+            f"network is {type(network).__name__}; give a Network, as `load_network` reads it"
+        )
 
 
 def whole_numbers(file: Parsed, tables: Tables | None) -> Iterator[Coefficients]:
@@ -64,7 +87,8 @@ def whole_numbers(file: Parsed, tables: Tables | None) -> Iterator[Coefficients]
     around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
     for number, samples in enumerate(head.chunks):
         q = decode_chunk(
-            file.chunk(number), (samples, c, t, h, w), around, tables, fineness=fineness(head.step)
-        )
+            file.chunk(number), (samples, c, t, h, w), around, tables,
+            fineness=fineness(head.step), wide=head.wide,
+        )  # fmt: skip
         values = torch.from_numpy(q).float().view(samples, *head.shape)
         yield Coefficients(values, head.wavelet, head.levels, head.time_levels)

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from compress.container import KINDS, MAX_CHANNELS, NO_MODEL, STEP_RANGE, Head, Kind
+from compress.container import KINDS, NO_MODEL, Head, Kind
 from compress.errors import FormatError
+from compress.limits import MAX_CHANNELS, STEP_RANGE
 from compress.network_layers import layers
 from compress.signals import MIDDLE
 

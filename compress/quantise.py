@@ -128,6 +128,12 @@ def _thrice(a: Tensor, dim: int) -> Tensor:
     return out
 
 
+def largest(q: Coefficients) -> float:
+    """Return the largest magnitude of whole numbers."""
+    low, high = (float(value) for value in torch.aminmax(q.values))
+    return max(-low, high)
+
+
 def to_array(q: Coefficients) -> NDArray[np.int32]:
     """Return whole numbers as the coder takes them, (B, C, T, H, W)."""
     values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)

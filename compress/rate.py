@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable
 
-from compress.container import STEP_RANGE
+from compress.checks import is_number
+from compress.limits import STEP_RANGE
 
 _TRIALS = 16
 _SLOPES = (-3.0, -0.3)  # of log(size) over log(step)
@@ -27,8 +28,8 @@ def step_for(size: Callable[[float], float], wanted: float, *, start: float, clo
     >>> round(step_for(lambda step: 20 / step, 50, start=1, close=1e-6), 6)
     0.4
     """
-    if not 0 < wanted < math.inf:
-        raise ValueError(f"bytes_per_sample is {wanted:g}; give a finite number above 0")
+    if not is_number(wanted) or not wanted > 0:
+        raise ValueError(f"bytes_per_sample is {wanted}; give a finite number above 0")
     low, high = STEP_RANGE
     step, slope = min(max(start, low), high), -1.0
     trials: list[tuple[float, float, float]] = []  # how far off, step, size

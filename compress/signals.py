@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from compress.checks import check_samples
 from compress.colour import opponent, rgb
 from compress.container import KINDS, Kind
 from compress.quantise import dequantise
@@ -25,14 +26,14 @@ def signal_of(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
-    _check("x", x)
+    check_samples("x", x)
     if kind != "delta":
         if x_adv is not None:
             raise ValueError(f"x_adv is given, which kind={kind!r} does not take; leave it out")
         return x.detach().float().cpu() - MIDDLE
     if x_adv is None:
         raise ValueError('kind="delta" codes x - x_adv; give x_adv')
-    _check("x_adv", x_adv)
+    check_samples("x_adv", x_adv)
     if x_adv.shape != x.shape:
         raise ValueError(f"x is {tuple(x.shape)}, x_adv {tuple(x_adv.shape)}; give the same shape")
     return (x.detach() - x_adv.detach()).float().cpu()
@@ -56,14 +57,3 @@ def restored(q: Coefficients, step: float, kind: Kind, *, lifted: bool | None = 
     """Return the samples, or differences, that whole numbers stand for; lifted: see `dwt`."""
     signal = rgb(idwt(dequantise(q, step), lifted=lifted))
     return signal.clamp(-1, 1) if kind == "delta" else (signal + MIDDLE).clamp(0, 1)
-
-
-def _check(name: str, x: Tensor) -> None:
-    if x.ndim not in (4, 5) or not x.is_floating_point() or not x.numel():
-        raise ValueError(
-            f"{name} is {x.dtype} of shape {tuple(x.shape)}; give floating (B, C, H, W) or "
-            "(B, C, T, H, W), none of them 0"
-        )
-    low, high = (value.item() for value in torch.aminmax(x.detach()))
-    if not (low >= -1e-4 and high <= 1 + 1e-4):
-        raise ValueError(f"{name} reaches from {low:.4g} to {high:.4g}; samples are in [0, 1]")

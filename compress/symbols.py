@@ -1,6 +1,6 @@
 """Magnitudes as symbols: small ones each its own, large ones two buckets an octave.
 
-What a bucket leaves open, and the sign, are raw bits.
+What a bucket leaves open, and the sign, are raw bits. What is larger than all buckets escapes.
 """
 
 from itertools import accumulate
@@ -18,35 +18,44 @@ OCTAVES = 18
 BITS = np.array([0] * EXACT + [k + 1 for k in range(OCTAVES - 1) for _ in range(2)], np.int32)
 FLOOR = np.array(list(accumulate([1 << b for b in BITS], initial=0))[:-1], np.int32)
 LARGEST = int(FLOOR[-1]) + (1 << int(BITS[-1])) - 1
-ESCAPE = len(FLOOR)  # for a bucket that a table does not have
+ESCAPE = len(FLOOR)  # for a bucket that a table does not have, and for what is above all of them
 SYMBOLS = ESCAPE + 1
-_ESCAPED_BITS = LARGEST.bit_length()
-_OPEN = np.append(BITS, np.int32(_ESCAPED_BITS))  # raw bits of each symbol, but for the sign
+MOST = 2**31 - 1  # that is coded at all
+# Raw bits of each symbol, but for the sign; of an escape 20, or in wide files 31.
+_OPEN = {wide: np.append(BITS, np.int32(m.bit_length())) for wide, m in ((0, LARGEST), (1, MOST))}
 _BASE = np.append(FLOOR, np.int32(0))
+_ENDS = np.append(FLOOR, np.int32(LARGEST + 1))
 _SMALL = (np.searchsorted(FLOOR, np.arange(4096), side="right") - 1).astype(np.int32)
 # What a context takes an escaped magnitude for.
 SEEN = np.append(FLOOR, np.int32(64))
 
 
 def buckets(magnitude: Ints) -> Ints:
-    """Return the symbol of each magnitude, 0 to LARGEST.
+    """Return the symbol of each magnitude, 0 to MOST.
 
     >>> buckets(np.array([0, 4, 5, 6, 7, 9, 12, 13]))
     array([0, 4, 5, 5, 6, 7, 7, 8], dtype=int32)
+    >>> buckets(np.array([LARGEST, LARGEST + 1, MOST])) - ESCAPE
+    array([-1,  0,  0], dtype=int32)
     """
     if magnitude.max(initial=0) < len(_SMALL):
         return _SMALL[magnitude]
-    return (np.searchsorted(FLOOR, magnitude, side="right") - 1).astype(np.int32)
+    return (np.searchsorted(_ENDS, magnitude, side="right") - 1).astype(np.int32)
 
 
-def pack(values: Ints, symbols: Ints) -> Bytes:
+def pack(values: Ints, symbols: Ints, *, wide: bool = False) -> Bytes:
     """Return the raw bits of values (N,) with symbols (N,), none of which is 0.
 
     Of each, the sign, then what its symbol leaves open, the lowest bit first.
+
+    Args:
+        values: whole numbers.
+        symbols: theirs.
+        wide: whether any is above LARGEST: escapes then have 31 bits, not 20.
     """
     rest = np.abs(values) - _BASE[symbols]
     raw = (rest.astype(np.int64) << 1) | (values < 0)
-    count = _OPEN[symbols] + 1
+    count = _OPEN[wide][symbols] + 1
     ends = np.cumsum(count)
     starts = ends - count
     bits = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
@@ -56,13 +65,13 @@ def pack(values: Ints, symbols: Ints) -> Bytes:
     return np.packbits(bits, bitorder="little")
 
 
-def unpack(data: Bytes, symbols: Ints) -> Ints:
-    """Return the values (N,) of symbols (N,), none of which is 0, from their raw bits.
+def unpack(data: Bytes, symbols: Ints, *, wide: bool = False) -> Ints:
+    """Return the values (N,) of symbols (N,), none of which is 0, from their raw bits; see `pack`.
 
     Raises:
         FormatError: when there are fewer bits than these need, or set ones beyond.
     """
-    count = _OPEN[symbols] + 1
+    count = _OPEN[wide][symbols] + 1
     ends = np.cumsum(count, dtype=np.int64)
     starts, needed = ends - count, int(ends[-1]) if len(ends) else 0
     bits = np.unpackbits(data, bitorder="little")

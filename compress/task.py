@@ -72,6 +72,16 @@ class Task:
                 "give at least 0 each, and pull at most 1"
             )
 
+    @property
+    def reach(self) -> float:
+        """How far a coefficient is moved at most, in units of its band's step.
+
+        >>> round(Task(steps=1, rate=1, pull=0, shrink=0).reach, 6)
+        1.0
+        """
+        kept = 1 - self.pull  # of what the steps before have moved it
+        return (kept * self.rate + self.shrink) * sum(kept**i for i in range(self.steps))
+
     def quantise(self, c: Coefficients, step: float, model: nn.Module) -> Coefficients:
         """Return whole numbers for a quantiser's step, chosen for a classifier.
 
@@ -141,6 +151,20 @@ class Task:
         return loss / max(self.views, 1)
 
 
+def check_way(kind: str, model: object, task: object) -> None:
+    """Refuse a classifier or a search where none is needed, and what is neither.
+
+    Raises:
+        ValueError: with what belongs together.
+    """
+    if (model is None) == (kind == "x-task") or (task is not None and kind != "x-task"):
+        raise ValueError(f'kind={kind!r}; model belongs to "x-task", and task to it alone')
+    if model is not None and not isinstance(model, nn.Module):
+        raise ValueError(f"model is {type(model).__name__}; give an nn.Module that returns logits")
+    if task is not None and not isinstance(task, Task):
+        raise ValueError(f"task is {type(task).__name__}; give a Task")
+
+
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     """Return a copy of samples moved by a few pixels, or fewer if they are small, and mirrored."""
     most = min(_SHIFT, min(x.shape[-2:]) - 1)
@@ -170,6 +194,9 @@ def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tenso
         dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
         # A copy, which the model may change, in its own precision.
         logits = _logits(model(x.clone() if dtype == x.dtype else x.to(dtype)))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"the model returns {got}; it has to return logits ({len(x)}, K)")
         return (taken[-1].flatten(1) if hook else logits).to(x.dtype)
 
     try:
@@ -186,7 +213,7 @@ def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tenso
 def _logits(output: Any) -> Tensor:
     """Return the logits of an answer that has them as `logits`, or as the first of several."""
     if isinstance(output, Mapping):
-        output = output["logits"]
+        output = output.get("logits", output)
     output = getattr(output, "logits", output)
     logits: Tensor = output[0] if isinstance(output, (tuple, list)) else output
     return logits

@@ -1,5 +1,6 @@
 """The discrete wavelet transform of images and videos: batched, differentiable, not expansive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from compress import lifting
 from compress.bands import Band, bands, lengths
+from compress.checks import check_tensor
 from compress.periodized import LIFTED, Matrix, along, analysis, check_wavelet, synthesis
 
 __all__ = ["Coefficients", "check_wavelet", "dwt", "idwt"]
@@ -91,18 +93,9 @@ def dwt(
     Source: Mallat 1989; lifting: Sweldens 1996, Daubechies & Sweldens 1998.
     """
     check_wavelet(wavelet)
-    if x.ndim not in (4, 5) or not x.is_floating_point() or not x.numel():
-        raise ValueError(
-            f"x is {x.dtype} of shape {tuple(x.shape)}; give floating (B, C, H, W) or "
-            "(B, C, T, H, W), none of them 0"
-        )
-    levels = _levels("levels", levels, min(x.shape[-2:]))
+    x = check_tensor("x", x)
+    levels, time_levels = depths(x.shape[1:], levels, time_levels)
     frames = x.shape[2] if x.ndim == 5 else 1
-    if time_levels is None:
-        time_levels = min(levels, (frames - 1).bit_length())
-    time_levels = _levels("time_levels", time_levels, frames)
-    if x.ndim == 4 and time_levels:
-        raise ValueError(f"time_levels is {time_levels}; images have no time, give 0 or None")
     line = _Line(wavelet, lifted)
     y = x.clone()
     for n in lengths(frames, time_levels)[:-1]:
@@ -123,6 +116,22 @@ def idwt(c: Coefficients, *, lifted: bool | None = None) -> Tensor:
         for n in lengths(y.shape[2], c.time_levels)[-2::-1]:
             y[:, :, :n] = line.backward(y[:, :, :n], 2)
     return y
+
+
+def depths(shape: Sequence[int], levels: int | None, time_levels: int | None) -> tuple[int, int]:
+    """Return how many levels `dwt` takes of samples (C, H, W) or (C, T, H, W), in space and time.
+
+    Raises:
+        ValueError: for impossible ones.
+    """
+    levels = _levels("levels", levels, min(shape[-2:]))
+    frames = shape[1] if len(shape) == 4 else 1
+    if time_levels is None:
+        time_levels = min(levels, (frames - 1).bit_length())
+    time_levels = _levels("time_levels", time_levels, frames)
+    if len(shape) == 3 and time_levels:
+        raise ValueError(f"time_levels is {time_levels}; images have no time, give 0 or None")
+    return levels, time_levels
 
 
 @dataclass(frozen=True)

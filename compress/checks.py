@@ -1,0 +1,73 @@
+"""What a caller gives, refused with a sentence where it cannot be coded."""
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from compress.limits import STEP_RANGE, excess
+
+_LAYOUTS = "(B, C, H, W) or (B, C, T, H, W)"
+
+
+def check_tensor(name: str, x: object) -> Tensor:
+    """Return a tensor of images or videos, of real numbers that are there.
+
+    Args:
+        name: of the argument, for messages.
+        x: the argument.
+
+    Raises:
+        ValueError: for anything else, with what to do.
+    """
+    if not isinstance(x, Tensor):
+        how = "torch.from_numpy(x)" if hasattr(x, "__array_interface__") else "torch.tensor(x)"
+        raise ValueError(
+            f"{name} is {type(x).__name__}; give a tensor {_LAYOUTS}, floating and in [0, 1]: "
+            f"{how}, and of bytes .float() / 255"
+        )
+    if x.is_meta or x.layout != torch.strided or x.is_quantized:
+        kind = "meta" if x.is_meta else str(x.layout)
+        raise ValueError(f"{name} is a {kind} tensor; give one that is dense and in memory")
+    if x.ndim not in (4, 5) or not x.is_floating_point() or not x.numel():
+        more = ": of bytes, x.float() / 255" if x.dtype == torch.uint8 else ""
+        raise ValueError(
+            f"{name} is {x.dtype} of shape {tuple(x.shape)}; give floating {_LAYOUTS}, "
+            f"none of them 0{more}"
+        )
+    return x
+
+
+def check_samples(name: str, x: object) -> None:
+    """Refuse what are no samples in [0, 1], or more than a file can hold.
+
+    Raises:
+        ValueError: with what it is, and what is allowed.
+    """
+    x = check_tensor(name, x)
+    if text := excess(len(x), x.shape[1:]):
+        raise ValueError(f"{name} has {tuple(x.shape)}; {text}")
+    low, high = (value.item() for value in torch.aminmax(x.detach()))
+    if not (low >= -1e-4 and high <= 1 + 1e-4):
+        raise ValueError(f"{name} reaches from {low:.4g} to {high:.4g}; samples are in [0, 1]")
+
+
+def check_step(step: object) -> float:
+    """Return a step that a file can name.
+
+    Raises:
+        ValueError: with what is allowed.
+    """
+    low, high = STEP_RANGE
+    if not is_number(step) or not low <= float(step) <= high:  # type: ignore[arg-type]
+        raise ValueError(
+            f"step is {step}; give a number from {low:g} (finer ones are lost in float32) to "
+            f"{high:g}"
+        )
+    return float(step)  # type: ignore[arg-type]
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is one finite real number, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

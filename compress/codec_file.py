@@ -1,0 +1,62 @@
+"""A codec's file: options, tables, and a check sum."""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple
+
+from compress.container import WAVELETS
+from compress.errors import FormatError
+from compress.tables import Tables
+
+_FILE = struct.Struct("<4sBBBBf")
+_MAGIC, _VERSION = b"SPRT", 1
+_ALL = 255  # as many levels as there are
+
+
+class Parts(NamedTuple):
+    """What a codec is made of; see `Codec`."""
+
+    tables: Tables
+    step: float
+    wavelet: str
+    levels: int | None
+    time_levels: int | None
+
+
+def write(path: Path, parts: Parts) -> None:
+    """Write a codec's file, which appears whole or not at all."""
+    levels = [_ALL if n is None else n for n in (parts.levels, parts.time_levels)]
+    wavelet = WAVELETS.index(parts.wavelet)
+    data = _FILE.pack(_MAGIC, _VERSION, wavelet, *levels, parts.step) + parts.tables.packed
+    unfinished = path.with_name(f".{path.name}.{token_hex(4)}.partial")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(data + struct.pack("<I", zlib.crc32(data)))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Parts:
+    """Read what `write` wrote.
+
+    Raises:
+        FormatError: when the file is no codec.
+    """
+    data = path.read_bytes()
+    if len(data) < _FILE.size + 4 or data[:4] != _MAGIC:
+        raise FormatError(f"{path} is no codec: it begins with {data[:4]!r}")
+    if struct.unpack("<I", data[-4:])[0] != zlib.crc32(data[:-4]):
+        raise FormatError(f"{path} is damaged: its check sum differs")
+    _, version, wavelet, levels, time_levels, step = _FILE.unpack_from(data)
+    if version != _VERSION or wavelet >= len(WAVELETS):
+        raise FormatError(f"{path} is of version {version}; {_VERSION} is known")
+    tables = Tables.unpack(data[_FILE.size : -4])
+    some = [None if n == _ALL else n for n in (levels, time_levels)]
+    return Parts(tables, step, WAVELETS[wavelet], *some)

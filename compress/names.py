@@ -1,0 +1,72 @@
+"""Names of samples, which a file may hold, and what they may be."""
+
+import zlib
+from collections.abc import Sequence
+
+from compress.errors import FormatError
+
+_MOST_BYTES, _MOST_PART = 4096, 255  # of a name, and of each of its parts
+_MOST_ALL = 2**26  # of all names of a file
+_UNFIT = ("", ".", "..")
+
+
+def fault(names: Sequence[str], count: int) -> str | None:
+    """Say what keeps names from being those of so many samples, if anything does.
+
+    A name is a path below a folder: of the file that a sample was, with / between its parts.
+
+    >>> fault(["a.png", "../b.png"], 2)
+    "name '../b.png': a part of it is '..'"
+    """
+    if len(names) != count:
+        return f"names: {len(names)}; there are {count} samples"
+    if len(set(names)) < count:
+        return "names: two are the same"
+    return next((text for name in names if (text := _fault(name))), None)
+
+
+def _fault(name: str) -> str | None:
+    parts = name.split("/")
+    for part in parts:
+        if part in _UNFIT:
+            return f"name {name[:80]!r}: a part of it is {part!r}"
+    if "\0" in name:
+        return f"name {name[:80]!r}: it holds a zero byte"
+    try:
+        sizes = [len(_encoded(part)) for part in parts]
+    except UnicodeEncodeError:
+        return f"name {name[:80]!r}: it is no file's"
+    if max(sizes) > _MOST_PART or sum(sizes) + len(sizes) > _MOST_BYTES:
+        return f"name {name[:80]!r}...: it is longer than a file's may be"
+    return None
+
+
+def pack(names: Sequence[str]) -> bytes:
+    """Return names as a file holds them: deflated, each after a zero byte."""
+    return zlib.compress(b"".join(b"\0" + _encoded(name) for name in names), 9) if names else b""
+
+
+def unpack(packed: bytes, count: int) -> tuple[str, ...]:
+    """Return the names of so many samples, or none of no bytes.
+
+    Raises:
+        FormatError: when these are not what `pack` makes, or no names.
+    """
+    if not packed:
+        return ()
+    inflate, most = zlib.decompressobj(), min(count * _MOST_BYTES, _MOST_ALL)
+    try:
+        data = inflate.decompress(packed, most)
+    except zlib.error as error:
+        raise FormatError(f"the names cannot be inflated: {error}") from error
+    whole = inflate.eof and not inflate.unused_data
+    if not whole or data[:1] != b"\0" or data.count(b"\0") != count:
+        raise FormatError("the names are more or less than they should be")
+    names = tuple(part.decode("utf-8", "surrogateescape") for part in data[1:].split(b"\0"))
+    if text := fault(names, count):
+        raise FormatError(text)
+    return names
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
