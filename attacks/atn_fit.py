@@ -49,11 +49,17 @@ class TransformerFit:
             group["lr"] = share * self.options.lr
         generator = generator_for(self.seed, "targets", number)
         sums = [self._step(x, generator) for x in self.samples]
-        loss, reached, count = torch.stack(sums).sum(0).tolist()  # waits for the device once
-        return {"loss": loss / count, "reached": reached / count}
+        # Waits for the device once.
+        loss, reached, could, count = torch.stack(sums).sum(0).tolist()
+        return {"loss": loss / count, "reached": reached / max(could, 1), "attackable": int(could)}
 
     def _step(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Train on a batch; return its summed loss, samples that reached the target, and size."""
+        """Train on a batch.
+
+        Returns:
+            Its summed loss, how many samples reached the target, of how many that were not called
+            it before, and its size.
+        """
         with torch.no_grad():
             before = logits_of(self.model, x).softmax(1)  # (B, K)
         wanted = self._targets(before, generator)
@@ -64,8 +70,10 @@ class TransformerFit:
         miss = (logits.softmax(1) - aim).square().sum(1)  # (B,)
         loss = self.options.beta * change + miss
         descend(loss.mean(), self.optimizer)
-        reached = Goal(wanted, wanted).met(logits).sum()
-        return torch.stack([loss.detach().sum(), reached.to(x), loss.new_tensor(len(x))])
+        could = before.argmax(1) != wanted
+        reached = (could & Goal(wanted, wanted).met(logits)).sum()
+        counts = [reached.to(x), could.sum().to(x), loss.new_tensor(len(x))]
+        return torch.stack([loss.detach().sum(), *counts])
 
     def _targets(self, scores: Tensor, generator: torch.Generator) -> Tensor:
         """Return the classes to aim at (B,): the target, or each time another wrong one."""

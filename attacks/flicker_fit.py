@@ -15,7 +15,7 @@ from attacks.forward import prepared
 from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.inputs import check_clips
 from attacks.randomness import generator_for
-from attacks.transfer import answers
+from attacks.transfer import answers, could_be_fooled
 
 if TYPE_CHECKING:
     from attacks.flicker_universal import FlickerUniversal
@@ -46,7 +46,8 @@ class FlickerFit:
         generator = generator_for(self.seed, "shifts", number)
         lr = self.options.rate(number / self.options.passes)
         sums = [self._learn(*self._chosen(x), generator, lr) for x in self.samples]
-        loss, fooled, count = torch.stack(sums).sum(0).tolist()  # waits for the device once
+        # Waits for the device once.
+        loss, fooled, could, count = torch.stack(sums).sum(0).tolist()
         if not count:
             raise ValueError(
                 f"no clip is left to fit to with source={self.options.source}: the model gives "
@@ -54,7 +55,8 @@ class FlickerFit:
             )
         visible = {"thickness": thickness, "roughness": roughness}
         after = {name: float(measure(self.pattern)) for name, measure in visible.items()}
-        return {"loss": loss / count, "fooling_rate": fooled / count, **after}
+        rate = fooled / max(could, 1)
+        return {"loss": loss / count, "fooling_rate": rate, "attackable": int(could), **after}
 
     def enough(self, record: Record) -> bool:
         """Never stop early: what the clips are fooled by becomes less visible to the end."""
@@ -91,11 +93,15 @@ class FlickerFit:
         return x[rows.to(x.device)], before[rows].to(x.device)
 
     def _learn(self, x: Tensor, before: Tensor, generator: torch.Generator, lr: float) -> Tensor:
-        """Take a step with clips (A, ...); return their summed loss, how many it fools, and A."""
+        """Take a step with clips (A, ...).
+
+        Returns:
+            Their summed loss, how many it fools, of how many that it could, and A.
+        """
         frames = self.pattern.shape[2]
         shifts = torch.randint(frames if self.options.roll else 1, (len(x),), generator=generator)
         if not len(x):
-            return self.pattern.new_zeros(3)
+            return self.pattern.new_zeros(4)
         shifts, named = shifts.to(x.device), self.options.target
         goal = Goal(before, None if named is None else torch.full_like(before, named))
         x_adv, follow = added(x, rolled(self.pattern, shifts))
@@ -108,5 +114,7 @@ class FlickerFit:
         self.steps = self.steps + 1
         move = self.adam.step(mean + slope, number=int(self.steps), lr=lr)
         self.pattern = (self.pattern - move).clamp(-self.options.eps, self.options.eps)
-        fooled = goal.met(logits).sum()
-        return torch.stack([miss.nan_to_num(0).sum(), fooled.to(miss), miss.new_tensor(len(x))])
+        could = could_be_fooled(before, named)
+        counts = [(could & goal.met(logits)).sum(), could.sum()]
+        sums = [miss.nan_to_num(0).sum(), *(count.to(miss) for count in counts)]
+        return torch.stack([*sums, miss.new_tensor(len(x))])

@@ -47,23 +47,24 @@ def sparsity(result: AttackResult) -> dict[str, float]:
     """Return the figures that attacks on single frames are compared by.
 
     Args:
-        result: of clips that the classifier had right, from any attack on videos.
+        result: of clips, from any attack on videos; those that met the goal before it are left
+            out.
 
     Returns:
-        "fooling_rate" (FR), the share of the clips that were fooled; and means over these, NaN
+        "fooling_rate" (FR), the share of these clips that were fooled; and means over these, NaN
         where there are none: "queries" (MQ), passes until the first success; "map", the mean
         |x_adv - x| over all values of all frames, in gray levels of 0 to 255, and "map_unit", in
         [0, 1]; "untouched" (SR), the share of frames as they were, and "touched", the others.
 
     Source: Xu et al. 2023, section 4 (metrics).
     """
-    won = result.success
+    won = result.success & ~result.already
     delta = result.delta[won]
     touched = (delta != 0).flatten(3).any(3).any(1).double().mean()  # of (V, T)
     spent = result.info.get("queries_to_success", result.queries)[won].double().mean()
     change = float(delta.abs().double().mean())
     return {
-        "fooling_rate": float(won.double().mean()),
+        "fooling_rate": float(won[~result.already].double().mean()),
         "queries": float(spent),
         "map": GRAY_LEVELS * change,
         "map_unit": change,

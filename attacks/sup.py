@@ -24,7 +24,7 @@ from attacks.inputs import check_clips
 from attacks.keyframes import check_count, fixed_frames, listed
 from attacks.perturbation import Perturbation
 from attacks.sparsity import escape, frame_directions, frame_sizes
-from attacks.transfer import answers
+from attacks.transfer import answers, could_be_fooled
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,10 @@ class _Fit:
 
     def play(self, number: int) -> Record:
         """Go through the clips once."""
-        fooled = [self._step(x) for x in self.samples]
-        rate, sizes = torch.cat(fooled).double().mean(), frame_sizes(frames_of(self.delta))
-        return {"fooling_rate": float(rate), "l21": float(sizes.sum() * self.share)}
+        fooled = torch.cat([self._step(x) for x in self.samples])
+        rate, sizes = int(fooled.sum()) / max(len(fooled), 1), frame_sizes(frames_of(self.delta))
+        l21 = float(sizes.sum() * self.share)
+        return {"fooling_rate": rate, "attackable": len(fooled), "l21": l21}
 
     def enough(self, record: Record) -> bool:
         """All passes are played."""
@@ -134,7 +135,9 @@ class _Fit:
         self.adam.restore(tensors)
 
     def _step(self, x: Tensor) -> Tensor:
-        """Take a step for x (B, ...); return which clips were fooled before it, bool (B,).
+        """Take a step for x (B, ...); return which clips were fooled before it, bool (A,).
+
+        Only clips that could be fooled are returned: with a finite answer, and not the target.
 
         Raises:
             ValueError: when they are not of the perturbation's shape.
@@ -161,7 +164,7 @@ class _Fit:
         self.steps = self.steps + 1
         self.delta.sub_(self.adam.step(slope, number=int(self.steps), lr=self.options.lr))
         self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
-        return goal.met(logits) & (before >= 0)
+        return goal.met(logits)[could_be_fooled(before, wanted)]
 
     def _mask(self, like: Tensor) -> Tensor:
         """Return 1 in the frames that may change and 0 in others; it broadcasts over like."""

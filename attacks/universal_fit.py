@@ -13,7 +13,7 @@ from attacks.fitting import Record, Samples
 from attacks.goal import Goal, value_and_gradient
 from attacks.perturbation import Perturbation
 from attacks.threat import Threat, lengths
-from attacks.transfer import answers
+from attacks.transfer import answers, could_be_fooled, is_fooled
 
 if TYPE_CHECKING:
     from attacks.universal import UniversalPerturbation
@@ -52,10 +52,10 @@ class UniversalFit:
                 self._add_smallest(x, _STRIDE * left)
             else:
                 self._climb(x, _STEP * left)
-        rate = self._fooling_rate()
+        rate, could = self._fooling_rate()
         if rate > float(self.rate):
             self.best, self.rate = self.image.clone(), torch.full_like(self.rate, rate)
-        return {"fooling_rate": rate}
+        return {"fooling_rate": rate, "attackable": could}
 
     def enough(self, record: Record) -> bool:
         """Tell whether the wanted share of samples is fooled."""
@@ -117,19 +117,22 @@ class UniversalFit:
         step = self.threat.ascent(self.momentum, at=self.image, length=length)
         self.image = self.threat.project(self.image + step)
 
-    def _fooling_rate(self) -> float:
-        """Return the share of all samples that the perturbation fools."""
-        fooled = [
-            self._fooled(answers(self.model, x), answers(self.model, self._applied(x)))
-            for x in self.samples
-        ]
-        return float(torch.cat(fooled).double().mean())
+    def _fooling_rate(self) -> tuple[float, int]:
+        """Return the share that the perturbation fools of the samples it could, and their number.
+
+        The share is 0 where there are none.
+        """
+        fooled, could = 0, 0
+        for x in self.samples:
+            before, after = answers(self.model, x), answers(self.model, self._applied(x))
+            open_ = could_be_fooled(before, self.options.target)
+            fooled += int((open_ & self._fooled(before, after)).sum())
+            could += int(open_.sum())
+        return fooled / max(could, 1), could
 
     def _fooled(self, before: Tensor, after: Tensor) -> Tensor:
         """Return which answers (B,) changed, or are the target."""
-        if self.options.target is not None:
-            return after == self.options.target
-        return (after != before) & (after >= 0) & (before >= 0)
+        return is_fooled(before, after, self.options.target)
 
     def _wanted(self, labels: Tensor) -> Tensor | None:
         return None if self.options.target is None else torch.full_like(labels, self.options.target)

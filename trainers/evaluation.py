@@ -12,7 +12,14 @@ from attacks.guard import frozen
 from attacks.randomness import derive_seed
 from augment import Dataset, iterate
 from trainers.budgets import budget_of
-from trainers.scores import AttackedBatch, AttackMeasurement, Columns, score_batch, summarise
+from trainers.scores import (
+    AttackedBatch,
+    AttackMeasurement,
+    Columns,
+    doubts_of,
+    score_batch,
+    summarise,
+)
 from trainers.worst_cases import worst_case
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "answers",
     "attack_batches",
     "clean_accuracy",
+    "clean_doubts",
     "evaluate_attack",
     "predict",
     "score_batch",
@@ -54,6 +62,19 @@ def clean_accuracy(
         for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
             right += (answers(logits_of(model, x)) == y).sum()
     return int(right) / len(ds)
+
+
+def clean_doubts(
+    model: nn.Module, ds: Dataset, *, batch_size: int, device: str | torch.device = "cpu"
+) -> list[str]:
+    """Return why a classifier may be none, by its answers to clean samples; see `doubts_of`."""
+    before, labels, classes = [], [], 2
+    for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
+        logits = predict(model, x)
+        own, classes = answers(logits), logits.shape[1]
+        before.append(own.cpu())
+        labels.append(torch.where(y < 0, own, y).cpu())
+    return doubts_of(torch.cat(before), torch.cat(labels), classes=classes)
 
 
 def attack_batches(

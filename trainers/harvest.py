@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attacks import Attack, AttackResult
 from attacks.randomness import derive_seed, generator_for
 from augment import Dataset, SampleBank
-from trainers.evaluation import predict
+from trainers.evaluation import answers, predict
 from trainers.run.config import LoopFlags
 from trainers.run.errors import Waiting
 from trainers.run.progress import Progress
@@ -92,8 +92,12 @@ def describe(
 
 
 def wrong(model: nn.Module, y: Tensor, x: Tensor) -> Tensor:
-    """Tell which samples x (B, C, H, W) the classifier does not call y (B,), as (B,) bool."""
-    return predict(model, x.to(y.device)).argmax(1) != y
+    """Tell which samples x (B, C, H, W) the classifier calls another class than y (B,), bool (B,).
+
+    A non-finite answer is none.
+    """
+    called = answers(predict(model, x.to(y.device)))
+    return (called != y) & (called >= 0)
 
 
 def review(bank: SampleBank, number: int, *, gate: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,7 @@ from attacks import Attack
 from attacks.randomness import derive_seed
 from attacks.threat import Norm
 from augment import Dataset
-from trainers.evaluation import AttackedBatch
+from trainers.evaluation import AttackedBatch, clean_doubts
 from trainers.measure import Trial, item_file, measured
 from trainers.run.checkpoint import load_item, save_item
 from trainers.run.config import SamplesConfig
@@ -21,6 +22,7 @@ from trainers.run.presets import budget
 from trainers.run.specs import build_attack, usual
 from trainers.setting import Setting
 
+log = logging.getLogger(__name__)
 ATTACK = "pgd"  # where none is named
 
 
@@ -41,6 +43,13 @@ def chosen_attack(config: SamplesConfig, text: str | None) -> tuple[str, Attack]
     return text, attack
 
 
+def warn_of_doubts(setting: Setting, ds: Dataset) -> None:
+    """Say where the classifier of a job does not seem to know the samples."""
+    model, device = setting.model, setting.device
+    for doubt in clean_doubts(model, ds, batch_size=setting.batch_size, device=device):
+        log.warning("%s", doubt)
+
+
 def attacked(
     setting: Setting, name: str, attack: Attack, ds: Dataset, *, into: str = "x_adv"
 ) -> Tensor:
@@ -55,7 +64,9 @@ def attacked(
     """
     kept, items = (setting.folder.checkpoints / f"{into}{end}" for end in ("", "-scores"))
     trial = Trial(name, attack, ds, items, derive_seed(setting.seed, "attack"))
-    measured(setting, trial, watch=partial(_keep, kept))
+    measurement, _ = measured(setting, trial, watch=partial(_keep, kept))
+    for doubt in measurement.doubts:
+        log.warning("%s", doubt)
     files = [kept / item_file(number) for number in range(-(-len(ds) // setting.batch_size))]
     return torch.cat([load_item(file)[0]["x_adv"] for file in files])
 

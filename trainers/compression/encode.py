@@ -15,7 +15,7 @@ from attacks import RefusedInput
 from augment import Dataset
 from compress.container import Kind, parse
 from trainers.attack_files import write_scores
-from trainers.compression.attacked import attacked, chosen_attack
+from trainers.compression.attacked import attacked, chosen_attack, warn_of_doubts
 from trainers.compression.files import (
     CODES,
     SUFFIX,
@@ -27,7 +27,7 @@ from trainers.compression.files import (
 from trainers.compression.fit import fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
-from trainers.evaluation import predict
+from trainers.evaluation import answers, predict
 from trainers.fitting import trained
 from trainers.quality import psnr
 from trainers.reconstruction_files import load_network
@@ -37,6 +37,7 @@ from trainers.run.figures import amplification, write_png
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
 from trainers.run.specs import build_task
+from trainers.scores import wilson
 from trainers.setting import check_kind, load_split
 
 VALUES = 2**27  # of samples in a file, at most: half a GiB of floats while it is made
@@ -69,6 +70,8 @@ class Encoder:
         if self.flags.kind != "x":
             setting = trained(config, folder, self.ds)
             self.model = setting.model if self.flags.kind == "x-task" else None
+            if self.model is not None:
+                warn_of_doubts(setting, self.ds)
             change = partial(attacked, setting, name, attack)
         if self.flags.kind == "delta" and change:
             self.x_adv = change(self.ds)
@@ -104,8 +107,8 @@ class Encoder:
         sums["psnr"] = float(psnr(wanted, got).double().sum())
         if self.model is not None:
             device = next(self.model.parameters(), torch.empty(0)).device
-            before, after = (predict(self.model, v.to(device)).argmax(1) for v in (wanted, got))
-            sums["kept"] = int((before == after).sum())
+            before, after = (answers(predict(self.model, v.to(device))) for v in (wanted, got))
+            sums["kept"] = int(((before == after) & (before >= 0)).sum())
         return sums
 
 
@@ -154,7 +157,7 @@ def summarised(
     """Return summary.json; a number that does not apply is null."""
     total = {name: sum(part[name] for part in sums) for name in ("samples", "bytes", "psnr")}
     count = total["samples"]
-    kept = sum(part["kept"] for part in sums) / count if "kept" in sums[0] else None
+    kept = sum(part["kept"] for part in sums) if "kept" in sums[0] else None
     each = total["bytes"] / count
     return {
         "kind": config.coding.kind,
@@ -166,7 +169,8 @@ def summarised(
         "bits_per_pixel": 8 * each / math.prod(encoder.ds.shape[1:]),
         "steps": [part["step"] for part in sums],
         "psnr": total["psnr"] / count,
-        "top1_kept": kept,
+        "top1_kept": None if kept is None else kept / count,
+        "top1_kept_interval": None if kept is None else wilson(kept, count),
     }
 
 

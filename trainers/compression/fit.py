@@ -15,7 +15,7 @@ from augment import Dataset
 from augment.datasets.clips import video_of
 from compress import Codec
 from compress.codec import FITTED
-from trainers.compression.attacked import attacked, chosen_attack
+from trainers.compression.attacked import attacked, chosen_attack, warn_of_doubts
 from trainers.compression.files import CODEC, DELTA_CODEC, NETWORK, read_codec
 from trainers.compression.publish import finish
 from trainers.fitting import trained
@@ -61,6 +61,8 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     )
     if options is not None:
         model = setting.model if flags.kind == "x-task" and setting else None
+        if setting is not None and model is not None:
+            warn_of_doubts(setting, some)
         groups = [video_of(name) for name in some.ids] if some.is_video else None
         fit_r(config, folder, codec, options, x, x_adv, model, groups)  # first: it may be refused
     keep_codec(folder, codec)

@@ -12,13 +12,14 @@ from attacks import RefusedInput
 from attacks.randomness import derive_seed
 from augment import Dataset
 from augment.splits import balanced
-from trainers.evaluation import predict
+from trainers.evaluation import answers, predict
 from trainers.fitting import fit_flags, fitted
 from trainers.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.config import ClassifierFlags
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_device
+from trainers.scores import doubts_of
 from trainers.setting import Setting, build, check_alike, load_split
 
 log = logging.getLogger(__name__)
@@ -47,11 +48,22 @@ class Panel:
     device: torch.device
 
     def answers(self, who: nn.Module | None, x: Tensor) -> Tensor | None:
-        """Return somebody's top classes of samples (N, ...), (N,)."""
+        """Return somebody's top classes of samples (N, ...), (N,); -1 where there is none."""
         if who is None:
             return None
         parts = torch.split(x, self.batch_size)
-        return torch.cat([predict(who, part.to(self.device)).argmax(1).cpu() for part in parts])
+        return torch.cat([answers(predict(who, part.to(self.device))).cpu() for part in parts])
+
+    def doubts(self) -> list[str]:
+        """Return why classifier and judge may be none, see `doubts_of`."""
+        found: list[str] = []
+        for name, who in (("classifier", self.model), ("judge", self.judge)):
+            own = self.answers(who, self.x)
+            if who is None or own is None or self.y is None:
+                continue
+            classes = predict(who, self.x[:1].to(self.device)).shape[1]
+            found += [f"{name}: {doubt}" for doubt in doubts_of(own, self.y, classes=classes)]
+        return found
 
     def measure(self, got: Tensor) -> Numbers:
         """Say how good reconstructions (N, ...) are, rounded to bytes as pictures are.
@@ -84,8 +96,8 @@ class Panel:
 
 
 def _share(a: Tensor | None, b: Tensor | None) -> float | None:
-    """Return how often two answers are the same."""
-    return None if a is None or b is None else mean(a == b)
+    """Return how often two answers are the same, and are answers."""
+    return None if a is None or b is None else mean((a == b) & (a >= 0))
 
 
 def training(config: CompressEvaluateConfig, test: Dataset, warnings: list[str]) -> Dataset | None:
@@ -138,7 +150,7 @@ def assemble(
         found[who] = setting.model if setting else None
     x, y = test.stack(range(len(test)))
     labelled = test.num_classes > 0 and int(y.min()) >= 0
-    return Panel(
+    panel = Panel(
         x,
         y if labelled else None,
         found["classifier"],
@@ -146,6 +158,8 @@ def assemble(
         config.source.batch_size,
         choose_device(config.run.device),
     )
+    warnings += panel.doubts()
+    return panel
 
 
 def halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.scores import wilson
+
 Row = Mapping[str, Any]
 
 
@@ -40,6 +42,9 @@ def encode_line(summary: Row) -> str:
     steps = ", ".join(f"{step:.4g}" for step in summary["steps"])
     kept = summary["top1_kept"]
     more = "" if kept is None else f"; the classifier's answer is kept on {kept:.1%}"
+    interval = summary.get("top1_kept_interval")
+    if interval:
+        more += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
     return (
         f"{summary['samples']} samples as {summary['kind']} in {files} of {summary['bytes']} bytes "
         f"in all: {summary['bytes_per_sample']:.2f} a sample, {summary['bits_per_pixel']:.3f} bits "
@@ -60,7 +65,23 @@ def points_lines(summary: Row) -> str:
     rows = [cells(row) for row in summary["points"]]
     known = [name for name in rows[0] if any(row[name] != "-" for row in rows)]
     shown = [{name: row[name] for name in known} for row in rows]
-    return "\n".join([aligned(shown), *summary["warnings"]])
+    return "\n".join([aligned(shown), *certainty(summary), *summary["warnings"]])
+
+
+def certainty(summary: Row) -> list[str]:
+    """Say how far the rates of a table can be trusted, a line where the samples are counted.
+
+    >>> certainty({"samples": 100})
+    ['rates are of 100 samples: with 95 % confidence 50 % means 40 to 60 %, 95 % means 88 to 98 %']
+    """
+    n = summary.get("samples")
+    if not n:
+        return []
+    ends = [[f"{100 * end:.0f}" for end in wilson(round(n * rate), n)] for rate in (0.5, 0.95)]
+    half, most = (" to ".join(pair) for pair in ends)
+    return [
+        f"rates are of {n} samples: with 95 % confidence 50 % means {half} %, 95 % means {most} %"
+    ]
 
 
 def cells(row: Row) -> dict[str, str]:

@@ -66,12 +66,12 @@ def sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
     image = Image.new("RGB", size, "white")
     factor = factor_of(pairs) if factor is None else factor
     pen = ImageDraw.Draw(image)
-    title = f"original | perturbed | difference, times {factor} around grey"
+    title = f"original | perturbed | difference, times {factor} around grey; mean change of a value"
     pen.text((PAD, PAD), title, fill=INK, font=FONT)
     for place, pair in enumerate(pairs):
         left = (place % across) * (3 * cell_w + 2 * PAD) + PAD
         top = TITLE + (place // across) * cell_h
-        captions = (pair.before, pair.after, f"mean {pair.mean_change:.4f}")
+        captions = (pair.before, pair.after, f"change {pair.mean_change:.4f}")
         for tile, caption in zip(pair.tiles(factor), captions, strict=True):
             image.paste(to_image(tile, scale), (left, top))
             pen.text((left, top + height * scale + 2), _fit(caption, cell_w), fill=INK, font=FONT)

@@ -19,10 +19,10 @@ h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem }
 div { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid #ddd;
-  white-space: nowrap }
+  white-space: nowrap; font-size: .85rem }
 dl { font-size: .85rem; display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem }
 dt { font-weight: 600 } dd { margin: 0 }
-th { border-bottom: 2px solid #888; font-weight: 600 }
+th { border-bottom: 2px solid #888; font-weight: 600; white-space: normal; vertical-align: bottom }
 img { max-width: 100%; height: auto }
 pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; font-size: .85rem }
 """
