@@ -63,7 +63,7 @@ def probe(path: Path | str) -> Head:
         for last in _frames(container, stream):
             first, count = first or last, count + 1
         if first is None or last is None:
-            raise ValueError("not one frame can be decoded")
+            raise _cut_off(path) or ValueError("not one frame can be decoded")
         promised = _promised(container, stream)
         if count < _WHOLE * promised - 1 and not _lasts(container, stream, first, last):
             raise ValueError(_fewer(container, count, promised))
@@ -113,12 +113,27 @@ def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
             yield container, stream
 
 
+class _Reader:
+    """A file for FFmpeg: where it may not seek to, that is an answer and no exception."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Remember the file."""
+        self.read, self.tell, self._file = file.read, file.tell, file
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, and say where that is; below 0 where it is not possible."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
 def _container(file: BinaryIO, path: Path | str) -> InputContainer:
     options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
     try:
         with _explained(words):
-            return av.open(file, "r", options=options)
+            return av.open(_Reader(file), "r", options=options)
     except ValueError as error:
         raise _cut_off(path) or error from error.__cause__
 
