@@ -1,5 +1,6 @@
 """The learned perturbation generator: a network P trained for each sample to fool the model."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ from attacks.generator_training import Rule, Space, Task, Training
 from attacks.goal import Goal, logit_warnings, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
+from attacks.randomness import normal, sample_generators
 from attacks.result import AttackResult
 
 Optimizer = Literal["whitened", "adam"]
@@ -44,6 +46,9 @@ class LearnedGenerator:
         kernel: odd width of the convolutions.
         blocks: number of blocks, each ended by a ReLU.
         layers: convolutions in a block.
+        noise: standard deviation of the noise on P's first weights (of whitened ones, for
+            "whitened"), drawn for (seed, sample), so that each seed gives another instance of
+            P; seed 0 draws none: P begins as the identity.
         mean: per channel, for space="paper"; one value serves all channels.
         std: per channel, the unit of the distance; one value serves all channels.
 
@@ -60,6 +65,7 @@ class LearnedGenerator:
     kernel: int = 3
     blocks: int = 3
     layers: int = 3
+    noise: float = 0.01
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -75,6 +81,8 @@ class LearnedGenerator:
             raise ValueError(f"steps={self.steps}, top_k={self.top_k}; both must be >= 1")
         if self.lam < 0 or (self.lr is not None and self.lr <= 0) or min(self.std) <= 0:
             raise ValueError(f"lam={self.lam}, lr={self.lr}, std={self.std}; lam >= 0, others > 0")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise is {self.noise}; give a finite number >= 0, 0 for none")
         Architecture(1, kernel=self.kernel, blocks=self.blocks, layers=self.layers)
 
     def __call__(
@@ -88,7 +96,7 @@ class LearnedGenerator:
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
-        """Perturb x; see `Attack.__call__`. Nothing here is random.
+        """Perturb x; see `Attack.__call__`. Random are the first weights, where `seed` is not 0.
 
         Returns:
             The result; `loss` and `history` are the value of eq. (1) or (2). `info` holds
@@ -105,6 +113,9 @@ class LearnedGenerator:
             before, goal = clean.softmax(1), Goal(y, target)
             task = self._task(x, before, goal)
             training = Training(prepared(model, x)[0], task, self._rule())
+            if seed and self.noise:
+                generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
+                training.shift = self.noise * normal(training.shift, generators)
             history = training.run(
                 steps=self.steps,
                 stop_below=self.stop_below,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from attacks import Attack, AttackResult
+from attacks import Attack, AttackResult, LearnedGenerator
 from attacks.randomness import derive_seed, generator_for
 from augment import Dataset, SampleBank
 from trainers.evaluation import answers, predict
@@ -21,6 +22,11 @@ from trainers.run.specs import sample_counts, slug
 from trainers.setting import Setting
 
 log = logging.getLogger(__name__)
+# Attacks that draw nothing at random.
+STEADY = {
+    *("fgsm", "bim", "mifgsm", "least-likely", "most-likely", "lbfgs", "cw", "deepfool"),
+    *("fmn", "fab", "wavelet-sparse", "flicker", "keyframe"),
+}
 Item = tuple[str, str, int, list[int]]  # bank key, attack's name, instance, rows of the samples
 
 
@@ -58,18 +64,29 @@ def harvest(
 ) -> None:
     """Attack the training samples of a round; items that are in the bank are not made again."""
     held = set(bank.keys())
+    for name in sorted({name for _, name, instance, _ in todo if instance}):
+        if name.partition(":")[0] in STEADY:
+            log.warning("%s draws nothing at random: its instances of a sample are the same", name)
     missing = [item for item in todo if item[0] not in held]
     done = len(todo) - len(missing)
     with Progress(setting.folder, f"round {number}: attack", total=len(todo), done=done) as bar:
         for key, name, instance, rows in missing:
             seed = derive_seed(setting.seed, "attack", number, name, instance)
             x, y = (tensor.to(setting.device) for tensor in train.stack(rows))
-            result = attacks[name](setting.model, x, y, seed=seed, sample_ids=rows)
+            attack = varied(attacks[name], instance)
+            result = attack(setting.model, x, y, seed=seed, sample_ids=rows)
             warn(name, result)
             common = {"round": number, "attack": name, "seed": seed}
             entries = describe(result, train, rows, y, common)
             bank.append(key, result.x_adv, entries, fools=partial(wrong, setting.model, y))
             bar.step()
+
+
+def varied(attack: Attack, instance: int) -> Attack:
+    """Return the attack that makes an instance: a network P of a later one begins elsewhere."""
+    if instance and isinstance(attack, LearnedGenerator) and not attack.noise:
+        return replace(attack, noise=LearnedGenerator.noise)
+    return attack
 
 
 def warn(name: str, result: AttackResult) -> None:

@@ -203,11 +203,17 @@ CASES = [
         leaves=True,
         strong=dict(steps=60, population=16, confidence=0.5),
     ),
-    Case("generator", dict(steps=3), strong=dict(steps=40, lam=0.1)),
-    Case("generator", dict(optimizer="adam", steps=4, lr=0.02), strong=dict(steps=40, lam=0.1)),
+    Case("generator", dict(steps=3), random=True, strong=dict(steps=40, lam=0.1)),
+    Case(
+        "generator",
+        dict(optimizer="adam", steps=4, lr=0.02),
+        random=True,
+        strong=dict(steps=40, lam=0.1),
+    ),
     Case(
         "generator",
         dict(space="paper", steps=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25)),
+        random=True,
         strong=dict(steps=40, lam=0.1),
     ),
     Case(

@@ -91,7 +91,7 @@ def test_same_seed_is_bitwise_equal_and_global_numbers_untouched(case, net, batc
 def test_samples_of_one_id_share_their_numbers_and_others_do_not(case, net, batch):
     x, y = batch(1)
     x, y = x.expand(3, *x.shape[1:]), y.expand(3)
-    result = case.attack()(net(), x, y, sample_ids=[1, 2, 1])
+    result = case.attack()(net(), x, y, seed=3, sample_ids=[1, 2, 1])
     torch.testing.assert_close(result.x_adv[0], result.x_adv[2], atol=1e-6, rtol=0)
     close = torch.allclose(result.x_adv[0], result.x_adv[1], atol=1e-6, rtol=0)
     assert close == (not case.random)

@@ -138,7 +138,8 @@ class LoopFlags:
     """Training samples an attack perturbs each round: NAME=COUNT or NAME=all. Not named: all;
     the generator 64."""
     instances: int = 1
-    """Perturbed instances of each such sample, each with its own random start."""
+    """Perturbed instances of each such sample, each with its own random start; attacks that draw
+    nothing at random give the same one again."""
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
     eps: float = 0.1

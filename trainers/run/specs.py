@@ -246,9 +246,16 @@ def usual(
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 
     Those that only measure let a sample go once it is fooled: the same successes in less time.
+    Networks P begin as the identity; `harvest.varied` lets further instances begin elsewhere.
     """
     quick = {"early_stop": True} if measuring else {}
-    return {"eps": eps, "norm": norm, **quick, **(SMOKE_OPTIONS if config.run.smoke else {})}
+    return {
+        "eps": eps,
+        "norm": norm,
+        "noise": 0.0,
+        **quick,
+        **(SMOKE_OPTIONS if config.run.smoke else {}),
+    }
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
