@@ -13,9 +13,10 @@ from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import normal, sample_generators
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 # In l1 a climb begins in wider balls: factors of eps, and the share of the steps in each.
 WIDER = ((3.0, 0.3), (2.0, 0.3))
@@ -50,7 +51,9 @@ class APGD:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
         if self.steps < 1 or self.restarts < 1:
             raise ValueError(f"steps={self.steps}, restarts={self.restarts}; both must be >= 1")

@@ -16,6 +16,7 @@ from attacks.fab import FAB
 from attacks.goal import Goal, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_call, check_eps, own_copies
+from attacks.options import check_kinds
 from attacks.randomness import derive_seed, ids_of
 from attacks.result import AttackResult
 from attacks.square import SCHEDULE, Square
@@ -59,6 +60,7 @@ class AutoAttack:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.version not in get_args(Version):
             raise ValueError(
                 f"version is {self.version!r}; allowed: {', '.join(get_args(Version))}"

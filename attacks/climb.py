@@ -13,9 +13,10 @@ from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Climb:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}; give at least 1")

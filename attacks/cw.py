@@ -18,6 +18,7 @@ from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance, movable
 from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import Norm, column, lengths
 
@@ -61,6 +62,7 @@ class CW:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.steps < 1 or self.search_steps < 1:
             raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
         if not 0 < self.lr < math.inf:

@@ -16,6 +16,7 @@ from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
 from attacks.hyperplane import movable, shortest_step, straight_step
 from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import Norm, check_norm, column
 
@@ -51,6 +52,7 @@ class DeepFool:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
         if self.steps < 1 or self.classes < 2:
             raise ValueError(

@@ -16,8 +16,9 @@ from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and
 from attacks.guard import frozen
 from attacks.hyperplane import shortest_step
 from attacks.inputs import check_call, check_eps, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
-from attacks.threat import Norm, check_norm, column, lengths
+from attacks.threat import Norm, check_norm, check_radius, column, lengths
 
 
 @dataclass
@@ -93,7 +94,9 @@ class FAB:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         if self.steps < 1 or self.targets < 1:
             raise ValueError(f"steps={self.steps}, targets={self.targets}; both must be >= 1")
         if not 0 <= self.alpha_max <= 1:

@@ -13,8 +13,9 @@ from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class FGSM:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
 
     def __call__(

@@ -21,7 +21,7 @@ from attacks.guard import frozen
 from attacks.inputs import check_call, check_clips, check_eps, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, column
+from attacks.threat import Norm, Threat, check_radius, column
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Flicker(FlickerLoss):
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         super().__post_init__()
+        check_radius("linf", self.eps)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}; give a number >= 1")
         if not 1 <= self.press < math.inf:

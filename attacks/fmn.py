@@ -17,6 +17,7 @@ from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance
 from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm, column, lengths
 
@@ -53,6 +54,7 @@ class FMN:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
         if self.steps < 1 or not 0 < self.step_size < math.inf:
             raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")

@@ -17,6 +17,7 @@ from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
 from attacks.judging import judged
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 
@@ -74,6 +75,7 @@ class FoolingImage:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.method not in USUAL:
             raise ValueError(f"method is {self.method!r}; allowed: {', '.join(get_args(Method))}")
         for name, (low, high) in RANGES.items():

@@ -15,6 +15,7 @@ from attacks.generator_training import Rule, Space, Task, Training
 from attacks.goal import Goal, logit_warnings, logits_of
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.randomness import normal, sample_generators
 from attacks.result import AttackResult
 
@@ -71,6 +72,7 @@ class LearnedGenerator:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         for name, value, allowed in (
             ("optimizer", self.optimizer, get_args(Optimizer)),
             ("space", self.space, get_args(Space)),

@@ -33,9 +33,10 @@ from attacks.keyframes import (
     with_frames,
 )
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
-from attacks.threat import Norm, Threat, column
+from attacks.threat import Norm, Threat, check_radius, column
 
 _START = 0.01 / 255
 _STEPS = {False: 500, True: 1000}  # by whether there is a target
@@ -95,7 +96,9 @@ class Keyframe:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_frames(self.frames)
+        check_radius("linf", self.eps)
         if self.weight is not None:
             check_weight(self.weight)
         check_loss(self.loss)

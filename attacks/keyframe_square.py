@@ -16,6 +16,7 @@ from attacks.guard import frozen
 from attacks.inputs import check_call, check_clips, own_copies
 from attacks.keyframes import check_boundary, check_count, heaviest, reaching
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 from attacks.square import Search, Square, State
@@ -56,6 +57,7 @@ class KeyframeSquare:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_loss(self.loss)
         check_boundary(self.b)
         if self.count is not None and (self.count < 1 or self.b is not None):

@@ -21,6 +21,7 @@ from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import Norm
 
@@ -56,6 +57,7 @@ class LBFGS:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.loss not in ("margin", "ce"):
             raise ValueError(f"loss is {self.loss!r}; allowed here: margin, ce")
         if self.steps < 1 or self.search_steps < 1:

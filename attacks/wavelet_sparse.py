@@ -16,6 +16,7 @@ from attacks.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import movable
 from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import column
 from compress.wavelet import Coefficients, check_wavelet, dwt, idwt
@@ -76,6 +77,7 @@ class WaveletSparse:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_wavelet(self.wavelet)
         if self.steps < 1 or self.prune < 0:
             raise ValueError(f"steps={self.steps}, prune={self.prune}; give >= 1 and >= 0")

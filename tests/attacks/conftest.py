@@ -282,6 +282,12 @@ def case(request):
     return request.param
 
 
+@pytest.fixture(params={c.name: c for c in reversed(CASES)}.values(), ids=lambda c: c.name)
+def any_case(request):
+    """One row of each attack, for what is slow or does not hang on its options."""
+    return request.param
+
+
 @pytest.fixture(params=[c for c in CASES if c.norm], ids=str)
 def ball_case(request):
     return request.param
@@ -307,7 +313,8 @@ def sample_dims(request):
     """Return 3 where the test's row of the table takes videos alone, else 2."""
     if "fitted_case" in request.fixturenames:
         return 3 if isinstance(request.getfixturevalue("fitted_case"), FlickerUniversal) else 2
-    names = {"case", "ball_case", "random_case", "video_case"}.intersection(request.fixturenames)
+    rows = {"case", "any_case", "ball_case", "random_case", "video_case"}
+    names = rows.intersection(request.fixturenames)
     return 3 if any(request.getfixturevalue(name).video for name in names) else 2
 
 
