@@ -11,11 +11,12 @@ from attacks.attack import Progress
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import normal, sample_generators
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 # In l1 a climb begins in wider balls: factors of eps, and the share of the steps in each.
 WIDER = ((3.0, 0.3), (2.0, 0.3))
@@ -50,7 +51,9 @@ class APGD:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
         if self.steps < 1 or self.restarts < 1:
             raise ValueError(f"steps={self.steps}, restarts={self.restarts}; both must be >= 1")
@@ -61,19 +64,19 @@ class APGD:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             forward, random = prepared(model, x)
             goals = self._goals(forward, x, y, target)

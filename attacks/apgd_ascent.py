@@ -198,10 +198,13 @@ class Ascent:
             random: what `is_random` said of the model.
         """
         found, best = self.found, self.found.best
+        with torch.no_grad():
+            already = goal.met(logits_of(self.model, x))
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
             success=best.success,
+            already=already,
             queries=found.queries + goal.any_class,  # choosing the classes took a pass
             loss=goal.as_loss(best.value),
             history=history,

@@ -10,6 +10,7 @@ from attacks.atn_network import Form, TransformerShape
 from attacks.attack import Progress
 from attacks.fitting import Keep, Loader, Samples, Snapshot, check_target, fitted_in_passes
 from attacks.guard import frozen
+from attacks.options import check_kinds
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class AdversarialTransformer:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_target(self.target)
         TransformerShape(1, 2, form=self.form, width=self.width)
         if self.beta < 0 or self.lr <= 0 or self.alpha <= 1:

@@ -14,7 +14,7 @@ from attacks.diagnosis import is_random
 from attacks.fitting import Record, check_aim
 from attacks.goal import Goal
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.judging import judged
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
@@ -62,9 +62,9 @@ class Transformer(Kept):
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -76,12 +76,12 @@ class Transformer(Kept):
         Returns:
             The result; `info["target"]` (B,) are the classes aimed at.
         """
-        check_batch(x, y, target=target)
-        if self.target is not None:
-            check_aim(target, self.target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
+            if self.target is not None:
+                check_aim(target, self.target)
             wanted = self._aimed(y, generators) if target is None else target
             x_adv = self.apply(x, wanted)
             result = judged(
@@ -90,7 +90,7 @@ class Transformer(Kept):
                 x_adv,
                 goal=Goal(y, target),
                 queries=torch.zeros_like(y),
-                random=is_random(model, x),
+                random=is_random(model, x[:2]),
                 info={"target": wanted},
             )
         if progress:

@@ -20,9 +20,9 @@ class Attack(Protocol):
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -32,8 +32,9 @@ class Attack(Protocol):
         Args:
             model: the classifier; returns logits (B, K). Left exactly as it was.
             x: images (B, C, H, W) or videos (B, C, T, H, W), float32 in [0, 1].
-            y: labels, int64 (B,).
-            target: wanted classes, int64 (B,); None for an untargeted attack.
+            y: labels, int64 (B,); None takes the model's own answers.
+            target: wanted classes, int64 (B,), or one for all samples; None for an untargeted
+                attack.
             seed: with a sample's id, fixes that sample's random numbers.
             sample_ids: B integers; by default derived from each sample's content.
             progress: called with (steps done, steps in all).

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from attacks.active import take
 from attacks.apgd import APGD
 from attacks.attack import Progress
-from attacks.diagnosis import is_random, warnings_of
+from attacks.diagnosis import REPEATS, is_random, warnings_of
 from attacks.fab import FAB
 from attacks.goal import Goal, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_eps, own_copies
+from attacks.inputs import check_call, check_eps, own_copies
+from attacks.options import check_kinds
 from attacks.randomness import derive_seed, ids_of
 from attacks.result import AttackResult
 from attacks.square import SCHEDULE, Square
@@ -59,6 +60,7 @@ class AutoAttack:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.version not in get_args(Version):
             raise ValueError(
                 f"version is {self.version!r}; allowed: {', '.join(get_args(Version))}"
@@ -92,9 +94,9 @@ class AutoAttack:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -109,12 +111,12 @@ class AutoAttack:
             ValueError: also for a target, unless version is "custom".
             RefusedInput: when the state in `folder` is damaged.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         if target is not None and self.version == "standard":
             raise ValueError("target is given; the standard is untargeted, use version='custom'")
         ids, members = ids_of(x, sample_ids), self.members()
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             eps = check_eps(self.eps, x).flatten()  # (B,)
             trial = Trial.start(model, x, Goal(y, target, "margin"), eps=eps, seed=seed, ids=ids)
             path = self._path(trial)
@@ -167,9 +169,10 @@ class Trial:
         cls, model: nn.Module, x: Tensor, goal: Goal, *, eps: Tensor, seed: int, ids: list[int]
     ) -> "Trial":
         """Look at the clean samples."""
-        random = is_random(model, x)
         with torch.no_grad():
             logits = logits_of(model, x)
+        # With the one before, five passes, as many as the published check has.
+        random = is_random(model, x, usual=logits, repeats=REPEATS - 1)
         return cls(model, x, goal, eps, seed, ids, logits, random)
 
     def begin(self, path: Path | None) -> Tally:
@@ -210,6 +213,7 @@ class Trial:
             x=self.x,
             x_adv=tally.x_adv.clone(),
             success=tally.fooled_by != NOBODY,
+            already=self.goal.met(self.logits),
             queries=tally.queries + 1,
             loss=self.goal.as_loss(value),
             info={"members": counts, "fooled_by": tally.fooled_by}

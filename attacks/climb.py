@@ -11,11 +11,12 @@ from attacks.attack import Progress
 from attacks.climber import Climber
 from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Climb:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}; give at least 1")
@@ -63,18 +66,18 @@ class Climb:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             goal = self._goal(model, x, y, target)
             climber = Climber(model, self, goal, threat, progress)

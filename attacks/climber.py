@@ -68,11 +68,14 @@ class Climber:
         )
         self.advance = torch.compile(advance) if rules.compile else advance
         self.first_logits: Tensor | None = None
+        self.began_at_x = False
         self.history: list[Tensor] = []
 
     def run(self, start: Tensor) -> None:
         """Climb from start (B, ...)."""
         self.state.x_adv, self.state.direction = start, torch.zeros_like(start)
+        if self.first_logits is None:
+            self.began_at_x = start is self.state.threat.x
         confirmed = self.state.best
         if self.rules.bf16:  # what float32 has confirmed gives way to nothing unconfirmed
             self.state.best = Best.start(self.state.threat.x)
@@ -152,6 +155,14 @@ class Climber:
         if self.progress:
             self.progress(len(self.history), self.rules.starts * self.rules.steps)
 
+    def _already(self) -> Tensor:
+        """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""
+        goal, bf16 = self.state.goal, self.rules.bf16
+        if self.began_at_x and not bf16 and self.first_logits is not None:
+            return goal.met(self.first_logits)
+        with torch.no_grad():
+            return goal.met(logits_of(self.model if bf16 else self.forward, self.state.threat.x))
+
     def result(self) -> AttackResult:
         """Return what was found."""
         state, best = self.state, self.state.best
@@ -164,6 +175,7 @@ class Climber:
             x=state.threat.x,
             x_adv=best.x_adv,
             success=best.success,
+            already=self._already(),
             queries=state.queries,
             loss=state.goal.as_loss(best.value),
             history=torch.stack(self.history),  # (starts * steps, B)

@@ -111,6 +111,7 @@ class Closest:
             x=self.x,
             x_adv=self.x_adv.clone(),
             success=self.success,
+            already=self.goal.met(self.logits),
             queries=queries,
             loss=self.goal.as_loss(self.value),
             history=history,

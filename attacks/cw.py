@@ -16,7 +16,8 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance, movable
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import column, lengths
 
@@ -58,6 +59,7 @@ class CW:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.steps < 1 or self.search_steps < 1:
             raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
         if not 0 < self.lr < math.inf:
@@ -71,19 +73,19 @@ class CW:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
             forward, random = prepared(model, x)
-            active = self._start(forward, *own_copies(x, y, target))
+            active = self._start(forward, *own_copies(model, x, y, target))
             for number in range(self.search_steps):
                 descent = _Descent.start(active.now)
                 for step in range(self.steps):

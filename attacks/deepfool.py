@@ -15,7 +15,8 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
 from attacks.hyperplane import movable, shortest_step, straight_step
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import Norm, check_norm, column
 
@@ -51,6 +52,7 @@ class DeepFool:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
         if self.steps < 1 or self.classes < 2:
             raise ValueError(
@@ -63,18 +65,18 @@ class DeepFool:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             forward, random = prepared(model, x)
-            state = self._start(forward, *own_copies(x, y, target))
+            state = self._start(forward, *own_copies(model, x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):
                 # A step is classes + 1 passes: worth waiting for the device each time.

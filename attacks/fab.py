@@ -15,9 +15,10 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import shortest_step
-from attacks.inputs import check_batch, check_eps, own_copies
+from attacks.inputs import check_call, check_eps, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
-from attacks.threat import Norm, check_norm, column, lengths
+from attacks.threat import Norm, check_norm, check_radius, column, lengths
 
 
 @dataclass
@@ -93,7 +94,9 @@ class FAB:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         if self.steps < 1 or self.targets < 1:
             raise ValueError(f"steps={self.steps}, targets={self.targets}; both must be >= 1")
         if not 0 <= self.alpha_max <= 1:
@@ -107,17 +110,17 @@ class FAB:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as it takes; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, "margin")
             forward, random = prepared(model, x)
             with torch.no_grad():

@@ -11,10 +11,11 @@ from attacks.diagnosis import warnings_of, without_slope
 from attacks.forward import prepared
 from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,26 @@ class FGSM:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
 
     def __call__(
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             forward, random = prepared(model, x, once=True)
@@ -70,6 +73,7 @@ class FGSM:
             x=x,
             x_adv=x_adv,
             success=goal.met(logits),
+            already=goal.met(clean),
             queries=torch.full_like(y, 2),
             loss=goal.as_loss(value),
             history=goal.as_loss(before)[None],  # (1, B)

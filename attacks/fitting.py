@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Attack, Progress
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_samples
 
 Loader = Iterable[Sequence[Tensor]]  # of batches whose first tensor is x (B, ...) in [0, 1]
 Record = dict[str, float]
@@ -155,11 +155,10 @@ class Samples:
         """
         empty = True
         for batch in self.loader:
+            check_samples(batch[0])
             x = batch[0].to(self.device or batch[0].device)
-            y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-            check_batch(x, y)
             empty = False
-            yield own_copies(x, y, None)[0]
+            yield x.detach().clone().clamp_(0, 1)
         if empty:
             raise ValueError("loader has no batches; give at least one sample")
 

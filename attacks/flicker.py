@@ -18,10 +18,10 @@ from attacks.flicker_pattern import added, visibility
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_clips, check_eps, own_copies
+from attacks.inputs import check_call, check_clips, check_eps, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
-from attacks.threat import Threat, column
+from attacks.threat import Threat, check_radius, column
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Flicker(FlickerLoss):
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         super().__post_init__()
+        check_radius("linf", self.eps)
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}; give a number >= 1")
         if not 1 <= self.press < math.inf:
@@ -68,9 +69,9 @@ class Flicker(FlickerLoss):
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -86,10 +87,10 @@ class Flicker(FlickerLoss):
         Raises:
             ValueError: for images, too.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         check_clips(x)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, "margin")
             forward, random = prepared(model, x)
             active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))

@@ -8,6 +8,7 @@ from torch import Tensor
 from attacks.bounded_margin import Space, bounded_margin, check_space
 from attacks.flicker_pattern import cost_and_slope
 from attacks.goal import Goal
+from attacks.options import check_kinds
 
 _LAST = 0.05  # share of the learning rate that the last steps have
 
@@ -41,6 +42,7 @@ class FlickerLoss:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_space(self.space)
         if not 0 < self.lr < math.inf or not 0 < self.margin < 1:
             raise ValueError(f"lr={self.lr}, margin={self.margin}; give lr > 0, margin in (0, 1)")

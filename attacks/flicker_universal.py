@@ -12,6 +12,7 @@ from attacks.flicker_fit import FlickerFit
 from attacks.flicker_loss import FlickerLoss
 from attacks.guard import frozen
 from attacks.perturbation import Perturbation
+from attacks.threat import check_radius
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class FlickerUniversal(FlickerLoss):
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
         super().__post_init__()
+        check_radius("linf", self.eps)
         check_target(self.target)
         if not 0 <= self.eps < math.inf:
             raise ValueError(f"eps is {self.eps}; give a finite number >= 0")

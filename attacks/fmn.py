@@ -16,7 +16,8 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import distance
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm, column, lengths
 
@@ -53,6 +54,7 @@ class FMN:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
         if self.steps < 1 or not 0 < self.step_size < math.inf:
             raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")
@@ -63,19 +65,19 @@ class FMN:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history = []
         with frozen(model):
             forward, random = prepared(model, x)
-            state = self._start(forward, *own_copies(x, y, target))
+            state = self._start(forward, *own_copies(model, x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             active.drop(state.closest.success)  # those that were wrong before
             for step in range(self.steps):

@@ -69,8 +69,7 @@ class Folded:
         try:
             for module, forward in self.forwards.items():
                 module.__dict__["forward"] = forward  # it hides the method of the class
-            logits: Tensor = self.model(x)
-            return logits
+            return logits_of(self.model, x)
         finally:
             for module in self.forwards:
                 module.__dict__.pop("forward", None)
@@ -78,7 +77,9 @@ class Folded:
 
 def _is_compiled(module: nn.Module) -> bool:
     """Tell whether a module came out of torch.compile, or had its method `compile` called."""
-    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+    # TorchScript modules have neither; they are not folded.
+    compiled = getattr(module, "_compiled_call_impl", None) is not None
+    return compiled or hasattr(module, "_orig_mod")
 
 
 def _observed(model: nn.Module, x: Tensor) -> tuple[Tensor, list[Pair]]:
@@ -99,7 +100,7 @@ def _observed(model: nn.Module, x: Tensor) -> tuple[Tensor, list[Pair]]:
 
     with ExitStack() as stack, torch.no_grad():
         for module in model.modules():
-            if "forward" in module.__dict__:
+            if "forward" in module.__dict__ or isinstance(module, torch.jit.ScriptModule):
                 continue
             if type(module).forward in _CONVOLUTIONS:
                 stack.callback(module.register_forward_hook(after_convolution).remove)

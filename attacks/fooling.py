@@ -15,8 +15,9 @@ from attacks.fooling_evolution import Evolution
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.judging import judged
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 
@@ -74,6 +75,7 @@ class FoolingImage:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.method not in USUAL:
             raise ValueError(f"method is {self.method!r}; allowed: {', '.join(get_args(Method))}")
         for name, (low, high) in RANGES.items():
@@ -89,9 +91,9 @@ class FoolingImage:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -104,10 +106,10 @@ class FoolingImage:
         """
         if target is None:
             raise ValueError("fooling needs a target, (B,): the class that noise shall become")
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target)
             forward, random = prepared(model, x)
             start = self._noise(goal, x, generators)

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from attacks.diagnosis import are_alike
+from attacks.diagnosis import REPEATS, are_alike, is_random
 from attacks.folding import folded
 from attacks.goal import Classifier, logits_of
 
@@ -32,8 +32,8 @@ def prepared(
         compiled: run it through torch.compile, as it is.
 
     Returns:
-        The forward pass, and whether the model is random: whether two passes of the same
-        samples differ.
+        The forward pass, and whether the model is random, see `diagnosis.is_random`: asked of the
+        pass that is returned, so that what the layout changes is not taken for chance.
     """
     some, forward = x[:2], cast(Classifier, torch.compile(model)) if compiled else model
     layout = _CHANNELS_LAST.get(x.ndim) if x.device.type == "cpu" and not compiled else None
@@ -45,11 +45,10 @@ def prepared(
         with torch.no_grad():
             usual = logits_of(model, some)
     quicker += [_in_layout(model, layout)] if layout else []
-    for candidate in quicker:
-        if _agrees(candidate, some, usual):
-            return _in_bfloat16(candidate) if bf16 else candidate, False
-    random = not _agrees(model, some, usual)
-    return _in_bfloat16(forward) if bf16 else forward, random
+    chosen = next((c for c in quicker if _agrees(c, some, usual)), None)
+    random = is_random(chosen or model, some, usual=usual, repeats=1 if once else REPEATS)
+    chosen = chosen or forward
+    return _in_bfloat16(chosen) if bf16 else chosen, random
 
 
 def _agrees(forward: Classifier, x: Tensor, usual: Tensor) -> bool:
@@ -67,12 +66,12 @@ def _agrees(forward: Classifier, x: Tensor, usual: Tensor) -> bool:
 
 
 def _in_layout(forward: Classifier, layout: torch.memory_format) -> Classifier:
-    return lambda x: forward(x.contiguous(memory_format=layout))
+    return lambda x: logits_of(forward, x.contiguous(memory_format=layout))
 
 
 def _in_bfloat16(forward: Classifier) -> Classifier:
     def half(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            return forward(x)
+            return logits_of(forward, x)
 
     return half

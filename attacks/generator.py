@@ -14,7 +14,8 @@ from attacks.generator_network import Architecture
 from attacks.generator_training import Rule, Space, Task, Training
 from attacks.goal import Goal, logit_warnings, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.randomness import normal, sample_generators
 from attacks.result import AttackResult
 
@@ -71,6 +72,7 @@ class LearnedGenerator:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         for name, value, allowed in (
             ("optimizer", self.optimizer, get_args(Optimizer)),
             ("space", self.space, get_args(Space)),
@@ -89,9 +91,9 @@ class LearnedGenerator:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -105,12 +107,13 @@ class LearnedGenerator:
             "score_sum" (B,), the scores of the original top-k classes summed, and "mean_abs"
             (B,), mean |x_adv - x| in pixel units.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             with torch.no_grad():
-                before = logits_of(model, x).softmax(1)  # (B, K)
-            task = self._task(x, before, Goal(y, target))
+                clean = logits_of(model, x)  # (B, K)
+            before, goal = clean.softmax(1), Goal(y, target)
+            task = self._task(x, before, goal)
             training = Training(prepared(model, x)[0], task, self._rule())
             if seed and self.noise:
                 generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
@@ -127,7 +130,8 @@ class LearnedGenerator:
         return AttackResult(
             x=x,
             x_adv=x_adv,
-            success=task.goal.met(logits),
+            success=goal.met(logits),
+            already=goal.met(clean),
             queries=training.queries + 2,
             loss=value,
             history=history,  # (steps, B)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from attacks.calling import call
 from attacks.losses import LOSSES, LossName, targeted_dlr, usable_loss
 
 
@@ -85,16 +86,21 @@ Classifier = Callable[[Tensor], Tensor]  # samples (B, ...) to logits (B, K); a 
 def logits_of(model: Classifier, x: Tensor) -> Tensor:
     """Return the model's logits (B, K) in float32, or in float64 where x is.
 
+    A module is given a copy of x, and what it returns is copied: it may change or keep either.
+
     Raises:
         ValueError: when the model returns anything but (B, K) with K >= 2.
     """
-    logits = model(x)
+    logits = call(model, x) if isinstance(model, nn.Module) else model(x)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
         seen = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"the model returned {seen}; a classifier returns logits ({len(x)}, K)")
     if logits.shape[1] < 2:
-        raise ValueError("the model returned one logit a sample; give the logits of two classes")
-    return logits.to(x.dtype)
+        raise ValueError(
+            "the model returned one logit a sample; give the logits of two classes, [0, z] of a "
+            "logit z: with --binary, or load_classifier(..., binary=True)"
+        )
+    return logits.to(x.dtype, copy=True)
 
 
 def value_and_gradient(

@@ -22,7 +22,7 @@ def judged(
     stuck: Tensor | None = None,
     info: dict[str, Any] | None = None,
 ) -> AttackResult:
-    """Look at x_adv once more, in full precision, and return the result of an attack.
+    """Look at x and x_adv once more, in full precision, and return the result of an attack.
 
     Args:
         model: the classifier, frozen.
@@ -36,13 +36,14 @@ def judged(
         info: what the attack alone reports.
     """
     with torch.no_grad():
-        logits = logits_of(model, x_adv)
+        logits, clean = logits_of(model, x_adv), logits_of(model, x)
     finite = torch.isfinite(logits).all(1)
     value = goal.value(logits).masked_fill(~finite, torch.nan)
     return AttackResult(
         x=x,
         x_adv=x_adv.contiguous(),
         success=goal.met(logits),
+        already=goal.met(clean),
         queries=queries + 1,
         loss=goal.as_loss(value),
         history=history,

@@ -17,7 +17,7 @@ from attacks.forward import prepared
 from attacks.frame_weights import Weight, check_weight, frame_weights
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_clips, own_copies
+from attacks.inputs import check_call, check_clips, own_copies
 from attacks.judging import judged
 from attacks.keyframes import (
     Frames,
@@ -33,9 +33,10 @@ from attacks.keyframes import (
     with_frames,
 )
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
-from attacks.threat import Threat, column
+from attacks.threat import Threat, check_radius, column
 
 _START = 0.01 / 255
 _STEPS = {False: 500, True: 1000}  # by whether there is a target
@@ -94,7 +95,9 @@ class Keyframe:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_frames(self.frames)
+        check_radius("linf", self.eps)
         if self.weight is not None:
             check_weight(self.weight)
         check_loss(self.loss)
@@ -118,9 +121,9 @@ class Keyframe:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -137,10 +140,10 @@ class Keyframe:
         Raises:
             ValueError: for images, or a layer or frames that there are not.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         check_clips(x)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             keyframes, chosen_by = self._chosen(model, x, targeted=target is not None)
             forward, random = prepared(model, x)

@@ -13,9 +13,10 @@ from attacks.diagnosis import warnings_of
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, check_clips, own_copies
+from attacks.inputs import check_call, check_clips, own_copies
 from attacks.keyframes import check_boundary, check_count, heaviest, reaching
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators
 from attacks.result import AttackResult
 from attacks.square import Search, Square, State
@@ -55,6 +56,7 @@ class KeyframeSquare:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_loss(self.loss)
         check_boundary(self.b)
         if self.count is not None and (self.count < 1 or self.b is not None):
@@ -69,9 +71,9 @@ class KeyframeSquare:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -87,11 +89,11 @@ class KeyframeSquare:
         Raises:
             ValueError: for images, or more frames than there are.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         check_clips(x)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model), torch.no_grad():
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             forward, random = prepared(model, x)
             weights = frame_effects(forward, x, goal)
@@ -101,11 +103,12 @@ class KeyframeSquare:
             state, history = search.run(progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
-            best = state.best
+            best, already = state.best, goal.met(logits_of(forward, x))
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
             success=best.success,
+            already=already,
             queries=searched + spent,
             loss=goal.as_loss(best.value),
             history=goal.as_loss(history),

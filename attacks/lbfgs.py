@@ -19,8 +19,9 @@ from attacks.diagnosis import without_slope
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, value_and_gradient
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 
 Pixels = npt.NDArray[np.float64]
@@ -53,6 +54,7 @@ class LBFGS:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         if self.loss not in ("margin", "ce"):
             raise ValueError(f"loss is {self.loss!r}; allowed here: margin, ce")
         if self.steps < 1 or self.search_steps < 1:
@@ -62,18 +64,18 @@ class LBFGS:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             forward, random = prepared(model, x)
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, "margin")
             found = nearest_boundary(forward, x, goal, norm="l2")
             closest = Closest.start(x, found.logits, goal=goal, norm="l2")

@@ -13,7 +13,7 @@ from attacks.diagnosis import is_random
 from attacks.fitting import Record, check_aim
 from attacks.goal import Goal
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
 from attacks.threat import Norm, Threat, check_norm
@@ -58,18 +58,18 @@ class Perturbation(Kept):
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x without looking at the model; see `Attack.__call__`. Nothing is random."""
-        check_batch(x, y, target=target)
-        check_aim(target, self.target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
+            check_aim(target, self.target)
             x_adv = self.apply(x)
             result = judged(
                 model,
@@ -77,7 +77,7 @@ class Perturbation(Kept):
                 x_adv,
                 goal=Goal(y, target),
                 queries=torch.zeros_like(y),
-                random=is_random(model, x),
+                random=is_random(model, x[:2]),
             )
         if progress:
             progress(1, 1)

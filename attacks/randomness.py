@@ -39,11 +39,17 @@ def ids_of(x: Tensor, sample_ids: Sequence[int] | Tensor | None) -> list[int]:
             samples share a stream only where they are equal.
 
     Raises:
-        ValueError: when the number of ids is not B.
+        ValueError: when they are no integers, or not B of them.
     """
     if sample_ids is None:
         return [zlib.crc32(row.numpy().tobytes()) for row in x.detach().cpu()]
-    ids = [int(i) for i in sample_ids]
+    try:
+        ids = [index(i) for i in sample_ids]
+    except TypeError as error:
+        kind = sample_ids.dtype if isinstance(sample_ids, Tensor) else type(sample_ids).__name__
+        raise ValueError(
+            f"sample_ids are not whole numbers ({kind}: {error}); give B integers, or None"
+        ) from error
     if len(ids) != len(x):
         raise ValueError(f"sample_ids has {len(ids)} entries for {len(x)} samples; give one each")
     return ids

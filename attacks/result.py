@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.threat import lengths
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AttackResult:
     """The perturbed samples of one batch and what it took to find them.
 
@@ -17,8 +17,11 @@ class AttackResult:
         x_adv: the perturbed samples, like x.
         success: (B,) bool, whether the goal is met in float32: the label changed, or the target
             reached. A non-finite logit counts as not met.
-        queries: (B,) int64, forward passes spent on each sample until it left the batch; the
-            check for a random model, two passes of two samples, is not counted.
+        already: (B,) bool, whether the goal was met before the attack, on x in float32. Such
+            samples could not be attacked: of success they say nothing.
+        queries: (B,) int64, forward passes spent on each sample until it left the batch. What is
+            not part of the attack is not counted: the check for a random model, and the pass of x
+            for `already` where the attack itself begins elsewhere.
         loss: (B,) the attack's final loss; NaN where the logits never allowed one.
         history: (steps, B) the loss before each step, NaN where a sample had left; or None.
         info: what one attack alone reports; "warnings" lists what went wrong.
@@ -27,10 +30,20 @@ class AttackResult:
     x: Tensor
     x_adv: Tensor
     success: Tensor
+    already: Tensor
     queries: Tensor
     loss: Tensor
     history: Tensor | None = None
     info: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return one line: how many samples of which shape, and how many were fooled."""
+        could, won = int((~self.already).sum()), int((self.success & ~self.already).sum())
+        size = f"{len(self.x)} samples of {tuple(self.x.shape[1:])}"
+        return (
+            f"{type(self).__name__}({size}: success on {won} of the {could} that could be "
+            f"attacked, {len(self.x) - could} met the goal already)"
+        )
 
     @property
     def delta(self) -> Tensor:
@@ -51,3 +64,8 @@ class AttackResult:
     def l1(self) -> Tensor:
         """Sum of absolute changes of each sample, (B,)."""
         return lengths(self.delta, "l1")
+
+    @property
+    def l0(self) -> Tensor:
+        """How many values of each sample changed, int64 (B,)."""
+        return (self.delta != 0).flatten(1).sum(1)

@@ -15,11 +15,12 @@ from attacks.diagnosis import warnings_of
 from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.losses import LossName, check_loss
+from attacks.options import check_kinds
 from attacks.randomness import sample_generators, unit
 from attacks.result import AttackResult
-from attacks.threat import Norm, Threat, check_norm
+from attacks.threat import Norm, Threat, check_norm, check_radius
 
 # The squares halve their area after these queries, of SCHEDULE in all.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -57,7 +58,9 @@ class Square:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_loss(self.loss)
         if self.queries < 1:
             raise ValueError(f"queries is {self.queries}; give at least 1")
@@ -72,28 +75,30 @@ class Square:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`. A video's frames share the squares."""
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model), torch.no_grad():
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             forward, random = prepared(model, x)
             goal = Goal(y, target, self.loss)
             search = Search(forward, self, goal, threat, generators)
             state, history = search.run(progress)
+            already = goal.met(logits_of(forward, x))
         best = state.best
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
             success=best.success,
+            already=already,
             queries=state.queries,
             loss=goal.as_loss(best.value),
             history=goal.as_loss(history),

@@ -9,6 +9,7 @@ from attacks.attack import Attack, Progress
 from attacks.fgsm import FGSM
 from attacks.fitting import Keep, Loader, Samples, Snapshot, fitted_in_passes
 from attacks.guard import frozen
+from attacks.options import check_kinds
 from attacks.substitute_attack import Substitute
 from attacks.substitute_fit import SubstituteFit
 
@@ -46,6 +47,7 @@ class BlackBoxSubstitute:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         for name in ("rounds", "samples", "budget", "epochs", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give a number >= 1")

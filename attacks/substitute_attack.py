@@ -13,7 +13,7 @@ from attacks.diagnosis import is_random
 from attacks.fitting import Record
 from attacks.goal import Goal
 from attacks.guard import frozen
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
 from attacks.judging import judged
 from attacks.result import AttackResult
 from attacks.substitute_network import SubstituteShape
@@ -47,9 +47,9 @@ class Substitute(Kept):
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -60,28 +60,27 @@ class Substitute(Kept):
             The result on the model, `queries` those of the model. `info` holds
             "substitute_success" (B,) and "label_queries", the labels asked for in the fit.
         """
-        check_batch(x, y, target=target)
-        inner = self.attack(
-            self.network().to(x),
-            x,
-            y,
-            target=target,
-            seed=seed,
-            sample_ids=sample_ids,
-            progress=progress,
-        )
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         asked = int(self.history[-1]["queries"]) if self.history else 0
-        info = {"substitute_success": inner.success, "label_queries": asked}
         with frozen(model):
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
+            inner = self.attack(
+                self.network().to(x),
+                x,
+                y,
+                target=target,
+                seed=seed,
+                sample_ids=sample_ids,
+                progress=progress,
+            )
             result = judged(
                 model,
                 x,
                 inner.x_adv,
                 goal=Goal(y, target),
                 queries=torch.zeros_like(y),
-                random=is_random(model, x),
-                info=info,
+                random=is_random(model, x[:2]),
+                info={"substitute_success": inner.success, "label_queries": asked},
             )
         warnings = [f"substitute: {text}" for text in inner.info.get("warnings", [])]
         if warnings:

@@ -22,8 +22,10 @@ from attacks.goal import Goal, value_and_gradient
 from attacks.guard import frozen
 from attacks.inputs import check_clips
 from attacks.keyframes import check_count, fixed_frames, listed
+from attacks.options import check_kinds
 from attacks.perturbation import Perturbation
 from attacks.sparsity import escape, frame_directions, frame_sizes
+from attacks.threat import check_radius
 from attacks.transfer import answers
 
 
@@ -63,6 +65,8 @@ class SparseUniversalPerturbation:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
+        check_radius("linf", self.eps)
         check_target(self.target)
         if self.frames not in ("all", "first", "uniform"):
             listed(self.frames)

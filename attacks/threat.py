@@ -20,6 +20,19 @@ def check_norm(norm: str) -> None:
         raise ValueError(f"norm is {norm!r}; allowed here: {', '.join(get_args(Norm))}")
 
 
+def check_radius(norm: str, eps: float | Tensor | None) -> None:
+    """Raise ValueError for a radius in linf that only pixels from 0 to 255 could need.
+
+    A batch may hold a radius for each sample, and be refused where all are as large.
+    """
+    least = eps.amin().item() if isinstance(eps, Tensor) and eps.numel() else eps
+    if norm == "linf" and isinstance(least, (int, float)) and least > 1:
+        raise ValueError(
+            f"eps is {least} in linf, and pixels lie in [0, 1]; give at most 1: write 8 of 255 "
+            "as 8/255"
+        )
+
+
 def lengths(delta: Tensor, norm: Norm) -> Tensor:
     """Return the norm of each sample of delta (B, ...) as (B,)."""
     flat = delta.flatten(1)  # (B, D)

@@ -9,8 +9,9 @@ from torch import nn
 from attacks.attack import Progress
 from attacks.fitting import Keep, Loader, Samples, Snapshot, check_target, fitted_in_passes
 from attacks.guard import frozen
+from attacks.options import check_kinds
 from attacks.perturbation import Perturbation
-from attacks.threat import Norm, check_norm
+from attacks.threat import Norm, check_norm, check_radius
 from attacks.universal_fit import UniversalFit
 
 Solver = Literal["gradient", "deepfool"]
@@ -47,7 +48,9 @@ class UniversalPerturbation:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_norm(self.norm)
+        check_radius(self.norm, self.eps)
         check_target(self.target)
         if self.solver not in get_args(Solver):
             raise ValueError(f"solver is {self.solver!r}; allowed: {', '.join(get_args(Solver))}")

@@ -15,7 +15,8 @@ from attacks.forward import prepared
 from attacks.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.guard import frozen
 from attacks.hyperplane import movable
-from attacks.inputs import check_batch, own_copies
+from attacks.inputs import check_call, own_copies
+from attacks.options import check_kinds
 from attacks.result import AttackResult
 from attacks.threat import column
 from compress.wavelet import Coefficients, check_wavelet, dwt, idwt
@@ -76,6 +77,7 @@ class WaveletSparse:
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
+        check_kinds(self)
         check_wavelet(self.wavelet)
         if self.steps < 1 or self.prune < 0:
             raise ValueError(f"steps={self.steps}, prune={self.prune}; give >= 1 and >= 0")
@@ -86,9 +88,9 @@ class WaveletSparse:
         self,
         model: nn.Module,
         x: Tensor,
-        y: Tensor,
+        y: Tensor | None,
         *,
-        target: Tensor | None = None,
+        target: Tensor | int | None = None,
         seed: int = 0,
         sample_ids: Sequence[int] | Tensor | None = None,
         progress: Progress | None = None,
@@ -97,11 +99,11 @@ class WaveletSparse:
 
         `info["nonzeros"]` is their number, int64 (B,), 0 where x is returned.
         """
-        check_batch(x, y, target=target)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
             forward, random = prepared(model, x)
-            x, y, target = own_copies(x, y, target)
+            x, y, target = own_copies(model, x, y, target)
             state = self._start(forward, x, Goal(y, target, "margin"))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(self.steps):

@@ -1,9 +1,9 @@
 """Quantisation for a classifier: it decides where the bits go, and the decoder is unchanged."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -156,25 +156,37 @@ def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tenso
     Raises:
         ValueError: for "feature", when the model has no linear layer.
     """
-    flags = {module: module.training for module in model.modules()}
+    flags = {m: m.training for m in model.modules() if hasattr(m, "training")}
     taken: list[Tensor] = []
     hook = None
     if loss == "feature":
         layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
         if not layers:
             raise ValueError('loss="feature" needs a linear layer in the model; take "kl"')
-        hook = layers[-1].register_forward_pre_hook(lambda _, given: taken.append(given[0]))
+        hook = layers[-1].register_forward_pre_hook(lambda _, given: taken.append(given[0].clone()))
 
     def look(x: Tensor) -> Tensor:
         taken.clear()
-        logits: Tensor = model(x)
-        return taken[-1].flatten(1) if hook else logits
+        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
+        # A copy, which the model may change, in its own precision.
+        logits = _logits(model(x.clone() if dtype == x.dtype else x.to(dtype)))
+        return (taken[-1].flatten(1) if hook else logits).to(x.dtype)
 
-    model.eval()
     try:
+        for module in flags:
+            module.training = False
         yield look
     finally:
         if hook:
             hook.remove()
         for module, training in flags.items():
             module.training = training
+
+
+def _logits(output: Any) -> Tensor:
+    """Return the logits of an answer that has them as `logits`, or as the first of several."""
+    if isinstance(output, Mapping):
+        output = output["logits"]
+    output = getattr(output, "logits", output)
+    logits: Tensor = output[0] if isinstance(output, (tuple, list)) else output
+    return logits

@@ -135,7 +135,7 @@ def measured(results: list[AttackResult]) -> Row:
     """Return the figures of all batches together, and each clip's first success."""
     names = ("queries_to_success", "first_success", "keyframes")
     info = {name: torch.cat([r.info[name] for r in results]) for name in names}
-    fields = ("x", "x_adv", "success", "queries", "loss")
+    fields = ("x", "x_adv", "success", "already", "queries", "loss")
     whole = AttackResult(
         *(torch.cat([getattr(r, name) for r in results]) for name in fields), info=info
     )

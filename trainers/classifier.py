@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.calling import has_reentrant_checkpoint
+from attacks.goal import logits_of
 from attacks.randomness import derive_seed, generator_for
 from augment import Dataset, iterate
 from trainers.ema import Ema
@@ -97,6 +99,9 @@ class _Fit:
         # BatchNorm cannot be fitted on a single sample: a last batch of one is left out.
         size, left = options.batch_size, len(train) % options.batch_size
         self.drop_last = len(train) > size and left == 1
+        # What is checkpointed re-entrantly is fitted only where its input asks for a gradient, too:
+        # the first step tells.
+        self.input_gradient = True
         self.steps = len(train) // size + (left > 0 and not self.drop_last)
 
     def epoch(self, epoch: int, augment: Augment | None) -> Record:
@@ -138,9 +143,9 @@ class _Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
-            output = self.model(x)
-        # GoogLeNet and Inception return their auxiliary logits too while they are trained.
-        logits: Tensor = getattr(output, "logits", output).float()
+            # GoogLeNet and Inception return their auxiliary logits too while they are trained.
+            logits = logits_of(self.model, x.detach().requires_grad_(self.input_gradient))
+        self.input_gradient = self.input_gradient and has_reentrant_checkpoint(logits)
         loss = F.cross_entropy(logits, y, label_smoothing=self.options.label_smoothing)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)

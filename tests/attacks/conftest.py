@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from attacks import ATTACKS
+from attacks import (
+    ATTACKS,
+    AdversarialTransformer,
+    BlackBoxSubstitute,
+    FlickerUniversal,
+    SparseUniversalPerturbation,
+    UniversalPerturbation,
+)
 
 
 @dataclass(frozen=True)
@@ -252,8 +259,32 @@ CASES = [
 ]
 
 
+# One fit of each kind, cheap; `fitted_case` goes through them.
+FITTED_CASES = {
+    "universal": UniversalPerturbation(eps=0.2, passes=2, target_rate=1.0),
+    "universal-deepfool": UniversalPerturbation(
+        norm="l2", eps=2.0, solver="deepfool", passes=1, target_rate=1.0
+    ),
+    "sup": SparseUniversalPerturbation(passes=2, lr=0.03),
+    "atn": AdversarialTransformer(passes=2, width=4, lr=0.01),
+    "substitute": BlackBoxSubstitute(rounds=2, samples=6, budget=20, epochs=1, width=4),
+    "flicker-universal": FlickerUniversal(passes=2, lr=0.02),
+}
+
+
+@pytest.fixture(params=FITTED_CASES, ids=str)
+def fitted_case(request):
+    return FITTED_CASES[request.param]
+
+
 @pytest.fixture(params=CASES, ids=str)
 def case(request):
+    return request.param
+
+
+@pytest.fixture(params={c.name: c for c in reversed(CASES)}.values(), ids=lambda c: c.name)
+def any_case(request):
+    """One row of each attack, for what is slow or does not hang on its options."""
     return request.param
 
 
@@ -280,7 +311,10 @@ def cases():
 @pytest.fixture
 def sample_dims(request):
     """Return 3 where the test's row of the table takes videos alone, else 2."""
-    names = {"case", "ball_case", "random_case", "video_case"}.intersection(request.fixturenames)
+    if "fitted_case" in request.fixturenames:
+        return 3 if isinstance(request.getfixturevalue("fitted_case"), FlickerUniversal) else 2
+    rows = {"case", "any_case", "ball_case", "random_case", "video_case"}
+    names = rows.intersection(request.fixturenames)
     return 3 if any(request.getfixturevalue(name).video for name in names) else 2
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from attacks import DeepFool
+from attacks.diagnosis import REPEATS
 
 
 class Planes(torch.nn.Module):
@@ -79,7 +80,7 @@ def test_samples_leave_when_they_are_fooled():
     assert result.success.all()
     assert result.queries[0] == 1
     assert 1 < result.queries[1] < result.queries[2]
-    passes = model.passes[2:]  # after the two that ask whether the model is random
+    passes = model.passes[2 + REPEATS :]  # after those for the layout and for randomness
     assert passes == sorted(passes, reverse=True)
     assert sum(passes) == result.queries.sum()
     torch.testing.assert_close(

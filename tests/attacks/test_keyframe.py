@@ -303,7 +303,8 @@ def test_the_table_by_hand():
     x_adv[1, :, :2, 0] = 0.25
     x_adv[2] = 1
     result = AttackResult(
-        x, x_adv, torch.tensor([True, True, False]), torch.tensor([9, 9, 9]), torch.zeros(3),
+        x, x_adv, torch.tensor([True, True, False]), torch.zeros(3, dtype=torch.bool),
+        torch.tensor([9, 9, 9]), torch.zeros(3),
         info={"queries_to_success": torch.tensor([4, 7, 0])},
     )  # fmt: skip
     assert sparsity(result) == pytest.approx(

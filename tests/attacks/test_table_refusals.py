@@ -70,7 +70,7 @@ def test_the_number_of_sample_ids_is_checked(random_case, net, batch):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda x: (x.flatten(1), x), ["tuple", "logits (2, K)"]),
+        (lambda x: (x, x.flatten(1)), ["tuple", "logits (2, K)"]),
         (lambda x: x, ["(2, 3, 6"]),
         (lambda x: x.flatten(1)[:1], ["(1, "]),
         (lambda x: x.flatten(1)[:, :1], ["one logit"]),

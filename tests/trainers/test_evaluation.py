@@ -28,11 +28,12 @@ class Push:
     def __call__(self, model, x, y, *, target=None, seed=0, sample_ids=None, progress=None):
         odd = torch.tensor([i % 2 for i in range(len(x))], dtype=torch.bool)
         x_adv = torch.where(odd.view(-1, 1, 1, 1), x, x + self.by)
-        answer = model(x_adv).argmax(1)
+        before, answer = model(x).argmax(1), model(x_adv).argmax(1)
         return AttackResult(
             x=x,
             x_adv=x_adv,
             success=answer != y if target is None else answer == target,
+            already=before != y if target is None else before == target,
             queries=torch.full_like(y, 3),
             loss=torch.arange(len(x)).float(),
             info={"warnings": [self.warning]} if self.warning else {},

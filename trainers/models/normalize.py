@@ -40,8 +40,8 @@ class Normalize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise images (B, C, H, W) or videos (B, C, T, H, W)."""
         shape = (-1, *[1] * (x.ndim - 2))
-        normal = (x - self.mean.view(shape)) / self.std.view(shape)
-        return normal.to(x.dtype)  # a network in half precision takes nothing else
+        # In half precision, which the network behind may be in, for half-precision samples.
+        return ((x - self.mean.view(shape)) / self.std.view(shape)).to(x.dtype)
 
 
 class Normalized(nn.Module):
