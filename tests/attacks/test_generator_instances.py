@@ -10,7 +10,7 @@ from attacks.randomness import derive_seed
 @pytest.fixture
 def instance(net, batch):
     """Run the generator on a batch that the model has right, or on rows of it."""
-    model = net()
+    model = net().eval()
     x = batch(12)[0]
     y = model(x).argmax(1)
 

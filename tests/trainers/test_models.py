@@ -207,7 +207,7 @@ def test_files_of_one_name_are_not_confused(tmp_path):
         ("NaN", RefusedInput, "NaN"),
         ("Whole", RefusedInput, r"torch\.int64"),
         ("Maps", RefusedInput, r"\(2, 3, 8, 8\); a classifier returns logits"),
-        ("Pair", RefusedInput, "a tuple"),
+        ("Pair", RefusedInput, "has 192 classes and the data 10"),
     ],
 )
 def test_a_factory_that_is_no_good_gets_one_clear_sentence(factories, name, kind, message):

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from attacks.calling import unwrapped
+
 
 class BinaryLogits(nn.Module):
     """A classifier of two classes made of a network with one logit z, positive for class 1.
@@ -26,7 +28,7 @@ class BinaryLogits(nn.Module):
         Raises:
             ValueError: when the network returns anything but one logit a sample.
         """
-        z = self.model(x)
+        z = unwrapped(self.model, self.model(x))
         if not isinstance(z, Tensor) or z.shape not in ((len(x),), (len(x), 1)):
             seen = tuple(z.shape) if isinstance(z, Tensor) else f"a {type(z).__name__}"
             raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from attacks.calling import call
 from attacks.errors import RefusedInput
 from attacks.guard import frozen
 
@@ -49,7 +50,7 @@ def _forward(model: nn.Module, shape: Sequence[int]) -> Tensor:
     x = levels.view(2, *[1] * len(shape)).expand(2, *shape).contiguous()  # (2, C, ...)
     try:
         with frozen(model), torch.no_grad():
-            output: Tensor = model(x)
+            output: Tensor = call(model, x)
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RefusedInput(
