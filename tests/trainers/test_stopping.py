@@ -1,4 +1,4 @@
-"""The paper's stopping rule: it can fire by default, waits where it must, and counts whom it may."""
+"""The stopping rule: it can fire by default, waits where it must, and counts whom it may."""
 
 import json
 from dataclasses import replace
@@ -59,7 +59,7 @@ def test_the_share_is_of_those_that_could_be_attacked_and_knows_no_distance() ->
 def test_a_run_in_which_it_fires_and_one_in_which_it_does_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Default thresholds; with weak retraining the generator goes on fooling half of the samples."""
+    """Default thresholds; with little weight on the distance the generator goes on fooling."""
     strong = ["--eps", "0.2", "--attacks", "generator:top_k=1,lam=20,steps=60", "pgd"]
     assert main(["rounds", *SMALL, *strong, "--run-dir", str(tmp_path / "s")]) == 0
     summary = json.loads((tmp_path / "s/summary.json").read_text())
