@@ -45,7 +45,7 @@ from attacks.substitute import BlackBoxSubstitute
 from attacks.substitute_attack import Substitute
 from attacks.sup import SparseUniversalPerturbation
 from attacks.threat import Threat
-from attacks.transfer import transfer_matrix
+from attacks.transfer import fooled_counts, transfer_matrix
 from attacks.universal import UniversalPerturbation
 from attacks.wavelet_sparse import WaveletSparse
 
@@ -110,6 +110,7 @@ __all__ = [
     "UniversalPerturbation",
     "WaveletSparse",
     "as_module",
+    "fooled_counts",
     "fooling_over_shifts",
     "frame_weights",
     "load_fitted",

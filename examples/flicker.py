@@ -178,7 +178,8 @@ def told(name: str, row: Row) -> str:
     if not row["fooled"]:
         return f"{name}: none of {row['clips']} clips fooled"
     thick, rough = row["thickness"], row["roughness"]
-    return f"{name}: {row['fooled']:.2f} fooled, thickness {thick:.2f} %, roughness {rough:.2f} %"
+    share = f"{row['fooled']:.2f} of {row['clips']} clips fooled"
+    return f"{name}: {share}, thickness {thick:.2f} %, roughness {rough:.2f} %"
 
 
 def path(model: nn.Module, x: Tensor, y: Tensor, args: argparse.Namespace) -> list[Row]:

@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from attacks import Perturbation, UniversalPerturbation, transfer_matrix
+from attacks import Perturbation, UniversalPerturbation, fooled_counts, transfer_matrix
 from attacks.fitting import Loader
 from attacks.randomness import generator_for
 from attacks.universal import Solver
@@ -160,10 +160,12 @@ def measured(
     made = fitted(model, train, rows.tolist(), args, solver=solver)
     seconds = time.perf_counter() - start
     own = max(record["fooling_rate"] for record in made.history)
-    rate = float(transfer_matrix([model], [made], held_out))
-    print(f"{solver}, {images} images, set {seed}: {own:.2f}, held out {rate:.2f}", flush=True)
+    fooled, could = (int(count) for count in fooled_counts([model], [made], held_out))
+    rate = fooled / could
+    shown = f"{own:.2f}, held out {rate:.2f} of {could}"
+    print(f"{solver}, {images} images, set {seed}: {shown}", flush=True)
     row: Row = {"solver": solver, "images": images, "set": seed, "seconds": seconds}
-    return row | {"fitted": own, "held_out": rate}
+    return row | {"fitted": own, "held_out": rate, "held_out_images": could}
 
 
 def report(rows: list[Row], accuracy: dict[str, float], matrix: list[list[float]]) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from trainers.reconstruction import NetworkFit, coded_steps, fit_network
     from trainers.reconstruction_files import load_network, network_bytes, save_network
     from trainers.reconstruction_options import ReconstructionOptions
+    from trainers.robustness import worst_cases
     from trainers.scores import wilson
-    from trainers.worst_cases import worst_cases
 
 _HOMES = {
     "FitOptions": "trainers.fit_options",
@@ -53,7 +53,7 @@ _HOMES = {
     "save_network": "trainers.reconstruction_files",
     "ReconstructionOptions": "trainers.reconstruction_options",
     "wilson": "trainers.scores",
-    "worst_cases": "trainers.worst_cases",
+    "worst_cases": "trainers.robustness",
 }
 
 __all__ = [

@@ -33,9 +33,10 @@ class Budget:
             return f"smallest {self.norm}"
         if isinstance(self.eps, tuple):
             return f"{self.norm} {min(self.eps):.4g} to {max(self.eps):.4g}"
-        of_255 = self.eps * 255
-        whole = abs(of_255 - round(of_255)) < 1e-3 and 1 <= round(of_255) <= 64
-        return f"{self.norm} {round(of_255)}/255" if whole else f"{self.norm} {self.eps:.4g}"
+        short, of_255 = f"{self.eps:.4g}", self.eps * 255
+        whole = abs(of_255 - round(of_255)) < 1e-3 and 1 <= round(of_255) < 255
+        written = f"{round(of_255)}/255" if whole and len(short) > 5 else short
+        return f"{self.norm} {written}"
 
     def holds(self, sizes: Tensor) -> Tensor:
         """Tell which lengths (N,) in this norm are within the radius, (N,) bool."""

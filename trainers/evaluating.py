@@ -13,6 +13,7 @@ from trainers.budgets import Budget, budget_of
 from trainers.evaluation import AttackMeasurement
 from trainers.fitting import trained
 from trainers.measure import Trial, measured
+from trainers.robustness import WorstCase, outsiders, worst_cases
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
 from trainers.run.config import EvaluateConfig
@@ -23,7 +24,6 @@ from trainers.run.table import ATTACK_TERMS, attacks_table, legend, outcome
 from trainers.run.toml import dump
 from trainers.scores import finite, wilson
 from trainers.setting import check_kind, check_labelled, load_split
-from trainers.worst_cases import WorstCase, outsiders, worst_cases
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from attacks.guard import frozen
 from attacks.randomness import derive_seed
 from augment import Dataset, iterate
 from trainers.budgets import budget_of
+from trainers.robustness import worst_case
 from trainers.scores import (
     AttackedBatch,
     AttackMeasurement,
@@ -20,7 +21,6 @@ from trainers.scores import (
     score_batch,
     summarise,
 )
-from trainers.worst_cases import worst_case
 
 __all__ = [
     "AttackMeasurement",

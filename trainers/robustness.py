@@ -69,9 +69,7 @@ def outsiders(measurements: Mapping[str, AttackMeasurement]) -> dict[str, str]:
             found[name] = "no budget: nothing limits its changes"
         elif m.budget.eps is None and m.budget.norm not in held:
             norm = m.budget.norm
-            found[name] = (
-                f"looks for the smallest {norm} change, and no attack has an {norm} budget"
-            )
+            found[name] = f"looks for the smallest {norm} change; no attack has an {norm} budget"
     return found
 
 
