@@ -69,10 +69,9 @@ def _changed(data, files, way, rng):
     if way in ("bits", "bytes", "cut", "splice", "several"):
         return _raw(bytearray(data), files, way, rng)
     try:
-        parts = Parts.of(data)
-    except ValueError:  # it is broken already
+        return _structured(Parts.of(data), way, rng)
+    except (ValueError, zlib.error):  # it is broken already
         return _raw(bytearray(data), files, "bits", rng)
-    return _structured(parts, way, rng)
 
 
 def _raw(data, files, way, rng):

@@ -6,6 +6,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 from attacks.atomic import write_bytes
 from compress import Codec
 from compress.container import Kind, Parsed
-from compress.decoding import restored_chunks
+from compress.decoding import check_fitting, restored_chunks
 from compress.network import Network
 from trainers.attack_files import write_sample, write_scores
 from trainers.compression.files import code_files, read_code, read_codec, refusing, samples_of
@@ -60,6 +61,9 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     shapes = [code.parsed.head.shape for code in codes]
     codec = read_codec(flags.codec) if flags.codec else None
     network = load_network(Path(flags.network)) if flags.network else None
+    for code in codes:
+        with advised(code, network):
+            check_fitting(code.parsed, codec.tables if codec else None, network)
     differences = kind == "delta" and network is None
     choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
     rows = planned(codes, flags.samples)
@@ -147,14 +151,19 @@ def planned(codes: list[Coded], most: int | None) -> list[dict[str, Any]]:
     ]
 
 
+def advised(code: Coded, network: Network | None) -> AbstractContextManager[None]:
+    """Refuse a file with what to give instead."""
+    fitting = "give what fits it as --codec FILE and --network FILE"
+    return refusing(code.path, "give that as --codec FILE" if network is None else fitting)
+
+
 def chunks_of(code: Coded, codec: Codec | None, network: Network | None) -> Iterator[Tensor]:
     """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
 
     Raises:
         RefusedInput: when it is damaged, or the codec or the network another.
     """
-    fitting = "give what fits it as --codec FILE and --network FILE"
-    with refusing(code.path, "give that as --codec FILE" if network is None else fitting):
+    with advised(code, network):
         yield from restored_chunks(code.parsed, codec.tables if codec else None, network)
 
 
