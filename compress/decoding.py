@@ -51,12 +51,31 @@ def restored_chunks(
 ) -> Iterator[Tensor]:
     """Yield the samples of a file that is taken apart; see `decoded`."""
     head = file.head
-    if network is not None:
-        network.check_file(head)
+    check_fitting(file, tables, network)
     for q in whole_numbers(file, tables):
         some = (q.with_values(part) for part in cached_parts(q.values))
         x = torch.cat([restored(part, head.step, head.kind) for part in some])
         yield x if network is None else network.restore(x, head.step)
+
+
+def check_fitting(file: Parsed, tables: Tables | None, network: Network | None) -> None:
+    """Refuse tables or a network that are not those of a file, before anything is decoded.
+
+    Raises:
+        FormatError: with what it needs.
+    """
+    head = file.head
+    if network is not None:
+        network.check_file(head)
+    if head.tables:
+        return
+    if tables is None:
+        raise FormatError("the file has no tables of its own: decode it with the codec it is from")
+    if tables.digest != head.digest:
+        raise FormatError(
+            f"the file was coded with tables {head.digest.hex()}, these are "
+            f"{tables.digest.hex()}: decode it with the codec it is from"
+        )
 
 
 def check_network(network: object) -> None:
@@ -74,15 +93,14 @@ def check_network(network: object) -> None:
 def whole_numbers(file: Parsed, tables: Tables | None) -> Iterator[Coefficients]:
     """Yield what a file holds before it is scaled, chunk by chunk; see `decoded`."""
     head = file.head
-    if head.tables:
+    check_fitting(file, tables, None)
+    if head.tables or tables is None:
         tables = Tables.unpack(head.tables)
-    if tables is None:
-        raise FormatError("the file has no tables of its own: decode it with the codec it is from")
-    if tables.digest != head.digest:
-        raise FormatError(
-            f"the file was coded with tables {head.digest.hex()}, these are "
-            f"{tables.digest.hex()}: decode it with the codec it is from"
-        )
+        if tables.digest != head.digest:
+            raise FormatError(
+                f"the file was coded with tables {head.digest.hex()}, it holds "
+                f"{tables.digest.hex()}: it is damaged"
+            )
     c, t, h, w = head.volume
     around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
     for number, samples in enumerate(head.chunks):

@@ -80,7 +80,7 @@ def _reach(band: Band, lines: list[Spreads], wavelet: Lifted) -> float:
 def spreads(wavelet: Lifted, n: int, levels: int) -> Spreads:
     """Return, for each part of a line, the largest sum of its functions, each taken absolutely.
 
-    >>> spreads("haar", 8, 2)[2, True].round(6)
+    >>> round(spreads("haar", 8, 2)[2, True], 6)
     0.5
     """
     out = {(0, False): 1.0}

@@ -11,6 +11,21 @@ _SLOPES = (-3.0, -0.3)  # of log(size) over log(step)
 _STRIDE = 1.5  # of log(step), at most
 
 
+class OutOfReachError(ValueError):
+    """No step gives so many bytes.
+
+    Attributes:
+        step: which gives the nearest number.
+    """
+
+    def __init__(self, wanted: float, got: float, step: float) -> None:
+        """Say which number is the nearest."""
+        super().__init__(
+            f"bytes_per_sample is {wanted:g}; the nearest that these samples can have is {got:.1f}"
+        )
+        self.step = step
+
+
 def step_for(size: Callable[[float], float], wanted: float, *, start: float, close: float) -> float:
     """Return a step with which samples have nearly so many bytes each, in few trials.
 
@@ -23,7 +38,8 @@ def step_for(size: Callable[[float], float], wanted: float, *, start: float, clo
         close: which logarithm of the ratio of sizes is near enough.
 
     Raises:
-        ValueError: when no step gives so few or so many, to a tenth, or they are no number above 0.
+        OutOfReachError: when no step gives so few or so many, to a tenth.
+        ValueError: when they are no number above 0.
 
     >>> round(step_for(lambda step: 20 / step, 50, start=1, close=1e-6), 6)
     0.4
@@ -48,7 +64,5 @@ def step_for(size: Callable[[float], float], wanted: float, *, start: float, clo
         step = ahead if low < ahead < high else math.sqrt(low * high)
     off, step, got = min(trials, key=lambda trial: abs(trial[0]))
     if not 0.9 < got / wanted < 1.1:
-        raise ValueError(
-            f"bytes_per_sample is {wanted:g}; the nearest that these samples can have is {got:.1f}"
-        )
+        raise OutOfReachError(wanted, got, step)
     return step

@@ -77,7 +77,8 @@ class Tables:
         weights = numbers[:first].reshape(_WEIGHTS)
         symbols, flags = numbers[first:second].reshape(TABLES, SYMBOLS), numbers[second:]
         whole = (symbols >= 0).all() and (symbols.sum(1) == TOTAL).all()
-        if not (whole and (symbols[:, ESCAPE] > 0).all() and (flags % TOTAL > 0).all()):
+        flagged = ((flags > 0) & (flags < TOTAL)).all()
+        if not (whole and (symbols[:, ESCAPE] > 0).all() and flagged):
             raise FormatError("the tables hold frequencies that do not add up")
         return cls(weights, symbols, flags)
 

@@ -77,7 +77,7 @@ class Task:
         """How far a coefficient is moved at most, in units of its band's step.
 
         >>> round(Task(steps=1, rate=1, pull=0, shrink=0).reach, 6)
-        1.0
+        1
         """
         kept = 1 - self.pull  # of what the steps before have moved it
         return (kept * self.rate + self.shrink) * sum(kept**i for i in range(self.steps))

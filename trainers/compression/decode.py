@@ -6,7 +6,10 @@ import io
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +17,13 @@ from torch import Tensor
 
 from attacks.atomic import write_bytes
 from compress import Codec
-from compress.container import Head
-from compress.decoding import decoded
+from compress.container import Kind, Parsed
+from compress.decoding import check_fitting, restored_chunks
 from compress.network import Network
-from trainers.attack_files import write_sample
+from trainers.attack_files import write_sample, write_scores
 from trainers.compression.files import code_files, read_code, read_codec, refusing, samples_of
 from trainers.compression.gallery import Cell, gallery
+from trainers.compression.naming import sample_names
 from trainers.compression.publish import finish
 from trainers.reconstruction_files import load_network
 from trainers.run.compress_config import CompressDecodeConfig
@@ -34,71 +38,133 @@ SHOWN, ACROSS = 24, 8
 PICTURES = (1, 3)  # channels that a PNG or a video can have
 
 
+@dataclass(frozen=True)
+class Coded:
+    """A file of codes, and where it is from.
+
+    Attributes:
+        path: the file, or the pack that it is in.
+        parsed: what it says.
+        names: of its samples; None for those that have numbers alone.
+    """
+
+    path: Path
+    parsed: Parsed
+    names: list[str | None]
+
+
 def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     """Decode chunk by chunk, and write a file a sample."""
     flags, started = config.coding, time.monotonic()
-    codes = [(path, *read_code(path)) for path in code_files(flags.code)]
-    head = alike([(path, parsed.head) for path, _, parsed in codes])
+    codes = [code for found in code_files(flags.code) for code in coded(*found)]
+    kind = one_kind(codes)
+    shapes = [code.parsed.head.shape for code in codes]
     codec = read_codec(flags.codec) if flags.codec else None
     network = load_network(Path(flags.network)) if flags.network else None
-    differences = head.kind == "delta" and network is None
-    choose_threads(config.run.threads, torch.Size(head.shape).numel())
-    total = sum(parsed.head.samples for _, _, parsed in codes)
-    total = min(total, flags.samples or total)
+    for code in codes:
+        with advised(code, network):
+            check_fitting(code.parsed, codec.tables if codec else None, network)
+    differences = kind == "delta" and network is None
+    choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
+    rows = planned(codes, flags.samples)
     kept: list[Tensor] = []
-    with Progress(folder, "decode", total=total) as bar:
-        chunks = (part for path, data, _ in codes for part in chunks_of(path, data, codec, network))
-        for number, x in enumerate(samples_of(chunks, total)):
-            if not number:
-                folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
-            if len(x) in PICTURES:
-                write_sample(folder.path / "samples", f"{number:05}", seen(x, differences))
-            if (number + 1) * x.numel() <= VALUES:
+    numbers = 0  # kept so far, in one npz
+    with Progress(folder, "decode", total=len(rows)) as bar:
+        chunks = (part for code in codes for part in chunks_of(code, codec, network))
+        for row, x in zip(rows, samples_of(chunks, len(rows)), strict=True):
+            folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
+            if row["file"]:
+                name = row["file"].rpartition(".")[0].partition("/")[2]
+                write_sample(folder.path / "samples", name, seen(x, differences))
+            numbers += x.numel()
+            if len(kept) < SHOWN or (len(set(shapes)) == 1 and numbers <= VALUES):
                 kept.append(x)
             bar.step()
-    write_arrays(folder.path / "samples.npz", kept, "delta" if differences else "x", total)
+    write_scores(folder.path / "samples.csv", rows)
+    write_arrays(folder.path / "samples.npz", kept, "delta" if differences else "x", len(rows))
     summary = {
         "job": folder.job,
-        "kind": head.kind,
+        "kind": kind,
         "restored": network is not None,
-        "samples": total,
-        "shape": list(head.shape),
-        "bytes": sum(len(data) for _, data, _ in codes),
+        "samples": len(rows),
+        "shape": list(shapes[0]) if len(set(shapes)) == 1 else None,
+        "sizes": len(set(shapes)),
+        "bytes": sum(path.stat().st_size for path in {code.path for code in codes}),
         "seconds": time.monotonic() - started,
     }
     picture = folder.figures / "samples.png"
-    what = "differences, halved around grey" if differences else f"{head.kind}, decoded"
+    what = "differences, halved around grey" if differences else f"{kind}, decoded"
     draw(picture, [seen(x, differences) for x in kept[:SHOWN]], what)
     finish(config, folder, summary, pictures=[picture])
 
 
-def alike(heads: list[tuple[Path, Head]]) -> Head:
-    """Return the head that several files have in common.
+def coded(path: Path, name: str) -> list[Coded]:
+    """Return the files that one is, or a pack of them, with the names of their samples.
+
+    Args:
+        path: the file.
+        name: its own, which is that of its sample where there is only one, and it is no number.
+    """
+    files = read_code(path)
+    lone = len(files) == 1 and files[0].head.samples == 1 and not name.isdigit()
+    return [
+        Coded(
+            path,
+            file,
+            list(file.head.names) or ([name] if lone else [None] * file.head.samples),
+        )
+        for file in files
+    ]
+
+
+def one_kind(codes: list[Coded]) -> Kind:
+    """Return the kind of sample that several files have in common.
 
     Raises:
-        ValueError: when they hold samples of other kinds or shapes.
+        ValueError: when they hold several.
     """
-    first, head = heads[0]
-    for path, other in heads:
-        if (other.kind, other.shape) != (head.kind, head.shape):
+    first = codes[0]
+    for code in codes:
+        if code.parsed.head.kind != first.parsed.head.kind:
             raise ValueError(
-                f"{first} holds {head.kind} of {head.shape}, {path} {other.kind} of "
-                f"{other.shape}; decode them in two runs"
+                f"{first.path} holds {first.parsed.head.kind}, {code.path} "
+                f"{code.parsed.head.kind}; decode them in two runs"
             )
-    return head
+    return first.parsed.head.kind
 
 
-def chunks_of(
-    path: Path, data: bytes, codec: Codec | None, network: Network | None
-) -> Iterator[Tensor]:
+def planned(codes: list[Coded], most: int | None) -> list[dict[str, Any]]:
+    """Return a row for each sample that is decoded: its file, if it can have one, and its code."""
+    rows: list[dict[str, Any]] = []
+    for code in codes:
+        shape = code.parsed.head.shape
+        suffix = "" if shape[0] not in PICTURES else ".png" if len(shape) == 3 else ".mkv"
+        for number, name in enumerate(code.names):
+            rows.append({"file": suffix, "code": str(code.path), "number": number, "id": name})
+    rows = rows[:most]
+    ids = [row["id"] for row in rows]
+    names = {suffix: sample_names(ids, suffix) for suffix in {row["file"] for row in rows} - {""}}
+    return [
+        {"file": f"samples/{names[suffix][place]}{suffix}" if (suffix := row["file"]) else ""}
+        | {"code": row["code"], "number": row["number"], "id": row["id"] or ""}
+        for place, row in enumerate(rows)
+    ]
+
+
+def advised(code: Coded, network: Network | None) -> AbstractContextManager[None]:
+    """Refuse a file with what to give instead."""
+    fitting = "give what fits it as --codec FILE and --network FILE"
+    return refusing(code.path, "give that as --codec FILE" if network is None else fitting)
+
+
+def chunks_of(code: Coded, codec: Codec | None, network: Network | None) -> Iterator[Tensor]:
     """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
 
     Raises:
         RefusedInput: when it is damaged, or the codec or the network another.
     """
-    fitting = "give what fits it as --codec FILE and --network FILE"
-    with refusing(path, "give that as --codec FILE" if network is None else fitting):
-        yield from decoded(data, codec.tables if codec else None, network)
+    with advised(code, network):
+        yield from restored_chunks(code.parsed, codec.tables if codec else None, network)
 
 
 def seen(x: Tensor, difference: bool) -> Tensor:
@@ -108,6 +174,9 @@ def seen(x: Tensor, difference: bool) -> Tensor:
 
 def write_arrays(path: Path, samples: list[Tensor], name: str, total: int) -> None:
     """Write the samples as array x, or differences as array delta, float32."""
+    if len({x.shape for x in samples}) > 1:
+        log.info("%s is not written: the samples are of several sizes", path.name)
+        return
     if len(samples) < total:
         log.warning("%s is not written: it would be larger than 2 GiB", path.name)
         return

@@ -2,204 +2,165 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections import Counter
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks import RefusedInput
-from augment import Dataset
-from compress.container import Kind, parse
+from compress.container import Kind
+from compress.decoding import restored_chunks
 from trainers.attack_files import write_scores
-from trainers.compression.attacked import attacked, chosen_attack, warn_of_doubts
-from trainers.compression.files import (
-    CODES,
-    SUFFIX,
-    check_network,
-    kept_code,
-    read_codec,
-    samples_of,
-)
-from trainers.compression.fit import fitted_codec
-from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
+from trainers.compression.encoder import Encoder
+from trainers.compression.files import CODES, SUFFIX, kept_code, samples_of
+from trainers.compression.gallery import Cell, code_picture, first_numbers, gallery
+from trainers.compression.inputs import Part, Unreadable
 from trainers.compression.publish import finish
-from trainers.evaluation import answers, predict
-from trainers.fitting import trained
 from trainers.quality import psnr
-from trainers.reconstruction_files import load_network
 from trainers.run.atomic import once
 from trainers.run.compress_config import CompressEncodeConfig
 from trainers.run.figures import amplification, write_png
 from trainers.run.folder import RunFolder
 from trainers.run.progress import Progress
-from trainers.run.specs import build_task
 from trainers.scores import wilson
-from trainers.setting import check_kind, load_split
 
-VALUES = 2**27  # of samples in a file, at most: half a GiB of floats while it is made
 SHOWN = 6
-
-
-class Encoder:
-    """What codes the samples of a data set, some rows at a time."""
-
-    def __init__(self, config: CompressEncodeConfig, folder: RunFolder) -> None:
-        """Load what is needed; all refusals come from here."""
-        self.flags, self.folder = config.coding, folder
-        name, attack = chosen_attack(config, self.flags.attack)
-        self.network = load_network(Path(self.flags.network)) if self.flags.network else None
-        if self.network is not None and self.network.config.kind != self.flags.kind:
-            raise RefusedInput(
-                f"{self.flags.network} restores files of kind {self.network.config.kind}, and "
-                f"--kind is {self.flags.kind}; give another of them"
-            )
-        self.task = build_task(self.flags.task, smoke=config.run.smoke)
-        given = read_codec(self.flags.codec) if self.flags.codec else None
-        self.ds = load_split(config, self.flags.split)
-        if self.network is not None:
-            check_network(str(self.flags.network), self.network, self.ds)
-        if self.flags.kind == "delta":
-            check_kind({name: attack}, self.ds)
-        self.model: nn.Module | None = None
-        self.x_adv: Tensor | None = None
-        change = None
-        if self.flags.kind != "x":
-            setting = trained(config, folder, self.ds)
-            self.model = setting.model if self.flags.kind == "x-task" else None
-            if self.model is not None:
-                warn_of_doubts(setting, self.ds)
-            change = partial(attacked, setting, name, attack)
-        if self.flags.kind == "delta" and change:
-            self.x_adv = change(self.ds)
-            change = partial(change, into="x_adv-train")
-        self.codec = given or fitted_codec(config, folder, change if self.model is None else None)
-
-    def code(self, rows: range) -> bytes:
-        """Return the file of some samples."""
-        return self.codec.encode(
-            self.ds.stack(rows)[0],
-            kind=self.flags.kind,
-            x_adv=self._changed(rows),
-            model=self.model,
-            task=self.task if self.model is not None else None,
-            step=self.flags.step,
-            bytes_per_sample=self.flags.bytes_per_sample,
-            embed_tables=self.flags.embed_tables,
-            network=self.network,
-        )
-
-    def _changed(self, rows: range) -> Tensor | None:
-        return None if self.x_adv is None else self.x_adv[rows.start : rows.stop]
-
-    def wanted(self, rows: range) -> Tensor:
-        """Return what the file of some samples is decoded to, about, (B, ...)."""
-        x, changed = self.ds.stack(rows)[0], self._changed(rows)
-        return x if changed is None or self.network is not None else x - changed
-
-    def measured(self, rows: range, blob: bytes) -> dict[str, Any]:
-        """Decode a file and say what it keeps, as sums over its samples."""
-        wanted, got = self.wanted(rows), self.codec.decode(blob, network=self.network)
-        sums = {"samples": len(rows), "bytes": len(blob), "step": parse(blob).head.step}
-        sums["psnr"] = float(psnr(wanted, got).double().sum())
-        if self.model is not None:
-            device = next(self.model.parameters(), torch.empty(0)).device
-            before, after = (answers(predict(self.model, v.to(device))) for v in (wanted, got))
-            sums["kept"] = int(((before == after) & (before >= 0)).sum())
-        return sums
+Row = dict[str, Any]
 
 
 def run_encode(config: CompressEncodeConfig, folder: RunFolder) -> None:
-    """Code a split, file by file, and say what the files keep."""
+    """Code samples, file by file, and say what the files keep."""
     started = time.monotonic()
     encoder = Encoder(config, folder)
-    parts, sums = files_of(encoder.ds), []
-    with Progress(folder, "encode", total=len(parts)) as bar:
-        for name, rows in parts.items():
-            blob = kept_code(folder, name, partial(encoder.code, rows))
-            note = folder.checkpoints / f"code-{name}.json"
-            sums.append(once(note, partial(encoder.measured, rows, blob)))
+    found: list[Row] = []
+    with Progress(folder, "encode", total=len(encoder.parts)) as bar:
+        for part in encoder.parts:
+            note = folder.checkpoints / "coded" / f"{part.name}.json"
+            found.append(once(note, partial(coded, encoder, part)))
             bar.step()
-    write_scores(folder.path / "samples.csv", listed(encoder.ds, parts))
+    pairs = list(zip(encoder.parts, found, strict=True))
+    parts = [part for part, row in pairs if "left_out" not in row]
+    if not parts:
+        raise RefusedInput(f"{encoder.inputs.name}: none of the pictures can be decoded")
+    listed(folder.path, encoder, parts)
     picture = folder.figures / "code.png"
-    draw(picture, encoder)
-    summary = summarised(config, encoder, sums) | {"seconds": time.monotonic() - started}
+    draw(picture, encoder, parts)
+    summary = summarised(config, encoder, found) | {"seconds": time.monotonic() - started}
     finish(config, folder, {"job": folder.job} | summary, pictures=[picture])
 
 
-def files_of(ds: Dataset) -> dict[str, range]:
-    """Return the samples that each file holds, by its name."""
-    each = max(1, VALUES // math.prod(ds.shape))
-    starts = range(0, len(ds), each)
-    return {f"{i:05}": range(s, min(s + each, len(ds))) for i, s in enumerate(starts)}
+def coded(encoder: Encoder, part: Part) -> Row:
+    """Make a file, and say what it keeps, or why there is none."""
+    try:
+        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))
+    except Unreadable as error:
+        return {"left_out": str(error)}
+    gone = {i for rows in part.groups for i in rows}
+    gone -= {i for rows, _ in encoder.files(part, blob) for i in rows}
+    missing = [f"{encoder.inputs.ids[i]}: cannot be decoded" for i in sorted(gone)]
+    return encoder.measured(part, blob) | {"missing": missing}
 
 
-def listed(ds: Dataset, parts: dict[str, range]) -> list[dict[str, Any]]:
-    """Return a row a sample: its file, its number there, its id and class."""
-    return [
-        {
-            "file": f"{CODES}/{name}{SUFFIX}",
-            "number": i - rows.start,
-            "id": ds.ids[i],
-            "label": ds.classes[int(ds.labels[i])] if int(ds.labels[i]) >= 0 else "",
-        }
-        for name, rows in parts.items()
-        for i in rows
+def listed(folder: Path, encoder: Encoder, parts: list[Part]) -> None:
+    """Write a row a sample: its file, its number there, its id and class; and what was lost."""
+    inputs, rows = encoder.inputs, []
+    for part in parts:
+        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))  # it is there
+        inside = [i for numbers, _ in encoder.files(part, blob) for i in numbers]
+        rows += [
+            {
+                "file": f"{CODES}/{part.name}{SUFFIX}",
+                "number": number,
+                "id": inputs.ids[i],
+                "label": inputs.labels[i],
+            }
+            for number, i in enumerate(inside)
+        ]
+    write_scores(folder / "samples.csv", rows)
+    lost = [
+        {"id": name, "not_kept": "; ".join(what)}
+        for name, what in zip(inputs.ids, inputs.lost, strict=False)
+        if what
     ]
+    if lost:
+        write_scores(folder / "not_kept.csv", lost)
 
 
-def summarised(
-    config: CompressEncodeConfig, encoder: Encoder, sums: list[dict[str, Any]]
-) -> dict[str, Any]:
+def summarised(config: CompressEncodeConfig, encoder: Encoder, found: list[Row]) -> Row:
     """Return summary.json; a number that does not apply is null."""
-    total = {name: sum(part[name] for part in sums) for name in ("samples", "bytes", "psnr")}
+    sums, inputs = [row for row in found if "left_out" not in row], encoder.inputs
+    names = ("samples", "bytes", "psnr", "pixels", "out_of_reach")
+    total = {name: sum(part[name] for part in sums) for name in names}
     count = total["samples"]
+    left_out = [row["left_out"] for row in found if "left_out" in row]
+    left_out += [line for row in sums for line in row["missing"]]
+    shapes = sorted(set(inputs.shapes))
+    own = encoder.network is None
     kept = sum(part["kept"] for part in sums) if "kept" in sums[0] else None
-    each = total["bytes"] / count
     return {
         "kind": config.coding.kind,
         "codec": config.coding.codec or "codec.sprt",
         "samples": count,
+        "split": inputs.split,
+        "sizes": len(shapes),
         "files": len(sums),
         "bytes": total["bytes"],
-        "bytes_per_sample": each,
-        "bits_per_pixel": 8 * each / math.prod(encoder.ds.shape[1:]),
-        "steps": [part["step"] for part in sums],
+        "bytes_per_sample": total["bytes"] / count,
+        "bits_per_pixel": 8 * total["bytes"] / total["pixels"],
+        "steps": [step for part in sums for step in part["steps"]],
+        "out_of_reach": total["out_of_reach"],
         "psnr": total["psnr"] / count,
+        "largest_error": max(part["error"] for part in sums) if own else None,
+        "largest_error_promised": max(part["promised"] for part in sums) if own else None,
         "top1_kept": None if kept is None else kept / count,
         "top1_kept_interval": None if kept is None else wilson(kept, count),
+        "not_kept": dict(Counter(text for lost in inputs.lost for text in lost)),
+        "left_out": [*inputs.left_out, *left_out],
     }
 
 
-def draw(path: Path, encoder: Encoder) -> None:
+Shown = tuple[int, Tensor, Tensor, Tensor]  # number, sample, whole numbers, what is decoded
+
+
+def first_samples(encoder: Encoder, parts: list[Part]) -> Iterator[Shown]:
+    """Yield samples with their code and what it decodes to."""
+    for part in parts:
+        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))  # it is there
+        for rows, file in encoder.files(part, blob):
+            some = rows[:SHOWN]
+            wanted = encoder.wanted(some)
+            numbers = first_numbers(file, encoder.codec, len(some))
+            chunks = restored_chunks(file, encoder.codec.tables, encoder.network)
+            yield from zip(some, wanted, numbers, samples_of(chunks, len(some)), strict=True)
+
+
+def draw(path: Path, encoder: Encoder, parts: list[Part]) -> None:
     """Draw some samples, their code, and what it decodes to."""
-    first = range(min(SHOWN, len(encoder.ds)))
-    blob = kept_code(encoder.folder, "00000", partial(encoder.code, first))  # it is there
-    wanted = encoder.wanted(first)
-    some = coefficients(encoder.codec, blob, len(first))
-    chunks = encoder.codec.decode_chunks(blob, network=encoder.network)
-    got = torch.stack(list(samples_of(chunks, len(first))))
     differences = encoder.flags.kind == "delta" and encoder.network is None
-    shown, title = shown_as(encoder.flags.kind, differences, wanted, got)
+    samples = list(islice(first_samples(encoder, parts), SHOWN))
+    signals = [signal for _, wanted, _, got in samples for signal in (wanted, got)]
+    shown, title = shown_as(encoder.flags.kind, differences, signals)
     rows = [
         [
-            Cell(shown[0][i], encoder.ds.ids[i][-14:]),
-            Cell(code_picture(some[i]), f"{int((some[i] != 0).sum())} not 0"),
-            Cell(shown[1][i], f"{float(psnr(wanted[i : i + 1], got[i : i + 1])):.1f} dB"),
+            Cell(shown[2 * place], encoder.inputs.ids[i][-14:]),
+            Cell(code_picture(numbers), f"{int((numbers != 0).sum())} not 0"),
+            Cell(shown[2 * place + 1], f"{float(psnr(wanted[None], got[None])):.1f} dB"),
         ]
-        for i in first
+        for place, (i, wanted, numbers, got) in enumerate(samples)
     ]
     heads = ("difference" if differences else "original", "code", "decoded")
     write_png(path, gallery(rows, heads=heads, title=title))
 
 
-def shown_as(kind: Kind, differences: bool, *signals: Tensor) -> tuple[list[Tensor], str]:
-    """Return samples or differences (B, ...) as pictures, and what to write above them."""
+def shown_as(kind: Kind, differences: bool, signals: list[Tensor]) -> tuple[list[Tensor], str]:
+    """Return samples or differences as pictures, and what to write above them."""
     if not differences:
-        return list(signals), f"{kind}: samples and their code"
-    factor = amplification(float(signals[0].abs().max()))
+        return signals, f"{kind}: samples and their code"
+    factor = amplification(max(float(wanted.abs().max()) for wanted in signals[::2]))
     title = f"differences, times {factor} around grey, and their code"
     return [(0.5 + factor * signal).clamp(0, 1) for signal in signals], title

@@ -78,7 +78,7 @@ def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
             f"{len(test)} samples of {test.shape} are more than 4 GiB; give fewer --test-samples"
         )
     if network is not None:
-        check_network(str(flags.network), network, test)
+        check_network(str(flags.network), network, test.name, test.shape)
     train = training(config, test, warnings)
     panel = assemble(config, folder, test, train, warnings)
     codec = given or fitted_codec(config, folder)

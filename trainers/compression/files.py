@@ -10,9 +10,8 @@ from torch import Tensor
 
 from attacks import RefusedInput
 from attacks.atomic import write_bytes
-from augment import Dataset
 from compress import Codec, FormatError, Network
-from compress.container import Parsed, parse
+from compress.container import Parsed, parse_pack
 from trainers.run.atomic import REMEDY, present, read_bytes, sealed
 from trainers.run.folder import RunFolder
 
@@ -45,52 +44,57 @@ def read_codec(path: str | Path) -> Codec:
         return Codec.load(path)
 
 
-def check_network(file: str, network: Network, ds: Dataset) -> None:
-    """Refuse an R that was made for other samples than those of a data set.
+def check_network(file: str, network: Network, name: str, shape: Sequence[int]) -> None:
+    """Refuse an R that was made for other samples than those of a shape.
 
     Raises:
         RefusedInput: with what it is for.
     """
     config = network.config
-    if (config.channels, config.dims) != (ds.shape[0], len(ds.shape) - 1):
-        shape = "x".join(map(str, ds.shape))
+    if (config.channels, config.dims) != (shape[0], len(shape) - 1):
+        text = "x".join(map(str, shape))
         raise RefusedInput(
-            f"{file} restores {config}, and {ds.name} holds samples of "
-            f"{shape}; give a network that `compress fit --network` made of such samples"
+            f"{file} restores {config}, and {name} holds samples of "
+            f"{text}; give a network that `compress fit --network` made of such samples"
         )
 
 
-def read_code(path: Path) -> tuple[bytes, Parsed]:
-    """Read a code file: its bytes, and what its head says."""
+def read_code(path: Path) -> list[Parsed]:
+    """Read a code file, or a pack of several."""
     with refusing(path, "give a whole file that `compress encode` made"):
-        data = path.read_bytes()
-        return data, intact(data)
+        return intact(path.read_bytes())
 
 
-def intact(data: bytes) -> Parsed:
-    """Return what the head of a code file says, once its chunks are whole too.
+def intact(data: bytes) -> list[Parsed]:
+    """Take a code file apart, or a pack of several, once all chunks are whole.
 
     Raises:
         FormatError: when they are not; damage is told before anything is decoded.
     """
-    file = parse(data)
-    for number in range(len(file.sums)):
-        file.chunk(number)
-    return file
+    files = parse_pack(data)
+    for file in files:
+        for number in range(len(file.sums)):
+            file.chunk(number)
+    return files
 
 
-def code_files(names: Sequence[str]) -> list[Path]:
+def code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
     """Return the code files of a list of files and folders, those of a folder in their order.
+
+    Returns:
+        Each with its name below the folder that was given, without the suffix.
 
     Raises:
         RefusedInput: for a folder without any.
     """
-    files: list[Path] = []
+    files: list[tuple[Path, str]] = []
     for path in map(Path, names):
-        inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        root = path if path.is_dir() else path.parent
+        inside = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        inside = [file for file in inside if not path.is_dir() or file.is_file()]
         if not inside:
             raise RefusedInput(f"{path}: no *{SUFFIX} file in this folder; give one with some")
-        files += inside
+        files += [(file, file.relative_to(root).as_posix().removesuffix(SUFFIX)) for file in inside]
     return files
 
 

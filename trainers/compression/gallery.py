@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from compress import Codec
-from compress.container import parse
+from compress.container import Parsed, parse
 from compress.decoding import whole_numbers
 from trainers.run.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
 from trainers.run.films import is_clip
@@ -32,11 +32,12 @@ def gallery(rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str)
     """Lay out rows of pictures below the heads of their columns; of clips the middle frame.
 
     Args:
-        rows: as many cells each as there are heads, all of one size.
+        rows: as many cells each as there are heads; of several sizes, each is fitted into a square.
         heads: what each column shows.
         title: the heading.
     """
-    height, width = rows[0][0].x.shape[-2:]
+    sizes = {tuple(cell.x.shape[-2:]) for cells in rows for cell in cells}
+    height, width = sizes.pop() if len(sizes) == 1 else (2 * SIDE, 2 * SIDE)
     scale = SIDE / width if width < SIDE / 2 else min(1.0, 2 * SIDE / width)
     scale = min(scale, TALLEST / height)
     scale = round(scale) if scale > 1 else scale
@@ -55,11 +56,19 @@ def gallery(rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str)
         top = TITLE + CAPTION + down * cell_h
         for column, cell in enumerate(cells):
             left = PAD + column * cell_w
-            picture = to_image(_still(cell.x)).convert("RGB")
-            kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-            image.paste(picture.resize((wide, high), kind), (left, top))
+            picture = _fitted(to_image(_still(cell.x)).convert("RGB"), wide, high, scale)
+            image.paste(picture, (left, top))
             pen.text((left, top + high + 2), cell.caption, fill=INK, font=FONT)
     return image
+
+
+def _fitted(picture: Image.Image, wide: int, high: int, scale: float) -> Image.Image:
+    """Return a picture of so many pixels, or where its form is another, of fewer."""
+    own = min(wide / picture.width, high / picture.height)
+    size = max(1, round(picture.width * own)), max(1, round(picture.height * own))
+    if round(picture.width * scale) == wide and round(picture.height * scale) == high:
+        size, own = (wide, high), scale
+    return picture.resize(size, Image.Resampling.NEAREST if own >= 1 else Image.Resampling.BOX)
 
 
 def _still(x: Tensor) -> Tensor:
@@ -70,8 +79,13 @@ def _still(x: Tensor) -> Tensor:
 
 def coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
     """Return the whole numbers of the first samples of a file, each (C, T, H, W)."""
+    return first_numbers(parse(blob), codec, count)
+
+
+def first_numbers(file: Parsed, codec: Codec, count: int) -> list[Tensor]:
+    """Return the whole numbers of the first samples of a parsed file, each (C, T, H, W)."""
     found: list[Tensor] = []
-    for q in whole_numbers(parse(blob), codec.tables):
+    for q in whole_numbers(file, codec.tables):
         values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
         found += values.int()
         if len(found) >= count:

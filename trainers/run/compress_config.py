@@ -48,8 +48,12 @@ class EncodeFlags:
 
     codec: str | None = None
     """Codec, as `compress fit` keeps it. None: fit one to the training samples first."""
-    split: Literal["train", "val", "test"] = "test"
-    """Samples to code; of a folder without split and class folders, any split is all of it."""
+    split: Literal["train", "val", "test"] | None = None
+    """Samples to code. None: all pictures of an imagefolder without train and test folders, of
+    other data test."""
+    pack: bool = False
+    """Put all pictures of an imagefolder into one file, with their names. Else each becomes a file
+    of its own, named like it."""
     kind: Literal["x", "x-task", "delta"] = "x"
     """x: the samples; x-task: what the classifier needs of them; delta: what an attack changes."""
     step: float | None = None
@@ -70,7 +74,7 @@ class EncodeFlags:
 
 @dataclass(frozen=True)
 class CompressEncodeConfig(SamplesConfig):
-    """Code samples: images or videos become small files."""
+    """Code samples: images or videos become small files; of a folder, each picture as it is."""
 
     coding: Annotated[EncodeFlags, arg(name="code")] = field(default_factory=EncodeFlags)
 
@@ -80,7 +84,8 @@ class DecodeFlags:
     """What is decoded."""
 
     code: tuple[str, ...] = ()
-    """Code files (*.sprc) of `compress encode`, or folders of them."""
+    """Code files (*.sprc) of `compress encode`, or folders of them; what is in folders of these
+    comes back in folders."""
     codec: str | None = None
     """The codec they were coded with. None: they hold their tables (--embed-tables)."""
     network: str | None = None
@@ -91,7 +96,7 @@ class DecodeFlags:
 
 @dataclass(frozen=True)
 class CompressDecodeConfig:
-    """Decode files: images become PNG, videos mkv, and all of them one npz."""
+    """Decode files: images become PNG, videos mkv, and all of one size one npz."""
 
     run: RunFlags = field(default_factory=RunFlags)
     coding: Annotated[DecodeFlags, arg(name="code")] = field(default_factory=DecodeFlags)

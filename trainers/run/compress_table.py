@@ -37,27 +37,57 @@ def fit_lines(summary: Row) -> str:
 
 
 def encode_line(summary: Row) -> str:
-    """Say how small the samples became."""
+    """Say how small the samples became, and what was not kept of them."""
     files = "one file" if summary["files"] == 1 else f"{summary['files']} files"
-    steps = ", ".join(f"{step:.4g}" for step in summary["steps"])
-    kept = summary["top1_kept"]
+    kept, error = summary["top1_kept"], summary["largest_error"]
     more = "" if kept is None else f"; the classifier's answer is kept on {kept:.1%}"
     interval = summary.get("top1_kept_interval")
     if interval:
         more += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
-    return (
-        f"{summary['samples']} samples as {summary['kind']} in {files} of {summary['bytes']} bytes "
-        f"in all: {summary['bytes_per_sample']:.2f} a sample, {summary['bits_per_pixel']:.3f} bits "
-        f"a pixel\nstep {steps}, PSNR {summary['psnr']:.2f} dB{more}"
+    if error is not None:
+        promised = summary["largest_error_promised"]
+        more += f"; no value is off by more than {error:.3g} (at most {promised:.3g} is promised)"
+    return "\n".join(
+        [
+            f"{summary['samples']} samples as {summary['kind']} in {files} of {summary['bytes']} "
+            f"bytes in all: {summary['bytes_per_sample']:.2f} a sample, "
+            f"{summary['bits_per_pixel']:.3f} bits a pixel",
+            f"step {spanned(summary['steps'])}, PSNR {summary['psnr']:.2f} dB{more}",
+            *not_kept_lines(summary),
+        ]
     )
+
+
+def spanned(steps: Sequence[float]) -> str:
+    """Return a few steps, or the least and the largest of many.
+
+    >>> spanned([0.1, 0.2]), spanned([0.3, 0.1, 0.2, 0.5, 0.4])
+    ('0.1, 0.2', '0.1 to 0.5')
+    """
+    texts = list(dict.fromkeys(f"{step:.4g}" for step in steps))
+    return ", ".join(texts) if len(texts) <= 4 else f"{min(steps):.4g} to {max(steps):.4g}"
+
+
+def not_kept_lines(summary: Row) -> list[str]:
+    """Say what of the files is lost, which are left out, and which have other sizes than asked."""
+    lines = [f"not kept of {count}: {what}" for what, count in summary["not_kept"].items()]
+    if lines:
+        lines.append("not_kept.csv names them")
+    if summary["left_out"]:
+        first = "; ".join(summary["left_out"][:3])
+        lines.append(f"left out {len(summary['left_out'])}: {first}")
+    if summary["out_of_reach"]:
+        lines.append(f"{summary['out_of_reach']} cannot have so many bytes: the nearest was taken")
+    return lines
 
 
 def decode_line(summary: Row) -> str:
     """Say what was decoded."""
-    shape = "x".join(map(str, summary["shape"]))
+    shape = summary["shape"]
+    size = "x".join(map(str, shape)) if shape else f"{summary['sizes']} sizes"
     differences = summary["kind"] == "delta" and not summary["restored"]
     what = "differences" if differences else "samples"
-    return f"{summary['samples']} {what} of {shape} out of {summary['bytes']} bytes"
+    return f"{summary['samples']} {what} of {size} out of {summary['bytes']} bytes"
 
 
 def points_lines(summary: Row) -> str:

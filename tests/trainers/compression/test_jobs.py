@@ -51,7 +51,7 @@ def codec(photos, tmp_path_factory):
 @pytest.fixture(scope="module")
 def coded(photos, codec, tmp_path_factory):
     folder = tmp_path_factory.mktemp("encode") / "run"
-    words = ["--data", photos[0], "--codec", str(codec), "--bytes-per-sample", "200"]
+    words = ["--data", photos[0], "--codec", str(codec), "--bytes-per-sample", "200", "--pack"]
     return folder, job("encode", folder, *words)
 
 
@@ -176,7 +176,8 @@ def test_a_network_restores_what_is_decoded(photos, tmp_path, capsys):
     fit = job("fit", tmp_path / "f", *words)
     assert fit["network"] == "network.safetensors"
     codec, network = (str(tmp_path / "f" / name) for name in ("codec.sprt", fit["network"]))
-    job("encode", tmp_path / "e", "--data", photos[0], "--codec", codec, "--step", "0.6")
+    words = ["--data", photos[0], "--codec", codec, "--pack"]
+    job("encode", tmp_path / "e", *words, "--step", "0.6")
     common = ["--code", str(tmp_path / "e" / "codes"), "--codec", codec]
     found = {}
     for name, more in (("plain", []), ("restored", ["--network", network])):
@@ -188,7 +189,7 @@ def test_a_network_restores_what_is_decoded(photos, tmp_path, capsys):
     assert torch.equal(found["restored"], wanted)
     errors = {name: float(((x - photos[1]) ** 2).mean()) for name, x in found.items()}
     assert errors["restored"] <= errors["plain"] * 1.01  # its gate sees to that
-    job("encode", tmp_path / "n", "--data", photos[0], "--codec", codec, "--network", network)
+    job("encode", tmp_path / "n", *words, "--network", network)
     named = (tmp_path / "n" / "codes" / "00000.sprc").read_bytes()
     assert parse(named).head.model == load_network(Path(network)).digest
     words = ["compress", "encode", *TINY, "--kind", "delta", "--run-dir", str(tmp_path / "no")]
@@ -303,7 +304,7 @@ def test_a_killed_evaluation_goes_on_with_its_points(evaluated, tmp_path):
 
 
 def test_a_code_that_was_damaged_meanwhile_is_refused(photos, codec, tmp_path, capsys):
-    words = ["--data", photos[0], "--codec", str(codec)]
+    words = ["--data", photos[0], "--codec", str(codec), "--pack"]
     job("encode", tmp_path / "e", *words)
     file = tmp_path / "e" / "codes" / "00000.sprc"
     file.write_bytes(file.read_bytes()[:-3])
