@@ -58,7 +58,7 @@ class Encoder:
             )
         self.task = build_task(self.flags.task, smoke=config.run.smoke)
         given = read_codec(self.flags.codec) if self.flags.codec else None
-        self.ds = load_split(config, self.flags.split)
+        self.ds = load_split(config, self.flags.split, folder)
         if self.network is not None:
             check_network(str(self.flags.network), self.network, self.ds)
         if self.flags.kind == "delta":

@@ -11,7 +11,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from trainers.run.numbers import number
+
 T = TypeVar("T")
+MOST_BYTES = 2**20
 UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
 
 
@@ -72,11 +75,15 @@ def load(path: Path) -> dict[str, Any]:
     from attacks.errors import RefusedInput  # loads torch: not before it is needed
 
     try:
-        table = tomllib.loads(path.read_text())
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes, and a config is a page")
+        table = tomllib.loads(content.decode())
     except OSError as error:
         raise RefusedInput(f"cannot read the config {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise RefusedInput(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedInput(f"{path} is not TOML that can be read: {error}") from error
     return {name.replace("-", "_"): value for name, value in table.items()}
 
 
@@ -93,11 +100,41 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
             near = get_close_matches(flag(name), map(flag, known), n=1)
             hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
             raise ValueError(f"{path}: this job has no option {flag(name)}; {hint}")
-        result[name] = tuple(value) if isinstance(value, list) else value
+        try:
+            result[name] = as_number(value, known[name])
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: {flag(name)} is {shown(value)}: {error}") from error
         if not fits(result[name], known[name]):
             allowed = str(known[name]).removeprefix("typing.").replace("<class '", "").rstrip("'>")
-            raise ValueError(f"{path}: {flag(name)} is {value!r}; allowed: {allowed}")
+            raise ValueError(f"{path}: {flag(name)} is {shown(value)}; allowed: {allowed}")
     return result
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def as_number(value: Any, hint: Any) -> Any:
+    """Return a TOML value as an option of some type takes it: lists as tuples, texts as numbers.
+
+    >>> as_number("8/255", float | None) == 8 / 255, as_number([1, "1/2"], tuple[float, ...])
+    (True, (1.0, 0.5))
+
+    Raises:
+        ValueError: for a text that is no number where one is wanted.
+        OverflowError: for a whole number that is too large for a float.
+    """
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if isinstance(value, list):
+        inner = get_args(hint)
+        return tuple(as_number(item, inner[0]) if inner else item for item in value)
+    if float not in kinds or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return number(value)
+    return float(value) if isinstance(value, int) else value
 
 
 def hints(config: Any) -> dict[str, Any]:
