@@ -38,7 +38,8 @@ class Inputs:
         """
         self.file = file
         self._known = read_json(file) if file.exists() else {}
-        if not isinstance(self._known, dict):
+        values = self._known.values() if isinstance(self._known, dict) else [None]
+        if not all(isinstance(value, str) for value in values):
             raise RefusedInput(f"{file} is damaged; delete it and resume: it is made again")
 
     def check(self, name: str, content: str) -> None:

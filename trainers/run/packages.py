@@ -1,10 +1,10 @@
 """Whether the packages that Python finds are this program's, or a user's of the same names."""
 
-import sys
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainers.run.command import INSTALLED
+from trainers.run.command import INSTALLED, program
 from trainers.run.errors import OURS
 
 
@@ -16,13 +16,15 @@ def check_packages() -> None:
     """
     home = Path(__file__).resolve().parents[2]  # trainers/run/packages.py
     for name in OURS:
-        spec = None if name in sys.modules else find_spec(name)
+        spec = find_spec(name)
         if spec is None or spec.origin is None:
             continue
         found = Path(spec.origin).resolve().parent
         if found != home / name:
+            free = f"start the installed command `{INSTALLED}`, which does not look there"
+            if program() == INSTALLED or str(found.parent) in os.environ.get("PYTHONPATH", ""):
+                free = f"take {found.parent} out of PYTHONPATH"
             raise ValueError(
                 f"{found} is found in place of our own package {name}, which is in {home}; rename "
-                f"that folder or start where Python does not look into {found.parent}: the command "
-                f"`{INSTALLED}` does not, unless PYTHONPATH names it"
+                f"it, or {free}"
             )

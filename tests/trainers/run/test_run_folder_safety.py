@@ -2,11 +2,9 @@
 
 import json
 import os
-import random
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +22,7 @@ JOBS = [
     ["rounds"], ["attack", "--weights", "w"], ["evaluate", "--weights", "w"], ["compress", "fit"],
     ["compress", "encode"], ["compress", "decode"], ["compress", "evaluate"],
 ]  # fmt: skip
-ATTACK = ["attack", *TINY, "--epochs", "1"]
+ATTACK = ["attack", *TINY]
 
 
 def refused_words(job: list[str]) -> list[str]:
@@ -125,10 +123,10 @@ def test_a_refusal_leaves_what_came_in_meanwhile(
     assert kept == ["notes.txt", "tensorboard", "tensorboard/events.mine"]
 
 
-@pytest.fixture
-def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two attacks that was stopped after the first."""
-    folder = tmp_path / "run"
+    folder = tmp_path_factory.mktemp("stopped") / "run"
     from trainers import evaluating
 
     real = evaluating.measured
@@ -138,10 +136,16 @@ def interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             raise KeyboardInterrupt
         return real(setting, trial)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluating, "measured", stop)
         assert main([*EVALUATE, "--run-dir", str(folder)]) == 130
     return folder
+
+
+@pytest.fixture
+def interrupted(stopped: Path, tmp_path: Path) -> Path:
+    """A copy of that run."""
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
 
 
 EVALUATE = ["evaluate", *TINY, "--attacks", "fgsm", "pgd"]
@@ -254,9 +258,7 @@ def test_here_home_and_the_root(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_is_read_only(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_is_read_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tmp_path.chmod(0o500)
     assert main(["rounds", *NOTHING, "--run-dir", str(tmp_path / "run")]) == 2
     assert "cannot be used" in capsys.readouterr().err
@@ -289,57 +291,53 @@ def test_a_start_that_was_killed_while_marking_goes_on(tmp_path: Path, text: str
     assert main([*EVALUATE, "--run-dir", str(tmp_path), "--attacks", "fgsm"]) == 0
 
 
+# One process imports all modules, then forks a child for each start: a start costs nothing.
 STARTS = """
-import os, sys, time
+import os, shutil, signal, sys, time
 import trainers.evaluating, trainers.run.session
 from trainers.run.cli import main
-folder, count, words = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-at = time.time() + 0.2
-def start():
+root, words = sys.argv[1], sys.argv[2:]
+
+def start(folder, words, at=0):
     child = os.fork()
     if child == 0:
         while time.time() < at: pass
         os._exit(main([*words, "--run-dir", folder]))
     return child
-children = [start() for _ in range(count)]
-print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+
+def end(child): return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+def race(folder, count, words):
+    at = time.time() + 0.1
+    return sorted(end(child) for child in [start(folder, words, at) for _ in range(count)])
+
+print("won", race(f"{root}/runs/a", 3, words), os.path.exists(f"{root}/runs/a/summary.json"))
+for _ in range(4):
+    codes = race(f"{root}/no/b", 3, ["rounds", "--data", "npz:/nonexistent.npz"])
+    left = [name for *_, files in os.walk(f"{root}/no") for name in files]
+    print("refused", set(codes) <= {2, 3}, left in ([], [".lock"]))
+    shutil.rmtree(f"{root}/no", ignore_errors=True)
+for number in range(5):  # however early the kill, the folder is still one to go on in
+    folder = f"{root}/kill-{number}"
+    child = start(folder, words)
+    while not os.path.exists(folder): pass
+    time.sleep(number / 2000)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    child = start(folder, ["--resume", "auto", "rounds", "--data", "npz:/nonexistent.npz"][2:])
+    print("killed", end(child))
 """
 
 
-def race(folder: Path, count: int, *words: str) -> list[int]:
+@pytest.mark.multiprocess
+def test_processes_that_make_one_folder_at_once(tmp_path: Path) -> None:
+    """One works there; where all are refused, nothing but an empty folder is left.
+
+    The kills guard: however early one comes, the folder is still known as a run's.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", STARTS, str(folder), str(count), *words],
+        [sys.executable, "-c", STARTS, str(tmp_path), *EVALUATE[:-1]],
         cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return [int(code) for code in done.stdout.splitlines()[-1].split()]
-
-
-@pytest.mark.multiprocess
-def test_of_processes_that_make_one_folder_one_works_there(tmp_path: Path) -> None:
-    codes = race(tmp_path / "runs/a", 3, *EVALUATE, "--attacks", "fgsm")
-    assert sorted(codes) == [0, 2, 2]
-    assert (tmp_path / "runs/a/summary.json").exists()
-    assert race(tmp_path / "runs/a", 2, *EVALUATE, "--attacks", "fgsm") in ([0, 0], [0, 2], [2, 0])
-
-
-@pytest.mark.multiprocess
-def test_of_refused_processes_nothing_is_left_and_nothing_is_lost(tmp_path: Path) -> None:
-    for _ in range(5):
-        assert set(race(tmp_path / "runs/a", 3, "rounds", *NOTHING)) <= {2, 3}
-        left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-        assert left in ([], [LOCK])  # of one that was quicker than its killer
-
-
-def test_a_kill_while_a_start_begins_can_be_resumed(tmp_path: Path) -> None:
-    """Guards: however early the kill, the folder is still one to go on in."""
-    words = [sys.executable, "train.py", *EVALUATE, "--attacks", "fgsm", "--run-dir"]
-    folder = tmp_path / "run"
-    random.seed(0)
-    process = subprocess.Popen(
-        [*words, str(folder)], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL
-    )
-    while not folder.exists():
-        time.sleep(0.0005)
-    process.kill()
-    process.wait()
-    assert main([*EVALUATE, "--attacks", "fgsm", "--run-dir", str(folder)]) == 0
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("won", "ref", "kill"))]
+    assert lines == ["won [0, 2, 2] True", *["refused True True"] * 4, *["killed 3"] * 5]
