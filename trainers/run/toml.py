@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -15,6 +16,7 @@ from trainers.run.numbers import number
 
 T = TypeVar("T")
 MOST_BYTES = 2**20
+DOTTED = re.compile(rb"""(?<![\w-])(?:["']?+[\w-]++["']?+[ \t]*+\.[ \t]*+){64}""")
 UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
 
 
@@ -79,6 +81,8 @@ def load(path: Path) -> dict[str, Any]:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES} bytes, and a config is a page")
+        if DOTTED.search(content):  # reading these takes time that grows with their square
+            raise ValueError("a key has 64 dots or more, and keys of a config have none")
         table = tomllib.loads(content.decode())
     except OSError as error:
         raise RefusedInput(f"cannot read the config {path}: {error.strerror}") from error
