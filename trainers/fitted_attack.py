@@ -66,6 +66,7 @@ def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Datase
     if not file.exists():
         _fit(setting, running, options, train).save(file)
     running.unlink(missing_ok=True)
+    setting.folder.inputs.check_made(file)
     return load_fitted(file)
 
 

@@ -175,6 +175,7 @@ def fitted_codec(
         x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
         codec = Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)
         keep_codec(folder, codec, name=name)
+    folder.inputs.check_made(file)
     return read_codec(file)
 
 

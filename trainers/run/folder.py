@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attacks.atomic import SUFFIX, sweep
+from attacks.errors import RefusedInput
 from trainers.run.atomic import read_json, write_json, write_text
 from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
 from trainers.run.errors import FULL
@@ -137,7 +138,7 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     check_place(path, fresh=fresh)
     if not fresh:
         check_same(path / "config.toml", job, config)
-    finished = status.exists() and read_json(status)["state"] == "finished"
+    finished = status.exists() and _state(status) == "finished"
     tidy(path)
     if fresh:
         for name in ("metrics.jsonl", "inputs.json"):
@@ -145,6 +146,14 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
         write_text(path / "config.toml", dump(job, config))
     metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
+
+
+def _state(status: Path) -> str:
+    """Return the state that status.json tells."""
+    about = read_json(status)
+    if not isinstance(about, dict) or not isinstance(about.get("state"), str):
+        raise RefusedInput(f"{status} is damaged; delete it and resume: it is made again")
+    return str(about["state"])
 
 
 def tidy(path: Path) -> None:

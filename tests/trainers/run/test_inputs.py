@@ -58,6 +58,10 @@ def change_own(file: Path) -> None:
     torch.save(state, file)
 
 
+def change_byte(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b"x")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, weights, models, a codec, an R, code files and a fitted attack."""
@@ -125,12 +129,18 @@ CASES: list[Case] = [
      lambda file: change_npz(file, "x_train"), "(train samples)"),
     (["compress", "fit", *TINY, *DATA], "d.npz", lambda file: change_npz(file, "x_train"),
      "(train samples)"),
-    (["compress", "encode", *TINY, *DATA, *CODEC], "fit/codec.sprt", change_byte := (
-        lambda file: file.write_bytes(file.read_bytes() + b"x")), "--codec fit/codec.sprt"),
+    (["compress", "encode", *TINY, *DATA, *CODEC], "fit/codec.sprt", change_byte,
+     "--codec fit/codec.sprt"),
     (["compress", "encode", *TINY, *DATA, *CODEC, *NETWORK], "fit/network.safetensors", change_byte,
      "--network fit/network.safetensors"),
     (["compress", "decode", "--code", "encode/codes", *CODEC, *NETWORK], "encode/codes/00000.sprc",
      change_byte, "--code encode/codes/00000.sprc"),
+    (["compress", "decode", "--code", "encode/codes", *CODEC, *NETWORK], "encode/codes/new.sprc",
+     lambda file: shutil.copy("encode/codes/00000.sprc", file), "--code encode/codes (its list"),
+    (["compress", "encode", *TINY, *DATA], "run/codec.sprt",
+     change_byte, "codec.sprt, which the run made,"),
+    (["attack", *TINY, *DATA, *WEIGHTS, "--attack", "universal"], "run/universal.safetensors",
+     change_byte, "universal.safetensors, which the run made,"),
     ([*COMPRESS, *DATA, *CODEC, *WEIGHTS, "--judge-model", "smallcnn", "--judge-weights",
       "w.safetensors"], "w.safetensors", change_weights, "--judge-weights w.safetensors"),
     ([*COMPRESS, *DATA, *CODEC, *WEIGHTS], "d.npz", lambda file: change_npz(file, "x_train"),
@@ -138,7 +148,22 @@ CASES: list[Case] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{' '.join(case[0][:2])} {case[3]}")
+def named(case: Case) -> str:
+    return f"{' '.join(case[0][:2])} {case[3]}"
+
+
+def takes_long(case: Case) -> bool:
+    words, name, *_ = case
+    return words[:2] == ["compress", "evaluate"] or words[0] == "rounds" or "photos/" in name
+
+
+MARKED = [
+    pytest.param(case, marks=[pytest.mark.slow] * takes_long(case), id=named(case))
+    for case in CASES
+]
+
+
+@pytest.mark.parametrize("case", MARKED)
 def test_a_change_between_start_and_resume_is_refused_by_name(
     made: Path,
     tmp_path: Path,
@@ -155,7 +180,7 @@ def test_a_change_between_start_and_resume_is_refused_by_name(
     assert main([*words, "--run-dir", "run"]) == 0
     status = Path("run/status.json")
     status.write_text(json.dumps(json.loads(status.read_text()) | {"state": "interrupted"}))
-    kept = Path(name).read_bytes()
+    kept = Path(name).read_bytes() if Path(name).exists() else None
     change(Path(name))
     capsys.readouterr()
     assert main(["--resume", "run"]) == 3
@@ -163,7 +188,10 @@ def test_a_change_between_start_and_resume_is_refused_by_name(
     assert message in shown
     assert "is not what it was when the run in run was begun; put back" in shown
     Path(name).parent.joinpath("x.png").unlink(missing_ok=True)
-    Path(name).write_bytes(kept)  # as the message says
+    if kept is None:  # as the message says
+        Path(name).unlink()
+    else:
+        Path(name).write_bytes(kept)
     assert main(["--resume", "run"]) == 0
 
 
