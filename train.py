@@ -2,7 +2,17 @@
 
 import sys
 
-from trainers.run.cli import main
+try:
+    from trainers.run.cli import main
+except ImportError as error:
+    if not (error.name or "").startswith("trainers."):
+        raise
+    found = getattr(sys.modules["trainers"], "__file__", None) or sys.modules["trainers"]
+    sys.stderr.write(
+        f"train.py: {found} is found in place of our own package trainers; rename it, or start the "
+        "installed command `sparring`, which does not look there unless PYTHONPATH names it\n"
+    )
+    sys.exit(2)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,12 +1,17 @@
 """The one kind of dataset: labelled images or videos by number, in memory or read on demand."""
 
+import json
+import math
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 Rows = Sequence[int] | Tensor
+_SPREAD = 256  # samples that are decoded to tell a data set by
+_PIECE = 2**24  # values that are hashed at once
 
 
 class Pixels(Protocol):
@@ -108,6 +113,22 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         """Samples `(B, C, H, W)` float32 in [0, 1] and labels `(B,)` int64."""
         indices = torch.as_tensor(indices, dtype=torch.int64)
         return as_float(self.raw(indices)), self.labels[indices]
+
+    def digest(self) -> str:
+        """Return a hash of the samples: their ids, labels, classes and pixels.
+
+        Of samples that are read when asked for, the sizes of all files and the pixels of `_SPREAD`
+        of them, spread evenly, stand for the rest.
+        """
+        result = blake2b(digest_size=16)
+        sizes: list[int] = getattr(self._pixels, "sizes", list)()
+        about = [self.ids, self.labels.tolist(), self.classes, list(self.shape), sizes]
+        result.update(json.dumps(about).encode())
+        count = len(self) if isinstance(self._pixels, Tensor) else min(len(self), _SPREAD)
+        rows = torch.arange(count) * len(self) // max(count, 1)
+        for some in torch.split(rows, max(1, _PIECE // max(1, math.prod(self.shape)))):
+            result.update(self.raw(some).contiguous().numpy().data)
+        return result.hexdigest()
 
     def subset(self, indices: Rows) -> "Dataset":
         """The dataset of these samples, in this order; pixels are shared, not copied."""

@@ -139,9 +139,8 @@ def test_help_loads_nothing_heavy() -> None:
         (["--rounds", "-1"], 2, "train.py: --rounds is -1; allowed: at least 0"),
         (["attack", "--eps", "1/x"], 2, "'1/x' is no number; write 0.03 or 8/255"),
         (["--epss", "1"], 2, "Unrecognized options: --epss"),
-        (["evaluate", "--data", "cifar10:x"], 2, "train.py: the default model comes untrained; "
-         "give --weights FILE (such as a rounds run's checkpoints/round-003.safetensors), "
-         "or a factory that loads its own"),
+        (["evaluate", "--data", "cifar10:x"], 3,
+         "train.py: x: no such folder; write cifar10:DIR with an existing one"),
         (["--config", "none.toml"], 3,
          "train.py: cannot read the config none.toml: No such file or directory"),
         (["--resume", "none"], 2, "train.py: --resume none: no run folder (it has no config.toml); "

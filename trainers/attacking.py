@@ -54,10 +54,10 @@ SHOWN = 50  # samples in the report's table; scores.csv has them all
 def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     """Attack a split, batch by batch, then write what was found."""
     attack, name = chosen_attack(config), config.attacking.attack.partition(":")[0]
-    ds = load_split(config, config.attacking.split)
-    check_kind({name: attack}, ds)
+    ds = load_split(config, config.attacking.split, folder)
     target = class_number(config.attacking.target, ds)
     attack = aimed(attack, target)
+    check_kind({name: attack}, ds, target=target)
     setting = trained(config, folder, ds)
     text = dump(folder.job, config)
     board = Board(folder.path / "tensorboard", folder.metrics, text)

@@ -32,7 +32,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     """Measure with each attack in turn and write the summary."""
     weak = usual(config, eps=config.measure.eps, norm=config.measure.norm, measuring=True)
     attacks = build_attacks(config.measure.attacks, weak=weak)
-    test = load_split(config, "test")
+    test = load_split(config, "test", folder)
     check_labelled(test)
     check_kind(attacks, test)
     setting = trained(config, folder, test)

@@ -50,7 +50,8 @@ def ready(setting: Setting, name: str, chosen: Attack | Fittable) -> tuple[Attac
     """
     if not isinstance(chosen, Fittable):
         return chosen, {}
-    train, file = load_split(setting.config, "train"), setting.folder.path / f"{name}.safetensors"
+    folder = setting.folder
+    train, file = load_split(setting.config, "train", folder), folder.path / f"{name}.safetensors"
     attack = fitted_attack(setting, file, chosen, train)
     last, passes = attack.history[-1], len(attack.history)
     used = min(len(train), getattr(chosen, "samples", len(train)))  # a substitute's fit takes some
@@ -66,6 +67,7 @@ def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Datase
     if not present(file):
         _fit(setting, running, options, train).save(file)
     running.unlink(missing_ok=True)
+    setting.folder.inputs.check_made(file)
     try:
         attack = load_fitted(file)
     except RefusedInput as error:

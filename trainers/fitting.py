@@ -16,7 +16,7 @@ from trainers.run.atomic import present
 from trainers.run.checkpoint import load_item, save_item
 from trainers.run.config import FitFlags, SamplesConfig
 from trainers.run.folder import RunFolder
-from trainers.run.presets import data_preset, smoke_preset
+from trainers.run.presets import EMBEDDED, data_preset, smoke_preset
 from trainers.run.progress import Progress
 from trainers.setting import Setting, build, load_split
 
@@ -27,13 +27,25 @@ log = logging.getLogger(__name__)
 
 
 def trained(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
-    """Load a trained classifier; on embedded data without weights, fit a small one first."""
+    """Load a trained classifier; on embedded data without weights, fit a small one first.
+
+    Raises:
+        ValueError: for other data without weights: a classifier that nobody has trained.
+    """
+    name, weights = config.classifier.model, config.classifier.weights
+    to_fit = weights is None and ":" not in (name or "")
+    if to_fit and config.source.data not in EMBEDDED:
+        raise ValueError(
+            f"{f'--model {name}' if name else 'the default model'} comes untrained; give --weights "
+            "FILE (such as a rounds run's checkpoints/round-003.safetensors), or a factory that "
+            "loads its own"
+        )
     setting = build(config, folder, ds)
-    if config.classifier.weights is None and ":" not in (config.classifier.model or ""):
+    if to_fit:
         log.info("no --weights: fitting a classifier first")
         flags = fit_flags(config.source.data, smoke=config.run.smoke)
         file = folder.checkpoints / "classifier.safetensors"
-        fitted(setting, file, load_split(config, "train"), flags=flags, number=0)
+        fitted(setting, file, load_split(config, "train", folder), flags=flags, number=0)
     return setting
 
 

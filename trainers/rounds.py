@@ -11,7 +11,6 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from trainers.measure import Trial, measured
 from trainers.run.atomic import kept, once, present
 from trainers.run.config import LoopFlags, RoundsConfig
 from trainers.run.drawing import draw_batch
-from trainers.run.folder import RunFolder
+from trainers.run.folder import RunFolder, remove_items
 from trainers.run.publish import Publisher, round_name
 from trainers.run.report import PICTURES
 from trainers.run.specs import build_attacks, sample_counts, slug, usual
@@ -88,7 +87,7 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
                 "that rule waits for a round in which it does not"
             )
         game.publisher.publish(rows, reason)
-        shutil.rmtree(game.file(number), ignore_errors=True)  # its row is all that is needed
+        remove_items(game.file(number))  # its row is all that is needed
 
 
 def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
@@ -99,7 +98,7 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
     measuring = usual(config, eps=loop.eps, norm=loop.norm, measuring=True)
     test_attacks = build_attacks(loop.test_attacks, weak=measuring)
     sample_counts(loop.attack_samples, list(attacks))
-    train, test = load_split(config, "train"), load_split(config, "test")
+    train, test = load_split(config, "train", folder), load_split(config, "test", folder)
     for ds in (train, test):
         check_labelled(ds)
         check_kind({**attacks, **test_attacks}, ds)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from attacks import RefusedInput
+from attacks import Attack, RefusedInput
+from attacks.fitting import Fittable
 from attacks.randomness import derive_seed
 from augment import load_dataset
 from trainers.models.load import load_classifier
 from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
+from trainers.run.presets import EMBEDDED
 from trainers.run.session import choose_device, choose_threads
 
 if TYPE_CHECKING:
@@ -45,8 +48,14 @@ class Setting:
         return self.config.source.batch_size
 
 
-def load_split(config: SamplesConfig, split: Literal["train", "val", "test"]) -> Dataset:
-    """Load the samples of a split, as many as the options say."""
+def load_split(
+    config: SamplesConfig, split: Literal["train", "val", "test"], folder: RunFolder
+) -> Dataset:
+    """Load the samples of a split, as many as the options say.
+
+    Raises:
+        RefusedInput: when they cannot be read, or are others than the run was begun with.
+    """
     source = config.source
     ds = load_dataset(
         source.data,
@@ -62,15 +71,25 @@ def load_split(config: SamplesConfig, split: Literal["train", "val", "test"]) ->
         clips=source.clips,
     )
     choose_threads(config.run.threads, torch.Size(ds.shape).numel())
+    if source.data not in EMBEDDED:
+        folder.inputs.check(f"--data {source.data} ({split} samples)", ds.digest())
     log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
     return ds
 
 
-def build(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
+def build(
+    config: SamplesConfig, folder: RunFolder, ds: Dataset, *, flag: str = "--model"
+) -> Setting:
     """Load the classifier and check that it fits the samples.
 
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        ds: the samples.
+        flag: that names the classifier.
+
     Raises:
-        RefusedInput: when it does not.
+        RefusedInput: when it does not, or is another than the run was begun with.
     """
     device = choose_device(config.run.device)
     flags = config.classifier
@@ -93,14 +112,23 @@ def build(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
             binary=flags.binary,
             device=device,
         )
+    folder.inputs.check_model(flag, flags.model or "", model, given=flags.weights is not None)
     return Setting(config, folder, model, device)
 
 
-def check_kind(attacks: Mapping[str, object], ds: Dataset) -> None:
-    """Refuse attacks on videos, by name, where the samples are images.
+def check_kind(
+    attacks: Mapping[str, Attack | Fittable], ds: Dataset, *, target: int | None = None
+) -> None:
+    """Refuse attacks that cannot do what they are to do, before anything is fitted for them.
+
+    Args:
+        attacks: the attacks, by name, or the options of fits.
+        ds: the samples.
+        target: the class to reach; None for any wrong one.
 
     Raises:
-        ValueError: naming the first of them.
+        ValueError: naming the first of them: it is for videos and the samples are images, or it
+            refuses the samples' shape or the target.
     """
     for name, attack in attacks.items():
         if getattr(attack, "needs_videos", False) and not ds.is_video:
@@ -108,6 +136,41 @@ def check_kind(attacks: Mapping[str, object], ds: Dataset) -> None:
                 f"the attack {name} is for videos and {ds.name} holds images; take another attack, "
                 "or --data moving-digits or videofolder:DIR"
             )
+
+    for name, attack in attacks.items():
+        if len(ds):
+            rehearse(name, attack, ds, target)
+
+
+class _Asked(BaseException):
+    """An attack has asked the model, so it has no objections; of no kind that it would catch."""
+
+
+class _Unasked(nn.Module):
+    """A classifier that is not there yet."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """End the rehearsal."""
+        raise _Asked
+
+
+def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | None) -> None:
+    """Start an attack or a fit on one sample, up to where it first asks the model.
+
+    Raises:
+        ValueError: when it refuses before that.
+    """
+    x, _ = ds.stack([0])
+    y = torch.zeros(1, dtype=torch.int64)
+    aim = None if target is None else y + target
+    with suppress(_Asked):
+        try:
+            if isinstance(attack, Fittable):
+                attack.fit(_Unasked().eval(), [(x, y)])
+            else:
+                attack(_Unasked().eval(), x, y, target=aim)
+        except ValueError as error:
+            raise ValueError(f"the attack {name} cannot do this: {error}") from error
 
 
 def check_alike(train: Dataset, test: Dataset) -> None:

@@ -9,10 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from augment.dataset import as_float
+from augment.datasets.folders import SPLIT_FOLDERS, read_folder
 from augment.datasets.images import (
     BROKEN,
-    SUFFIXES,
     Fit,
+    formats,
     open_image,
     read_frame,
     read_image,
@@ -22,7 +23,6 @@ from augment.datasets.labelled import data_folder, labelled_files
 from augment.datasets.request import Request
 from augment.splits import Split
 
-_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 _METADATA = frozenset(("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "comment", "photoshop"))
 
 
@@ -83,7 +83,7 @@ def read_pictures(request: Request, split: Split | None) -> Pictures:
     if split is not None:
         wanted = Request(request.target, split, classes=request.classes, seed=request.seed)
         found = labelled_files(
-            wanted, SUFFIXES, name="imagefolder", kind="images", samples=request.samples
+            wanted, frozenset(formats()), name="imagefolder", kind="images", samples=request.samples
         )
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
         named = list(zip(found.paths, found.ids, names, strict=True))
@@ -100,13 +100,16 @@ def read_pictures(request: Request, split: Split | None) -> Pictures:
 
 
 def _has_splits(root: Path) -> bool:
-    return any(entry.is_dir() and entry.name.lower() in _SPLITS for entry in os.scandir(root))
+    """Tell whether a folder has split folders; only one with such names is searched."""
+    named = any(entry.name.casefold() in SPLIT_FOLDERS for entry in os.scandir(root))
+    return named and bool(read_folder(root, frozenset(formats())).splits)
 
 
 def _all_of(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return path, id and folder of all pictures, or the first, and lines for other files."""
     names: list[str] = []
     left_out: list[str] = []
+    suffixes = formats()
     errors: list[OSError] = []
     for here, folders, files in os.walk(root, onerror=errors.append):
         links = [name for name in folders if os.path.islink(os.path.join(here, name))]
@@ -116,7 +119,7 @@ def _all_of(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], l
             path = Path(here, name)
             if name.startswith("."):
                 continue
-            if path.suffix.lower() in SUFFIXES:
+            if path.suffix.lower() in suffixes:
                 names.append(path.relative_to(root).as_posix())
             else:
                 left_out.append(f"{path}: no suffix of a picture")

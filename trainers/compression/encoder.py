@@ -46,7 +46,7 @@ class Encoder:
         self.network = named_network(self.flags.network, self.flags.kind)
         self.task = build_task(self.flags.task, smoke=config.run.smoke)
         given = read_codec(self.flags.codec) if self.flags.codec else None
-        self.inputs = read_inputs(config)
+        self.inputs = read_inputs(config, folder)
         self.parts = self.inputs.parts(pack=self.flags.pack)
         if self.network is not None:
             for shape in sorted(set(self.inputs.shapes)):

@@ -72,14 +72,14 @@ def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
     given = read_codec(flags.codec) if flags.codec else None
     network = restorer(flags.network, flags.kinds)
     attack = chosen_attack(config, flags.attack)
-    test = load_split(config, "test")
+    test = load_split(config, "test", folder)
     if len(test) * math.prod(test.shape) > VALUES:
         raise RefusedInput(
             f"{len(test)} samples of {test.shape} are more than 4 GiB; give fewer --test-samples"
         )
     if network is not None:
         check_network(str(flags.network), network, test.name, test.shape)
-    train = training(config, test, warnings)
+    train = training(config, folder, test, warnings)
     panel = assemble(config, folder, test, train, warnings)
     codec = given or fitted_codec(config, folder)
     differences = changed(config, folder, panel, attack, test) if "delta" in flags.kinds else None

@@ -27,6 +27,7 @@ from trainers.run.atomic import sealed
 from trainers.run.compress_config import CompressFitConfig
 from trainers.run.config import SamplesConfig
 from trainers.run.folder import RunFolder
+from trainers.run.inputs import ChangedInput
 from trainers.run.session import choose_device
 from trainers.run.specs import build_reconstruction, build_task
 from trainers.setting import check_kind, load_split
@@ -43,7 +44,7 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     flags, started = config.coding, time.monotonic()
     name, attack = chosen_attack(config, flags.attack)
     options = r_options(config)
-    ds = load_split(config, flags.split)
+    ds = load_split(config, flags.split, folder)
     some = few(ds, len(ds) if options else SAMPLES)
     x_adv, setting = None, trained(config, folder, some) if flags.kind != "x" else None
     if flags.kind == "delta" and setting is not None:
@@ -164,16 +165,18 @@ def fitted_codec(
         name: of its file there.
     """
     file, seal = folder.path / name, folder.checkpoints / f"{name}.json"
-    sealed(file, seal, lambda: keep_codec(folder, _fitted(config, change, name), name=name))
+    sealed(file, seal, lambda: keep_codec(folder, _fitted(config, folder, change, name), name=name))
     return read_codec(file)
 
 
-def _fitted(config: SamplesConfig, change: Change | None, name: str) -> Codec:
+def _fitted(config: SamplesConfig, folder: RunFolder, change: Change | None, name: str) -> Codec:
     """Fit a codec to training samples."""
     flag = "--delta-codec" if name == DELTA_CODEC else "--codec"
     log.info("no %s: fitting one to the training samples first", flag)
     try:
-        train = load_split(config, "train")
+        train = load_split(config, "train", folder)
+    except ChangedInput:
+        raise
     except RefusedInput as error:
         raise RefusedInput(f"{error}; or give {flag} FILE, of `compress fit`") from error
     some = few(train) if change is None else train.subset(spread(len(train), TRIED))

@@ -7,11 +7,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from attacks import RefusedInput
+from attacks.packing import digest
 from augment import Dataset
 from augment.datasets.images import BROKEN, reason
 from augment.datasets.labelled import NAMED
@@ -21,6 +23,8 @@ from compress.limits import excess
 from trainers.compression.naming import short
 from trainers.rounds import spread
 from trainers.run.compress_config import CompressEncodeConfig
+from trainers.run.folder import RunFolder
+from trainers.run.inputs import digest_of_file
 from trainers.setting import load_split
 
 log = logging.getLogger(__name__)
@@ -135,7 +139,7 @@ class Inputs:
         return out
 
 
-def read_inputs(config: CompressEncodeConfig) -> Inputs:
+def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> Inputs:
     """Look at what is to be coded.
 
     Raises:
@@ -143,13 +147,16 @@ def read_inputs(config: CompressEncodeConfig) -> Inputs:
     """
     source, flags = config.source, config.coding
     if not source.data.startswith(FOLDER):
-        return of_dataset(load_split(config, flags.split or "test"))
+        return of_dataset(load_split(config, flags.split or "test", folder))
     most = source.train_samples if flags.split == "train" else source.test_samples
     request = Request(
         source.data.removeprefix(FOLDER), flags.split or "test", classes=source.classes,
         samples=most, seed=config.run.seed,
     )  # fmt: skip
-    found = of_pictures(read_pictures(request, flags.split), size=source.size)
+    pictures = read_pictures(request, flags.split)
+    lines = [f"{file.id!a} {digest_of_file(Path(file.path))}" for file in pictures.files]
+    folder.inputs.check(f"--data {source.data}", digest({}, "\n".join(lines)))
+    found = of_pictures(pictures, size=source.size)
     told(found)
     if flags.kind == "x":
         return found
@@ -159,7 +166,7 @@ def read_inputs(config: CompressEncodeConfig) -> Inputs:
             f"{found.name} holds pictures of {len(sizes)} sizes, and --kind {flags.kind} asks a "
             "classifier, which takes one; give --size N to bring all to N x N, or --kind x"
         )
-    return of_dataset(load_split(config, flags.split or "test"), is_folder=True)
+    return of_dataset(load_split(config, flags.split or "test", folder), is_folder=True)
 
 
 def of_dataset(ds: Dataset, *, is_folder: bool = False) -> Inputs:

@@ -18,6 +18,7 @@ from trainers.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.run.compress_config import CompressEvaluateConfig
 from trainers.run.config import ClassifierFlags
 from trainers.run.folder import RunFolder
+from trainers.run.inputs import ChangedInput
 from trainers.run.session import choose_device
 from trainers.scores import doubts_of
 from trainers.setting import Setting, build, check_alike, load_split
@@ -100,13 +101,17 @@ def _share(a: Tensor | None, b: Tensor | None) -> float | None:
     return None if a is None or b is None else mean((a == b) & (a >= 0))
 
 
-def training(config: CompressEvaluateConfig, test: Dataset, warnings: list[str]) -> Dataset | None:
+def training(
+    config: CompressEvaluateConfig, folder: RunFolder, test: Dataset, warnings: list[str]
+) -> Dataset | None:
     """Return the training samples, where classifiers can be fitted to them; else add a warning."""
     if test.num_classes < 2 or int(test.labels.min()) < 0:
         warnings.append(f"{test.name} has no classes, so nobody is fitted to tell them apart")
         return None
     try:
-        train = load_split(config, "train")
+        train = load_split(config, "train", folder)
+    except ChangedInput:
+        raise
     except RefusedInput as error:
         warnings.append(f"nobody is fitted to tell classes apart: {error}")
         return None
@@ -187,7 +192,8 @@ def _one(
     if not _given(flags) and half is None:
         return None
     run = replace(config.run, seed=derive_seed(config.run.seed, who))
-    return build(replace(config, classifier=flags, run=run), folder, test)
+    flag = "--judge-model" if who == "judge" else "--model"
+    return build(replace(config, classifier=flags, run=run), folder, test, flag=flag)
 
 
 def _fit(setting: Setting, who: str, half: Dataset) -> None:

@@ -10,6 +10,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from trainers.run.atomic import damaged
+from trainers.run.claim import EVENTS, events
 from trainers.run.metrics import Line, Metrics
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
@@ -24,9 +25,9 @@ class Board:
         A resumed run replays all its lines; purge_step makes TensorBoard drop what it has read
         from the event files before, so no point shows twice and none is lost.
         """
-        for old in folder.glob("events.*"):
+        for old in events(folder):
             old.unlink()
-        self.writer = SummaryWriter(str(folder), purge_step=0)
+        self.writer = SummaryWriter(str(folder), purge_step=0, filename_suffix=EVENTS)
         self.writer.add_text("config", "```toml\n" + config + "```", 0)
         for line in metrics.lines:
             self.scalars(line)

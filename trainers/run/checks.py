@@ -11,7 +11,7 @@ from trainers.run.compress_config import (
     CompressFitConfig,
 )
 from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
-from trainers.run.presets import EMBEDDED
+from trainers.run.numbers import LARGEST
 from trainers.run.toml import flag, flat
 
 AT_LEAST: dict[str, float] = {
@@ -31,8 +31,16 @@ ABOVE: dict[str, float] = {
 }
 BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
 AT_MOST: dict[str, float] = {
-    "threshold_share": 1, "seed": 2**63 - 1, "step": 10000, "levels": 16, "time_levels": 16,
+    "seed": 2**63 - 1, "threads": 1024, "size": 8192, "train_samples": 10**9,
+    "test_samples": 10**9, "batch_size": 2**20, "num_classes": 10**6, "epochs": 10**6,
+    "retrain_epochs": 10**6, "weight_decay": 10**6, "retrain_weight_decay": 10**6,
+    "rounds": 10**4, "instances": 10**4, "generator_test_samples": 10**9, "ratio": 10**6,
+    "loss_threshold": 10**9, "threshold_share": 1, "patience": 10**6, "steps": LARGEST,
+    "frames": 2**16, "stride": 10**6, "clips": 2**16, "step": 10000, "samples": 10**9,
+    "levels": 16, "time_levels": 16, "lr": 10**6, "retrain_lr": 10**6, "clip_norm": 10**9,
+    "eps": 10**9, "bytes_per_sample": 10**12,
 }  # fmt: skip
+CHANNEL = (1e-6, 1e6)  # what --std may be, and --mean at most
 COARSEST_FITTED = 625  # step: `compress fit` goes up to 16 times as much
 # Options of the jobs of `compress` that only some kinds of code have a use for.
 OF_KINDS: dict[str, tuple[str, ...]] = {
@@ -56,8 +64,14 @@ def check(config: Any) -> None:
     for name, value in options.items():
         _check_one(name, value)
     mean, std = options.get("mean", ()), options.get("std", ())
-    if not all(number > 0 for number in std):
-        _refuse("std", min(std), "above 0")
+    for number in std:
+        if not CHANNEL[0] <= number <= CHANNEL[1]:
+            _refuse(
+                "std", number, "above 0" if number <= 0 else "from {:g} to {:g}".format(*CHANNEL)
+            )
+    for number in mean:
+        if not abs(number) <= CHANNEL[1]:
+            _refuse("mean", number, f"from {-CHANNEL[1]:g} to {CHANNEL[1]:g}")
     if len(mean) != len(std):
         raise ValueError(
             f"--mean has {len(mean)} numbers and --std has {len(std)}; give both, one number a "
@@ -66,14 +80,15 @@ def check(config: Any) -> None:
     for name in ("attacks", "test_attacks"):
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
-    if isinstance(config, AttackConfig | EvaluateConfig):
-        _check_trained(options)
-    elif not isinstance(config, RoundsConfig):
+    if not isinstance(config, AttackConfig | EvaluateConfig | RoundsConfig):
         _check_coding(config, options)
 
 
 def _check_one(name: str, value: Any) -> None:
     """Check one option by itself."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            _refuse(name, number, "finite numbers")
     if name in AT_LEAST and not value >= AT_LEAST[name]:
         _refuse(name, value, f"at least {AT_LEAST[name]:g}")
     if name in ABOVE and not value > ABOVE[name]:
@@ -82,20 +97,6 @@ def _check_one(name: str, value: Any) -> None:
         _refuse(name, value, f"below {BELOW[name]:g}")
     if name in AT_MOST and not value <= AT_MOST[name]:
         _refuse(name, value, f"at most {AT_MOST[name]}")
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            _refuse(name, number, "finite numbers")
-
-
-def _check_trained(options: dict[str, Any]) -> None:
-    """Refuse to attack a classifier that nobody has trained."""
-    own_weights = "weights" in options or ":" in options.get("model", "")
-    if not own_weights and options["data"] not in EMBEDDED:
-        model = f"--model {options['model']}" if "model" in options else "the default model"
-        raise ValueError(
-            f"{model} comes untrained; give --weights FILE (such as a rounds "
-            "run's checkpoints/round-003.safetensors), or a factory that loads its own"
-        )
 
 
 def _check_coding(config: Any, options: dict[str, Any]) -> None:
@@ -126,8 +127,6 @@ def _check_coding(config: Any, options: dict[str, Any]) -> None:
             f"--step {options['step']:g} and --bytes-per-sample {options['bytes_per_sample']:g} "
             "exclude each other; give one of them"
         )
-    if kind != "x":
-        _check_trained(options)
 
 
 def _check_rates(options: dict[str, Any]) -> None:
@@ -135,6 +134,8 @@ def _check_rates(options: dict[str, Any]) -> None:
     for rate in options["rates"]:
         if not rate > 0:
             _refuse("rates", rate, "numbers of bytes above 0")
+        if rate > AT_MOST["bytes_per_sample"]:
+            _refuse("rates", rate, f"numbers of bytes up to {AT_MOST['bytes_per_sample']}")
     for name, kind in (("task", "x-task"), ("attack", "delta"), ("delta_codec", "delta")):
         if name in options and kind not in options["kinds"]:
             raise ValueError(
@@ -145,4 +146,6 @@ def _check_rates(options: dict[str, Any]) -> None:
 def _refuse(name: str, value: float, allowed: str) -> None:
     """Say what is wrong with one option."""
     shown = f"{value:g}" if isinstance(value, float) else value
+    if isinstance(value, int) and abs(value) >= 10**30:  # Python writes no more than 4300 digits
+        shown = "a number of more than 30 digits"
     raise ValueError(f"--{flag(name)} is {shown}; allowed: {allowed}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from trainers.run import errors
 from trainers.run.checks import check
+from trainers.run.command import program
 from trainers.run.compress_config import (
     CompressDecodeConfig,
     CompressEncodeConfig,
@@ -22,6 +23,7 @@ from trainers.run.compress_config import (
     CompressFitConfig,
 )
 from trainers.run.config import AttackConfig, EvaluateConfig, RoundsConfig
+from trainers.run.packages import check_packages
 from trainers.run.parsing import Start, parse, spoken
 from trainers.run.toml import dump, load
 
@@ -66,12 +68,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
         if debug:
             traceback.print_exception(error)
-        sys.stderr.write(f"train.py: {errors.sentence(error)}\n")
+        sys.stderr.write(f"{program()}: {errors.sentence(error)}\n")
         return errors.exit_code(error)
 
 
 def run(words: list[str]) -> int:
     """Run a command line; let errors through."""
+    check_packages()
     name, rest = job_name(words)
     if name in ("", *GROUPS) and rest[:1] in (["-h"], ["--help"]):
         sys.stdout.write(overview(name))
@@ -137,23 +140,24 @@ def resumed_folder(words: Sequence[str]) -> Path | None:
 
 def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
+    name = program()
     lines = [
-        f"  {spoken(name):<19}{(job.config.__doc__ or '').splitlines()[0]}"
-        for name, job in JOBS.items()
-        if name.startswith(group)
+        f"  {spoken(key):<19}{(job.config.__doc__ or '').splitlines()[0]}"
+        for key, job in JOBS.items()
+        if key.startswith(group)
     ]
     if group:
-        return "\n".join([f"usage: train.py {group} JOB [OPTIONS]", "", *lines, ""])
+        return "\n".join([f"usage: {name} {group} JOB [OPTIONS]", "", *lines, ""])
     return "\n".join(
         [
-            "usage: train.py [JOB] [OPTIONS]        (no job: rounds)",
+            f"usage: {name} [JOB] [OPTIONS]        (no job: rounds)",
             "",
             *lines,
             "",
-            "  train.py                         attack and retrain a small classifier of digits",
-            "  train.py JOB --help              the options of a job",
-            "  train.py JOB --smoke             try a job in seconds",
-            "  train.py --resume runs/DIR       go on with an interrupted run",
+            f"  {name}                         attack and retrain a small classifier of digits",
+            f"  {name} JOB --help              the options of a job",
+            f"  {name} JOB --smoke             try a job in seconds",
+            f"  {name} --resume runs/DIR       go on with an interrupted run",
             "",
         ]
     )

@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
+OURS = ("attacks", "augment", "compress", "trainers")
+NO_MEMORY = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory",
+    "bad_alloc", "storage size calculation overflowed",
+)  # fmt: skip
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -19,6 +24,18 @@ class Interrupted(BaseException):
         """Remember the signal's number."""
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+class Failed(Exception):
+    """Work that had begun failed; what the error would mean before that is no longer so."""
+
+    def __init__(self, error: BaseException) -> None:
+        """Say what happened."""
+        super().__init__(
+            f"the model or another part of your code called exit({error.code!r})"
+            if isinstance(error, SystemExit)
+            else f"{type(error).__name__}: {error}"
+        )
 
 
 class Waiting(Exception):
@@ -51,6 +68,8 @@ def exit_code(error: BaseException) -> int:
     >>> exit_code(Interrupted(signal.SIGINT))
     130
     """
+    if is_out_of_memory(error):
+        return FAILED
     match error:
         case Waiting():
             return DONE
@@ -60,9 +79,38 @@ def exit_code(error: BaseException) -> int:
             return 128 + signal.SIGINT
         case ValueError():
             return USAGE
+    if isinstance(error, Failed):
+        return FAILED
     from attacks.errors import RefusedInput  # loads torch: not for a mistyped flag
 
     return REFUSED if isinstance(error, RefusedInput) else FAILED
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether memory could not be had, be it through Python, torch or the system.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    True
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    if isinstance(error, RuntimeError):
+        text = str(error).lower()
+        return any(sign in text for sign in NO_MEMORY)
+    # Of those that were told on with another meaning: a model that could not be built or tried.
+    cause = error.__cause__ if error is not None else None
+    return isinstance(cause, RuntimeError) and is_out_of_memory(cause)
+
+
+def is_ours(error: BaseException) -> bool:
+    """Tell whether an error was raised by this program, not by the user's code or a library."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
+    return name.partition(".")[0] in OURS
 
 
 def sentence(error: BaseException) -> str:
@@ -73,8 +121,11 @@ def sentence(error: BaseException) -> str:
         return f"the disk is full ({error.filename or 'no space left'}); free some space and resume"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}; check the path and who may use it"
-    if isinstance(error, MemoryError):
-        return "out of memory; lower --batch-size"
+    if is_out_of_memory(error):
+        reason = " ".join(str(error).split())[:200]
+        return f"out of memory{f' ({reason})' if reason else ''}; lower --batch-size, or --threads"
+    if isinstance(error, Failed):
+        return f"{error} (--debug shows where)"
     if isinstance(error, ValueError | Waiting | OSError) or exit_code(error) == REFUSED:
         return str(error)
     return f"{type(error).__name__}: {error} (--debug shows where)"

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from attacks import RefusedInput
-from attacks.atomic import sweep
+from attacks.atomic import SUFFIX, sweep
 from trainers.run.atomic import present, read_json, write_json, write_text
+from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
 from trainers.run.completeness import check_names, is_finished
 from trainers.run.errors import FULL
+from trainers.run.inputs import Inputs
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences
 from trainers.run.stopwatch import Stopwatch
 from trainers.run.toml import UNSAVED, dump, flat
 
 log = logging.getLogger(__name__)
+KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
+ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
 MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
 
 
@@ -34,19 +38,31 @@ class RunFolder:
         path: the folder.
         job: the job's name.
         metrics: metrics.jsonl.
+        inputs: inputs.json, what the run reads.
+        claim: the lock, and what was made for it.
         fresh: whether no work was done there when the folder was opened.
         finished: whether the run was complete then.
         stopwatch: of the work being done, kept each time items of it are finished; or None.
+        at_work: whether a stage of work has begun in this process.
+        items: how many items of work this process has finished.
     """
 
     path: Path
     job: str
     metrics: Metrics
-    lock: TextIO
+    inputs: Inputs
+    claim: Claim
     fresh: bool = True
     finished: bool = False
     stopwatch: Stopwatch | None = None
+    at_work: bool = False
+    items: int = 0
     _status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lock(self) -> TextIO:
+        """The lock, which is let go of when it is closed."""
+        return self.claim.lock
 
     @property
     def checkpoints(self) -> Path:
@@ -88,8 +104,8 @@ def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
         resume: "never" refuses a folder that holds a run.
 
     Raises:
-        ValueError: when another process works there, the folder holds something else, or the
-            options differ, or the folder cannot be made or written to.
+        ValueError: when another process works there, the folder holds something else or links,
+            or the options differ, or the folder cannot be made or written to.
     """
     with usable(path):
         return _open(path, job, config, resume=resume)
@@ -110,49 +126,63 @@ def usable(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
-    """Refuse a folder that is none of ours; lock the others."""
-    known = path / "config.toml"
-    if not known.exists() and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
-        raise ValueError(f"{path} is no run folder and not empty; choose another --run-dir")
-    if known.exists() and resume == "never":
+    """Claim a folder and check that the run there, if there is one, may go on."""
+    check_ours(path)
+    if resume == "never" and (path / "config.toml").exists():
         raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
-    path.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(path)
+    claimed = claim(path)
     try:
-        return _opened(path, job, config, lock)
+        return _opened(claimed, job, config)
     except BaseException:
-        lock.close()
+        if claimed.new:
+            claimed.undo()
+        claimed.lock.close()
         raise
 
 
-def _opened(path: Path, job: str, config: Any, lock: TextIO) -> RunFolder:
+def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     """Check and tidy a folder that this process has locked."""
-    sweep(path)
-    check_names(path)
+    path = claimed.path
     fresh = not begun(path)
-    if fresh:
-        (path / "metrics.jsonl").unlink(missing_ok=True)
-        write_text(path / "config.toml", dump(job, config))
-    else:
+    check_names(path)
+    check_place(path, fresh=fresh)
+    if not fresh:
         check_same(path / "config.toml", job, config)
-    metrics = Metrics(path / "metrics.jsonl")
-    return RunFolder(path, job, metrics, lock, fresh, is_finished(path))
+    finished = is_finished(path)
+    tidy(path)
+    if fresh:
+        for name in ("metrics.jsonl", "inputs.json"):
+            (path / name).unlink(missing_ok=True)
+        write_text(path / "config.toml", dump(job, config))
+    metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
+    return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
+
+
+def tidy(path: Path) -> None:
+    """Remove what a killed process left half-written of files of ours."""
+    for name in (*START, *RESULTS, "*.safetensors"):
+        for half in path.glob(f".{name}.*{SUFFIX}"):
+            half.unlink(missing_ok=True)
+    for name in FOLDERS:
+        for kind in KINDS:
+            sweep(path / name, f"*{kind}")
+
+
+def remove_items(path: Path) -> None:
+    """Remove the finished items of a stage that is over, and the folders that then are empty."""
+    below = sorted(path.rglob("*"), reverse=True)  # files before the folders that they are in
+    for file in below:
+        if ITEM.fullmatch(file.name):
+            file.unlink()
+    for folder in (*below, path):
+        if folder.is_dir():
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
 
 
 def begun(path: Path) -> bool:
     """Tell whether any item of work is done in a run folder."""
     return any((path / name).exists() for name in ("checkpoints", "bank"))
-
-
-def take_lock(path: Path) -> TextIO:
-    """Lock a folder; the system lets go of the lock when the process ends, however it ends."""
-    file = (path / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(f"another process works in {path}; wait for it or stop it") from None
-    return file
 
 
 def check_same(file: Path, job: str, config: Any) -> None:

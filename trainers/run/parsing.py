@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
@@ -12,26 +11,13 @@ from typing import Any, get_args
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from trainers.run.command import program
+from trainers.run.numbers import number
 from trainers.run.presets import data_preset, smoke_preset
 from trainers.run.toml import check_options, flag, flat, load, updated
 
 registry = ConstructorRegistry()
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
-
-
-def number(text: str) -> float:
-    """Read a decimal number or a fraction of two.
-
-    >>> number("8/255") == 8 / 255
-    True
-
-    Raises:
-        ValueError: for anything else.
-    """
-    try:
-        return float(Fraction(text)) if "/" in text else float(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is no number; write 0.03 or 8/255") from None
 
 
 @registry.primitive_rule
@@ -94,8 +80,8 @@ def check_file(file: Path, job: str, default: Any) -> dict[str, Any]:
     options = load(file)
     if (other := options.pop("job", job)) != job:
         raise ValueError(
-            f"{file} is the config of the job {spoken(other)}, not of {spoken(job)}; start that "
-            "job, or name another file or folder"
+            f"{file} is the config of the job {spoken(str(other))}, not of {spoken(job)}; start "
+            "that job, or name another file or folder"
         )
     return check_options(file, options, default)
 
@@ -104,7 +90,7 @@ def _read(job: str, words: list[str], default: Any) -> Any:
     """Let tyro read the flags over some defaults."""
     return tyro.cli(
         type(default),
-        prog=f"train.py {spoken(job)}",
+        prog=f"{program()} {spoken(job)}",
         args=words,
         default=default,
         registry=registry,

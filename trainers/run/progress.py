@@ -25,6 +25,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         """Show the stage."""
+        self.folder.at_work = True
         hidden = not sys.stderr.isatty()
         self._bar = tqdm(
             desc=self.stage, total=self.total, initial=self.done, leave=False, disable=hidden
@@ -35,6 +36,7 @@ class Progress:
     def step(self) -> None:
         """Count one finished item."""
         self.done += 1
+        self.folder.items += 1
         self._bar.update()
         self._unkept = True
         if time.monotonic() - self._written > PAUSE:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from trainers.run.atomic import write_text
+from trainers.run.claim import REPORT
+from trainers.run.command import command_line
 from trainers.run.folder import RunFolder
 from trainers.run.table import ROUND_TERMS, columns, percent
 
@@ -58,15 +61,23 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any], *, config: str) 
         stem = f"round-{row['round']:03}"
         parts.append(f"<h3>Round {row['round']}</h3>")
         parts += [image(folder.figures / f"{stem}-{kind}") for kind in PICTURES]
-    write_page(folder, parts, config=config)
+    write_page(folder, parts, config=config, over=summary["stopped"] is not None)
 
 
-def write_page(folder: RunFolder, parts: Sequence[str], *, config: str) -> None:
-    """Write report.html: a job's own parts, then how to go on and its options."""
+def write_page(folder: RunFolder, parts: Sequence[str], *, config: str, over: bool = True) -> None:
+    """Write report.html: a job's own parts, then how to go on and its options.
+
+    Args:
+        folder: the run.
+        parts: of the job's own, HTML.
+        config: the options as TOML.
+        over: whether the run is; one that is does not go on.
+    """
     title = f"{folder.job}: {folder.path.name}"
-    resume = f"python train.py --resume {folder.path}"
-    board = f"tensorboard --logdir {folder.path / 'tensorboard'}"
-    ends = ["<h2>Go on</h2>", pre(f"{resume}\n{board}"), "<h2>Options</h2>", pre(config)]
+    board = shlex.join(["tensorboard", "--logdir", str(folder.path / "tensorboard")])
+    resume = [] if over else [command_line(["--resume", folder.path])]
+    heading = "<h2>Look closer</h2>" if over else "<h2>Go on</h2>"
+    ends = [heading, pre("\n".join([*resume, board])), "<h2>Options</h2>", pre(config)]
     text = page(title, [f"<h1>{escape(title)}</h1>", *parts, *ends])
     write_text(folder.path / "report.html", text, errors="backslashreplace")  # any file name
 
@@ -127,7 +138,7 @@ def pre(text: str) -> str:
 def page(title: str, parts: Sequence[str]) -> str:
     """Return a whole page."""
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"{REPORT}"
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}</style><body>\n"
         + "\n".join(filter(None, parts))

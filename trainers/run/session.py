@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import shlex
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +18,7 @@ import torch
 from attacks import RefusedInput
 from trainers.run import errors
 from trainers.run.atomic import damaged, write_json
+from trainers.run.command import command_line
 from trainers.run.completeness import files_of
 from trainers.run.folder import RunFolder, begun, open_folder
 from trainers.run.parsing import Start
@@ -50,6 +49,7 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
                 if not folder.fresh:
                     log.info("going on with the run in %s", path)
                 describe(folder.path, words)
+                folder.inputs.check_files(start.config)
                 choose_device(run.device)  # refused at once, also by jobs with no use for it
                 torch.backends.cudnn.deterministic = True
                 yield folder
@@ -57,12 +57,12 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
 
 @contextmanager
 def unmade_when_refused(folder: RunFolder) -> Iterator[None]:
-    """Remove a new run folder when the body refuses its options or files before any work."""
+    """Take a new run folder away when the body refuses its options or files before any work."""
     try:
         yield
     except (ValueError, RefusedInput):
-        if folder.fresh and not begun(folder.path):
-            shutil.rmtree(folder.path)
+        if folder.claim.new and not begun(folder.path):
+            folder.claim.undo()
         raise
 
 
@@ -73,15 +73,18 @@ def watched(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        code = errors.exit_code(error)
+        told = errors.Failed(error) if failed_midway(error, folder) else error
+        code = errors.exit_code(told)
         state = {errors.DONE: "waiting", errors.FAILED: "failed"}.get(code, "refused")
         state = "interrupted" if isinstance(error, errors.Interrupted) else state
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
-            folder.status(state, exit=code, message=errors.sentence(error))
-        if state in ("interrupted", "failed"):
-            log.info("to go on: python train.py --resume %s", shlex.quote(str(folder.path)))
-        raise
+            folder.status(state, exit=code, message=errors.sentence(told))
+        if state in ("interrupted", "failed") or begun(folder.path):
+            log.info("to go on: %s", command_line(["--resume", folder.path]))
+        if told is error:
+            raise
+        raise told from error
     folder.status("finished", exit=errors.DONE, files=files_of(folder.path))
 
 
@@ -95,6 +98,22 @@ def shown(folder: RunFolder) -> str:
         return outcome(folder)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise damaged(folder.path / "summary.json", repr(error)) from error
+
+
+def failed_midway(error: BaseException, folder: RunFolder) -> bool:
+    """Tell whether work that had begun failed, whatever the error would mean before it.
+
+    That is: the user's code asked to exit; a stage of work had begun, and the error is none that
+    this program raises; or items of work were finished, and it is about no file of the run.
+    """
+    if isinstance(error, SystemExit):
+        return True
+    if not isinstance(error, ValueError | RefusedInput | errors.Waiting):
+        return False
+    if folder.at_work and not errors.is_ours(error):
+        return True
+    refused = not isinstance(error, errors.Waiting)
+    return refused and folder.items > 0 and f"{folder.path}{os.sep}" not in str(error)
 
 
 def folder_path(start: Start) -> Path:
@@ -168,7 +187,7 @@ def handling(handler: logging.Handler) -> Iterator[None]:
 def describe(path: Path, words: Sequence[str]) -> None:
     """Note the command line and the machine."""
     with (path / "command.txt").open("a") as file:
-        file.write(shlex.join(["python", "train.py", *words]) + "\n")
+        file.write(command_line(words) + "\n")
     write_json(
         path / "environment.json",
         {

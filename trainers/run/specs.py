@@ -15,7 +15,7 @@ from attacks.fitting import Fittable
 from compress import Task
 from trainers.reconstruction_options import ReconstructionOptions
 from trainers.run.config import SamplesConfig
-from trainers.run.parsing import number
+from trainers.run.numbers import check_size, number
 from trainers.run.presets import BUDGETS, SMOKE_OPTIONS
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
@@ -101,6 +101,7 @@ def _read(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
         if key not in known:
             raise ValueError(f"{what} has no option {key!r}; it has: {', '.join(known)}")
         options[key] = convert(value, known[key], what=f"{what}:{key}")
+        check_size(f"{what}: {key}", key, options[key])
     return options
 
 
@@ -146,6 +147,8 @@ def _options(
     if "eps" in options and "eps" not in {*written, *strong}:
         _check_norm(text, options.get("norm"), weak)
     _check_budget(name, options)
+    for key, value in options.items():
+        check_size(f"{name}: {key}", key, value)
     return options
 
 

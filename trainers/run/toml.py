@@ -12,10 +12,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from trainers.run.numbers import number
+
 T = TypeVar("T")
 LARGEST = 2**20  # characters of a config
-SHOWN = 200  # characters of a name or a value in a message
-PARTS = 100  # of a dotted key
+SHOWN = 100  # characters of a name or a value in a message
+PARTS = 64  # of a dotted key
 PART = re.compile(r"""[\s"'\w-]*""")
 UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
 
@@ -88,7 +90,7 @@ def load(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RefusedInput(f"{path} is not TOML: {error}; {advice}") from error
     if not isinstance(job := table.get("job", ""), str):
-        raise ValueError(f"{path}: job is {repr(job)[:SHOWN]}; allowed: the name of a job")
+        raise ValueError(f"{path}: job is {shown(job)}; allowed: the name of a job")
     return {name.replace("-", "_"): value for name, value in table.items()}
 
 
@@ -120,11 +122,41 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
             near = get_close_matches(flag(name)[:SHOWN], map(flag, known), n=1)
             hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
             raise ValueError(f"{path}: this job has no option {flag(name)[:SHOWN]}; {hint}")
-        result[name] = tuple(value) if isinstance(value, list) else value
+        try:
+            result[name] = as_number(value, known[name])
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: {flag(name)} is {shown(value)}: {error}") from error
         if not fits(result[name], known[name]):
             allowed = str(known[name]).removeprefix("typing.").replace("<class '", "").rstrip("'>")
-            raise ValueError(f"{path}: {flag(name)} is {repr(value)[:SHOWN]}; allowed: {allowed}")
+            raise ValueError(f"{path}: {flag(name)} is {shown(value)}; allowed: {allowed}")
     return result
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def as_number(value: Any, hint: Any) -> Any:
+    """Return a TOML value as an option of some type takes it: lists as tuples, texts as numbers.
+
+    >>> as_number("8/255", float | None) == 8 / 255, as_number([1, "1/2"], tuple[float, ...])
+    (True, (1.0, 0.5))
+
+    Raises:
+        ValueError: for a text that is no number where one is wanted.
+        OverflowError: for a whole number that is too large for a float.
+    """
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if isinstance(value, list):
+        inner = get_args(hint)
+        return tuple(as_number(item, inner[0]) if inner else item for item in value)
+    if float not in kinds or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return number(value)
+    return float(value) if isinstance(value, int) else value
 
 
 def hints(config: Any) -> dict[str, Any]:

@@ -155,12 +155,6 @@ def test_impossible_options_are_refused(changes: dict, message: str) -> None:
         check(updated(RoundsConfig(), changes))
 
 
-def test_an_untrained_classifier_is_not_attacked() -> None:
-    with pytest.raises(ValueError, match="give --weights FILE"):
-        check(understand(["attack", "--data", "cifar10:x"]).config)
-    check(understand(["attack", "--data", "cifar10:x", "--model", "my.py:factory"]).config)
-
-
 def test_check_options_keeps_lists_as_tuples() -> None:
     got = check_options(Path("c"), {"attacks": ["pgd"]}, RoundsConfig())
     assert got == {"attacks": ("pgd",)}

@@ -1,0 +1,25 @@
+"""What the user typed to start the program, for messages that tell to type it again."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+INSTALLED = "sparring"  # the command of the installed package
+SCRIPT = "train.py"
+
+
+def program() -> str:
+    """Return the name of the program as messages and usage show it: sparring or train.py."""
+    return INSTALLED if Path(sys.argv[0]).stem == INSTALLED else SCRIPT
+
+
+def command_line(words: Sequence[object]) -> str:
+    """Return the words, quoted, behind the command that started this process.
+
+    >>> command_line(["--resume", "my runs/1"]).partition("train.py ")[2]
+    "--resume 'my runs/1'"
+    """
+    given = sys.argv[0] if Path(sys.argv[0]).name == SCRIPT else SCRIPT
+    start = [INSTALLED] if program() == INSTALLED else ["python", given]
+    return shlex.join([*start, *map(str, words)])

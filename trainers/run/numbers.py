@@ -1,0 +1,40 @@
+"""Numbers as users write them, and how large they may be."""
+
+LARGEST = 10**6  # whole number that an option of an attack may have, if not told otherwise
+LARGEST_FLOAT = 1e12
+LARGEST_OF = {"queries": 10**9, "budget": 10**9, "seed": 2**63 - 1}
+
+
+def number(text: str) -> float:
+    """Read a decimal number or a fraction of two.
+
+    >>> number("8/255") == 8 / 255
+    True
+
+    Raises:
+        ValueError: for anything else.
+    """
+    above, stroke, below = text.partition("/")
+    try:
+        return float(above) / float(below) if stroke else float(above)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{text!r} is no number; write 0.03 or 8/255") from None
+
+
+def check_size(what: str, name: str, value: object) -> None:
+    """Refuse a number that no option has a use for.
+
+    Args:
+        what: the option as the user knows it, such as "pgd: steps".
+        name: the option's own name.
+        value: its value; other things than numbers pass.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    most = LARGEST_OF.get(name, LARGEST) if isinstance(value, int) else LARGEST_FLOAT
+    if not abs(value) <= most:  # NaN fails too
+        shown = f"{value:g}" if isinstance(value, float) or abs(value) < 10**300 else "too large"
+        raise ValueError(f"{what} is {shown}; allowed: finite numbers, at most {most:g}")
