@@ -18,7 +18,7 @@ from compress.network import Network
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
 from trainers.compression.bench import Bench, Differences, Made, Row, jobs_of
-from trainers.compression.files import CODES, DELTA_CODEC, SUFFIX, check_network, read_codec
+from trainers.compression.files import DELTA_CODEC, check_network, read_codec, sealed_code
 from trainers.compression.fit import fitted_codec
 from trainers.compression.panel import Panel, assemble, training
 from trainers.compression.publish import finish
@@ -144,7 +144,7 @@ def measured(bench: Bench) -> list[Row]:
 
 def pictured(folder: RunFolder, name: str) -> list[Path]:
     """Return what is kept of a job for the pictures, if anything."""
-    files = [shown_file(folder, name), folder.path / CODES / f"{name}{SUFFIX}"]
+    files = [shown_file(folder, name), *sealed_code(folder, name)]
     return [file for file in files if file.is_file()]
 
 

@@ -126,7 +126,17 @@ def sealed(path: Path, seal: Path, make: Callable[[], object]) -> None:
         make()
         return _hash(path)
 
-    if once(seal, made, beside=lambda: [path]) != _hash(path):
+    once(seal, made, beside=lambda: [path])
+    check_seal(path, seal)
+
+
+def check_seal(path: Path, seal: Path) -> None:
+    """Check that a file is as it was when `sealed` made it.
+
+    Raises:
+        RefusedInput: when it was changed, or is another file of that kind.
+    """
+    if _item(seal)["value"] != _hash(path):
         raise damaged(path, "it was changed after it was written, or is another item's")
 
 
