@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attacks import RefusedInput
-from attacks.atomic import sweep
+from attacks.atomic import SUFFIX, sweep
 from trainers.run.atomic import present, read_json, write_json, write_text
 from trainers.run.completeness import check_names, is_finished
 from trainers.run.errors import FULL
@@ -112,7 +112,7 @@ def usable(path: Path) -> Iterator[None]:
 def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
     """Refuse a folder that is none of ours; lock the others."""
     known = path / "config.toml"
-    if not known.exists() and path.exists() and any(p.name != ".lock" for p in path.iterdir()):
+    if not known.exists() and path.exists() and not all(map(is_start, path.iterdir())):
         raise ValueError(f"{path} is no run folder and not empty; choose another --run-dir")
     if known.exists() and resume == "never":
         raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
@@ -123,6 +123,15 @@ def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
     except BaseException:
         lock.close()
         raise
+
+
+def is_start(file: Path) -> bool:
+    """Tell whether a file is all that a start leaves that was killed before its config was there.
+
+    >>> is_start(Path(".config.toml.0a1b2c3d.partial")), is_start(Path("thesis.tex"))
+    (True, False)
+    """
+    return file.name == ".lock" or file.match(f".config.toml.*{SUFFIX}")
 
 
 def _opened(path: Path, job: str, config: Any, lock: TextIO) -> RunFolder:
