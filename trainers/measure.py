@@ -73,9 +73,10 @@ def measured(
             warn(trial.name, batch.result)
             beside = watch(i, batch) if watch else ()
             note = {"warnings": batch.result.info.get("warnings", [])}
-            stopwatch.keep()
+            stopwatch.keep()  # before the item: one that is done has its time in the file
             save_item(trial.items / item_file(i), score_batch(batch), note, beside=beside)
             bar.step()
+    stopwatch.keep()
     return collect(trial.items, total, seconds=stopwatch.seconds)
 
 

@@ -23,8 +23,6 @@ JOBS = {
 }  # fmt: skip
 GONE = {
     "rounds": [
-        "checkpoints/round-000.json",
-        "checkpoints/round-000.safetensors",
         "checkpoints/round-001.safetensors checkpoints/round-002.json",
         "bank/round001-pgd-0-00000.rank000.1of1.safetensors",
         "bank/round001-pgd-0-00001.rank000.1of1.safetensors checkpoints/round-001.safetensors "
@@ -33,6 +31,8 @@ GONE = {
         "figures/round-001-samples.png",
         "figures/accuracy.png report.html summary.json",
         "metrics.jsonl status.json",
+        "checkpoints/round-000.json",
+        "checkpoints/round-000.safetensors",
     ],
     "attack": [
         "checkpoints/attack/00000.safetensors",
@@ -75,7 +75,15 @@ def without(folder: Path, names: str, copy: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize(("job", "names"), [(j, names) for j, all in GONE.items() for names in all])
+QUICK = 3  # of each job: the others are for the slow suite
+CASES = [
+    pytest.param(job, names, marks=[pytest.mark.slow] if number >= QUICK else [])
+    for job, lines in GONE.items()
+    for number, names in enumerate(lines)
+]
+
+
+@pytest.mark.parametrize(("job", "names"), CASES)
 def test_a_finished_run_makes_again_what_is_gone(
     finished: Callable[[str], Path], job: str, names: str, tmp_path: Path
 ) -> None:
@@ -116,6 +124,7 @@ def test_a_finished_run_of_which_nothing_is_gone_only_shows_its_outcome(
     assert (finished("attack") / "status.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_judge_is_not_fitted_from_the_classifier_of_a_killed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

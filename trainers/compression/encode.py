@@ -24,7 +24,7 @@ from trainers.compression.files import (
     read_codec,
     samples_of,
 )
-from trainers.compression.fit import fitted_codec
+from trainers.compression.fit import TRAIN, fitted_codec
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.compression.publish import finish
 from trainers.evaluation import predict
@@ -72,7 +72,7 @@ class Encoder:
             change = partial(attacked, setting, name, attack)
         if self.flags.kind == "delta" and change:
             self.x_adv = change(self.ds)
-            change = partial(change, into="x_adv-train")
+            change = partial(change, into=TRAIN)
         self.codec = given or fitted_codec(config, folder, change if self.model is None else None)
 
     def code(self, rows: range) -> bytes:

@@ -110,13 +110,20 @@ def once(
     return _item(path)["value"]
 
 
-def sealed(path: Path, seal: Path, make: Callable[[], object]) -> None:
+def sealed(
+    path: Path,
+    seal: Path,
+    make: Callable[[], object],
+    *,
+    beside: Callable[[], Sequence[Path]] = tuple,
+) -> None:
     """Make a file of a format of its own unless it is there, and check that it is as it was made.
 
     Args:
         path: the file.
         seal: the item of work that knows its digest.
         make: writes the file.
+        beside: lists, after that, the files that `make` wrote too; see `once`.
 
     Raises:
         RefusedInput: when it was changed, or is another file of that kind.
@@ -126,7 +133,7 @@ def sealed(path: Path, seal: Path, make: Callable[[], object]) -> None:
         make()
         return _hash(path)
 
-    once(seal, made, beside=lambda: [path])
+    once(seal, made, beside=lambda: [path, *beside()])
     check_seal(path, seal)
 
 
