@@ -35,6 +35,11 @@ def read_verdicts(folder: Path) -> Verdicts:
     return Verdicts(given, max((number for number, *_ in lines), default=0))
 
 
+def judged_keys(folder: Path) -> set[str]:
+    """The keys of a bank of whose samples some have a verdict."""
+    return {name.rsplit(".", 2)[0] for name, _ in read_verdicts(folder).given}  # key.rank.row
+
+
 def append_verdict(
     folder: Path, known: Verdicts, status: Status, entries: Iterable[Entry], *, rank: int
 ) -> Verdicts:
@@ -68,7 +73,13 @@ def append_verdict(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:
-    for place, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RefusedInput(
+            f"{path}: {error.strerror}; delete this file and review its samples again"
+        ) from error
+    for place, text in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             line = json.loads(text)
             samples = [(str(name), str(hashed)) for name, hashed in line["samples"]]

@@ -77,9 +77,10 @@ def measured(
                 "warnings": batch.result.info.get("warnings", []),
                 "classes": batch.classes,
             }
-            stopwatch.keep()
+            stopwatch.keep()  # before the item: one that is done has its time in the file
             save_item(trial.items / item_file(i), score_batch(batch), note, beside=beside)
             bar.step()
+    stopwatch.keep()
     budget = budget_of(trial.attack)
     return collect(trial.items, total, seconds=stopwatch.seconds, budget=budget)
 

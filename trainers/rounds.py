@@ -24,6 +24,7 @@ from attacks import Attack
 from attacks.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from augment.bank import stored_keys
+from augment.verdicts import judged_keys
 from trainers.evaluation import AttackedBatch, AttackMeasurement, Columns
 from trainers.fitting import fitted, load_weights
 from trainers.harvest import Item, harvest, items, review
@@ -137,10 +138,11 @@ def play(game: Game, number: int) -> Row:
 
 def whole(game: Game, number: int) -> bool:
     """Tell whether nothing that a round leaves is missing."""
-    keys = {key for key, *_ in attacked(game, number)}
+    keys, bank = {key for key, *_ in attacked(game, number)}, game.setting.folder.path / "bank"
     return (
         present(game.file(number, ".safetensors"))
-        and keys <= stored_keys(game.setting.folder.path / "bank")
+        and keys <= stored_keys(bank)
+        and keys <= judged_keys(bank)
         and kept(game.file(number, ".json"))
         and round_name(number) in game.setting.folder.metrics
     )

@@ -43,7 +43,9 @@ def timeless(file: Path, folder: Path) -> Any:
     if file.suffix == ".json":
         value = strip(json.loads(data))
         if file.name == "status.json":
-            value["files"] = sorted(name_of(folder / name, folder) for name in value["files"])
+            value["files"] = sorted(
+                name_of(folder / name, folder) for name in value.get("files", [])
+            )
         return None if file.name == "seconds.json" else value
     if file.suffix == ".jsonl":
         return [strip(json.loads(line)) for line in data.splitlines()]

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -49,15 +50,26 @@ def strike(number: int, *, after: bool) -> Callable[[], int]:
     return lambda: writes
 
 
-def start(words: list[str], number: int = 0, *, after: bool = False) -> int:
-    """Run a command line in a child, which kills itself at its write of some number."""
+def start(
+    words: list[str], number: int = 0, *, after: bool = False, said: Path = Path(os.devnull)
+) -> int:
+    """Run a command line in a child, which kills itself at its write of some number.
+
+    Args:
+        words: the command line.
+        number: of the write; 0 for none.
+        after: whether after it rather than before.
+        said: where its error messages go.
+    """
     child = os.fork()
     if child == 0:
         writes = strike(number, after=after)
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "w") as nowhere, said.open("w") as errors:
             os.dup2(nowhere.fileno(), 1)
+            os.dup2(errors.fileno(), 2)
             code = main(words)
-        told = {"writes": writes(), "modules": sorted(sys.modules)}
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        told = {"writes": writes(), "memory": memory, "modules": sorted(sys.modules)}
         Path(os.environ["SOAK_TOLD"]).write_text(json.dumps(told))
         os._exit(code)
     return child
@@ -113,17 +125,13 @@ def hunt(name: str, words: list[str], folder: Path, kills: int, rng: random.Rand
     return f"{name}: {struck} kills of {runs} runs, {writes} writes in {seconds:.1f} s"
 
 
-def prepared(folder: Path) -> Path:
-    """Make what some jobs are given, in a folder; return it.
-
-    This process then loads the modules that they took, so that later starts cost nothing.
-    """
-    for words in preparations(folder):
+def loaded(lines: list[list[str]]) -> None:
+    """Run command lines, and load the modules that they took, so that later starts cost nothing."""
+    for words in lines:
         assert ended(start(words)) == 0, words
         for name in told()["modules"]:
             with suppress(Exception):
                 import_module(name)
-    return folder
 
 
 def told() -> Any:
@@ -142,7 +150,8 @@ def play(place: Path, kills: int, seed: int, log: Callable[[str], object]) -> in
     """
     wrong = 0
     os.environ["SOAK_TOLD"] = str(place / "told.json")
-    table = jobs(prepared(place / "given"))
+    loaded(preparations(place / "given"))
+    table = jobs(place / "given")
     for number, (name, words) in enumerate(table.items()):
         share = kills * (number + 1) // len(table) - kills * number // len(table)
         folder = place / name.replace(" ", "-")

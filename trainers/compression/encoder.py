@@ -20,7 +20,7 @@ from compress.network import Network
 from compress.rate import OutOfReachError
 from trainers.compression.attacked import attacked, chosen_attack, warn_of_doubts
 from trainers.compression.files import CODEC, check_network, read_codec
-from trainers.compression.fit import fitted_codec, keep_codec
+from trainers.compression.fit import TRAIN, fitted_codec, keep_codec
 from trainers.compression.inputs import Inputs, Part, Unreadable, crops, read_inputs
 from trainers.evaluation import answers, predict
 from trainers.fitting import trained
@@ -65,7 +65,7 @@ class Encoder:
             change = partial(attacked, setting, name, attack)
             if self.flags.kind == "delta":
                 self.x_adv = change(ds)
-                change = partial(change, into="x_adv-train")
+                change = partial(change, into=TRAIN)
         if given is None and not isinstance(ds, Dataset):
             given = own_codec(folder, self.inputs)
         self.codec = given or fitted_codec(config, folder, change if self.model is None else None)

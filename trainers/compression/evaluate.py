@@ -18,8 +18,8 @@ from compress.network import Network
 from trainers.attack_files import write_scores
 from trainers.compression.attacked import attacked, chosen_attack
 from trainers.compression.bench import Bench, Differences, Made, Row, jobs_of
-from trainers.compression.files import CODES, DELTA_CODEC, SUFFIX, check_network, read_codec
-from trainers.compression.fit import fitted_codec
+from trainers.compression.files import DELTA_CODEC, check_network, read_codec, sealed_code
+from trainers.compression.fit import TRAIN, fitted_codec
 from trainers.compression.panel import Panel, assemble, training
 from trainers.compression.publish import finish
 from trainers.compression.rate_figures import draw_curves, draw_pages, shown_file
@@ -103,7 +103,7 @@ def changed(
     if given:
         codec = read_codec(given)
     else:
-        to_fit = partial(change, into="x_adv-train")
+        to_fit = partial(change, into=TRAIN)
         codec = fitted_codec(config, folder, to_fit, name=DELTA_CODEC)
     return Differences(codec, change(test))
 
@@ -144,7 +144,7 @@ def measured(bench: Bench) -> list[Row]:
 
 def pictured(folder: RunFolder, name: str) -> list[Path]:
     """Return what is kept of a job for the pictures, if anything."""
-    files = [shown_file(folder, name), folder.path / CODES / f"{name}{SUFFIX}"]
+    files = [shown_file(folder, name), *sealed_code(folder, name)]
     return [file for file in files if file.is_file()]
 
 

@@ -104,13 +104,17 @@ def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
     Raises:
         RefusedInput: when it was damaged after it was written.
     """
-    path = folder.path / CODES / f"{name}{SUFFIX}"
-    seal = folder.checkpoints / CODES / f"{name}.json"
+    path, seal = sealed_code(folder, name)
     if present(path):
         with refusing(path, REMEDY):
             intact(read_bytes(path))
     sealed(path, seal, lambda: write_bytes(path, make()))
     return read_bytes(path)
+
+
+def sealed_code(folder: RunFolder, name: str) -> tuple[Path, Path]:
+    """Return a code file of a run, and the item of work that knows its digest."""
+    return folder.path / CODES / f"{name}{SUFFIX}", folder.checkpoints / CODES / f"{name}.json"
 
 
 def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 Change = Callable[[Dataset], Tensor]
 VALUES = 2**23  # of samples that a codec or R is fitted to, at most
 SAMPLES = 600  # for a codec; twice as many make files no smaller
+TRAIN = "x_adv-train"  # where perturbed training samples are kept, among the checkpoints
 TRIED = 256  # samples that steps are tried on, and that are attacked where none were given
 
 
@@ -165,7 +166,12 @@ def fitted_codec(
         name: of its file there.
     """
     file, seal = folder.path / name, folder.checkpoints / f"{name}.json"
-    sealed(file, seal, lambda: keep_codec(folder, _fitted(config, folder, change, name), name=name))
+    sealed(
+        file,
+        seal,
+        lambda: keep_codec(folder, _fitted(config, folder, change, name), name=name),
+        beside=lambda: sorted(folder.checkpoints.glob(f"{TRAIN}*/*")) if change else [],
+    )
     return read_codec(file)
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from augment import Dataset
 from compress import Codec
-from trainers.compression.files import CODES, SUFFIX
+from trainers.compression.files import sealed_code
 from trainers.compression.gallery import Cell, code_picture, coefficients, gallery
 from trainers.quality import psnr
 from trainers.rounds import spread
-from trainers.run.atomic import write_text
+from trainers.run.atomic import check_seal, write_text
 from trainers.run.checkpoint import load_item
 from trainers.run.figures import write_png
 from trainers.run.folder import RunFolder
@@ -141,8 +141,9 @@ def draw_kind(
     lines = [[Cell(sample, "original")] for sample in x]
     heads = [own[0]["codec"]]
     for row in own:
-        blob = (folder.path / CODES / f"{row['name']}{SUFFIX}").read_bytes()
-        codes = [coefficients(codec, blob, max(rows) + 1)[i] for i in rows]
+        file, seal = sealed_code(folder, row["name"])
+        check_seal(file, seal)
+        codes = [coefficients(codec, file.read_bytes(), max(rows) + 1)[i] for i in rows]
         heads += [f"{rounded(row['payload_bytes'])} bytes", ""]
         for line, code, got in zip(lines, codes, shown(folder, row), strict=True):
             near = f"{float(psnr(line[0].x[None], got[None])):.1f} dB"

@@ -110,13 +110,20 @@ def once(
     return _item(path)["value"]
 
 
-def sealed(path: Path, seal: Path, make: Callable[[], object]) -> None:
+def sealed(
+    path: Path,
+    seal: Path,
+    make: Callable[[], object],
+    *,
+    beside: Callable[[], Sequence[Path]] = tuple,
+) -> None:
     """Make a file of a format of its own unless it is there, and check that it is as it was made.
 
     Args:
         path: the file.
         seal: the item of work that knows its digest.
         make: writes the file.
+        beside: lists, after that, the files that `make` wrote too; see `once`.
 
     Raises:
         RefusedInput: when it was changed, or is another file of that kind.
@@ -126,7 +133,17 @@ def sealed(path: Path, seal: Path, make: Callable[[], object]) -> None:
         make()
         return _hash(path)
 
-    if once(seal, made, beside=lambda: [path]) != _hash(path):
+    once(seal, made, beside=lambda: [path, *beside()])
+    check_seal(path, seal)
+
+
+def check_seal(path: Path, seal: Path) -> None:
+    """Check that a file is as it was when `sealed` made it.
+
+    Raises:
+        RefusedInput: when it was changed, or is another file of that kind.
+    """
+    if _item(seal)["value"] != _hash(path):
         raise damaged(path, "it was changed after it was written, or is another item's")
 
 

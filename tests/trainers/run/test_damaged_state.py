@@ -1,0 +1,199 @@
+"""Damaged files of a run folder: one error, which names the file and what to do, and that works."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from attacks import RefusedInput
+from tests.soak.folders import differences
+from trainers.run.atomic import once, present, read_json, sealed
+from trainers.run.checkpoint import finished, load_item, save_item
+from trainers.run.cli import main
+from trainers.run.metrics import Metrics
+
+WORDS = [
+    "evaluate", "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12",
+    "--batch-size", "8", "--attacks", "fgsm",
+]  # fmt: skip
+DEEP = "[" * 100_000
+BAD = [
+    ("status.json", "{}"),
+    ("status.json", "[]"),
+    ("status.json", '{"state": 3}'),
+    ("status.json", '{"state": "finished", "files": [1]}'),
+    ("status.json", DEEP),
+    ("status.json", b"\xff\xfe"),
+    ("status.json", None),
+    ("summary.json", "[]"),
+    ("summary.json", "{}"),
+    ("summary.json", '{"job": "evaluate", "attacks": {"fgsm": 3}}'),
+    ("summary.json", ""),
+    ("summary.json", DEEP),
+    ("metrics.jsonl", "garbage\n"),
+    ("metrics.jsonl", "{}\n"),
+    ("metrics.jsonl", '{"name": "a", "step": 1e999, "time": 0, "values": {}}\n'),
+    ("metrics.jsonl", '{"name": "a", "step": 1, "time": NaN, "values": {}}\n'),
+    ("metrics.jsonl", '{"name": "a", "step": 1, "time": 1, "values": {"x": "y"}}\n'),
+    ("metrics.jsonl", b"\xff\n"),
+    ("metrics.jsonl", None),
+    ("checkpoints/test-fgsm/seconds.json", '"x"'),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run-of-it"
+    assert main([*WORDS, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+def break_file(file: Path, text: str | bytes | None) -> None:
+    file.unlink(missing_ok=True)
+    if text is None:
+        file.mkdir()
+    else:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+@pytest.mark.parametrize(("name", "text"), BAD)
+def test_a_damaged_file_is_named_with_a_remedy(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None
+) -> None:
+    folder = tmp_path / "run-again"
+    shutil.copytree(whole, folder)
+    if "checkpoints" in name:  # read where the run goes on
+        (folder / "status.json").unlink()
+    break_file(folder / name, text)
+    for _ in range(2):  # the first refusal leaves it as it was
+        began = time.monotonic()
+        assert main(["--resume", str(folder)]) == 3
+        assert time.monotonic() - began < 30
+        said = capsys.readouterr().err
+        assert said.startswith(f"train.py: {folder / name} is damaged (")
+        assert said.endswith("; delete it and resume: it is made again\n")
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["status.json", "summary.json", "metrics.jsonl"])
+def test_the_remedy_works(whole: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "run-again"
+    shutil.copytree(whole, folder)
+    (folder / name).unlink()
+    assert main([*WORDS, "--run-dir", str(folder)]) == 0
+    assert differences(whole, folder) == []
+
+
+def test_an_item_is_known_by_its_place(tmp_path: Path) -> None:
+    first, second = (tmp_path / "checkpoints" / name for name in ("a.json", "b.json"))
+    assert [once(file, lambda: {"x": 1, "seconds": 2.5}) for file in (first, second)][1]["x"] == 1
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(RefusedInput, match=r"another item's\); delete it and resume"):
+        once(first, dict)
+    one, two = (tmp_path / "checkpoints" / f"{name}.safetensors" for name in "ab")
+    for file in (one, two):
+        save_item(file, {}, 1)
+    one.write_bytes(two.read_bytes())
+    with pytest.raises(RefusedInput, match="another item's"):
+        load_item(one)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "null", DEEP, '{"value": 1}', b"\xff", "", None])
+def test_an_item_that_is_none_is_refused(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "round-000.json"
+    break_file(file, text)
+    with pytest.raises(RefusedInput, match=r"round-000.json is damaged .*; delete it and resume"):
+        once(file, dict)
+
+
+def test_any_changed_number_of_an_item_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "round-000.json"
+    once(file, lambda: {"accuracy": 0.75, "seconds": 1.5})
+    text = file.read_text()
+    file.write_text(text.replace("1.5", "2.5"))  # a time, which two equal runs do not share
+    assert once(file, dict)["seconds"] == 2.5
+    for changed in (text.replace("0.75", "0.85"), text.replace("1.5", '"x"')):
+        file.write_text(changed)
+        with pytest.raises(RefusedInput, match="changed after it was written"):
+            once(file, dict)
+
+
+def test_an_item_is_made_again_without_what_was_made_with_it(tmp_path: Path) -> None:
+    item, beside, made = tmp_path / "i.json", tmp_path / "figures" / "b.png", []
+
+    def make() -> int:
+        made.append(1)
+        beside.parent.mkdir(exist_ok=True)
+        beside.touch()
+        return len(made)
+
+    assert [once(item, make, beside=lambda: [beside]) for _ in range(2)] == [1, 1]
+    beside.unlink()
+    assert once(item, make, beside=lambda: [beside]) == 2
+    tensors = tmp_path / "t.safetensors"
+    save_item(tensors, {}, beside=[beside])
+    assert finished(tensors)
+    beside.unlink()
+    assert not finished(tensors)
+
+
+def test_a_file_of_another_format_is_sealed(tmp_path: Path) -> None:
+    file, seal = tmp_path / "codec", tmp_path / "codec.json"
+    sealed(file, seal, lambda: file.write_text("a"))
+    sealed(file, seal, lambda: file.write_text("b"))
+    assert file.read_text() == "a"
+    file.write_text("c")
+    with pytest.raises(RefusedInput, match="it was changed"):
+        sealed(file, seal, lambda: None)
+    file.unlink()
+    sealed(file, seal, lambda: file.write_text("a"))
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    assert not present(tmp_path / "a" / "b")
+    for path in (tmp_path, tmp_path / "link", tmp_path / "file" / "inside"):
+        with pytest.raises(RefusedInput, match="delete it and resume"):
+            present(path)
+    with pytest.raises(RefusedInput, match="delete it and resume"):
+        read_json(tmp_path)
+
+
+def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path / "m.jsonl")
+    metrics.add("a", step=1, values={"x": float("nan")})
+    assert Metrics(metrics.path).lines[0]["name"] == "a"
+    with metrics.path.open("a") as file:
+        file.write('{"name": 3}\n')
+    with pytest.raises(RefusedInput, match="line 2 is no measurement"):
+        Metrics(metrics.path)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("lr = " + "[" * 3000 + "]" * 3000, 3),
+        (".".join(["a"] * 20_001) + " = 1", 3),
+        ("[" + ".".join(['"a"'] * 20_001) + "]", 3),
+        ("x = {" + ".".join(["a"] * 20_001) + " = 1}", 3),
+        ("#" + "x" * 3_000_000, 3),
+        ("job = 3", 2),
+        ("[job]", 2),
+        ("a" * 100_000 + " = 1", 2),
+        ("lr = " + "9" * 5000, 3),
+    ],
+    ids=["deep", "dots", "table", "inline", "long", "job", "job table", "long name", "number"],
+)
+def test_toml_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, code: int
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    began = time.monotonic()
+    assert main(["rounds", "--config", str(file)]) == code
+    assert time.monotonic() - began < 20
+    said = capsys.readouterr().err
+    assert str(file) in said
+    assert len(said) < 1000

@@ -1,0 +1,80 @@
+"""Two runs with the same options leave the same bytes, but for times."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from attacks.packing import packed
+from attacks.tally import Tally
+from augment import SampleBank
+from tests.soak.folders import differences
+from trainers.run.cli import main
+from trainers.run.folder import open_folder
+
+
+def test_equal_content_makes_equal_bytes_in_any_order(tmp_path: Path) -> None:
+    tensors = {"b": torch.arange(3), "a": torch.zeros(0, 2), "c": torch.tensor(True)}
+    notes = {f"key {i}": f"é {i}" for i in range(12)}
+    turned = dict(reversed(tensors.items())), dict(reversed(notes.items()))
+    made = {packed(*pair) for _ in range(20) for pair in ((tensors, notes), turned)}
+    (data,) = made
+    file = tmp_path / "t.safetensors"
+    file.write_bytes(data)
+    with safe_open(file, framework="pt") as read:
+        assert read.metadata() == notes
+        assert all(torch.equal(read.get_tensor(name), tensors[name]) for name in tensors)
+
+
+def test_equal_shards_and_tallies_have_equal_bytes(tmp_path: Path) -> None:
+    entry = {"source": "a", "label": 1, "round": 0, "attack": "a", "seed": 1}
+    entry |= dict.fromkeys(("loss", "linf", "l2", "l1"), 0.0)
+    shards, tallies = set(), set()
+    for number in range(8):  # the library's order is another in each
+        bank = SampleBank(tmp_path / str(number))
+        bank.append("k", torch.zeros(1, 1, 2, 2), [entry])
+        shards |= {file.read_bytes() for file in bank.folder.glob("*.safetensors")}
+        none = torch.zeros(1, dtype=torch.int64)
+        Tally(torch.zeros(1, 1), none, none.clone(), 1, ["w"]).save(tmp_path / "tally")
+        tallies.add((tmp_path / "tally").read_bytes())
+    assert (len(shards), len(tallies)) == (1, 1)
+
+
+def test_a_tally_that_was_changed_is_refused(tmp_path: Path) -> None:
+    file, none = tmp_path / "tally", torch.zeros(1, dtype=torch.int64)
+    Tally(torch.zeros(1, 1), none, none.clone(), 1, []).save(file)
+    data = file.read_bytes()
+    file.write_bytes(data[:-1] + b"\x01")
+    from attacks import RefusedInput
+
+    with pytest.raises(RefusedInput, match="changed after it was written"):
+        Tally.load(file, torch.device("cpu"))
+
+
+def test_the_bank_of_a_round_has_no_later_samples(tmp_path: Path) -> None:
+    entry = {"source": "a", "label": 1, "attack": "a", "seed": 1}
+    entry |= dict.fromkeys(("loss", "linf", "l2", "l1"), 0.0)
+    bank = SampleBank(tmp_path)
+    for number in (1, 2):
+        bank.append(f"round{number:03}-a-0-0", torch.zeros(1, 1, 2, 2), [entry | {"round": number}])
+    assert [len(SampleBank(tmp_path, until=number)) for number in (0, 1, 2, None)] == [0, 1, 2, 2]
+
+
+def test_a_start_killed_before_its_config_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".config.toml.0a1b2c3d.partial").write_text("job = ")
+    from trainers.run.cli import understand
+
+    open_folder(tmp_path, "rounds", understand([]).config, resume="auto").lock.close()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.slow
+def test_two_equal_runs_leave_equal_folders(tmp_path: Path) -> None:
+    words = ["rounds", "--smoke", "--threads", "1", "--train-samples", "48", "--batch-size", "16"]
+    for name in ("run-of-it", "run-again"):
+        assert main([*words, "--run-dir", str(tmp_path / name)]) == 0
+    assert differences(tmp_path / "run-of-it", tmp_path / "run-again") == []
+    assert json.loads((tmp_path / "run-of-it" / "status.json").read_text())["files"]
