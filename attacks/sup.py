@@ -1,5 +1,6 @@
 """The sparse universal perturbation: one change of a few frames for all clips."""
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,6 +28,8 @@ from attacks.perturbation import Perturbation
 from attacks.sparsity import escape, frame_directions, frame_sizes
 from attacks.threat import check_radius
 from attacks.transfer import answers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class SparseUniversalPerturbation:
 
         Returns:
             The perturbation; its `history` holds after each pass the "fooling_rate" of the pass,
-            each batch seen before its step, and "l21", the norm.
+            each batch seen before its step, "l21", the norm, and "left_out", how many samples
+            the model has wrong when clean, which are not fitted to.
         """
         with frozen(model):
             fit = _Fit(self, model, Samples.of(loader, model))
@@ -113,6 +117,7 @@ class _Fit:
         like = samples.like()[:1]
         self.delta, self.adam = torch.zeros_like(like), Adam.like(like)
         self.steps = torch.zeros((), dtype=torch.int64)
+        self.wrong = 0  # samples of this pass that the model has wrong
         self.mask = self._mask(like)
         frames = frames_of(self.mask.expand_as(like))[0]  # (T, C, H, W)
         # What the length of a frame counts for: its root mean square, over the frames that change.
@@ -120,9 +125,21 @@ class _Fit:
 
     def play(self, number: int) -> Record:
         """Go through the clips once."""
-        fooled = [self._step(x) for x in self.samples]
-        rate, sizes = torch.cat(fooled).double().mean(), frame_sizes(frames_of(self.delta))
-        return {"fooling_rate": float(rate), "l21": float(sizes.sum() * self.share)}
+        self.wrong = 0
+        fooled = torch.cat([self._step(*self._right(x, y)) for x, y in self.samples.labelled()])
+        if not len(fooled):
+            raise ValueError(
+                f"no sample is left to fit to: the model has all {self.wrong} wrong when clean; "
+                "give samples that it has right"
+            )
+        if not number and self.wrong:
+            log.info("%d samples are wrong when clean and are left out of the fit", self.wrong)
+        sizes = frame_sizes(frames_of(self.delta))
+        return {
+            "fooling_rate": float(fooled.double().mean()),
+            "l21": float(sizes.sum() * self.share),
+            "left_out": float(self.wrong),
+        }
 
     def enough(self, record: Record) -> bool:
         """All passes are played."""
@@ -137,8 +154,8 @@ class _Fit:
         self.delta, self.steps = tensors["delta"].to(self.delta, copy=True), tensors["steps"].cpu()
         self.adam.restore(tensors)
 
-    def _step(self, x: Tensor) -> Tensor:
-        """Take a step for x (B, ...); return which clips were fooled before it, bool (B,).
+    def _right(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the samples of x (B, ...) that are not known to be wrong, and the answers, (A,).
 
         Raises:
             ValueError: when they are not of the perturbation's shape.
@@ -149,6 +166,14 @@ class _Fit:
                 "give clips of one shape"
             )
         before = answers(self.model, x)
+        wrong = (y >= 0) & (y != before)
+        self.wrong += int(wrong.sum())
+        return x[~wrong], before[~wrong]
+
+    def _step(self, x: Tensor, before: Tensor) -> Tensor:
+        """Take a step for x (A, ...); return which were fooled before it, bool (A,)."""
+        if not len(x):
+            return before.bool()
         wanted = self.options.target
         target = None if wanted is None else torch.full_like(before, wanted)
         goal = Goal(before.clamp_min(0), target)
