@@ -66,12 +66,14 @@ class Fittable(Protocol):
         state: Snapshot | None = None,
         keep: Keep | None = None,
     ) -> Fitted:
-        """Fit an attack on `model` to the samples of `loader`; labels are not looked at.
+        """Fit an attack on `model` to the samples of `loader`.
+
+        Fits to videos leave out those that the model has wrong, where the loader has labels.
 
         Args:
             model: the classifier; returns logits (B, K). Left exactly as it was.
-            loader: batches (x, ...) that can be gone through again and again, such as a list or
-                a DataLoader; x (B, C, H, W) or (B, C, T, H, W) in [0, 1].
+            loader: batches (x, ...) or (x, y, ...) that can be gone through again and again, such
+                as a list or a DataLoader; x (B, C, H, W) or (B, C, T, H, W) in [0, 1].
             seed: of everything random.
             progress: called with (passes done, passes in all).
             state: what `keep` received; the fit goes on from there, to the same end.
@@ -148,7 +150,11 @@ class Samples:
         return cls(loader, None if held is None else held.device)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yield batches x (B, ...).
+        """Yield batches x (B, ...); see `labelled`."""
+        return (x for x, _ in self.labelled())
+
+    def labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches x (B, ...) and their labels, int64 (B,), -1 where the loader has none.
 
         Raises:
             ValueError: when there are none, or one that no attack can work with.
@@ -158,13 +164,21 @@ class Samples:
             check_samples(batch[0])
             x = batch[0].to(self.device or batch[0].device)
             empty = False
-            yield x.detach().clone().clamp_(0, 1)
+            yield x.detach().clone().clamp_(0, 1), _labels(batch, x)
         if empty:
             raise ValueError("loader has no batches; give at least one sample")
 
     def like(self) -> Tensor:
         """Return the first batch, for its shape, type and device."""
         return next(iter(self))
+
+
+def _labels(batch: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Return the second of a batch's tensors where it is labels (B,), else -1 for each sample."""
+    y = batch[1] if len(batch) > 1 else None
+    if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != x.shape[:1]:
+        return torch.full((len(x),), -1, device=x.device)
+    return y.to(x.device)
 
 
 def check_aim(target: Tensor | None, fitted: int | None) -> None:

@@ -45,7 +45,7 @@ class Flicker(FlickerLoss):
         early_stop: the first success of a clip is its result, and the clip leaves.
         **others: see `FlickerLoss`.
 
-    Source: Naeh et al. 2020, section 3; there 2500 steps, a tenth as long.
+    Source: Naeh et al. 2020, section 3, eq. (1); there 2500 steps, a tenth as long.
     """
 
     eps: float | Tensor = 0.2

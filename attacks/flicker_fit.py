@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from attacks.goal import Goal, logits_of, value_and_gradient
 from attacks.inputs import check_clips
 from attacks.randomness import generator_for
 from attacks.transfer import answers, could_be_fooled
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from attacks.flicker_universal import FlickerUniversal
@@ -39,24 +42,31 @@ class FlickerFit:
         self.pattern = x.new_zeros(1, *x.shape[1:3], 1, 1)  # (1, C, T, 1, 1)
         self.adam = Adam.like(self.pattern)
         self.steps = torch.zeros((), dtype=torch.int64)
+        self.wrong = 0  # clips of this pass that the model has wrong
         self._answers: dict[bytes, int] = {}  # to clean clips, by their content
 
     def play(self, number: int) -> Record:
         """Go through the clips once."""
         generator = generator_for(self.seed, "shifts", number)
         lr = self.options.rate(number / self.options.passes)
-        sums = [self._learn(*self._chosen(x), generator, lr) for x in self.samples]
+        self.wrong = 0
+        batches = (self._chosen(x, y) for x, y in self.samples.labelled())
+        sums = [self._learn(*chosen, generator, lr) for chosen in batches]
         # Waits for the device once.
         loss, fooled, could, count = torch.stack(sums).sum(0).tolist()
         if not count:
             raise ValueError(
                 f"no clip is left to fit to with source={self.options.source}: the model gives "
-                "none of them that class, or NaN; give clips that it does"
+                f"none of them that class, or NaN, or has them wrong ({self.wrong}); give clips "
+                "that it has right"
             )
+        if not number and self.wrong:
+            log.info("%d clips are wrong when clean and are left out of the fit", self.wrong)
         visible = {"thickness": thickness, "roughness": roughness}
         after = {name: float(measure(self.pattern)) for name, measure in visible.items()}
-        rate = fooled / max(could, 1)
-        return {"loss": loss / count, "fooling_rate": rate, "attackable": int(could), **after}
+        shares = {"loss": loss / count, "fooling_rate": fooled / max(could, 1)}
+        counts = {"attackable": int(could), "left_out": self.wrong}
+        return {**shares, **after, **counts}
 
     def enough(self, record: Record) -> bool:
         """Never stop early: what the clips are fooled by becomes less visible to the end."""
@@ -72,8 +82,10 @@ class FlickerFit:
         self.pattern = tensors["pattern"].to(self.pattern)
         self.adam.restore(tensors)
 
-    def _chosen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _chosen(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the clips of x (B, ...) to fit to, and the model's answers to them, (A,).
+
+        Clips whose label y (B,) is known and is another one than the answer are left out.
 
         Raises:
             ValueError: when they are no clips of the pattern's length.
@@ -89,7 +101,10 @@ class FlickerFit:
             self._answers |= dict(zip(keys, answers(self.model, x).tolist(), strict=True))
         before = torch.tensor([self._answers[key] for key in keys])
         source = self.options.source
-        rows = (before >= 0 if source is None else before == source).nonzero().flatten()
+        wanted = before >= 0 if source is None else before == source
+        wrong = (y.cpu() >= 0) & (y.cpu() != before)
+        self.wrong += int((wanted & wrong).sum())
+        rows = (wanted & ~wrong).nonzero().flatten()
         return x[rows.to(x.device)], before[rows].to(x.device)
 
     def _learn(self, x: Tensor, before: Tensor, generator: torch.Generator, lr: float) -> Tensor:

@@ -30,7 +30,7 @@ class FlickerLoss:
         margin: the lead that the wrong class, or the target, is to have, in scores.
         space: "prob" or "logit", see `bounded_margin`.
 
-    Source: Naeh et al. 2020, eq. (2) to (7).
+    Source: Naeh et al. 2020, eq. (1).
     """
 
     lr: float = 5e-3

@@ -49,7 +49,7 @@ def cost_and_slope(pattern: Tensor, *, beta1: float, beta2: float) -> tuple[Tens
         beta1: weight of the thickness.
         beta2: weight of the roughness.
 
-    Source: Naeh et al. 2020, eq. (5) to (7).
+    Source: Naeh et al. 2020, section 3; D2 is eq. (5).
     """
     # Both are quadratic forms <p, A p>: A of the first differences is -L, of the second L L.
     curved = _curvature(pattern)

@@ -20,7 +20,8 @@ class FlickerUniversal(FlickerLoss):
     """Options of a fit that gives one flicker for all clips, or for all of a class.
 
     Adam lowers the objective of `FlickerLoss`, its loss averaged over the clips of a batch. What
-    the model answers the clean clips stands for their labels. The result is a `Perturbation` of
+    the model answers the clean clips stands for their labels; clips whose label is given and is
+    another are left out, as in the paper. The result is a `Perturbation` of
     shape (C, T, 1, 1); see `fooling_over_shifts` for how it does at other shifts in time.
 
     Args:
@@ -33,8 +34,8 @@ class FlickerUniversal(FlickerLoss):
         target: the class to reach; None for any class but the model's own answer.
         **others: see `FlickerLoss`.
 
-    Source: Naeh et al. 2020, sections 3 and 4.3 to 4.5: class generalisation, universal and
-    time-invariant attacks; there 10000 steps of 8 clips.
+    Source: Naeh et al. 2020, eq. (1), sections 3 and 4.3 to 4.5: class generalisation, universal
+    and time-invariant attacks; there 10000 steps of 8 clips.
     """
 
     eps: float = 0.2
@@ -76,7 +77,8 @@ class FlickerUniversal(FlickerLoss):
         Returns:
             The perturbation. Its `history` holds for each pass the mean "loss" and the
             "fooling_rate" of the clips, each looked at in its turn while the pattern moves, and
-            after it the pattern's "thickness" and "roughness" in % of full scale.
+            after it the pattern's "thickness" and "roughness" in % of full scale, and "left_out",
+            how many clips the model has wrong when clean.
 
         Raises:
             ValueError: for images, clips of several lengths, and when no clip is left to fit to.

@@ -38,9 +38,10 @@ def frame_weights(
 ) -> Tensor:
     """Return how much each frame weighs in the logit of y, by the gradient in a layer's output.
 
-    The gradient is summed over each moment of the output; a frame gets the mean over the moments
-    whose window in time it lies in. It takes one forward and one backward pass of the batch, and a
-    forward pass of two clips that finds the layer.
+    The gradient is summed over each moment of the output; a frame gets the sum over the moments
+    whose window in time it lies in, divided by the size of a window. Frames at the ends of a clip
+    lie in fewer windows, and those that are missing count as 0. It takes one forward and one
+    backward pass of the batch, and a forward pass of two clips that finds the layer.
 
     Args:
         model: the classifier; returns logits (B, K). Left exactly as it was.
@@ -60,7 +61,7 @@ def frame_weights(
     Raises:
         ValueError: when there is no such layer, or its output has no place for every frame.
 
-    Source: Xu et al. 2023, section 3 (keyframes by the gradient).
+    Source: Xu et al. 2023, section 3 (keyframes by the gradient), eq. (4).
     """
     check_batch(x, torch.zeros(len(x), dtype=torch.int64, device=x.device) if y is None else y)
     check_clips(x)
@@ -77,7 +78,7 @@ def frame_weights(
         weight = weight or ("l1" if moments.per_frame else "abs")
         each = _WEIGHTS[weight](moments.flat(gradient.nan_to_num(0, 0, 0), x))  # (B, T')
         seen = moments.windows.to(each)  # (T', T)
-        return each @ seen / seen.sum(0).clamp_min(1)  # (B, T)
+        return each @ seen / moments.kernel  # (B, T)
 
 
 def _cut(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor, Tensor]:
@@ -105,11 +106,13 @@ class _Moments:
         module: the module; None for the clip itself.
         per_frame: whether its output is (B*T, ...); else it is (B, C, T', H, W).
         windows: which frames each moment is made of, bool (T', T).
+        kernel: how many frames a window holds that no end of the clip cuts off.
     """
 
     module: nn.Module | None
     per_frame: bool
     windows: Tensor
+    kernel: int = 1
 
     def flat(self, gradient: Tensor, x: Tensor) -> Tensor:
         """Return the gradient of the output with a row for each moment, (B, T', D)."""
@@ -152,7 +155,7 @@ def _first(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> 
     """Return the first convolution in time, or the last of single frames, or the clip itself."""
     for module, given, _ in calls:
         if _sees(module, given, frames) and module.kernel_size[0] > 1:
-            return _Moments(module, False, windows(module, given[2], frames))
+            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
     images = [m for m, _, made in calls if isinstance(m, nn.Conv2d) and made[0] == clips * frames]
     last = images[-1] if images else None
     return _Moments(last, bool(images), torch.eye(frames, dtype=torch.bool))
@@ -162,7 +165,7 @@ def _named(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> 
     """Return a module by the shapes of its first call."""
     for module, given, made in calls[:1]:
         if _sees(module, given, frames):
-            return _Moments(module, False, windows(module, given[2], frames))
+            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
         if made is not None and len(made) == 5 and made[2] == frames:
             return _Moments(module, False, torch.eye(frames, dtype=torch.bool))
         if made is not None and len(made) in (2, 4) and made[0] == clips * frames > clips:

@@ -67,7 +67,8 @@ class Keyframe:
         count: how many frames; None goes by `b`, or takes a quarter (for a target 5 of 16).
         lam: None switches between the two losses. A number adds this many L2,1 norms to the
             first at all times, in gray levels and of each frame's root mean square, and puts
-            log(1 - p) for the cross entropy: with `frames="fixed"` that is SA.
+            log(1 - p) for the cross entropy: with `frames="fixed"` that is SA, whose weight, 1 in
+            units of [0, 1], is 1/255 here.
         eps: largest change of any value, a number or one a clip (B,); 1 is no limit.
         steps: passes on each clip; None takes 500, for a target 1000.
         lr: of Adam, in pixel units.

@@ -97,14 +97,15 @@ class KeyframeSquare:
             x, y, target = own_copies(model, x, y, target)
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             forward, random = prepared(model, x)
-            weights = frame_effects(forward, x, goal)
+            clean = logits_of(forward, x)
+            weights = frame_effects(forward, x, goal, clean=clean)
             mask = self._chosen(weights)
             here = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
             search = Search(forward, self._square(), goal, threat, generators, mask=here)
             state, history = search.run(progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
-            best, already = state.best, goal.met(logits_of(forward, x))
+            best, already = state.best, goal.met(clean)
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
@@ -128,18 +129,18 @@ class KeyframeSquare:
         return heaviest(weights, check_count(self.count, weights.shape[1], targeted=False))
 
 
-def frame_effects(model: Classifier, x: Tensor, goal: Goal) -> Tensor:
+def frame_effects(model: Classifier, x: Tensor, goal: Goal, *, clean: Tensor) -> Tensor:
     """Return by how much the loss changes without each frame of x (B, C, T, H, W), (B, T).
 
-    The mean of all frames takes its place. It takes T + 1 passes; 0 where one is not finite.
+    The mean of all frames takes its place. It takes T passes beside that of the clean logits
+    (B, K); 0 where one is not finite.
     """
-    clean = goal.value(logits_of(model, x))
     mean, values = x.mean(2), []
     for frame in range(x.shape[2]):
         without = x.clone()
         without[:, :, frame] = mean
         values.append(goal.value(logits_of(model, without)))
-    return (torch.stack(values, 1) - clean[:, None]).abs().nan_to_num(0, 0, 0)  # (B, T)
+    return (torch.stack(values, 1) - goal.value(clean)[:, None]).abs().nan_to_num(0, 0, 0)  # (B, T)
 
 
 def _restored(

@@ -1,5 +1,6 @@
 """The sparse universal perturbation: one change of a few frames for all clips."""
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,6 +28,8 @@ from attacks.perturbation import Perturbation
 from attacks.sparsity import escape, frame_directions, frame_sizes
 from attacks.threat import check_radius
 from attacks.transfer import answers, could_be_fooled
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class SparseUniversalPerturbation:
 
         Returns:
             The perturbation; its `history` holds after each pass the "fooling_rate" of the pass,
-            each batch seen before its step, and "l21", the norm.
+            each batch seen before its step, "l21", the norm, and "left_out", how many samples
+            the model has wrong when clean, which are not fitted to.
         """
         with frozen(model):
             fit = _Fit(self, model, Samples.of(loader, model))
@@ -113,6 +117,7 @@ class _Fit:
         like = samples.like()[:1]
         self.delta, self.adam = torch.zeros_like(like), Adam.like(like)
         self.steps = torch.zeros((), dtype=torch.int64)
+        self.wrong = 0  # samples of this pass that the model has wrong
         self.mask = self._mask(like)
         frames = frames_of(self.mask.expand_as(like))[0]  # (T, C, H, W)
         # What the length of a frame counts for: its root mean square, over the frames that change.
@@ -120,10 +125,24 @@ class _Fit:
 
     def play(self, number: int) -> Record:
         """Go through the clips once."""
-        fooled = torch.cat([self._step(x) for x in self.samples])
-        rate, sizes = int(fooled.sum()) / max(len(fooled), 1), frame_sizes(frames_of(self.delta))
-        l21 = float(sizes.sum() * self.share)
-        return {"fooling_rate": rate, "attackable": len(fooled), "l21": l21}
+        self.wrong = 0
+        # Of those that could be fooled: not the target already.
+        steps = [self._step(*self._right(x, y)) for x, y in self.samples.labelled()]
+        fooled, taken = torch.cat([fooled for fooled, _ in steps]), sum(n for _, n in steps)
+        if not taken:
+            raise ValueError(
+                f"no sample is left to fit to: the model has all {self.wrong} wrong when clean; "
+                "give samples that it has right"
+            )
+        if not number and self.wrong:
+            log.info("%d samples are wrong when clean and are left out of the fit", self.wrong)
+        sizes = frame_sizes(frames_of(self.delta))
+        return {
+            "fooling_rate": int(fooled.sum()) / max(len(fooled), 1),
+            "attackable": len(fooled),
+            "l21": float(sizes.sum() * self.share),
+            "left_out": self.wrong,
+        }
 
     def enough(self, record: Record) -> bool:
         """All passes are played."""
@@ -138,10 +157,8 @@ class _Fit:
         self.delta, self.steps = tensors["delta"].to(self.delta, copy=True), tensors["steps"].cpu()
         self.adam.restore(tensors)
 
-    def _step(self, x: Tensor) -> Tensor:
-        """Take a step for x (B, ...); return which clips were fooled before it, bool (A,).
-
-        Only clips that could be fooled are returned: with a finite answer, and not the target.
+    def _right(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the samples of x (B, ...) that are not known to be wrong, and the answers, (A,).
 
         Raises:
             ValueError: when they are not of the perturbation's shape.
@@ -152,6 +169,18 @@ class _Fit:
                 "give clips of one shape"
             )
         before = answers(self.model, x)
+        wrong = (y >= 0) & (y != before)
+        self.wrong += int(wrong.sum())
+        return x[~wrong], before[~wrong]
+
+    def _step(self, x: Tensor, before: Tensor) -> tuple[Tensor, int]:
+        """Take a step for x (A, ...).
+
+        Returns:
+            Which were fooled before it, bool, of those that could be; and A.
+        """
+        if not len(x):
+            return before.bool(), 0
         wanted = self.options.target
         target = None if wanted is None else torch.full_like(before, wanted)
         goal = Goal(before.clamp_min(0), target)
@@ -168,7 +197,7 @@ class _Fit:
         self.steps = self.steps + 1
         self.delta.sub_(self.adam.step(slope, number=int(self.steps), lr=self.options.lr))
         self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
-        return goal.met(logits)[could_be_fooled(before, wanted)]
+        return goal.met(logits)[could_be_fooled(before, wanted)], len(x)
 
     def _mask(self, like: Tensor) -> Tensor:
         """Return 1 in the frames that may change and 0 in others; it broadcasts over like."""

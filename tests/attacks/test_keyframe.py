@@ -10,7 +10,7 @@ import attacks.active
 import attacks.square
 from attacks import PGD, Keyframe, KeyframeSquare, Square, frame_weights, sparsity
 from attacks.forward import prepared
-from attacks.goal import Goal
+from attacks.goal import Goal, logits_of
 from attacks.guard import frozen
 from attacks.keyframe_square import frame_effects
 from attacks.keyframes import differences, reaching
@@ -268,7 +268,7 @@ def test_frames_matter_as_much_as_the_loss_without_them(clips):
     model, x, y = clips
     goal = Goal(y, None, "margin")
     with torch.no_grad():
-        effects = frame_effects(model, x, goal)
+        effects = frame_effects(model, x, goal, clean=logits_of(model, x))
         for frame in (0, 3):
             other = x.clone()
             other[:, :, frame] = x.mean(2)

@@ -42,6 +42,7 @@ def place(state: State, own: State) -> Placement:
         state: names and tensors of the file.
         own: those of the model.
 
+    >>> import torch
     >>> one = torch.zeros(1)
     >>> place({"module.fc.bias": one, "n_averaged": one}, {"fc.bias": one}).prefix
     'module.'
