@@ -214,9 +214,7 @@ def summarise(
     Raises:
         ValueError: when there are none.
     """
-    if not columns:
-        raise ValueError("there are no attacked samples to summarise; attack at least one")
-    table = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}  # (N,)
+    table = _joined(columns)  # (N,) each
     clean, attackable = table["clean"], table["attackable"]
     fooled = attackable & table["fooled"]
     survived = clean & ~fooled
@@ -242,6 +240,12 @@ def summarise(
         warnings=list(dict.fromkeys(warnings)),
         doubts=doubts_of(table["before"], table["label"], classes=classes) if classes else [],
     )
+
+
+def _joined(columns: Sequence[Columns]) -> Columns:
+    if not columns:
+        raise ValueError("there are no attacked samples to summarise; attack at least one")
+    return {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
 
 
 def mean(values: Tensor) -> float:
