@@ -52,20 +52,33 @@ def round_to_bytes(
     with frozen(model):
         with torch.no_grad():
             met = _surely(goal, logits_of(model, start / TOP))
-        rows = (result.success & ~met).nonzero().flatten()  # (A,)
-        pushed, queries = start.clone(), result.queries + 1
-        for step in range(STEPS):
-            if not len(rows):
-                break
-            pushed[rows] = _push(model, pushed[rows], take(goal, rows), take(room, rows), step)
-            with torch.no_grad():
-                met = _surely(take(goal, rows), logits_of(model, pushed[rows] / TOP))
-            queries = queries.index_add(0, rows, torch.full_like(rows, 2))
-            rows = rows[~met]
-        pushed[rows] = start[rows]  # in vain: what is nearest to the attack's own result
+        pushed, spent = _push_on(model, start, result.success & ~met, goal, room)
         with torch.no_grad():
             success = goal.met(logits_of(model, pushed / TOP)) & room.holds(pushed)
-    return replace(result, x_adv=pushed / TOP, success=success, queries=queries + 1)
+    return replace(result, x_adv=pushed / TOP, success=success, queries=result.queries + spent + 2)
+
+
+def _push_on(
+    model: nn.Module, start: Tensor, lost: Tensor, goal: Goal, room: "_Room"
+) -> tuple[Tensor, Tensor]:
+    """Push the bytes start (B, ...) on where they are lost (B,) until they meet the goal.
+
+    Returns:
+        The bytes, as at the start where it was in vain, and the passes spent on each, (B,).
+    """
+    rows = lost.nonzero().flatten()  # (A,)
+    pushed, spent = start.clone(), torch.zeros_like(goal.y)
+    for step in range(STEPS):
+        if not len(rows):
+            break
+        part, here = take(goal, rows), take(room, rows)
+        pushed[rows] = _push(model, pushed[rows], part, here, step)
+        with torch.no_grad():
+            met = _surely(part, logits_of(model, pushed[rows] / TOP))
+        spent = spent.index_add(0, rows, torch.full_like(rows, 2))
+        rows = rows[~met]
+    pushed[rows] = start[rows]
+    return pushed, spent
 
 
 def _surely(goal: Goal, logits: Tensor) -> Tensor:

@@ -90,8 +90,7 @@ def attack_batches(
 ) -> Iterator[AttackedBatch]:
     """Attack the samples of ``ds`` in order, a batch at a time.
 
-    A sample's random numbers follow from ``seed`` and its id in the dataset, so that neither
-    the batch size nor a resume changes its result.
+    A sample's random numbers follow from ``seed`` and its id, whatever the batch or a resume.
 
     Args:
         attack: any of ``ATTACKS``, with its options.

@@ -61,7 +61,7 @@ class AttackedBatch:
 class AttackMeasurement:
     """How a classifier does under one attack, over N samples.
 
-    Intervals are those of `wilson`. A sample is fooled that could be attacked and on which the
+    A sample is fooled that could be attacked and on which the
     attack succeeded.
 
     Attributes:
@@ -69,11 +69,8 @@ class AttackMeasurement:
         attackable: how many of them could be attacked, see `AttackedBatch.attackable`.
         fooled: how many of those were.
         clean_accuracy: share of all samples that are right before the attack.
-        clean_accuracy_interval: its interval.
         robust_accuracy: share of all samples that are right before and not fooled.
-        robust_accuracy_interval: its interval.
         success: share fooled of those that could be attacked; NaN if there are none.
-        success_interval: its interval.
         median_l2: median length of the change of those fooled; NaN if none was.
         delta_l1: mean absolute change of a value, in [0, 1] units, of those fooled; NaN if none.
         delta_sparsity: share of values changed by less than ``SPARSE_BELOW`` in those fooled; NaN
@@ -86,18 +83,16 @@ class AttackMeasurement:
         sizes: lengths of all changes by norm, (N,) each.
         budget: what the attack was held to; None for nothing.
         warnings: what the attack reported, each once.
-        doubts: why the classifier itself may be the wrong one, see `doubts_of`.
+        doubts: why the classifier itself may be the wrong one, see `doubts_of`; empty where
+            it was not said how many classes it tells apart.
     """
 
     samples: int
     attackable: int
     fooled: int
     clean_accuracy: float
-    clean_accuracy_interval: Interval
     robust_accuracy: float
-    robust_accuracy_interval: Interval
     success: float
-    success_interval: Interval
     median_l2: float
     delta_l1: float
     delta_sparsity: float
@@ -110,6 +105,21 @@ class AttackMeasurement:
     budget: Budget | None
     warnings: list[str]
     doubts: list[str]
+
+    @property
+    def clean_accuracy_interval(self) -> Interval:
+        """The 95 % interval of `clean_accuracy`, see `wilson`."""
+        return wilson(int(self.clean.sum()), self.samples)
+
+    @property
+    def robust_accuracy_interval(self) -> Interval:
+        """That of `robust_accuracy`."""
+        return wilson(int(self.survived.sum()), self.samples)
+
+    @property
+    def success_interval(self) -> Interval:
+        """That of `success`."""
+        return wilson(self.fooled, self.attackable)
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -199,36 +209,24 @@ def summarise(
     budget: Budget | None = None,
     classes: int | None = None,
 ) -> AttackMeasurement:
-    """Join the columns of all batches into one measurement.
-
-    Args:
-        columns: of each batch, see `score_batch`.
-        seconds: time spent.
-        warnings: what the attack reported.
-        budget: what the attack was held to, see `budget_of`.
-        classes: how many the classifier tells apart; None leaves `doubts` empty.
+    """Join the columns of all batches, see `score_batch`, into one measurement.
 
     Raises:
         ValueError: when there are none.
     """
-    if not columns:
-        raise ValueError("there are no attacked samples to summarise; attack at least one")
-    table = {name: torch.cat([part[name] for part in columns]) for name in columns[0]}  # (N,)
+    table = _joined(columns)  # (N,) each
     clean, attackable = table["clean"], table["attackable"]
     fooled = attackable & table["fooled"]
     survived = clean & ~fooled
-    n, right, could, won = len(clean), int(clean.sum()), int(attackable.sum()), int(fooled.sum())
-    kept = int(survived.sum())
+    n, masks = len(clean), (clean, attackable, fooled, survived)
+    right, could, won, kept = (int(mask.sum()) for mask in masks)
     return AttackMeasurement(
         samples=n,
         attackable=could,
         fooled=won,
         clean_accuracy=right / n,
-        clean_accuracy_interval=wilson(right, n),
         robust_accuracy=kept / n,
-        robust_accuracy_interval=wilson(kept, n),
         success=won / could if could else math.nan,
-        success_interval=wilson(won, could),
         median_l2=float(table["l2"][fooled].double().quantile(0.5)) if won else math.nan,
         delta_l1=mean(table["delta_l1"][fooled]),
         delta_sparsity=mean(table["delta_sparsity"][fooled]),
@@ -242,6 +240,12 @@ def summarise(
         warnings=list(dict.fromkeys(warnings)),
         doubts=doubts_of(table["before"], table["label"], classes=classes) if classes else [],
     )
+
+
+def _joined(columns: Sequence[Columns]) -> Columns:
+    if not columns:
+        raise ValueError("there are no attacked samples to summarise; attack at least one")
+    return {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
 
 
 def mean(values: Tensor) -> float:

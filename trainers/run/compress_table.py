@@ -102,7 +102,7 @@ def certainty(summary: Row) -> list[str]:
     """Say how far the rates of a table can be trusted, a line where the samples are counted.
 
     >>> certainty({"samples": 100})
-    ['rates are of 100 samples: with 95 % confidence 50 % means 40 to 60 %, 95 % means 88 to 98 %']
+    ['rates are of 100 samples: with 95 % confidence 50 % means 40 to 60 %, 95 % means 89 to 98 %']
     """
     n = summary.get("samples")
     if not n:
