@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from augment.datasets import load_dataset
+from augment import load_dataset
 from trainers.classifier import FitOptions, fit_classifier
 
 
