@@ -1,0 +1,129 @@
+"""How often a model that draws random numbers is recognised, and that no other one is."""
+
+import pytest
+import torch
+from torch import nn
+
+from attacks import FGSM, PGD, AutoAttack, Perturbation, Square
+from attacks.diagnosis import is_random
+from attacks.forward import prepared
+
+SEEDS = 40
+# Of models that mirror their input in a share of the passes, AutoAttack's own check (Croce & Hein
+# 2020) flags these shares, in five passes of the batch after the clean one.
+REFERENCE = {0.1: 0.47, 0.3: 0.87}
+SLACK = 0.16  # two standard deviations of a share of 40
+
+
+class Mirrors(nn.Module):
+    """Looks at the mirror image in a share of its passes, or of its samples."""
+
+    def __init__(self, share, *, each=False):
+        super().__init__()
+        self.share, self.each = share, each
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.net = nn.Sequential(
+                nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(),
+                nn.Linear(32, 3),
+            )  # fmt: skip
+
+    def forward(self, x):
+        coins = torch.rand(len(x) if self.each else 1, 1, 1, 1) < self.share
+        return self.net(torch.where(coins, x.flip(-1), x))
+
+
+def flagged(ask, *, share, each=False):
+    """The share of seeds with which `ask`, given a model and samples, says "random"."""
+    x = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    model, hits = Mirrors(share, each=each).eval(), 0
+    for seed in range(SEEDS):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            hits += ask(model, x)
+    return hits / SEEDS
+
+
+def says_random(attack):
+    def ask(model, x):
+        y = torch.zeros(len(x), dtype=torch.int64)
+        return "random" in " ".join(attack(model, x, y).info.get("warnings", []))
+
+    return ask
+
+
+@pytest.mark.parametrize("share", REFERENCE)
+def test_autoattack_flags_at_least_what_the_reference_does(share):
+    attack = AutoAttack(version="custom", steps=1, targets=1, queries=1)
+    assert flagged(says_random(attack), share=share) >= REFERENCE[share]
+
+
+@pytest.mark.parametrize("share", REFERENCE)
+@pytest.mark.parametrize("each", [False, True])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model, x: is_random(model, x[:2]),
+        lambda model, x: prepared(model, x)[1],
+        says_random(PGD(steps=2)),
+        says_random(Square(queries=2)),
+        says_random(Perturbation(torch.zeros(3, 1, 1), "linf", 0.1)),
+    ],
+    ids=["is_random", "prepared", "pgd", "square", "perturbation"],
+)
+def test_other_attacks_do_about_as_well(ask, share, each):
+    assert flagged(ask, share=share, each=each) >= REFERENCE[share] - SLACK
+
+
+def test_the_check_costs_what_the_references_does():
+    """In all five passes of the batch; those of single attacks are of two samples."""
+    sizes = []
+
+    class Counts(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return torch.stack([x.flatten(1).sum(1), x.flatten(1).sum(1) * 0 + 1e3], 1)
+
+    x = torch.rand(16, 3, 6, 6)
+    AutoAttack(version="custom", steps=1, targets=1, queries=1)(Counts(), x, torch.zeros(16).long())
+    assert sizes == [16] * 6  # no sample was right: the check, and the last look
+    sizes.clear()
+    prepared(Counts(), x)
+    assert set(sizes) == {2}
+    assert len(sizes) <= 7
+    sizes.clear()
+    FGSM()(Counts(), x, torch.ones(16).long())
+    assert sizes.count(2) <= 3
+
+
+def by_layout(x):
+    """Another answer in another memory layout, by more than rounding."""
+    return 0.1 * float(x.is_contiguous())
+
+
+def by_rounding(x):
+    return 3e-5 * float(x.is_contiguous())
+
+
+def by_batch(x):
+    return 0.01 * len(x)
+
+
+class Deterministic(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.net = change, Mirrors(0.0).net
+
+    def forward(self, x):
+        return self.net(x) * (1 + self.change(x))
+
+
+@pytest.mark.parametrize("change", [by_layout, by_rounding, by_batch])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_deterministic_model_is_never_flagged(any_case, change, dtype, batch):
+    if any_case.video:
+        pytest.skip("the network is of images")
+    x, y = batch(classes=3)
+    model = Deterministic(change).eval().to(dtype)
+    warnings = " ".join(any_case.attack()(model, x, y).info.get("warnings", []))
+    assert "random" not in warnings
