@@ -141,7 +141,7 @@ def test_mutated_files(files):
     fuzz(files, 300, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_ten_thousand_mutated_files_take_little(files):
     fuzz(files, 100, 1)  # what is allocated once
