@@ -9,8 +9,10 @@ import io
 import logging
 import os
 import pathlib
+import pickle
 import sys
 import tarfile
+import time
 import types
 import zipfile
 
@@ -433,3 +435,30 @@ def test_eight_bit_floats_are_read(tmp_path, net):
     torch.save(state, tmp_path / "w.pt")
     model = load_classifier("smallcnn", weights=tmp_path / "w.pt")
     assert torch.equal(model.head.bias, state["head.bias"].float())
+
+
+def nested_key(levels):
+    """A pickle of {t: 1}, t a tuple that holds one below it twice, and so on."""
+    text = b"\x80\x02}(X\x01\x00\x00\x00aq\x00"
+    for level in range(levels):
+        text += b"0h" + bytes([level]) + b"h" + bytes([level]) + b"\x86q" + bytes([level + 1])
+    return text + b"K\x01u."
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_key_whose_hash_would_never_end_is_refused_at_once(tmp_path, legacy):
+    file = tmp_path / "nested.pt"
+    torch.save({"a": torch.zeros(2)}, file, _use_new_zipfile_serialization=not legacy)
+    if legacy:
+        pieces = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+        file.write_bytes(pieces + 2 * pickle.dumps(1001, protocol=2) + nested_key(60))
+    else:
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, nested_key(60) if name.endswith("data.pkl") else data)
+    started = time.process_time()
+    with pytest.raises(RefusedInput, match="tuples are nested in more than 16 levels"):
+        read_weights(file)
+    assert time.process_time() - started < 5

@@ -16,8 +16,10 @@ from torch import Tensor
 from attacks.errors import RefusedInput
 from trainers.models.checkpoint import Checkpoint, find_state_dict
 from trainers.models.harmless import harmless_types
+from trainers.models.nesting import check_nesting
 
 SIZE_CAP = 16 * 2**30  # bytes; the largest published classifiers have 10 GiB
+_UNREADABLE = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError)
 _HEAD = 512  # bytes that tell a file's form
 _CONVERT = (
     "save the weights alone with safetensors.torch.save_file(model.state_dict(), "
@@ -65,7 +67,7 @@ def _content(path: Path, size: int) -> Any:
     if head[8:9] == b"{":
         return _read_safetensors(path)
     if head.startswith(b"\x80") and head[2:].startswith(_LEGACY):
-        return _load(path)
+        return _read_legacy(path)
     if head.startswith(b"\x80"):
         raise RefusedInput(f"{path} is a bare pickle, which could run code when read; {_CONVERT}")
     if head[257:262] == b"ustar":
@@ -102,7 +104,7 @@ def _read_zip(path: Path, size: int) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise _broken(path, error) from error
     names = Counter(member.filename for member in members)
     if any(name.endswith("/constants.pkl") for name in names):
@@ -117,6 +119,24 @@ def _read_zip(path: Path, size: int) -> Any:
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise _broken(path, f"its member {twice[0]!r} is there twice")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in (name for name in names if name.endswith("data.pkl")):
+                with archive.open(name) as file:
+                    check_nesting(file)
+    except _UNREADABLE as error:
+        raise _broken(path, error) from error
+    return _load(path)
+
+
+def _read_legacy(path: Path) -> Any:
+    """Read what torch.save wrote before 1.6: pickles one behind the other, then the tensors."""
+    try:
+        with path.open("rb") as file:
+            for _ in range(4):  # a magic number, a version, the machine, the content
+                check_nesting(file)
+    except _UNREADABLE as error:
+        raise _broken(path, error) from error
     return _load(path)
 
 
