@@ -70,6 +70,9 @@ def events(data: bytes) -> list[bytes]:
         (length,) = struct.unpack_from("<Q", data, place)
         event = Event.FromString(data[place + 12 : place + 12 + length])
         event.ClearField("wall_time")
+        for value in event.summary.value:
+            texts = [SECONDS.sub("", text.decode()).encode() for text in value.tensor.string_val]
+            value.tensor.string_val[:] = texts
         found.append(event.SerializeToString(deterministic=True))
         place += 12 + length + 4
     return found
