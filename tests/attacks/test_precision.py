@@ -78,6 +78,7 @@ def test_bfloat16_finds_about_what_float32_finds(early_stop, net, batch):
     assert torch.equal(half.success, model(half.x_adv).argmax(1) != y)
 
 
+@pytest.mark.slow
 def test_a_compiled_attack_runs_alike(net, batch, monkeypatch):
     """Traced into graphs, forward and backward; run by them as they are, for speed of the test."""
     plain_compile = torch.compile

@@ -140,6 +140,7 @@ WRITER = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 @pytest.mark.multiprocess
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_torn(tmp_path):
     rng = random.Random(0)

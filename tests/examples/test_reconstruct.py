@@ -55,6 +55,7 @@ def test_files_for_a_classifier(tmp_path):
     assert rows[1]["psnr"] > rows[0]["psnr"] - 0.1
 
 
+@pytest.mark.slow
 def test_videos(tmp_path):
     found = played(
         "reconstruct_video", tmp_path, "--samples", "8", "--test-samples", "4", "--epochs", "1",
@@ -73,6 +74,7 @@ def test_videos(tmp_path):
         assert Image.open(tmp_path / f"reconstruct-{name}.png").width > 300
 
 
+@pytest.mark.slow
 def test_memorised_sets(tmp_path):
     found = played(
         "memorise", tmp_path, "--known", "4", "32", "--widths", "2", "4", "--batches", "40",

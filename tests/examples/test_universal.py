@@ -13,6 +13,8 @@ from augment import load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier
 from trainers.run.plots import curves
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "universal.py"
 FEW, MANY = 10, 400

@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--batch-size", "16", "--test-samples", "48",
     "--attacks", "pgd:steps=40", "autoattack:version=custom,steps=20,targets=3,queries=400",
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_three_kills_change_nothing(
     hunt: Callable[[list[str], int], Any], without_seconds: Callable[[Any], Any]
 ) -> None:

@@ -103,6 +103,7 @@ def test_a_fit_goes_on_after_its_last_pass(
     assert outcome(stopped, without_seconds) == outcome(plain, without_seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.multiprocess
 def test_three_kills_change_nothing(
     weights: Path, hunt: Any, without_seconds: Callable[[Any], Any]

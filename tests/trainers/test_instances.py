@@ -23,6 +23,7 @@ def stored(folder):
     return found
 
 
+@pytest.mark.slow
 def test_the_instances_of_a_sample_differ_and_fool(tmp_path):
     words = [*WORDS, "--attacks", "generator:top_k=1,lam=1,steps=60"]
     words += ["--epochs", "8", "--batch-size", "5"]

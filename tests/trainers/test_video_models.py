@@ -182,6 +182,7 @@ def test_a_users_factory_takes_videos(tmp_path):
     assert model(clips(2, 1, 4, 8, 8)).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_c3d_small_learns_which_way_digits_move():
     train, test = (load_dataset("moving-digits", s, samples=300) for s in ("train", "test"))
     torch.manual_seed(0)

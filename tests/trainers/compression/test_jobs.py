@@ -384,6 +384,7 @@ def test_differences_are_measured_beside_samples(tmp_path):
     assert (folder / "figures" / "page-delta.png").exists()
 
 
+@pytest.mark.slow
 def test_r_restores_differences_where_they_are_measured(tmp_path, capsys):
     words = ["--smoke", "--kind", "delta", "--attack", "fgsm", "--network", "unet:width=4"]
     job("fit", tmp_path / "f", *words)

@@ -66,6 +66,7 @@ def test_a_finished_report_does_not_tell_to_go_on(tmp_path: Path, job: list[str]
     assert "--resume" not in (tmp_path / "run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_advice_given_elsewhere_works_there(tmp_path: Path) -> None:
     """`python /path/train.py` from another folder: what it prints is run as it stands."""
     words = [sys.executable, str(ROOT / "train.py"), *ROUNDS, "--review", "wait"]

@@ -189,6 +189,7 @@ def test_a_signal_while_torch_is_loading(tmp_path: Path, number: signal.Signals)
     assert shown == f"train.py: stopped by {number.name}; what was finished is saved\n"
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_does_not_stop_the_work(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
