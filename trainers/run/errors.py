@@ -116,7 +116,7 @@ def is_ours(error: BaseException) -> bool:
 def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong and what to do next."""
     if isinstance(error, Interrupted | KeyboardInterrupt):
-        return f"stopped by {error or 'SIGINT'}; what was finished is saved"
+        return f"stopped by {str(error) or 'SIGINT'}; what was finished is saved"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk is full ({error.filename or 'no space left'}); free some space and resume"
     if isinstance(error, OSError) and error.filename and error.strerror:

@@ -76,7 +76,8 @@ def watched(folder: RunFolder) -> Iterator[None]:
         told = errors.Failed(error) if failed_midway(error, folder) else error
         code = errors.exit_code(told)
         state = {errors.DONE: "waiting", errors.FAILED: "failed"}.get(code, "refused")
-        state = "interrupted" if isinstance(error, errors.Interrupted) else state
+        if isinstance(error, errors.Interrupted | KeyboardInterrupt):
+            state = "interrupted"
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))

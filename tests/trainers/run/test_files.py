@@ -148,6 +148,7 @@ def test_status_keeps_the_stage_until_the_end(begun: Path) -> None:
         (KeyError("x"), 1, "KeyError: 'x' (--debug shows where)"),
         (Interrupted(signal.SIGINT), 130, "SIGINT"),
         (Interrupted(signal.SIGTERM), 143, "SIGTERM"),
+        (KeyboardInterrupt(), 130, "stopped by SIGINT;"),
         (Waiting("review"), 0, "review"),
     ],
 )

@@ -96,6 +96,14 @@ def test_code_of_the_user_s_that_fails_midway(
     assert main(shlex.split(advice[1])) == 0
 
 
+def test_a_keyboard_interrupt_that_the_model_raises_is_one(tmp_path: Path, net: str) -> None:
+    folder = tmp_path / "run"
+    fail(tmp_path, "raise KeyboardInterrupt", after=3)
+    assert main([*JOBS["evaluate"], *TINY, "--model", net, "--run-dir", str(folder)]) == 130
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["exit"]) == ("interrupted", 130)
+
+
 def test_a_model_that_is_too_large_is_out_of_memory(
     tmp_path: Path, net: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
