@@ -17,7 +17,7 @@ from compress.container import Kind
 from compress.decoding import restored_chunks
 from trainers.attack_files import write_scores
 from trainers.compression.encoder import Encoder
-from trainers.compression.files import CODES, SUFFIX, kept_code, sealed_code, samples_of
+from trainers.compression.files import CODES, SUFFIX, kept_code, samples_of, sealed_code
 from trainers.compression.gallery import Cell, code_picture, first_numbers, gallery
 from trainers.compression.inputs import Part, Unreadable
 from trainers.compression.publish import finish
