@@ -40,8 +40,8 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
   attack             Perturb samples and save them, with scores and pictures.
   evaluate           Measure a classifier: clean accuracy, and accuracy under each attack.
   compress fit       Fit a codec's statistics to a data set, for `compress encode`.
-  compress encode    Code samples: images or videos become small files.
-  compress decode    Decode files: images become PNG, videos mkv, and all of them one npz.
+  compress encode    Code samples as small files; of a folder of pictures, a file for each.
+  compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 
   train.py                         attack and retrain a small classifier of digits
@@ -55,8 +55,8 @@ COMPRESS = """\
 usage: train.py compress JOB [OPTIONS]
 
   compress fit       Fit a codec's statistics to a data set, for `compress encode`.
-  compress encode    Code samples: images or videos become small files.
-  compress decode    Decode files: images become PNG, videos mkv, and all of them one npz.
+  compress encode    Code samples as small files; of a folder of pictures, a file for each.
+  compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 """
 JOBS = "rounds, attack, evaluate, compress fit, compress encode, compress decode, compress evaluate"
@@ -142,7 +142,8 @@ def test_help_loads_nothing_heavy() -> None:
         (["evaluate", "--data", "cifar10:x"], 3,
          "train.py: x: no such folder; write cifar10:DIR with an existing one"),
         (["--config", "none.toml"], 3,
-         "train.py: cannot read the config none.toml: No such file or directory"),
+         "train.py: cannot read the config none.toml: No such file or directory; "
+         "give a file that --print-config wrote"),
         (["--resume", "none"], 2, "train.py: --resume none: no run folder (it has no config.toml); "
          "give that of a run"),
     ],

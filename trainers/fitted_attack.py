@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from attacks import Attack, RefusedInput, load_fitted
+from attacks import Attack, load_fitted
 from attacks.fitting import Fittable, Fitted, Record, Snapshot
 from attacks.randomness import derive_seed
 from augment import iterate
 from augment.batches import Batch
-from trainers.run.atomic import damaged, present
+from trainers.run.atomic import present, sealed
 from trainers.run.checkpoint import load_tensors, save_tensors
 from trainers.run.progress import Progress
 from trainers.setting import Setting, load_split
@@ -64,14 +64,10 @@ def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Datase
     After each pass the state goes to one running checkpoint, from which a killed run goes on.
     """
     running = setting.folder.checkpoints / "fit.safetensors"
-    if not present(file):
-        _fit(setting, running, options, train).save(file)
+    seal = setting.folder.checkpoints / f"{file.stem}.json"
+    sealed(file, seal, lambda: _fit(setting, running, options, train).save(file))
     running.unlink(missing_ok=True)
-    setting.folder.inputs.check_made(file)
-    try:
-        attack = load_fitted(file)
-    except RefusedInput as error:
-        raise damaged(file, error.__cause__ or error) from error
+    attack = load_fitted(file)
     for number, record in enumerate(attack.history, 1):
         _measured(setting, record, number)
     return attack

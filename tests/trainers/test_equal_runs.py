@@ -1,6 +1,11 @@
 """Two runs with the same options leave the same bytes, but for times."""
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +16,10 @@ from attacks.packing import packed
 from attacks.tally import Tally
 from augment import SampleBank
 from tests.soak.folders import differences
-from trainers.run.cli import main
+from trainers.run.cli import main, understand
 from trainers.run.folder import open_folder
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_equal_content_makes_equal_bytes_in_any_order(tmp_path: Path) -> None:
@@ -62,13 +69,32 @@ def test_the_bank_of_a_round_has_no_later_samples(tmp_path: Path) -> None:
     assert [len(SampleBank(tmp_path, until=number)) for number in (0, 1, 2, None)] == [0, 1, 2, 2]
 
 
+@pytest.mark.multiprocess
 def test_a_start_killed_before_its_config_is_started_again(tmp_path: Path) -> None:
-    (tmp_path / ".lock").touch()
-    (tmp_path / ".config.toml.0a1b2c3d.partial").write_text("job = ")
-    from trainers.run.cli import understand
+    """A child kills itself at each of its first writes: of the mark, then of the config."""
+    config, left = understand([]).config, set()
+    for number in range(1, 9):
+        folder = tmp_path / str(number)
+        code = "from tests.soak.kills import main, strike; import sys; strike(int(sys.argv[1]), "
+        words = [str(number), "rounds", "--smoke", "--run-dir", str(folder)]
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}after=False); main(sys.argv[2:])", *words],
+            cwd=ROOT, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL
+        if folder.exists():
+            left |= {re.sub(r"[0-9a-f]{8}", "X", name) for name in os.listdir(folder)}
+        open_folder(folder, "rounds", config, resume="auto").lock.close()
+        assert sorted(os.listdir(folder)) == [".lock", "config.toml"]
+    assert left >= {".lock", ".config.toml.X.partial"}
 
-    open_folder(tmp_path, "rounds", understand([]).config, resume="auto").lock.close()
-    assert not list(tmp_path.glob("*.partial"))
+
+def test_a_partial_config_without_a_mark_is_the_user_s(tmp_path: Path) -> None:
+    half = tmp_path / ".config.toml.0a1b2c3d.partial"
+    half.write_text("job = ")
+    with pytest.raises(ValueError, match="is no run folder and not empty"):
+        open_folder(tmp_path, "rounds", understand([]).config, resume="auto")
+    assert os.listdir(tmp_path) == [half.name]
 
 
 @pytest.mark.slow

@@ -46,6 +46,7 @@ def chosen_attack(config: SamplesConfig, text: str | None) -> tuple[str, Attack]
 def warn_of_doubts(setting: Setting, ds: Dataset) -> None:
     """Say where the classifier of a job does not seem to know the samples."""
     model, device = setting.model, setting.device
+    setting.folder.at_work = True  # what the user's code raises from here on is its failure
     for doubt in clean_doubts(model, ds, batch_size=setting.batch_size, device=device):
         log.warning("%s", doubt)
 

@@ -17,7 +17,7 @@ from compress.container import Kind
 from compress.decoding import restored_chunks
 from trainers.attack_files import write_scores
 from trainers.compression.encoder import Encoder
-from trainers.compression.files import CODES, SUFFIX, kept_code, samples_of
+from trainers.compression.files import CODES, SUFFIX, kept_code, samples_of, sealed_code
 from trainers.compression.gallery import Cell, code_picture, first_numbers, gallery
 from trainers.compression.inputs import Part, Unreadable
 from trainers.compression.publish import finish
@@ -40,8 +40,7 @@ def run_encode(config: CompressEncodeConfig, folder: RunFolder) -> None:
     found: list[Row] = []
     with Progress(folder, "encode", total=len(encoder.parts)) as bar:
         for part in encoder.parts:
-            note = folder.checkpoints / "coded" / f"{part.name}.json"
-            found.append(once(note, partial(coded, encoder, part)))
+            found.append(noted(encoder, part))
             bar.step()
     pairs = list(zip(encoder.parts, found, strict=True))
     parts = [part for part, row in pairs if "left_out" not in row]
@@ -52,6 +51,18 @@ def run_encode(config: CompressEncodeConfig, folder: RunFolder) -> None:
     draw(picture, encoder, parts)
     summary = summarised(config, encoder, found) | {"seconds": time.monotonic() - started}
     finish(config, folder, {"job": folder.job} | summary, pictures=[picture])
+
+
+def noted(encoder: Encoder, part: Part) -> Row:
+    """Return what is noted of a file; where either is missing, make both again."""
+    note = encoder.folder.checkpoints / "coded" / f"{part.name}.json"
+    files = sealed_code(encoder.folder, part.name)
+    row: Row = once(
+        note,
+        partial(coded, encoder, part),
+        beside=lambda: [file for file in files if file.exists()],  # none of one that is left out
+    )
+    return row
 
 
 def coded(encoder: Encoder, part: Part) -> Row:

@@ -26,6 +26,7 @@ from trainers.evaluation import answers, predict
 from trainers.fitting import trained
 from trainers.quality import psnr
 from trainers.reconstruction_files import load_network
+from trainers.run.atomic import sealed
 from trainers.run.compress_config import CompressEncodeConfig
 from trainers.run.folder import RunFolder
 from trainers.run.session import choose_threads
@@ -182,7 +183,11 @@ def named_network(file: str | None, kind: str) -> Network | None:
 
 def own_codec(folder: RunFolder, inputs: Inputs) -> Codec:
     """Return a codec fitted to the pictures themselves, and kept in the run folder."""
-    if not (folder.path / CODEC).exists():
+    file, seal = folder.path / CODEC, folder.checkpoints / f"{CODEC}.json"
+
+    def make() -> None:
         log.info("no --codec: fitting one to the pictures first")
         keep_codec(folder, Codec.fit(crops(inputs)))
-    return read_codec(folder.path / CODEC)
+
+    sealed(file, seal, make)
+    return read_codec(file)

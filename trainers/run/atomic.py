@@ -157,7 +157,16 @@ def kept(path: Path) -> bool:
     Raises:
         RefusedInput: when it cannot be read.
     """
-    return present(path) and all([present(path.parent / name) for name in _item(path)["beside"]])
+    return present(path) and all_present(path, _item(path)["beside"])
+
+
+def all_present(item: Path, names: Sequence[str]) -> bool:
+    """Tell whether files are there that were made with an item, by their names relative to it.
+
+    Raises:
+        RefusedInput: when something else has the name of one.
+    """
+    return all([present(Path(os.path.normpath(item.parent / name))) for name in names])
 
 
 def _item(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
 from attacks.packing import digest, packed
-from trainers.run.atomic import REMEDY, damaged, place, present
+from trainers.run.atomic import REMEDY, all_present, damaged, place, present
 
 Saved = tuple[dict[str, Tensor], Any]
 _DAMAGE = (
@@ -102,6 +102,6 @@ def finished(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt") as file:
             names = _head(file)["note"]["beside"]
-            return all([present(path.parent / name) for name in names])
+            return all_present(path, names)
     except _DAMAGE as error:
         raise damaged(path, error) from error

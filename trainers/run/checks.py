@@ -40,6 +40,7 @@ AT_MOST: dict[str, float] = {
     "levels": 16, "time_levels": 16, "lr": 10**6, "retrain_lr": 10**6, "clip_norm": 10**9,
     "eps": 10**9, "bytes_per_sample": 10**12,
 }  # fmt: skip
+ONE_OF: dict[str, tuple[int, ...]] = {"channels": (1, 3)}
 CHANNEL = (1e-6, 1e6)  # what --std may be, and --mean at most
 COARSEST_FITTED = 625  # step: `compress fit` goes up to 16 times as much
 # Options of the jobs of `compress` that only some kinds of code have a use for.
@@ -95,6 +96,8 @@ def _check_one(name: str, value: Any) -> None:
         _refuse(name, value, f"above {ABOVE[name]:g}")
     if name in BELOW and not value < BELOW[name]:
         _refuse(name, value, f"below {BELOW[name]:g}")
+    if name in ONE_OF and value not in ONE_OF[name]:
+        _refuse(name, value, " or ".join(map(str, ONE_OF[name])))
     if name in AT_MOST and not value <= AT_MOST[name]:
         _refuse(name, value, f"at most {AT_MOST[name]}")
 

@@ -29,7 +29,7 @@ FOLDERS = ("bank", "checkpoints", "codes", "figures", "gifs", "review", "samples
 # What the jobs make once work is done; the files of fitted attacks (*.safetensors) come on top.
 RESULTS = (
     "summary.json", "report.html", "scores.csv", "samples.csv", "points.csv", "samples.npz",
-    "codec.sprt", "codec-delta.sprt",
+    "not_kept.csv", "codec.sprt", "codec-delta.sprt",
 )  # fmt: skip
 EVENTS = ".sparring"  # how the names of our event files end
 _HEAD = '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -132,16 +132,14 @@ def check_place(path: Path, *, fresh: bool) -> None:
     Raises:
         ValueError: naming the file.
     """
-    for name in sorted(os.listdir(path)):
-        ours = name in (LOCK, *START, *RESULTS, *FOLDERS) or name.endswith(".safetensors")
-        if not ours:
-            continue
-        for file in (path / name, *_below(path / name)):
-            if file.is_symlink():
-                raise ValueError(
-                    f"{file} is a link, and a run writes only inside its own folder; put in its "
-                    "place what it leads to, or choose another --run-dir"
-                )
+    names = [name for name in sorted(os.listdir(path)) if _is_named_as_ours(name)]
+    for file in (file for name in names for file in (path / name, *_below(path / name))):
+        if file.is_symlink():
+            raise ValueError(
+                f"{file} is a link, and a run writes only inside its own folder; put in its "
+                "place what it leads to, or choose another --run-dir"
+            )
+    for name in names:
         if _others(path / name, fresh=fresh):
             raise ValueError(
                 f"{path / name} is there, and no run made it: a run would replace it; move it "
@@ -149,11 +147,16 @@ def check_place(path: Path, *, fresh: bool) -> None:
             )
 
 
+def _is_named_as_ours(name: str) -> bool:
+    """Tell whether a run makes something of such a name in its folder."""
+    return name in (LOCK, *START, *RESULTS, *FOLDERS) or name.endswith(".safetensors")
+
+
 def _others(file: Path, *, fresh: bool) -> bool:
     """Tell whether a file or folder with a name of ours is somebody else's."""
     if fresh:
         return file.name not in (LOCK, *START, BOARD)
-    if file.name != "report.html":
+    if file.name != "report.html" or not file.is_file():
         return False
     return not file.read_bytes().startswith((REPORT.encode(), _REPORT_BEFORE.encode()))
 

@@ -109,7 +109,7 @@ def understand(words: list[str]) -> Start:
         )
     job, words = job_name(words)
     if not job:
-        job = str(load(file).get("job", "rounds")) if file else "rounds"
+        job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
         names = {spoken(name): name for name in JOBS}
         near = get_close_matches(spoken(job), names, n=1)

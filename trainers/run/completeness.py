@@ -6,20 +6,27 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from attacks import RefusedInput
 from trainers.run.atomic import damaged, present, read_json
+from trainers.run.claim import FOLDERS, RESULTS, START
 
 log = logging.getLogger(__name__)
 STATES = ("running", "waiting", "interrupted", "failed", "refused", "finished")
-FILES = (
-    "config.toml", "command.txt", "environment.json", "status.json", "metrics.jsonl",
-    "summary.json", "log.txt", "report.html",
-)  # fmt: skip
-FOLDERS = ("checkpoints", "bank", "figures", "tensorboard")
 
 
 def check_names(path: Path) -> None:
-    """Refuse a run folder in which a folder stands where a file should, or the reverse."""
-    for name in FILES:
+    """Refuse a run folder in which a folder stands where a file should, or the reverse.
+
+    Raises:
+        RefusedInput: naming it.
+    """
+    items = path / "checkpoints"  # without these, nothing tells that the results are a run's
+    if items.exists() and not items.is_dir():
+        raise RefusedInput(
+            f"{items} is damaged (it is no folder), so the run's finished work is gone; begin "
+            "another run with another --run-dir"
+        )
+    for name in (*START, *RESULTS):
         present(path / name)
     for name in FOLDERS:
         present(path / name / "any file")

@@ -74,7 +74,7 @@ class EncodeFlags:
 
 @dataclass(frozen=True)
 class CompressEncodeConfig(SamplesConfig):
-    """Code samples: images or videos become small files; of a folder, each picture as it is."""
+    """Code samples as small files; of a folder of pictures, a file for each."""
 
     coding: Annotated[EncodeFlags, arg(name="code")] = field(default_factory=EncodeFlags)
 
@@ -96,7 +96,7 @@ class DecodeFlags:
 
 @dataclass(frozen=True)
 class CompressDecodeConfig:
-    """Decode files: images become PNG, videos mkv, and all of one size one npz."""
+    """Decode files: images become PNG, videos mkv; samples of one size also one npz."""
 
     run: RunFlags = field(default_factory=RunFlags)
     coding: Annotated[DecodeFlags, arg(name="code")] = field(default_factory=DecodeFlags)

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from attacks import RefusedInput
 from attacks.atomic import SUFFIX, sweep
-from trainers.run.atomic import present, read_json, write_json, write_text
+from trainers.run.atomic import damaged, digest, present, read_json, write_json, write_text
 from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
 from trainers.run.completeness import check_names, is_finished
 from trainers.run.errors import FULL
@@ -22,7 +22,7 @@ from trainers.run.inputs import Inputs
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences
 from trainers.run.stopwatch import Stopwatch
-from trainers.run.toml import UNSAVED, dump, flat
+from trainers.run.toml import UNSAVED, dump, flat, sealed
 
 log = logging.getLogger(__name__)
 KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
@@ -85,13 +85,15 @@ class RunFolder:
         """Return summary.json.
 
         Raises:
-            RefusedInput: when it is missing or damaged.
+            RefusedInput: when it is missing or damaged, or not that of the run that is finished.
         """
-        file = self.path / "summary.json"
+        file, status = self.path / "summary.json", self.path / "status.json"
         if not present(file):
-            status = self.path / "status.json"
             raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
-        return read_json(file, dict)
+        value = read_json(file, dict)
+        if present(status) and read_json(status, dict).get("summary") not in (None, digest(value)):
+            raise damaged(file, "it was changed after it was written, or is another run's")
+        return value
 
 
 def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
@@ -144,8 +146,8 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     """Check and tidy a folder that this process has locked."""
     path = claimed.path
     fresh = not begun(path)
-    check_names(path)
     check_place(path, fresh=fresh)
+    check_names(path)
     if not fresh:
         check_same(path / "config.toml", job, config)
     finished = is_finished(path)
@@ -153,7 +155,7 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     if fresh:
         for name in ("metrics.jsonl", "inputs.json"):
             (path / name).unlink(missing_ok=True)
-        write_text(path / "config.toml", dump(job, config))
+        write_text(path / "config.toml", sealed(dump(job, config)))
     metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
 
@@ -189,7 +191,7 @@ def check_same(file: Path, job: str, config: Any) -> None:
     """Refuse to go on with other options than the run was begun with."""
     from trainers.run.parsing import check_file
 
-    old = {name: None for name in flat(config)} | check_file(file, job, config)
+    old = {name: None for name in flat(config)} | check_file(file, job, config, own=True)
     new = {name: value for name, value in flat(config).items() if name not in MOVABLE}
     if changed := differences(old, new):
         raise ValueError(

@@ -74,14 +74,6 @@ class Inputs:
                 names = "\n".join(sorted(file.name for file in path.glob("*.sprc")))
                 self.check(f"--code {text} (its list of files)", digest({}, names))
 
-    def check_made(self, file: Path) -> None:
-        """Do that for a file that the run itself made and reads again.
-
-        Raises:
-            ChangedInput: when it is another.
-        """
-        self.check(f"{file.name}, which the run made,", digest_of_file(file))
-
     def check_model(self, name: str, text: str, model: nn.Module, *, given: bool) -> None:
         """Do that for a classifier of the user's own: the source it is made by, and its weights.
 

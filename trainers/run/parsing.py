@@ -14,7 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from trainers.run.command import program
 from trainers.run.numbers import number
 from trainers.run.presets import data_preset, smoke_preset
-from trainers.run.toml import check_options, flag, flat, load, updated
+from trainers.run.toml import OWN, check_options, flag, flat, load, updated
 
 registry = ConstructorRegistry()
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
@@ -65,8 +65,9 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         RefusedInput: for a file that is no TOML.
     """
     first = _read(job, words, default)
+    own = file is not None
     file = file or (Path(first.run.config) if first.run.config else None)
-    options = check_file(file, job, default) if file else {}
+    options = check_file(file, job, default, own=own) if file else {}
     named = flat(_read(job, words, updated(default, options)))
     presets = data_preset(named) | (
         smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
@@ -75,15 +76,33 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
     return Start(job, _read(job, words, updated(default, presets | options)))
 
 
-def check_file(file: Path, job: str, default: Any) -> dict[str, Any]:
-    """Read a config file's options and check that they are this job's."""
-    options = load(file)
+def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:
+    """Read a config file's options and check that they are this job's.
+
+    Args:
+        file: the file.
+        job: the job's name.
+        default: a config of the job.
+        own: whether the file is the one that a run keeps in its folder.
+
+    Raises:
+        ValueError: for another job's file, or an option or value that the job does not take.
+        RefusedInput: for that in a run's own file; for a file that is no TOML.
+    """
+    options = load(file, own=own)
     if (other := options.pop("job", job)) != job:
         raise ValueError(
             f"{file} is the config of the job {spoken(str(other))}, not of {spoken(job)}; start "
             "that job, or name another file or folder"
         )
-    return check_options(file, options, default)
+    try:
+        return check_options(file, options, default)
+    except ValueError as error:
+        if not own:
+            raise
+        from attacks.errors import RefusedInput  # loads torch: not before it is needed
+
+        raise RefusedInput(f"{error}; {OWN}") from error
 
 
 def _read(job: str, words: list[str], default: Any) -> Any:

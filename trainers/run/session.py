@@ -17,7 +17,7 @@ import torch
 
 from attacks import RefusedInput
 from trainers.run import errors
-from trainers.run.atomic import damaged, write_json
+from trainers.run.atomic import damaged, digest, present, write_json
 from trainers.run.command import command_line
 from trainers.run.completeness import files_of
 from trainers.run.folder import RunFolder, begun, open_folder
@@ -71,7 +71,8 @@ def watched(folder: RunFolder) -> Iterator[None]:
     """Write into status.json how the body ends."""
     folder.status("running", stage="start", exit=None)
     try:
-        yield
+        with no_wrong_kind(folder.path):
+            yield
     except BaseException as error:
         told = errors.Failed(error) if failed_midway(error, folder) else error
         code = errors.exit_code(told)
@@ -86,7 +87,24 @@ def watched(folder: RunFolder) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
-    folder.status("finished", exit=errors.DONE, files=files_of(folder.path))
+    files, summary = files_of(folder.path), digest(folder.summary())
+    folder.status("finished", exit=errors.DONE, files=files, summary=summary)
+
+
+@contextmanager
+def no_wrong_kind(path: Path) -> Iterator[None]:
+    """Refuse a folder that stands in the place of a file that the body writes, or the reverse.
+
+    Raises:
+        RefusedInput: naming it, where it is in the run folder.
+    """
+    try:
+        yield
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        name = error.filename2 or error.filename  # of a file that was to be renamed: to what
+        if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(path):
+            present(Path(name) if isinstance(error, IsADirectoryError) else Path(name, "any file"))
+        raise
 
 
 def shown(folder: RunFolder) -> str:

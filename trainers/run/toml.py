@@ -8,16 +8,24 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trainers.run.numbers import number
 
 T = TypeVar("T")
 LARGEST = 2**20  # characters of a config
+UNIONS = (UnionType, Union)  # `int | None`, and `Literal["a"] | None`
 SHOWN = 100  # characters of a name or a value in a message
 PARTS = 64  # of a dotted key
+SEAL = "# as the run began: "  # in a run folder, before the digest of the lines above
+GIVEN = "give a file that --print-config wrote"
+OWN = (
+    "put it back as it was when the run was begun, or begin another run with another --run-dir "
+    "and its options again (command.txt beside it has them)"
+)
 PART = re.compile(r"""[\s"'\w-]*""")
 UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
 
@@ -70,16 +78,30 @@ def _v(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-def load(path: Path) -> dict[str, Any]:
+def sealed(text: str) -> str:
+    """Return a config as a run folder keeps it, with a digest by which a change is noticed."""
+    return f"{text}\n{SEAL}{blake2b(text.encode(), digest_size=16).hexdigest()}\n"
+
+
+def _is_changed(text: str) -> bool:
+    """Tell whether a config was changed after `sealed`; older runs have no digest."""
+    return SEAL in text and text != sealed(text.rpartition(f"\n{SEAL}")[0])
+
+
+def load(path: Path, *, own: bool = False) -> dict[str, Any]:
     """Read the options in a TOML file, by field name; "job" among them when it is there.
 
+    Args:
+        path: the file.
+        own: whether it is the one that a run keeps in its folder.
+
     Raises:
-        RefusedInput: when there is no such file or it is not TOML.
+        RefusedInput: when there is no such file, it is not TOML, or a run's own was changed.
         ValueError: when "job" is no name.
     """
     from attacks.errors import RefusedInput  # loads torch: not before it is needed
 
-    advice = "give a file that --print-config wrote"
+    advice = OWN if own else GIVEN
     try:
         with path.open("rb") as file:
             text = file.read(LARGEST + 1).decode()
@@ -89,6 +111,8 @@ def load(path: Path) -> dict[str, Any]:
         raise RefusedInput(f"cannot read the config {path}: {error.strerror}; {advice}") from error
     except (ValueError, RecursionError) as error:
         raise RefusedInput(f"{path} is not TOML: {error}; {advice}") from error
+    if own and _is_changed(text):
+        raise RefusedInput(f"{path} was changed after the run was begun; {advice}")
     if not isinstance(job := table.get("job", ""), str):
         raise ValueError(f"{path}: job is {shown(job)}; allowed: the name of a job")
     return {name.replace("-", "_"): value for name, value in table.items()}
@@ -127,9 +151,24 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}: {flag(name)} is {shown(value)}: {error}") from error
         if not fits(result[name], known[name]):
-            allowed = str(known[name]).removeprefix("typing.").replace("<class '", "").rstrip("'>")
+            allowed = spelled(known[name])
             raise ValueError(f"{path}: {flag(name)} is {shown(value)}; allowed: {allowed}")
     return result
+
+
+def spelled(hint: Any) -> str:
+    """Return an option's type in words.
+
+    >>> spelled(int | None), spelled(Literal["l1", "l2"] | None), spelled(tuple[float, ...])
+    ('int', 'l1 or l2', 'a list of float')
+    """
+    if get_origin(hint) is tuple:
+        return f"a list of {spelled(get_args(hint)[0])}"
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if get_origin(hint) in UNIONS:
+        return " or ".join(spelled(kind) for kind in get_args(hint) if kind is not NoneType)
+    return str(hint.__name__)
 
 
 def shown(value: Any) -> str:
@@ -148,7 +187,7 @@ def as_number(value: Any, hint: Any) -> Any:
         ValueError: for a text that is no number where one is wanted.
         OverflowError: for a whole number that is too large for a float.
     """
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    kinds = get_args(hint) if get_origin(hint) in UNIONS else (hint,)
     if isinstance(value, list):
         inner = get_args(hint)
         return tuple(as_number(item, inner[0]) if inner else item for item in value)
@@ -174,11 +213,13 @@ def fits(value: Any, hint: Any) -> bool:
 
     >>> fits(3, float), fits("3", int), fits(True, int), fits((0.5, 1), tuple[float, ...])
     (True, False, False, True)
+    >>> fits("l9", Literal["l1", "l2"] | None)
+    False
     """
     inner = get_args(hint)
     if get_origin(hint) is Literal:
         return value in inner
-    if isinstance(hint, UnionType):
+    if get_origin(hint) in UNIONS:
         return any(fits(value, kind) for kind in inner)
     if get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -13,7 +14,7 @@ from trainers.run.checks import AT_MOST, check
 from trainers.run.cli import JOBS, main, understand
 from trainers.run.numbers import number
 from trainers.run.specs import build_attack, build_fittable, build_reconstruction, build_task
-from trainers.run.toml import flag, flat, hints, updated
+from trainers.run.toml import UNSAVED, check_options, flag, flat, hints, updated
 
 HUGE = (10**30, 10**5000, 2**63, 1e30, 1.7e308)
 
@@ -124,6 +125,21 @@ def test_fractions_in_toml(tmp_path: Path) -> None:
     assert understand(["--config", str(file), "--eps", "1/2"]).config.loop.eps == 0.5
 
 
+@pytest.mark.parametrize("job", list(JOBS))
+def test_values_that_no_option_takes(tmp_path: Path, job: str) -> None:
+    config = JOBS[job].config()
+    for name in hints(config).keys() - UNSAVED:
+        for value in ({"a": 1}, {}, [[1]], [{}], datetime(2026, 1, 1)):
+            with pytest.raises(ValueError, match=f"{flag(name)} is .*; allowed: "):
+                check_options(tmp_path / "c.toml", {name: value}, config)
+
+
+@pytest.mark.parametrize("value", ["l9", 3, True, ["l2"], {}])
+def test_values_that_a_choice_or_none_does_not_take(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ValueError, match=r"norm is .*; allowed: linf or l2 or l1"):
+        check_options(tmp_path / "c.toml", {"norm": value}, JOBS["attack"].config())
+
+
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
@@ -136,14 +152,24 @@ def test_fractions_in_toml(tmp_path: Path) -> None:
         ("rounds = 1" + "0" * 30, 2, "--rounds is a number of more than 30 digits"),
         ("batch-size = 1e20", 2, r"batch-size is 1e\+20; allowed: int"),
         ('mean = ["1/2", "x"]', 2, "mean is .* no number"),
-        ("job = 3", 2, "there is no job|config of the job 3"),
-        ("job = [[1]]", 2, "config of the job"),
-        ("rounds = " + "[" * 3000 + "]" * 3000, 3, "not TOML that can be read"),
-        (".".join("a" * 20000) + " = 1", 3, "a key has 64 dots or more"),
-        ("[" + ".".join(['"a"'] * 20000) + "]", 3, "a key has 64 dots or more"),
-        ("x = {" + " . ".join("a" * 20000) + " = 1}", 3, "a key has 64 dots or more"),
-        ("x = '" + "x" * 2**20 + "'", 3, "more than 1048576 bytes"),
-        ("rounds = \x00", 3, "not TOML that can be read"),
+        ("channels = 2", 2, "--channels is 2; allowed: 1 or 3"),
+        ('norm = "l9"', 2, "norm is 'l9'; allowed: linf or l2 or l1"),
+        ("job = 3", 2, "job is 3; allowed: the name of a job"),
+        ("job = [[1]]", 2, r"job is \[\[1\]\]; allowed: the name of a job"),
+        ("rounds = " + "[" * 3000 + "]" * 3000, 3, "is not TOML: maximum recursion"),
+        (".".join("a" * 20000) + " = 1", 3, "key of more than 64 parts"),
+        (
+            "[" + ".".join(['"a"'] * 20000) + "]",
+            3,
+            "is not TOML: it has a key of more than 64 parts",
+        ),
+        (
+            "x = {" + " . ".join("a" * 20000) + " = 1}",
+            3,
+            "is not TOML: it has a key of more than 64 parts",
+        ),
+        ("x = '" + "x" * 2**20 + "'", 3, "more than 1,048,576 characters"),
+        ("rounds = \x00", 3, "is not TOML: Invalid value"),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -1,5 +1,6 @@
 """Damaged files of a run folder: one error, which names the file and what to do, and that works."""
 
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from attacks import RefusedInput
 from tests.soak.folders import differences
 from trainers.run.atomic import once, present, read_json, sealed
 from trainers.run.checkpoint import finished, load_item, save_item
-from trainers.run.cli import main
+from trainers.run.cli import main, understand
 from trainers.run.metrics import Metrics
+from trainers.run.toml import SEAL
 
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12",
@@ -74,6 +76,127 @@ def test_a_damaged_file_is_named_with_a_remedy(
         assert said.startswith(f"train.py: {folder / name} is damaged (")
         assert said.endswith("; delete it and resume: it is made again\n")
         assert said.count("\n") == 1
+
+
+JOBS = {
+    "evaluate": WORDS,
+    "attack": ["attack", *WORDS[1:-2], "--attack", "fgsm"],
+    "universal": ["attack", *WORDS[1:-2], "--attack", "universal:passes=1"],
+    "encode": ["compress", "encode", *WORDS[1:-2]],
+}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("job", JOBS)
+def test_a_folder_in_place_of_a_file_and_the_reverse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str, finished: bool
+) -> None:
+    """Guards every file that a job writes: refused by name, and the advice, followed, works."""
+    whole, folder = tmp_path / "run-of-it", tmp_path / "run-again"
+    assert main([*JOBS[job], "--run-dir", str(whole)]) == 0
+    kinds = {place.suffix or place.name: place for place in sorted(whole.rglob("[!.]*"))}
+    for place in kinds.values():  # one of each kind
+        if "tensorboard" in place.parts or place.name in (".lock", "config.toml", "seconds.json"):
+            continue
+        shutil.copytree(whole, folder)
+        victim = folder / place.relative_to(whole)
+        if not finished:
+            (folder / "status.json").unlink(missing_ok=True)
+        if place.is_dir():
+            shutil.rmtree(victim)
+            victim.touch()
+        else:
+            victim.unlink(missing_ok=True)
+            victim.mkdir()
+        capsys.readouterr()
+        code, said = main([*JOBS[job], "--run-dir", str(folder)]), capsys.readouterr().err
+        if place.name == "checkpoints":
+            assert (code, f"{victim} is damaged" in said, "--run-dir" in said) == (3, True, True)
+            shutil.rmtree(folder)
+            continue
+        assert (code, f"{victim} is damaged (it is no f" in said) == (3, True), (victim, said)
+        victim.unlink() if victim.is_file() else victim.rmdir()  # as it says
+        assert main([*JOBS[job], "--run-dir", str(folder)]) == 0, victim
+        assert differences(whole, folder) == [], victim
+        shutil.rmtree(folder)
+
+
+def test_the_summary_of_another_run_is_refused(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run-again"
+    shutil.copytree(whole, folder)
+    file = folder / "summary.json"
+    text = file.read_text()
+    for other in (text.replace('"seconds": ', '"seconds": 1'), text.replace("fgsm", "pgd")):
+        file.write_text(other)
+        assert main(["--resume", str(folder)]) == (0 if '"fgsm"' in other else 3)
+    assert f"{file} is damaged (it was changed after" in capsys.readouterr().err
+    file.unlink()
+    assert main(["--resume", str(folder)]) == 0
+    assert differences(whole, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("threads = 1", "threals = 1", "was changed after the run was begun"),
+        ("seed = 0", "seed = 1", "was changed after the run was begun"),
+        ("job = ", "jpb = ", "was changed after the run was begun"),
+        ('job = "evaluate"', 'job = "attack"', "was changed after the run was begun"),
+        ("# norm", "# nprm", None),
+        ("seed = 0", "seed = ", "is not TOML"),
+        ("seed = 0", "seed = \ud800", "is not TOML"),
+        (SEAL, "# no digest", None),
+    ],
+)
+def test_a_config_that_was_changed(
+    whole: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    said: str | None,
+) -> None:
+    folder = tmp_path / "run-again"
+    shutil.copytree(whole, folder)
+    file = folder / "config.toml"
+    text = file.read_text()
+    assert (old in text) or said is None
+    file.write_bytes(text.replace(old, new, 1).encode(errors="surrogatepass"))
+    for words in (["--resume", str(folder)], [*WORDS, "--run-dir", str(folder)]):
+        capsys.readouterr()
+        assert main(words) == (3 if said else 0)
+        error = capsys.readouterr().err
+        assert said is None or (f"{file} {said}" in error and "another --run-dir" in error)
+    if said == "was changed after the run was begun":  # as it says: options again, another folder
+        *_, line = (folder / "command.txt").read_text().splitlines()
+        again = [word for word in shlex.split(line)[2:] if word != str(whole)]
+        assert main([*again, str(tmp_path / "run-anew")]) == 0
+        file.write_text(text)  # or put back
+        assert main(["--resume", str(folder)]) == 0
+
+
+def test_a_config_without_a_digest_that_has_unknown_options(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run-again"
+    shutil.copytree(whole, folder)
+    file = folder / "config.toml"
+    text = file.read_text().partition(SEAL)[0]
+    for old, new in (("threads = 1", "threals = 1"), ("seed = 0", 'seed = "x"')):
+        file.write_text(text.replace(old, new))
+        assert main(["--resume", str(folder)]) == 3
+        error = capsys.readouterr().err
+        assert str(file) in error
+        assert "another --run-dir" in error
+
+
+def test_the_config_of_a_run_may_be_changed_for_another_run(whole: Path, tmp_path: Path) -> None:
+    """Guards: the digest is for a folder's own config alone."""
+    file = tmp_path / "mine.toml"
+    file.write_text((whole / "config.toml").read_text().replace("seed = 0", "seed = 1"))
+    assert understand(["evaluate", "--config", str(file)]).config.run.seed == 1
 
 
 @pytest.mark.parametrize("name", ["status.json", "summary.json", "metrics.jsonl"])

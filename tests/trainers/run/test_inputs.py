@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from tests.soak.folders import differences
 from trainers import load_classifier
 from trainers.run.cli import main
 
@@ -137,10 +138,6 @@ CASES: list[Case] = [
      change_byte, "--code encode/codes/00000.sprc"),
     (["compress", "decode", "--code", "encode/codes", *CODEC, *NETWORK], "encode/codes/new.sprc",
      lambda file: shutil.copy("encode/codes/00000.sprc", file), "--code encode/codes (its list"),
-    (["compress", "encode", *TINY, *DATA], "run/codec.sprt",
-     change_byte, "codec.sprt, which the run made,"),
-    (["attack", *TINY, *DATA, *WEIGHTS, "--attack", "universal"], "run/universal.safetensors",
-     change_byte, "universal.safetensors, which the run made,"),
     ([*COMPRESS, *DATA, *CODEC, *WEIGHTS, "--judge-model", "smallcnn", "--judge-weights",
       "w.safetensors"], "w.safetensors", change_weights, "--judge-weights w.safetensors"),
     ([*COMPRESS, *DATA, *CODEC, *WEIGHTS], "d.npz", lambda file: change_npz(file, "x_train"),
@@ -193,6 +190,58 @@ def test_a_change_between_start_and_resume_is_refused_by_name(
     else:
         Path(name).write_bytes(kept)
     assert main(["--resume", "run"]) == 0
+
+
+MADE = [
+    (["compress", "encode", *TINY, *DATA], "codec.sprt"),
+    (["compress", "encode", *TINY, *PHOTOS, "--split", "test"], "codec.sprt"),
+    (["attack", *TINY, *DATA, *WEIGHTS, "--attack", "universal"], "universal.safetensors"),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), MADE, ids=["of data", "of pictures", "of an attack"])
+def test_a_fitted_file_is_made_again_or_refused(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    name: str,
+) -> None:
+    monkeypatch.chdir(made)
+    folder, whole = tmp_path / "run-again", tmp_path / "run-of-it"
+    for place in (folder, whole):
+        assert main([*words, "--run-dir", str(place)]) == 0
+    status = folder / "status.json"
+    for content in (b"x", (made / "fit/codec.sprt").read_bytes(), None):
+        status.write_text(json.dumps(json.loads(status.read_text()) | {"state": "interrupted"}))
+        (folder / name).unlink()
+        if content is None:
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(content)
+        assert main(["--resume", str(folder)]) == 3
+        assert f"{folder / name} is damaged (" in capsys.readouterr().err
+        shutil.rmtree(folder / name) if content is None else (folder / name).unlink()  # as it says
+        assert main(["--resume", str(folder)]) == 0
+        assert differences(whole, folder) == []
+
+
+@pytest.mark.parametrize("gone", ["codes", "checkpoints/coded", "checkpoints/codes", "codec.sprt"])
+def test_the_codes_of_pictures_are_made_again(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    monkeypatch.chdir(made)
+    words = ["compress", "encode", *TINY, *PHOTOS, "--split", "test"]
+    for name in ("run-again", "run-of-it"):
+        assert main([*words, "--run-dir", str(tmp_path / name)]) == 0
+    place = tmp_path / "run-again" / gone
+    files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
+    for file in files[::2]:
+        file.unlink()
+    (tmp_path / "run-again/status.json").unlink()
+    assert main([*words, "--run-dir", str(tmp_path / "run-again")]) == 0
+    assert differences(tmp_path / "run-of-it", tmp_path / "run-again") == []
 
 
 def test_samples_that_are_read_on_demand_are_told_by_their_files(
