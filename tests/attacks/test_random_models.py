@@ -69,7 +69,7 @@ def test_autoattack_flags_at_least_what_the_reference_does(share):
         (lambda model, x: is_random(model, x[:2]), True),
         (lambda model, x: prepared(model, x)[1], False),
         (lambda model, x: prepared(model, x)[1], True),
-        (says_random(PGD(steps=50, early_stop=True), wrong=True), False),
+        (says_random(PGD(early_stop=True), wrong=True), False),
         (says_random(Square(queries=2), wrong=True), False),
         (says_random(Perturbation(torch.zeros(3, 1, 1), "linf", 0.1)), False),
     ],
@@ -100,8 +100,8 @@ def test_the_check_costs_what_the_references_does():
     assert sizes.count(2) <= 3
 
 
-@pytest.mark.parametrize(("steps", "repeats"), [(1, 1), (9, 1), (29, 3), (200, REPEATS)])
-def test_the_look_takes_no_more_than_a_tenth_of_the_passes(steps, repeats):
+@pytest.mark.parametrize(("steps", "repeats"), [(1, 1), (3, 2), (9, REPEATS), (200, REPEATS)])
+def test_the_look_takes_no_more_than_half_of_the_passes(steps, repeats):
     sizes, model = [], Mirrors(0.0).eval()
     model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     PGD(steps=steps, early_stop=True)(model, torch.rand(5, 3, 6, 6), torch.zeros(5).long())
