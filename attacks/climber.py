@@ -64,7 +64,11 @@ class Climber:
         self.state = State(goal, threat, Best.start(x), x, torch.zeros_like(x), queries, no, no)
         self.model, self.rules, self.progress = model, rules, progress
         self.forward, self.random = prepared(
-            model, x, once=rules.steps == 1, bf16=rules.bf16, compiled=rules.compile
+            model,
+            x,
+            passes=rules.starts * (rules.steps + 1),
+            bf16=rules.bf16,
+            compiled=rules.compile,
         )
         self.advance = torch.compile(advance) if rules.compile else advance
         self.first_logits: Tensor | None = None

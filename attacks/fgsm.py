@@ -60,7 +60,7 @@ class FGSM:
             x, y, target = own_copies(model, x, y, target)
             goal = Goal(y, target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = prepared(model, x, once=True)
+            forward, random = prepared(model, x, passes=2)
             clean, before, gradient = value_and_gradient(forward, x, goal.value)
             x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():

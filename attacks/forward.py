@@ -10,11 +10,17 @@ from attacks.folding import folded
 from attacks.goal import Classifier, logits_of
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_FEW = 2  # passes, those of a single step
 _COMPLAINTS = ("contiguous", "stride", "view", "layout")  # words of who wants the default layout
 
 
 def prepared(
-    model: nn.Module, x: Tensor, *, once: bool = False, bf16: bool = False, compiled: bool = False
+    model: nn.Module,
+    x: Tensor,
+    *,
+    passes: int | None = None,
+    bf16: bool = False,
+    compiled: bool = False,
 ) -> tuple[Classifier, bool]:
     """Return the model's forward pass, left in float32 and uncompiled unless asked.
 
@@ -26,7 +32,8 @@ def prepared(
     Args:
         model: the classifier, already `frozen`.
         x: samples, (B, ...), two of which are tried.
-        once: not many passes will follow, and folding is not worth its while.
+        passes: how many passes of the model follow, at most; None for many. Of a few, folding is
+            not worth its while, and the look for chance takes half as many, at least one.
         bf16: run it under bfloat16 autocast. float16 is not offered: it turned the gradients
             of whole samples to zero.
         compiled: run it through torch.compile, as it is.
@@ -38,7 +45,7 @@ def prepared(
     some, forward = x[:2], cast(Classifier, torch.compile(model)) if compiled else model
     layout = _CHANNELS_LAST.get(x.ndim) if x.device.type == "cpu" and not compiled else None
     quicker: list[Classifier] = []
-    if layout and not once:
+    if layout and (passes is None or passes > _FEW):
         usual, fold = folded(model, some)
         quicker += [_in_layout(fold, layout)] if fold else []
     else:
@@ -46,7 +53,8 @@ def prepared(
             usual = logits_of(model, some)
     quicker += [_in_layout(model, layout)] if layout else []
     chosen = next((c for c in quicker if _agrees(c, some, usual)), None)
-    random = is_random(chosen or model, some, usual=usual, repeats=1 if once else REPEATS)
+    repeats = REPEATS if passes is None else min(REPEATS, max(1, passes // 2))
+    random = is_random(chosen or model, some, usual=usual, repeats=repeats)
     chosen = chosen or forward
     return _in_bfloat16(chosen) if bf16 else chosen, random
 

@@ -50,17 +50,12 @@ def test_bfloat16_has_no_say(attack, net, batch):
     assert torch.equal(attack(model, x, y).already, goal_of(model, x, y, None))
 
 
-def test_l0_counts_the_values_that_changed(case, net, batch):
+def test_l0_counts_the_values_that_changed_and_repr_is_one_line_with_the_counts(case, net, batch):
     x, y = batch()
     result = case.attack()(net(), x, y)
     expected = [int((a != b).sum()) for a, b in zip(result.x_adv, x, strict=True)]
     assert result.l0.tolist() == expected
     assert result.l0.dtype == torch.int64
-
-
-def test_repr_is_one_line_with_the_counts(case, net, batch):
-    x, y = batch()
-    result = case.attack()(net(), x, y)
     could, won = (~result.already).sum(), (result.success & ~result.already).sum()
     text = repr(result)
     assert "\n" not in text

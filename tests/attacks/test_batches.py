@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-ROWS = ([0], [2], [3, 1], [4, 0, 2])
+ROWS = ([2], [3, 1], [4, 0, 2])
 FIELDS = ("x_adv", "success", "already", "loss", "queries")
 # The attack has networks of its own, whose products the CPU's kernels round by their number.
 OWN_NETWORKS = {"generator"}
@@ -51,7 +51,7 @@ def test_results_are_bitwise_equal_in_every_batch(case, batch):
     assert all(gap <= (0 if exact else BOUND) for gap in found.values()), found
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_with_a_network_they_are_equal_but_for_its_rounding(case, net, batch, seed):
     if case.name not in MINIMUM_NORM:
         pytest.skip("steps along signs may turn where the rounding of a gradient does")

@@ -5,6 +5,7 @@ import torch
 
 import attacks.active
 from attacks import BIM, MIFGSM, PGD, LeastLikely
+from attacks.diagnosis import REPEATS
 
 EXACT = dict(atol=1e-9, rtol=0)
 MAKES = [
@@ -100,9 +101,10 @@ def test_by_hand():
 
 def test_when_all_have_left_no_pass_is_made(easy):
     model, x, y = easy
-    result, rows = rows_passed(PGD(early_stop=True, restarts=3), model, x, (y + 1) % 4)
+    result, rows = rows_passed(PGD(early_stop=True, steps=20, restarts=3), model, x, (y + 1) % 4)
     assert result.success.all()
     assert result.queries.tolist() == [1] * 20
-    assert rows == 2 + 2 + 20  # the check for a random model, then one pass
-    assert result.history.shape == (30, 20)
+    look = 2 * (2 + REPEATS)  # two samples for the layout and for randomness
+    assert rows == look + 20 + 20  # one pass, and one of the clean samples for `already`
+    assert result.history.shape == (60, 20)
     assert result.history[1:].isnan().all()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from attacks import FAB, PGD, DeepFool
+from attacks.diagnosis import REPEATS
 from attacks.threat import lengths
 
 NORMS = ["linf", "l2", "l1"]
@@ -28,7 +29,7 @@ def test_the_first_steps_by_hand():
     x, y = torch.tensor([[[[0.4, 0.2]]]], dtype=torch.float64), torch.tensor([0])
     model = Line()
     result = FAB(norm="l2", steps=3)(model, x, y)
-    looks = torch.tensor(model.seen[2:])  # after the two that ask whether the model is random
+    looks = torch.tensor(model.seen[2 + REPEATS :])  # after those for the layout and for randomness
     clean, way = torch.tensor([0.4, 0.2]), torch.tensor([0.4, 0.2])
     torch.testing.assert_close(looks[0], clean)
     torch.testing.assert_close(looks[1], clean)  # for the gradient

@@ -19,6 +19,7 @@ from attacks import (
     load_fitted,
 )
 from attacks.artefact import kind_of
+from attacks.packing import digest
 from attacks.threat import column
 
 FITS = {
@@ -40,6 +41,8 @@ FITS = {
     ),
 }
 VIDEO = (FlickerUniversal,)  # those that are fitted to videos alone
+# Those that leave out what the model has wrong, as the papers on videos do.
+SELECTIVE = (FlickerUniversal, SparseUniversalPerturbation)
 
 
 @pytest.fixture(params=FITS, ids=str)
@@ -97,9 +100,31 @@ def test_the_seed_matters_where_something_is_random(options, net, loader):
     assert (one != other) == getattr(options, "roll", not certain)
 
 
-def test_labels_are_not_looked_at(options, net, loader):
-    unlabelled = [(x, torch.full_like(y, -1)) for x, y in loader]
-    assert parts(options.fit(net(), unlabelled)) == parts(options.fit(net(), loader))
+def answered(net, loader):
+    """Batches with the model's own answers for labels."""
+    return [(x, net().eval()(x).argmax(1)) for x, _ in loader]
+
+
+def test_labels_of_samples_that_are_right_are_not_needed(options, net, loader):
+    with_labels = parts(options.fit(net(), answered(net, loader)))
+    assert (
+        parts(options.fit(net(), [(x, torch.full_like(y, -1)) for x, y in loader])) == with_labels
+    )
+    assert parts(options.fit(net(), [(x,) for x, _ in loader])) == with_labels
+
+
+def test_samples_that_are_wrong_are_left_out_where_the_paper_does(options, net, loader):
+    known = answered(net, loader)
+    some_wrong = [(x, torch.cat([y[:2], (y[2:4] + 1) % 4, y[4:]])) for x, y in known]
+    made = options.fit(net(), some_wrong)
+    if not isinstance(options, SELECTIVE):
+        assert parts(made) == parts(options.fit(net(), known))
+        return
+    assert [record["left_out"] for record in made.history] == [4] * options.passes
+    assert not torch.equal(made.delta, options.fit(net(), known).delta)
+    if not getattr(options, "roll", False):  # where a sample's place gives its shift
+        kept = [[torch.cat([t[:2], t[4:]]) for t in pair] for pair in known]
+        torch.testing.assert_close(made.delta, options.fit(net(), kept).delta)
 
 
 def test_a_fit_goes_on_from_any_pass_to_the_same_end(options, net, loader):
@@ -171,8 +196,8 @@ def test_a_sample_does_not_depend_on_its_batch(options, net, loader, batch):
 
 
 def test_videos(options, net, batch):
-    x, y = batch(5, dims=3, side=4)
-    model = net(dims=3, side=4)
+    model, (x, _) = net(dims=3, side=4), batch(5, dims=3, side=4)
+    y = net(dims=3, side=4).eval()(x).argmax(1)  # right, so that none is left out
     result = options.fit(model, [(x, y)])(model, x, y)
     assert result.x_adv.shape == x.shape
     assert (result.linf > 0).all()
@@ -239,13 +264,17 @@ def test_damaged_and_strange_files_are_refused(options, net, loader, tmp_path):
     save_file({"x": torch.zeros(2)}, strange, {"fitted": json.dumps({"kind": "none"})})
     empty = tmp_path / "empty.safetensors"
     save_file({"x": torch.zeros(2)}, empty, {"fitted": json.dumps({"kind": type(fitted).kind})})
-    broken = tmp_path / "broken.safetensors"
+    broken, changed = tmp_path / "broken.safetensors", tmp_path / "changed.safetensors"
     with safe_open(file, "pt") as opened:
         head = opened.metadata()
     name, tensor = next((n, t) for n, t in load_file(file).items() if t.is_floating_point())
-    save_file(load_file(file) | {name: torch.full_like(tensor, torch.nan)}, broken, head)
+    bad = load_file(file) | {name: torch.full_like(tensor, torch.nan)}
+    save_file(bad, broken, head | {"digest": digest(bad, head["fitted"])})
     with pytest.raises(RefusedInput, match=r"holds NaN or infinity"):
         load_fitted(broken)
+    save_file(load_file(file) | {name: tensor + 1}, changed, head)
+    with pytest.raises(RefusedInput, match=r"it was changed after it was written"):
+        load_fitted(changed)
     for path in (torn, plain, strange, empty, tmp_path / "missing"):
         with pytest.raises(RefusedInput, match=path.name):
             load_fitted(path)

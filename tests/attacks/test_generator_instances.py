@@ -11,10 +11,10 @@ from attacks.randomness import derive_seed
 def instance(net, batch):
     """Run the generator on a batch that the model has right, or on rows of it."""
     model = net().eval()
-    x = batch(12)[0]
+    x = batch(6)[0]
     y = model(x).argmax(1)
 
-    def run(seed, rows=slice(None), steps=120):
+    def run(seed, rows=slice(None), steps=80):
         ids = torch.arange(len(x))[rows].tolist()
         attack = LearnedGenerator(steps=steps, lam=0.01, top_k=1)
         return attack(model, x[rows], y[rows], seed=seed, sample_ids=ids)
@@ -23,7 +23,7 @@ def instance(net, batch):
 
 
 def test_instances_differ_and_each_fools(instance):
-    results = [instance(seed) for seed in (0, *(derive_seed(0, k) for k in range(3)))]
+    results = [instance(seed) for seed in (0, *(derive_seed(0, k) for k in range(2)))]
     assert all(result.success.all() for result in results)
     for i, first in enumerate(results):
         for second in results[:i]:

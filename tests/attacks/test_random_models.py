@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from attacks import FGSM, PGD, AutoAttack, Perturbation, Square
-from attacks.diagnosis import is_random
+from attacks.diagnosis import REPEATS, is_random
 from attacks.forward import prepared
 
 SEEDS = 40
@@ -44,9 +44,12 @@ def flagged(ask, *, share, each=False):
     return hits / SEEDS
 
 
-def says_random(attack):
+def says_random(attack, *, wrong=False):
+    """Ask an attack; labels that are all wrong let an early stop spare the steps."""
+
     def ask(model, x):
-        y = torch.zeros(len(x), dtype=torch.int64)
+        with torch.no_grad():
+            y = model.net(x).argmin(1) if wrong else torch.zeros(len(x), dtype=torch.int64)
         return "random" in " ".join(attack(model, x, y).info.get("warnings", []))
 
     return ask
@@ -59,17 +62,18 @@ def test_autoattack_flags_at_least_what_the_reference_does(share):
 
 
 @pytest.mark.parametrize("share", REFERENCE)
-@pytest.mark.parametrize("each", [False, True])
 @pytest.mark.parametrize(
-    "ask",
+    ("ask", "each"),
     [
-        lambda model, x: is_random(model, x[:2]),
-        lambda model, x: prepared(model, x)[1],
-        says_random(PGD(steps=2)),
-        says_random(Square(queries=2)),
-        says_random(Perturbation(torch.zeros(3, 1, 1), "linf", 0.1)),
+        (lambda model, x: is_random(model, x[:2]), False),
+        (lambda model, x: is_random(model, x[:2]), True),
+        (lambda model, x: prepared(model, x)[1], False),
+        (lambda model, x: prepared(model, x)[1], True),
+        (says_random(PGD(early_stop=True), wrong=True), False),
+        (says_random(Square(queries=2), wrong=True), False),
+        (says_random(Perturbation(torch.zeros(3, 1, 1), "linf", 0.1)), False),
     ],
-    ids=["is_random", "prepared", "pgd", "square", "perturbation"],
+    ids=["is_random", "is_random-each", "prepared", "prepared-each", "pgd", "square", "fitted"],
 )
 def test_other_attacks_do_about_as_well(ask, share, each):
     assert flagged(ask, share=share, each=each) >= REFERENCE[share] - SLACK
@@ -96,6 +100,14 @@ def test_the_check_costs_what_the_references_does():
     assert sizes.count(2) <= 3
 
 
+@pytest.mark.parametrize(("steps", "repeats"), [(1, 1), (3, 2), (9, REPEATS), (200, REPEATS)])
+def test_the_look_takes_no_more_than_half_of_the_passes(steps, repeats):
+    sizes, model = [], Mirrors(0.0).eval()
+    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    PGD(steps=steps, early_stop=True)(model, torch.rand(5, 3, 6, 6), torch.zeros(5).long())
+    assert sizes[: 3 + repeats] == [2] * (2 + repeats) + [5]
+
+
 def by_layout(x):
     """Another answer in another memory layout, by more than rounding."""
     return 0.1 * float(x.is_contiguous())
@@ -119,7 +131,9 @@ class Deterministic(nn.Module):
 
 
 @pytest.mark.parametrize("change", [by_layout, by_rounding, by_batch])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)]
+)
 def test_a_deterministic_model_is_never_flagged(any_case, change, dtype, batch):
     if any_case.video:
         pytest.skip("the network is of images")
