@@ -19,6 +19,7 @@ FULL = 65535
 Declared = int | None
 _DEPTHS = (8, 10, 12, 14)  # of bits; what takes more is taken for full range
 _FORMATS = {"PNG": "png_pipe", "TIFF": "tiff_pipe"}  # Pillow keeps one byte of their 16-bit colours
+_GREY_ALPHA = {"ya16be": ">u2", "ya16le": "<u2"}  # grey and alpha by turns
 _SCALED = frozenset(("PPM", "JPEG2000"))  # Pillow has brought these to full range already
 _BITS, _MAXIMUM = 258, 281  # tags of TIFF
 _CHUNKS = 2**16  # of a PNG that are looked at
@@ -118,7 +119,14 @@ def values_of(image: Image.Image) -> NDArray[Any]:
             frame = next(container.decode(video=0))
             if (frame.width, frame.height) != image.size:
                 raise ValueError(f"{frame.width} x {frame.height} pixels, not {image.size}")
-            return frame.reformat(format=kind).to_ndarray()
+            decoded: NDArray[Any]
+            if frame.format.name in _GREY_ALPHA:  # whose conversion by FFmpeg is not always right
+                plane, order = frame.planes[0], _GREY_ALPHA[frame.format.name]
+                rows = np.frombuffer(bytes(plane), order).reshape(-1, plane.line_size // 2)
+                decoded = rows[: frame.height, : 2 * frame.width : 2].astype(np.uint16)  # (H, W)
+            else:
+                decoded = frame.reformat(format=kind).to_ndarray()
+            return decoded
     except (av.FFmpegError, StopIteration, IndexError) as error:
         raise ValueError(f"its 16-bit colours cannot be decoded ({error})") from error
 
