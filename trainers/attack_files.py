@@ -106,9 +106,9 @@ class Collected:
     architecture: Architecture | None
 
     @classmethod
-    def load(cls, folder: Path, batches: int, measured: dict[str, Tensor]) -> Collected:
-        """Join so many batches with the measured columns, of which they replace the sizes."""
-        loaded = [load_item(folder / item_file(number)) for number in range(batches)]
+    def load(cls, files: Sequence[Path], measured: dict[str, Tensor]) -> Collected:
+        """Join batches with the measured columns, of which they replace the sizes."""
+        loaded = [load_item(file) for file in files]
         parts, shape = [tensors for tensors, _ in loaded], loaded[0][1]
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # (N, ...)
         return cls(measured | joined, Architecture(**shape) if shape else None)

@@ -27,7 +27,7 @@ from trainers.attack_files import (
 from trainers.evaluation import AttackedBatch, AttackMeasurement, summarise
 from trainers.fitted_attack import aimed, ready
 from trainers.fitting import trained
-from trainers.measure import Trial, measured
+from trainers.measure import Trial, item_files, measured
 from trainers.run.atomic import write_json
 from trainers.run.board import Board
 from trainers.run.config import AttackConfig
@@ -66,8 +66,8 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
     watching = partial(watch, setting, ds, attack, config.attacking.save_as)
     result, columns = measured(setting, trial, watch=watching)
-    batches = -(-len(ds) // setting.batch_size)
-    collected = Collected.load(folder.checkpoints / "samples", batches, columns)
+    files = item_files(folder.checkpoints / "samples", setting, ds)
+    collected = Collected.load(files, columns)
     rows = scores(collected, ds)
     write_scores(folder.path / "scores.csv", rows)
     write_samples(folder.path / "samples", collected, ds)

@@ -65,9 +65,9 @@ def measured(
     Returns:
         The measurement, and each sample's columns (N,).
     """
-    total = -(-len(trial.ds) // setting.batch_size)
-    missing = [i for i in range(total) if not finished(trial.items / item_file(i))]
-    done = total - len(missing)
+    files = item_files(trial.items, setting, trial.ds)
+    missing = [i for i, file in enumerate(files) if not finished(file)]
+    total, done = len(files), len(files) - len(missing)
     stopwatch = Stopwatch(trial.items / "seconds.json")
     with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
         for i, batch in _attacked(setting, trial, missing):
@@ -78,11 +78,11 @@ def measured(
                 "classes": batch.classes,
             }
             stopwatch.keep()  # before the item: one that is done has its time in the file
-            save_item(trial.items / item_file(i), score_batch(batch), note, beside=beside)
+            save_item(files[i], score_batch(batch), note, beside=beside)
             bar.step()
     stopwatch.keep()
     budget = budget_of(trial.attack)
-    return collect(trial.items, total, seconds=stopwatch.seconds, budget=budget)
+    return collect(files, seconds=stopwatch.seconds, budget=budget)
 
 
 def _attacked(
@@ -108,14 +108,19 @@ def _attacked(
 
 
 def collect(
-    items: Path, total: int, *, seconds: float, budget: Budget | None
+    files: Sequence[Path], *, seconds: float, budget: Budget | None
 ) -> tuple[AttackMeasurement, dict[str, Tensor]]:
-    """Join the finished batches of a folder."""
-    columns, notes = zip(*(load_item(items / item_file(i)) for i in range(total)), strict=True)
+    """Join the finished batches."""
+    columns, notes = zip(*map(load_item, files), strict=True)
     warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
     joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
     about = {"budget": budget, "classes": notes[0]["classes"]}
     return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
+
+
+def item_files(folder: Path, setting: Setting, ds: Dataset) -> list[Path]:
+    """Return the files of all batches of a data set, finished or not, in their order."""
+    return [folder / item_file(i) for i in range(-(-len(ds) // setting.batch_size))]
 
 
 def item_file(number: int) -> str:

@@ -15,7 +15,7 @@ from attacks.randomness import derive_seed
 from attacks.threat import Norm
 from augment import Dataset
 from trainers.evaluation import AttackedBatch, clean_doubts
-from trainers.measure import Trial, item_file, measured
+from trainers.measure import Trial, item_file, item_files, measured
 from trainers.run.checkpoint import load_item, save_item
 from trainers.run.config import SamplesConfig
 from trainers.run.presets import budget
@@ -68,7 +68,7 @@ def attacked(
     measurement, _ = measured(setting, trial, watch=partial(_keep, kept))
     for doubt in measurement.doubts:
         log.warning("%s", doubt)
-    files = [kept / item_file(number) for number in range(-(-len(ds) // setting.batch_size))]
+    files = item_files(kept, setting, ds)
     return torch.cat([load_item(file)[0]["x_adv"] for file in files])
 
 
