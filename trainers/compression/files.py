@@ -14,6 +14,7 @@ from compress import Codec, FormatError, Network
 from compress.container import Parsed, parse_pack
 from trainers.run.atomic import REMEDY, present, read_bytes, sealed
 from trainers.run.folder import RunFolder
+from trainers.run.inputs import list_codes
 
 SUFFIX = ".sprc"  # of a code file
 CODEC = "codec.sprt"  # a codec's file in a run folder
@@ -90,8 +91,7 @@ def code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
     files: list[tuple[Path, str]] = []
     for path in map(Path, names):
         root = path if path.is_dir() else path.parent
-        inside = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
-        inside = [file for file in inside if not path.is_dir() or file.is_file()]
+        inside = list_codes(path)
         if not inside:
             raise RefusedInput(f"{path}: no *{SUFFIX} file in this folder; give one with some")
         files += [(file, file.relative_to(root).as_posix().removesuffix(SUFFIX)) for file in inside]

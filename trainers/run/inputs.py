@@ -71,8 +71,8 @@ class Inputs:
                 self.check(name, digest_of_file(file))
         for text in flat(config).get("code", ()):
             if (path := Path(text)).is_dir():
-                names = "\n".join(sorted(file.name for file in path.glob("*.sprc")))
-                self.check(f"--code {text} (its list of files)", digest({}, names))
+                names = [file.relative_to(path).as_posix() for file in list_codes(path)]
+                self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
 
     def check_model(self, name: str, text: str, model: nn.Module, *, given: bool) -> None:
         """Do that for a classifier of the user's own: the source it is made by, and its weights.
@@ -117,9 +117,15 @@ def named_files(config: Any) -> Iterator[tuple[str, Path]]:
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
     for text in options.get("code", ()):
-        path = Path(text)
-        for file in path.glob("*.sprc") if path.is_dir() else [path]:
+        for file in list_codes(Path(text)):
             yield f"--code {file}", file
+
+
+def list_codes(path: Path) -> list[Path]:
+    """Return the code files below a folder, or the one file."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*.sprc") if file.is_file())
 
 
 def sources(where: str) -> dict[str, Path]:
