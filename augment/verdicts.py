@@ -86,6 +86,6 @@ def _lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:
             yield int(line["number"]), STATUSES[STATUSES.index(line["status"])], samples
         except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise RefusedInput(
-                f"{path}: line {place} cannot be read ({error!r}); delete that line and "
+                f"{path}: line {place} cannot be read ({error}); delete that line and "
                 "review its samples again"
             ) from error

@@ -83,6 +83,8 @@ def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> 
     """Fit, from the running checkpoint when there is one."""
     tensors, history = load_tensors(running) if present(running) else ({}, [])
     seed = derive_seed(setting.seed, "fit attack")
+    for number, record in enumerate(history, 1):
+        _measured(setting, record, number)
     with Progress(setting.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
         def keep(now: Snapshot) -> None:

@@ -121,6 +121,8 @@ def _fit(
     """
     options = fit_options(flags, first=number == 0, batch_size=setting.batch_size)
     state = read_state(running, number)
+    for record in state.history if state else ():
+        _measured(setting, record, number, who)
     done = state.epoch if state else 0
     stage = f"fit the {who}" if who else f"round {number}: fit"
     with Progress(setting.folder, stage, total=options.epochs, done=done) as bar:

@@ -79,6 +79,8 @@ def fitted_network(
         running.unlink(missing_ok=True)
         return _kept(folder, file)
     state = _state(running)
+    for record in state.history if state else ():
+        _measured(folder, record)
     done = state.epoch if state else 0
     with Progress(folder, "train R", total=options.epochs, done=done) as bar:
 

@@ -19,6 +19,7 @@ from tests.soak.kills import ended, loaded, start, told
 
 TINY = [*SMALL, "--test-samples", "12", "--train-samples", "40"]
 ADVICE = ("delete it and resume: it is made again", "delete this file and run again")
+LINE = re.compile(r"train\.py: (/[^\n:]+): line (\d+) .*delete that line")
 SENTENCE = re.compile(r"train\.py: (?:checkpoint )?(/[^\n:;(]+?)(?: is damaged| was changed|:| )")
 SLOWEST, LARGEST = 120.0, 2**21  # seconds, and KiB of memory, of one start
 PARTS = 3  # moments at which a run is interrupted
@@ -142,6 +143,12 @@ def remove(file: Path) -> None:
     shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()
 
 
+def remove_line(file: Path, number: int) -> None:
+    """Delete a line, counted from 1."""
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join(lines[: number - 1] + lines[number:]))
+
+
 def resumed(words: list[str], folder: Path, heard: Path) -> tuple[int, str]:
     """Start a run again; return its exit code and its sentence.
 
@@ -179,6 +186,8 @@ def mend(words: list[str], folder: Path, whole: Path, heard: Path) -> str:
             named = SENTENCE.match(sentence)
             assert named, sentence
             remove(Path(named[1]))
+        elif line := LINE.match(sentence):
+            remove_line(Path(line[1]), int(line[2]))
         elif "--run-dir" in sentence or "--print-config" in sentence:  # its options are unknown
             return "another --run-dir"
         else:

@@ -172,11 +172,16 @@ def all_present(item: Path, names: Sequence[str]) -> bool:
 def _item(path: Path) -> dict[str, Any]:
     """Read an item and check that it is whole, and this one."""
     item: dict[str, Any] = read_json(path, dict)
-    if item.keys() != {"item", "digest", "beside", "value"}:
+    if item.keys() != {"item", "digest", "beside", "value"} or not are_names(item["beside"]):
         raise damaged(path, "it is no item of a run")
     if (item["item"], item["digest"]) != (place(path), digest(item["value"])):
         raise damaged(path, "it was changed after it was written, or is another item's")
     return item
+
+
+def are_names(value: object) -> bool:
+    """Tell whether a JSON value is a list of names of files."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def digest(value: Any) -> str:

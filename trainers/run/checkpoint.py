@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,22 @@ def load_item(path: Path) -> Saved:
     if not isinstance(kept, dict) or kept.get("item") != place(path):
         raise damaged(path, "it is another item's")
     return tensors, kept["note"]
+
+
+def check_items(folder: Path) -> None:
+    """Refuse items of work that stand at another item's place, also those that are not needed.
+
+    Raises:
+        RefusedInput: naming one.
+    """
+    for file in sorted(folder.rglob("*.safetensors")):
+        with suppress(*_DAMAGE), safe_open(file, framework="pt") as opened:
+            note = _head(opened)["note"]
+            if isinstance(note, dict) and note.get("item", place(file)) != place(file):
+                break
+    else:
+        return
+    raise damaged(file, "it is another item's")
 
 
 def finished(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks import RefusedInput
-from trainers.run.atomic import damaged, present, read_json
+from trainers.run.atomic import are_names, damaged, present, read_json
 from trainers.run.claim import FOLDERS, RESULTS, START
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def is_finished(path: Path) -> bool:
     state, names = status.get("state"), status.get("files", [])
     if state not in STATES:
         raise damaged(file, f"its state is {state!r}")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not are_names(names):
         raise damaged(file, "its files are no list of names")
     gone = [name for name in names if not present(path / name)]
     if gone:

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from attacks import RefusedInput
 from attacks.atomic import SUFFIX, sweep
 from trainers.run.atomic import damaged, digest, present, read_json, write_json, write_text
+from trainers.run.checkpoint import check_items
 from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
 from trainers.run.completeness import check_names, is_finished
 from trainers.run.errors import FULL
@@ -151,6 +152,8 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     if not fresh:
         check_same(path / "config.toml", job, config)
     finished = is_finished(path)
+    if not finished:
+        check_items(path / "checkpoints")
     tidy(path)
     if fresh:
         for name in ("metrics.jsonl", "inputs.json"):

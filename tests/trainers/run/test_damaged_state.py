@@ -1,16 +1,18 @@
 """Damaged files of a run folder: one error, which names the file and what to do, and that works."""
 
+import json
 import shlex
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attacks import RefusedInput
 from tests.soak.folders import differences
 from trainers.run.atomic import once, present, read_json, sealed
-from trainers.run.checkpoint import finished, load_item, save_item
+from trainers.run.checkpoint import check_items, finished, load_item, save_item
 from trainers.run.cli import main, understand
 from trainers.run.metrics import Metrics
 from trainers.run.toml import SEAL
@@ -220,12 +222,43 @@ def test_an_item_is_known_by_its_place(tmp_path: Path) -> None:
     one.write_bytes(two.read_bytes())
     with pytest.raises(RefusedInput, match="another item's"):
         load_item(one)
+    with pytest.raises(RefusedInput, match=r"a\.safetensors is damaged \(it is another item's"):
+        check_items(one.parent)  # though nothing may need it
+    one.unlink()
+    check_items(one.parent)
+
+
+def test_metrics_are_made_again_in_their_order(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, add = tmp_path / "run-of-it", Metrics.add
+
+    def killed(metrics: Metrics, name: str, **more: Any) -> None:
+        if name.endswith("epoch-002"):
+            raise KeyboardInterrupt
+        add(metrics, name, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Metrics, "add", killed)
+        assert main([*WORDS, "--run-dir", str(folder)]) == 130
+    (folder / "metrics.jsonl").unlink()
+    assert main([*WORDS, "--run-dir", str(folder)]) == 0
+    assert differences(whole, folder) == []
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", DEEP, '{"value": 1}', b"\xff", "", None])
 def test_an_item_that_is_none_is_refused(tmp_path: Path, text: str | None) -> None:
     file = tmp_path / "round-000.json"
     break_file(file, text)
+    with pytest.raises(RefusedInput, match=r"round-000.json is damaged .*; delete it and resume"):
+        once(file, dict)
+
+
+@pytest.mark.parametrize("names", [[0.5], {"a": 1}, None, "report.html"])
+def test_an_item_whose_names_are_none_is_refused(tmp_path: Path, names: object) -> None:
+    file = tmp_path / "round-000.json"
+    once(file, lambda: 1)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"beside": names}))
     with pytest.raises(RefusedInput, match=r"round-000.json is damaged .*; delete it and resume"):
         once(file, dict)
 
