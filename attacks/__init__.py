@@ -4,50 +4,50 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`. 
 have to be fitted first: `options.fit(model, loader)` returns the attack.
 """
 
-from attacks.apgd import APGD
-from attacks.atn import AdversarialTransformer
-from attacks.atn_attack import Transformer
 from attacks.attack import Attack
-from attacks.autoattack import AutoAttack
-from attacks.bim import BIM
-from attacks.cw import CW
-from attacks.deepfool import DeepFool
+from attacks.autoattack.autoattack import AutoAttack
+from attacks.black_box.square import Square
+from attacks.common.threat import Threat
 from attacks.errors import RefusedInput
-from attacks.fab import FAB
-from attacks.fgsm import FGSM
 from attacks.fitted import FITTED, load_fitted
-from attacks.flicker import Flicker
-from attacks.flicker_universal import FlickerUniversal
-from attacks.fmn import FMN
-from attacks.fooling import FoolingImage
-from attacks.frame_weights import frame_weights
-from attacks.generator import LearnedGenerator
-from attacks.generator_network import (
+from attacks.fooling.fooling import FoolingImage
+from attacks.generator.generator import LearnedGenerator
+from attacks.generator.generator_network import (
     Architecture,
     as_module,
     load_generators,
     perturb,
     save_generators,
 )
-from attacks.keyframe import Keyframe
-from attacks.keyframe_square import KeyframeSquare
-from attacks.lbfgs import LBFGS
-from attacks.least_likely import LeastLikely
-from attacks.mifgsm import MIFGSM
-from attacks.most_likely import MostLikely
-from attacks.perturbation import Perturbation
-from attacks.pgd import PGD
+from attacks.gradient.apgd import APGD
+from attacks.gradient.bim import BIM
+from attacks.gradient.fgsm import FGSM
+from attacks.gradient.least_likely import LeastLikely
+from attacks.gradient.mifgsm import MIFGSM
+from attacks.gradient.most_likely import MostLikely
+from attacks.gradient.pgd import PGD
+from attacks.minimum_norm.cw import CW
+from attacks.minimum_norm.deepfool import DeepFool
+from attacks.minimum_norm.fab import FAB
+from attacks.minimum_norm.fmn import FMN
+from attacks.minimum_norm.lbfgs import LBFGS
 from attacks.result import AttackResult
-from attacks.shifts import ShiftFooling, fooling_over_shifts
-from attacks.sparsity import sparsity
-from attacks.square import Square
-from attacks.substitute import BlackBoxSubstitute
-from attacks.substitute_attack import Substitute
-from attacks.sup import SparseUniversalPerturbation
-from attacks.threat import Threat
-from attacks.transfer import fooled_counts, transfer_matrix
-from attacks.universal import UniversalPerturbation
-from attacks.wavelet_sparse import WaveletSparse
+from attacks.sparse.wavelet_sparse import WaveletSparse
+from attacks.substitute.substitute import BlackBoxSubstitute
+from attacks.substitute.substitute_attack import Substitute
+from attacks.transformer.atn import AdversarialTransformer
+from attacks.transformer.atn_attack import Transformer
+from attacks.universal.perturbation import Perturbation
+from attacks.universal.transfer import fooled_counts, transfer_matrix
+from attacks.universal.universal import UniversalPerturbation
+from attacks.video.flicker import Flicker
+from attacks.video.flicker_universal import FlickerUniversal
+from attacks.video.frame_weights import frame_weights
+from attacks.video.keyframe import Keyframe
+from attacks.video.keyframe_square import KeyframeSquare
+from attacks.video.shifts import ShiftFooling, fooling_over_shifts
+from attacks.video.sparsity import sparsity
+from attacks.video.sup import SparseUniversalPerturbation
 
 ATTACKS: dict[str, type[Attack]] = {
     "fgsm": FGSM,

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from attacks.artefact import kind_of
-from attacks.atn import AdversarialTransformer
-from attacks.atn_attack import Transformer
 from attacks.errors import RefusedInput
-from attacks.fitting import Fittable, Fitted
-from attacks.flicker_universal import FlickerUniversal
-from attacks.perturbation import Perturbation
-from attacks.substitute import BlackBoxSubstitute
-from attacks.substitute_attack import Substitute
-from attacks.sup import SparseUniversalPerturbation
-from attacks.universal import UniversalPerturbation
+from attacks.substitute.substitute import BlackBoxSubstitute
+from attacks.substitute.substitute_attack import Substitute
+from attacks.transformer.atn import AdversarialTransformer
+from attacks.transformer.atn_attack import Transformer
+from attacks.universal.fitting import Fittable, Fitted
+from attacks.universal.perturbation import Perturbation
+from attacks.universal.saved_attack import kind_of
+from attacks.universal.universal import UniversalPerturbation
+from attacks.video.flicker_universal import FlickerUniversal
+from attacks.video.sup import SparseUniversalPerturbation
 
 FITTED: dict[str, type[Fittable]] = {
     "universal": UniversalPerturbation,

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from attacks.threat import lengths
+from attacks.common.threat import lengths
 
 
 @dataclass(frozen=True, repr=False)

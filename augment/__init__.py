@@ -4,14 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.bank import SampleBank
+    from augment.bank.bank import SampleBank
+    from augment.bank.mixed import MixedDataset
+    from augment.bank.samples import Entry
     from augment.batches import iterate
-    from augment.classic import ClassicAugmentation, classic_for
     from augment.dataset import Dataset
+    from augment.datasets.videos.write import write_video
     from augment.load import load_dataset
-    from augment.mixed import MixedDataset
-    from augment.samples import Entry
-    from augment.videos import write_video
+    from augment.transforms.classic import ClassicAugmentation, classic_for
 
 __all__ = [
     "ClassicAugmentation",
@@ -26,15 +26,15 @@ __all__ = [
 ]
 
 _HOME = {
-    "ClassicAugmentation": "augment.classic",
+    "ClassicAugmentation": "augment.transforms.classic",
     "Dataset": "augment.dataset",
-    "Entry": "augment.samples",
-    "MixedDataset": "augment.mixed",
-    "SampleBank": "augment.bank",
-    "classic_for": "augment.classic",
+    "Entry": "augment.bank.samples",
+    "MixedDataset": "augment.bank.mixed",
+    "SampleBank": "augment.bank.bank",
+    "classic_for": "augment.transforms.classic",
     "iterate": "augment.batches",
     "load_dataset": "augment.load",
-    "write_video": "augment.videos",
+    "write_video": "augment.datasets.videos.write",
 }
 
 

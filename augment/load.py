@@ -5,10 +5,10 @@ from typing import get_args
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets import SOURCES, Source
-from augment.datasets.recolour import recoloured
+from augment.datasets.arrays.torchvision_arrays import NAMES
+from augment.datasets.images.recolour import recoloured
+from augment.datasets.images.resize import resized
 from augment.datasets.request import Request
-from augment.datasets.resize import resized
-from augment.datasets.torchvision_arrays import NAMES
 from augment.splits import Split, balanced
 
 MOST_CLIP_FRAMES = 2**16

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageDraw, ImageFont
 
-from trainers.run.pens import INK
-from trainers.run.plots import COLOURS, FINE, GRID
+from trainers.run.show.pens import INK
+from trainers.run.show.plots import COLOURS, FINE, GRID
 
 WIDTH, LEFT, RIGHT = 640 * FINE, 130 * FINE, 50 * FINE
 BAR, GAP, TOP, FOOT = 15 * FINE, 26 * FINE, 60 * FINE, 40 * FINE

@@ -31,9 +31,9 @@ from torch import Tensor
 from augment import load_dataset
 from benchmarks.measure import machine
 from compress import Codec, dwt, idwt
-from compress.container import parse
-from compress.quantise import to_array
-from compress.signals import signal_of
+from compress.file_format import parse
+from compress.quantise.quantise import to_array
+from compress.quantise.signals import signal_of
 
 Job = Callable[[], Any]
 WAVELET, LEVELS = "bior4.4", 3

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from attacks import LearnedGenerator
-from attacks.guard import frozen
+from attacks.common.frozen import frozen
 from augment import load_dataset
 from trainers import load_classifier
 

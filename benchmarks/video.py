@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import ATTACKS, Attack, AttackResult
-from attacks.guard import frozen
+from attacks.common.frozen import frozen
 from augment import load_dataset
 from benchmarks.measure import Clock, clock_of, keep_freed_memory, machine, typical_ratio
 from trainers import FitOptions, fit_classifier, load_classifier, predict

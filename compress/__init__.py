@@ -3,9 +3,9 @@
 from compress.codec import Codec
 from compress.decoding import decode
 from compress.errors import FormatError
-from compress.network import Gate, Network, NetworkConfig
-from compress.task import Task
-from compress.wavelet import Coefficients, dwt, idwt
+from compress.network.network import Gate, Network, NetworkConfig
+from compress.quantise.task import Task
+from compress.wavelet.transform import Coefficients, dwt, idwt
 
 __all__ = [
     "Codec",

@@ -9,27 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress import codec_file, promise
+from compress import codec_file
 from compress.checks import check_step
-from compress.chunk import encode_chunk
 from compress.codec_file import Parts
-from compress.container import NO_MODEL, WAVELETS, Head, Kind, padded, write
-from compress.contexts import Ints
 from compress.decoding import check_network, decoded
+from compress.entropy.chunk import encode_chunk
+from compress.entropy.contexts import Ints
+from compress.entropy.fitting import Gatherer, fit_tables
+from compress.entropy.places import places
+from compress.entropy.symbols import LARGEST, MOST, buckets
+from compress.entropy.tables import Tables
+from compress.entropy.traversal import traverse
 from compress.errors import FormatError
-from compress.fitting import Gatherer, fit_tables
+from compress.file_format import NO_MODEL, WAVELETS, Head, Kind, padded, write
 from compress.limits import MAX_LEVELS
 from compress.names import fault
-from compress.network import Network
-from compress.places import places
-from compress.quantise import fineness, largest, quantise, to_array
-from compress.rate import step_for
-from compress.signals import cached_parts, signal_of, transform
-from compress.symbols import LARGEST, MOST, buckets
-from compress.tables import Tables
-from compress.task import Task, check_way
-from compress.traversal import traverse
-from compress.wavelet import Coefficients
+from compress.network.network import Network
+from compress.quantise import promise
+from compress.quantise.quantise import fineness, largest, quantise, to_array
+from compress.quantise.rate import step_for
+from compress.quantise.signals import cached_parts, signal_of, transform
+from compress.quantise.task import Task, check_way
+from compress.wavelet.transform import Coefficients
 
 Quantiser = Callable[[Coefficients, float], Coefficients]  # with a step
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's

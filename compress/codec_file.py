@@ -7,9 +7,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
-from compress.container import WAVELETS
+from compress.entropy.tables import Tables
 from compress.errors import FormatError
-from compress.tables import Tables
+from compress.file_format import WAVELETS
 
 _FILE = struct.Struct("<4sBBBBf")
 _MAGIC, _VERSION = b"SPRT", 1

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from compress.bands import bands
-from compress.chunk import decode_chunk
-from compress.container import Parsed, parse
+from compress.entropy.chunk import decode_chunk
+from compress.entropy.places import places
+from compress.entropy.tables import Tables
 from compress.errors import FormatError
-from compress.network import Network
-from compress.places import places
-from compress.quantise import fineness
-from compress.signals import cached_parts, restored
-from compress.tables import Tables
-from compress.wavelet import Coefficients
+from compress.file_format import Parsed, parse
+from compress.network.network import Network
+from compress.quantise.quantise import fineness
+from compress.quantise.signals import cached_parts, restored
+from compress.wavelet.bands import bands
+from compress.wavelet.transform import Coefficients
 
 
 def decode(data: bytes, *, network: Network | None = None) -> Tensor:

@@ -31,16 +31,16 @@ from attacks import (
     UniversalPerturbation,
     fooling_over_shifts,
 )
-from attacks.fitting import Loader
-from attacks.randomness import generator_for
+from attacks.common.randomness import generator_for
+from attacks.universal.fitting import Loader
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier
-from trainers.evaluation import predict
-from trainers.run.atomic import write_json
-from trainers.run.figures import write_png
-from trainers.run.flicker_figures import path_figure, pattern_figure
-from trainers.run.parsing import number
-from trainers.run.plots import curves
+from trainers.evaluate.evaluation import predict
+from trainers.run.cli.parsing import number
+from trainers.run.folder.atomic import write_json
+from trainers.run.show.figures import write_png
+from trainers.run.show.flicker_figures import path_figure, pattern_figure
+from trainers.run.show.plots import curves
 
 Row = dict[str, Any]
 BATCH = 8

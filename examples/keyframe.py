@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from attacks import AttackResult, Keyframe, sparsity
 from augment import Dataset, classic_for, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier, predict
-from trainers.evaluating import finite
-from trainers.run.atomic import write_json
-from trainers.run.figures import write_png
-from trainers.run.heatmap import frame_heat_map
-from trainers.run.plots import curves
+from trainers.jobs.evaluate import finite
+from trainers.run.folder.atomic import write_json
+from trainers.run.show.figures import write_png
+from trainers.run.show.heatmap import frame_heat_map
+from trainers.run.show.plots import curves
 
 Row = dict[str, Any]
 FIGURES = ("fooling_rate", "queries", "map", "map_unit", "untouched", "touched")

@@ -20,7 +20,7 @@ from torch import Tensor
 from attacks import LearnedGenerator
 from augment import Dataset, load_dataset
 from compress import Codec
-from compress.container import Kind, parse
+from compress.file_format import Kind, parse
 from trainers import (
     FitOptions,
     ReconstructionOptions,
@@ -29,9 +29,9 @@ from trainers import (
     load_classifier,
     network_bytes,
 )
-from trainers.evaluation import predict
-from trainers.quality import psnr
-from trainers.run.atomic import write_json
+from trainers.evaluate.evaluation import predict
+from trainers.evaluate.quality import psnr
+from trainers.run.folder.atomic import write_json
 
 Row = dict[str, float]
 FINE = 0.002  # a step at which nothing is seen of the coding

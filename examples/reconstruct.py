@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from attacks import PGD, LearnedGenerator
 from augment import load_dataset
 from compress import Codec, Gate, Network
-from compress.container import parse
+from compress.file_format import parse
 from trainers import (
     FitOptions,
     ReconstructionOptions,
@@ -32,13 +32,13 @@ from trainers import (
     load_classifier,
     network_bytes,
 )
-from trainers.evaluation import predict
-from trainers.quality import psnr
-from trainers.rounds import spread
-from trainers.run.atomic import read_json, write_json
-from trainers.run.figures import FONT, INK, to_image, write_png
-from trainers.run.parsing import number
-from trainers.run.plots import curves
+from trainers.evaluate.evaluation import predict
+from trainers.evaluate.quality import psnr
+from trainers.jobs.rounds import spread
+from trainers.run.cli.parsing import number
+from trainers.run.folder.atomic import read_json, write_json
+from trainers.run.show.figures import FONT, INK, to_image, write_png
+from trainers.run.show.plots import curves
 
 Row = dict[str, Any]
 BATCH = 128

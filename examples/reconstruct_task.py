@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from augment import Dataset, load_dataset
 from compress import Codec, Gate
-from compress.container import parse
+from compress.file_format import parse
 from trainers import (
     FitOptions,
     ReconstructionOptions,
@@ -26,9 +26,9 @@ from trainers import (
     load_classifier,
     network_bytes,
 )
-from trainers.evaluation import predict
-from trainers.quality import psnr
-from trainers.run.atomic import write_json
+from trainers.evaluate.evaluation import predict
+from trainers.evaluate.quality import psnr
+from trainers.run.folder.atomic import write_json
 
 Row = dict[str, Any]
 

@@ -21,14 +21,14 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from augment import load_dataset
-from augment.datasets.clips import video_of
+from augment.datasets.videos.clips import video_of
 from compress import Codec, Gate, Network
 from trainers import ReconstructionOptions, coded_steps, fit_network
-from trainers.quality import psnr
-from trainers.reconstruction_terms import flicker
-from trainers.run.atomic import write_json
-from trainers.run.figures import FONT, INK, to_image, write_png
-from trainers.run.plots import curves
+from trainers.evaluate.quality import psnr
+from trainers.reconstruction.terms import flicker
+from trainers.run.folder.atomic import write_json
+from trainers.run.show.figures import FONT, INK, to_image, write_png
+from trainers.run.show.plots import curves
 
 Row = dict[str, Any]
 FRAMES = 8  # of the clip that is shown

@@ -25,9 +25,9 @@ from tqdm import tqdm
 from attacks import LearnedGenerator
 from augment import Dataset, load_dataset
 from trainers import load_classifier
-from trainers.evaluation import predict
-from trainers.run.figures import FONT, amplification, to_image
-from trainers.run.plots import curves
+from trainers.evaluate.evaluation import predict
+from trainers.run.show.figures import FONT, amplification, to_image
+from trainers.run.show.plots import curves
 
 GAP = 8  # pixels between pictures
 

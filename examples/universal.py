@@ -24,16 +24,16 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from attacks import Perturbation, UniversalPerturbation, fooled_counts, transfer_matrix
-from attacks.fitting import Loader
-from attacks.randomness import generator_for
-from attacks.universal import Solver
+from attacks.common.randomness import generator_for
+from attacks.universal.fitting import Loader
+from attacks.universal.universal import Solver
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier
 from trainers.models.resnet_cifar import resnet18_cifar
-from trainers.run.atomic import write_json
-from trainers.run.figures import FONT, INK, amplification, to_image, write_png
-from trainers.run.parsing import number
-from trainers.run.plots import curves
+from trainers.run.cli.parsing import number
+from trainers.run.folder.atomic import write_json
+from trainers.run.show.figures import FONT, INK, amplification, to_image, write_png
+from trainers.run.show.plots import curves
 
 Row = dict[str, Any]
 BATCH = 32

@@ -1,6 +1,6 @@
 """The loops: classifiers and how to load them, fitting, evaluation, rounds.
 
-Names are imported when first asked for, so that ``import trainers.run.cli`` (and with it
+Names are imported when first asked for, so that ``import trainers.run.cli.main`` (and with it
 ``--help``) loads neither torch nor kornia.
 """
 
@@ -8,8 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers.classifier import FitResult, FitState, fit_classifier
-    from trainers.evaluation import (
+    from trainers.evaluate.evaluation import (
         AttackedBatch,
         AttackMeasurement,
         attack_batches,
@@ -20,40 +19,41 @@ if TYPE_CHECKING:
         summarise,
         worst_case,
     )
-    from trainers.fit_options import FitOptions
+    from trainers.evaluate.robustness import worst_cases
+    from trainers.evaluate.scores import wilson
+    from trainers.fit.classifier import FitResult, FitState, fit_classifier
+    from trainers.fit.options import FitOptions
     from trainers.models.load import load_classifier
     from trainers.models.probe import probe_classifier
-    from trainers.reconstruction import NetworkFit, coded_steps, fit_network
-    from trainers.reconstruction_files import load_network, network_bytes, save_network
-    from trainers.reconstruction_options import ReconstructionOptions
-    from trainers.robustness import worst_cases
-    from trainers.scores import wilson
+    from trainers.reconstruction.files import load_network, network_bytes, save_network
+    from trainers.reconstruction.fit import NetworkFit, coded_steps, fit_network
+    from trainers.reconstruction.options import ReconstructionOptions
 
 _HOMES = {
-    "FitOptions": "trainers.fit_options",
-    "FitResult": "trainers.classifier",
-    "FitState": "trainers.classifier",
-    "fit_classifier": "trainers.classifier",
-    "AttackMeasurement": "trainers.evaluation",
-    "AttackedBatch": "trainers.evaluation",
-    "attack_batches": "trainers.evaluation",
-    "clean_accuracy": "trainers.evaluation",
-    "evaluate_attack": "trainers.evaluation",
-    "predict": "trainers.evaluation",
-    "score_batch": "trainers.evaluation",
-    "summarise": "trainers.evaluation",
-    "worst_case": "trainers.evaluation",
+    "FitOptions": "trainers.fit.options",
+    "FitResult": "trainers.fit.classifier",
+    "FitState": "trainers.fit.classifier",
+    "fit_classifier": "trainers.fit.classifier",
+    "AttackMeasurement": "trainers.evaluate.evaluation",
+    "AttackedBatch": "trainers.evaluate.evaluation",
+    "attack_batches": "trainers.evaluate.evaluation",
+    "clean_accuracy": "trainers.evaluate.evaluation",
+    "evaluate_attack": "trainers.evaluate.evaluation",
+    "predict": "trainers.evaluate.evaluation",
+    "score_batch": "trainers.evaluate.evaluation",
+    "summarise": "trainers.evaluate.evaluation",
+    "worst_case": "trainers.evaluate.evaluation",
     "load_classifier": "trainers.models.load",
     "probe_classifier": "trainers.models.probe",
-    "NetworkFit": "trainers.reconstruction",
-    "coded_steps": "trainers.reconstruction",
-    "fit_network": "trainers.reconstruction",
-    "load_network": "trainers.reconstruction_files",
-    "network_bytes": "trainers.reconstruction_files",
-    "save_network": "trainers.reconstruction_files",
-    "ReconstructionOptions": "trainers.reconstruction_options",
-    "wilson": "trainers.scores",
-    "worst_cases": "trainers.robustness",
+    "NetworkFit": "trainers.reconstruction.fit",
+    "coded_steps": "trainers.reconstruction.fit",
+    "fit_network": "trainers.reconstruction.fit",
+    "load_network": "trainers.reconstruction.files",
+    "network_bytes": "trainers.reconstruction.files",
+    "save_network": "trainers.reconstruction.files",
+    "ReconstructionOptions": "trainers.reconstruction.options",
+    "wilson": "trainers.evaluate.scores",
+    "worst_cases": "trainers.evaluate.robustness",
 }
 
 __all__ = [

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from augment.dataset import Dataset
-from augment.datasets.cifar10 import read_cifar10
-from augment.datasets.digits import read_digits
-from augment.datasets.imagefolder import read_imagefolder
-from augment.datasets.moving_digits import read_moving_digits
-from augment.datasets.npz import read_npz
+from augment.datasets.arrays.cifar10 import read_cifar10
+from augment.datasets.arrays.digits import read_digits
+from augment.datasets.arrays.moving_digits import read_moving_digits
+from augment.datasets.arrays.npz import read_npz
+from augment.datasets.arrays.torchvision_arrays import read_torchvision
+from augment.datasets.images.imagefolder import read_imagefolder
 from augment.datasets.request import Request
-from augment.datasets.torchvision_arrays import read_torchvision
-from augment.datasets.video_lists import read_hmdb51, read_kinetics, read_ucf101
-from augment.datasets.videofolder import read_videofolder
+from augment.datasets.videos.video_lists import read_hmdb51, read_kinetics, read_ucf101
+from augment.datasets.videos.videofolder import read_videofolder
 
 Source = Callable[[Request], Dataset]
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from augment.datasets.images import Fit
+from augment.datasets.images.images import Fit
 from augment.datasets.request import Request
 
 logger = logging.getLogger(__name__)

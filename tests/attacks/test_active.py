@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.active import ActiveSet, bucket, put, survivors, take
-from attacks.best import Best
-from attacks.goal import Goal
+from attacks.common.active_set import ActiveSet, bucket, put, survivors, take
+from attacks.common.best_by_loss import Best
+from attacks.common.goal import Goal
 
 
 @given(st.integers(0, 5000))

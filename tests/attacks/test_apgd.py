@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from attacks import APGD, PGD
-from attacks.apgd_rules import Halving, Sparsening
-from attacks.threat import Threat, lengths
+from attacks.common.threat import Threat, lengths
+from attacks.gradient.apgd_rules import Halving, Sparsening
 
 
 def threat_around(value, *, norm, eps, size=4, rows=1):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attacks import ATTACKS, FGSM, FITTED, PGD, Square, UniversalPerturbation
-from attacks.options import check_kinds
+from attacks.common.options import check_kinds
 
 
 def test_one_target_serves_all_samples(any_case, net, batch, same):

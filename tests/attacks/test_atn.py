@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from attacks import AdversarialTransformer
-from attacks.atn_fit import reranked
-from attacks.atn_network import TransformerShape, transform
-from attacks.randomness import generator_for
+from attacks.common.randomness import generator_for
+from attacks.transformer.atn_fit import reranked
+from attacks.transformer.atn_network import TransformerShape, transform
 
 
 def in_batches(x, size=25):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attacks import APGD, FAB, AutoAttack, RefusedInput, Square
-from attacks.randomness import derive_seed
+from attacks.common.randomness import derive_seed
 
 QUICK = dict(version="custom", eps=0.06, steps=4, targets=2, queries=8)
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from attacks.bounded_margin import bounded_margin, check_space
-from attacks.goal import Goal
+from attacks.common.goal import Goal
+from attacks.video.bounded_margin import bounded_margin, check_space
 
 Y = torch.tensor([0])
 LOSS = dict(margin=0.05)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from attacks import CW, FMN, PGD, AttackResult, Square, WaveletSparse
-from attacks.byte_rounding import round_to_bytes
-from attacks.goal import Goal
-from attacks.threat import lengths
+from attacks.common.goal import Goal
+from attacks.common.threat import lengths
+from trainers.evaluate.byte_rounding import round_to_bytes
 
 
 class Mean(torch.nn.Module):

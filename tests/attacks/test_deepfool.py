@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from attacks import DeepFool
-from attacks.diagnosis import REPEATS
+from attacks.common.warnings import REPEATS
 
 
 class Planes(torch.nn.Module):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks import BIM, FGSM, MIFGSM, PGD
-from attacks.diagnosis import are_probabilities, is_random, warnings_of, without_slope
-from attacks.goal import Goal
+from attacks.common.goal import Goal
+from attacks.common.warnings import are_probabilities, is_random, warnings_of, without_slope
 
 FINE = torch.ones(3, dtype=torch.bool)
 LOGITS = torch.tensor([[0.5, 2.0, -1.0]]).expand(3, -1)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import attacks
-from attacks.diagnosis import warnings_of
-from attacks.goal import Goal
+from attacks.common.goal import Goal
+from attacks.common.warnings import warnings_of
 
 MODULES = [f"attacks.{m.name}" for m in pkgutil.iter_modules(attacks.__path__)]
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import attacks.active
+import attacks.common.active_set
 from attacks import BIM, MIFGSM, PGD, LeastLikely
-from attacks.diagnosis import REPEATS
+from attacks.common.warnings import REPEATS
 
 EXACT = dict(atol=1e-9, rtol=0)
 MAKES = [
@@ -40,7 +40,7 @@ def test_results_are_the_same_without_the_active_set(make, easy, monkeypatch):
     model, x, y = easy
     attack = make(early_stop=True)
     packed, rows = rows_passed(attack, model, x, y)
-    monkeypatch.setattr(attacks.active, "survivors", lambda done: None)
+    monkeypatch.setattr(attacks.common.active_set, "survivors", lambda done: None)
     whole, all_rows = rows_passed(attack, model, x, y)
     assert 0 < packed.success.sum() < 20
     for name in ("x_adv", "loss", "history"):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks import FAB, PGD, DeepFool
-from attacks.diagnosis import REPEATS
-from attacks.threat import lengths
+from attacks.common.threat import lengths
+from attacks.common.warnings import REPEATS
 
 NORMS = ["linf", "l2", "l1"]
 

@@ -18,9 +18,9 @@ from attacks import (
     UniversalPerturbation,
     load_fitted,
 )
-from attacks.artefact import kind_of
+from attacks.common.threat import column
 from attacks.packing import digest
-from attacks.threat import column
+from attacks.universal.saved_attack import kind_of
 
 FITS = {
     "universal": UniversalPerturbation(eps=0.2, passes=3, target_rate=1.0),

@@ -5,18 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-import attacks.active
+import attacks.common.active_set
 from attacks import Flicker
-from attacks.adam import Adam
-from attacks.bounded_margin import bounded_margin
-from attacks.flicker_pattern import (
+from attacks.common.adam import Adam
+from attacks.common.goal import Goal
+from attacks.video.bounded_margin import bounded_margin
+from attacks.video.flicker_pattern import (
     added,
     cost_and_slope,
     rolled,
     roughness,
     thickness,
 )
-from attacks.goal import Goal
 
 EXACT = dict(atol=1e-9, rtol=0)
 
@@ -244,7 +244,7 @@ def test_clips_that_are_done_leave_and_nothing_else_changes(mixed, early_stop, m
     handle = model.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
     packed = attack(model, x, y)
     handle.remove()
-    monkeypatch.setattr(attacks.active, "survivors", lambda done: None)
+    monkeypatch.setattr(attacks.common.active_set, "survivors", lambda done: None)
     whole = attack(model, x, y)
     for name in ("x_adv", "loss", "history", "queries"):
         ours, theirs = getattr(packed, name), getattr(whole, name)

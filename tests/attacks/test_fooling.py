@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from attacks.fooling import FoolingImage
-from attacks.fooling_evolution import Evolution, mutated
-from attacks.goal import Goal
+from attacks.common.goal import Goal
+from attacks.fooling.fooling import FoolingImage
+from attacks.fooling.fooling_evolution import Evolution, mutated
 
 BOTH = [FoolingImage(steps=30), FoolingImage("evolution", steps=120, population=8)]
 TARGET = torch.tensor([0, 1, 2, 3, 1])

@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from attacks import FGSM, PGD, Square, frame_weights
-from attacks.calling import call, own_dtype
-from attacks.goal import value_and_gradient
-from attacks.guard import frozen
-from trainers.evaluation import predict
+from attacks.common.calling import call, own_dtype
+from attacks.common.frozen import frozen
+from attacks.common.goal import value_and_gradient
+from trainers.evaluate.evaluation import predict
 
 Pair = namedtuple("Pair", ["logits", "aux"])
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's, of scripting and checkpoints

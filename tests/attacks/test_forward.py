@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from attacks import PGD, DeepFool
-from attacks.forward import prepared
-from attacks.goal import value_and_gradient
+from attacks.common.forward import prepared
+from attacks.common.goal import value_and_gradient
 
 
 class Seen(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attacks import frame_weights
-from attacks.frame_weights import windows
+from attacks.video.frame_weights import windows
 
 STEP = 1e-4
 

@@ -164,7 +164,7 @@ def test_constant_images_do_not_divide_by_zero(kind, net, batch, value):
 
 
 def test_a_constant_output_is_moved_to_the_lower_end(batch):
-    from attacks.generator_training import _rescale
+    from attacks.generator.generator_training import _rescale
 
     like = batch(2)[0]
     output = torch.full_like(like, 7.0).requires_grad_()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attacks import ATTACKS, LearnedGenerator
-from attacks.randomness import derive_seed
+from attacks.common.randomness import derive_seed
 
 
 @pytest.fixture

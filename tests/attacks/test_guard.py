@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.guard import frozen
+from attacks.common.frozen import frozen
 
 
 class Restless(nn.Module):

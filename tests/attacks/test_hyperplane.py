@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
-from attacks.hyperplane import distance, movable, shortest_step
-from attacks.threat import lengths
+from attacks.common.threat import lengths
+from attacks.minimum_norm.hyperplane import distance, movable, shortest_step
 
 NORMS = ["linf", "l2", "l1"]
 

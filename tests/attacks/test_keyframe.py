@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-import attacks.active
-import attacks.square
+import attacks.black_box.square
+import attacks.common.active_set
 from attacks import PGD, Keyframe, KeyframeSquare, Square, frame_weights, sparsity
-from attacks.forward import prepared
-from attacks.goal import Goal, logits_of
-from attacks.guard import frozen
-from attacks.keyframe_square import frame_effects
-from attacks.keyframes import differences, reaching
+from attacks.common.forward import prepared
+from attacks.common.frozen import frozen
+from attacks.common.goal import Goal, logits_of
 from attacks.result import AttackResult
+from attacks.video.keyframe_square import frame_effects
+from attacks.video.keyframes import differences, reaching
 
 EXACT = dict(atol=1e-9, rtol=0)
 
@@ -211,7 +211,7 @@ def test_early_stop_leaves_at_the_first_success(clips, monkeypatch):
     assert (ours.queries[won] == ours.info["first_success"][won] + 2).all()
     assert (ours.queries[~won] == theirs.queries[~won]).all()
     assert (theirs.info["mean_abs"][won] <= ours.info["mean_abs"][won] * (1 + 1e-9)).all()
-    monkeypatch.setattr(attacks.active, "survivors", lambda done: None)
+    monkeypatch.setattr(attacks.common.active_set, "survivors", lambda done: None)
     whole = early(model, x, y)
     torch.testing.assert_close(whole.x_adv, ours.x_adv, **EXACT)
     assert torch.equal(whole.queries, ours.queries)
@@ -244,7 +244,7 @@ def test_queries_of_keyframe_square_are_those_a_model_counts(clips, monkeypatch)
     """A clip alone, looked at after every query, leaves at once: nothing is asked in vain."""
     model, x, y = clips
     attack, rows = KeyframeSquare(eps=0.1, queries=30), []
-    monkeypatch.setattr(attacks.square, "due", lambda query: True)
+    monkeypatch.setattr(attacks.black_box.square, "due", lambda query: True)
     handle = model.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
     model(x[:1])
     asked_before = []

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks import CW, FAB, FMN, LBFGS, DeepFool
-from attacks.hyperplane import shortest_step
-from attacks.threat import lengths
+from attacks.common.threat import lengths
+from attacks.minimum_norm.hyperplane import shortest_step
 
 # The attack of a norm, and how much longer than exact its answers may be.
 ATTACKS = {

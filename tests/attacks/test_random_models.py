@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from attacks import FGSM, PGD, AutoAttack, Perturbation, Square
-from attacks.diagnosis import REPEATS, is_random
-from attacks.forward import prepared
+from attacks.common.forward import prepared
+from attacks.common.warnings import REPEATS, is_random
 
 SEEDS = 40
 # Of models that mirror their input in a share of the passes, AutoAttack's own check (Croce & Hein

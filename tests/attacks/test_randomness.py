@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.randomness import derive_seed, generator_for, normal, sample_generators, uniform
+from attacks.common.randomness import derive_seed, generator_for, normal, sample_generators, uniform
 
 # Any text but the separator, half characters of undecodable file names among it.
 part = st.integers() | st.text(

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from attacks import Square, squares
-from attacks.threat import Threat, lengths
+from attacks import Square
+from attacks.black_box import squares
+from attacks.common.threat import Threat, lengths
 
 
 def draws(*shape, seed=0):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from attacks import FGSM, PGD, BlackBoxSubstitute, RefusedInput, Substitute, load_fitted
-from attacks.goal import Goal, value_and_gradient
-from attacks.substitute_network import SubstituteShape
+from attacks.common.goal import Goal, value_and_gradient
+from attacks.substitute.substitute_network import SubstituteShape
 
 SMALL = BlackBoxSubstitute(rounds=4, samples=6, budget=20, epochs=3, width=4, lam=0.2)
 

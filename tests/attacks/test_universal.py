@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attacks import Perturbation, UniversalPerturbation, transfer_matrix
-from attacks.perturbation import _fits
+from attacks.universal.perturbation import _fits
 
 DUAL = {"linf": 1, "l2": 2}
 NUMBER = {"linf": torch.inf, "l2": 2, "l1": 1}

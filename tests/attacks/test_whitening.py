@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attacks.whitening import patch_moments, whitener
+from attacks.generator.whitening import patch_moments, whitener
 
 
 def smooth(*shape, seed=0):

@@ -15,7 +15,7 @@ from attacks import (
     sparsity,
     transfer_matrix,
 )
-from attacks.transfer import fooled_counts
+from attacks.universal.transfer import fooled_counts
 
 
 class Bright(torch.nn.Module):

@@ -161,7 +161,7 @@ def test_pickles_and_broken_archives_are_refused(tmp_path):
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     spec = write(tmp_path, x_test=BYTES)
-    monkeypatch.setattr("augment.datasets.npz.MOST_BYTES", 1000)
+    monkeypatch.setattr("augment.datasets.arrays.npz.MOST_BYTES", 1000)
     with pytest.raises(RefusedInput, match="at most 1000 are read"):
         load_dataset(spec, "test")
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from attacks.errors import RefusedInput
 from augment import SampleBank
-from augment.shards import ShardName
+from augment.bank.shards import ShardName
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_grow_leaves_nothing(tmp_path, entries, images):
 
 WRITER = textwrap.dedent("""
     import sys, torch
-    from augment.bank import SampleBank
+    from augment.bank.bank import SampleBank
     bank = SampleBank(sys.argv[1], shard_bytes=8192)
     for step in range(100_000):
         key = f"k{step:06d}"

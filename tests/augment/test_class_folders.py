@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, features
 
 from augment import load_dataset
-from augment.videos import write_video
+from augment.datasets.videos.write import write_video
 
 NOWHERE = "no {} that can be read in the class folders {}; they keep their class ids"
 

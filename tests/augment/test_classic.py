@@ -3,7 +3,7 @@ import torch
 from kornia.enhance import adjust_hue
 
 from augment import ClassicAugmentation, classic_for
-from augment.geometry import move
+from augment.transforms.geometry import move
 
 
 def rng(seed=0):

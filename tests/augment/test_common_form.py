@@ -11,9 +11,10 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.datasets import reading, videofolder
-from augment.datasets.recolour import to_grey
-from augment.videos import write_video
+from augment.datasets.images import reading
+from augment.datasets.images.recolour import to_grey
+from augment.datasets.videos import videofolder
+from augment.datasets.videos.write import write_video
 
 SPLITS = ("train", "val", "test")
 

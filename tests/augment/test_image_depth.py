@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from augment import load_dataset
-from augment.datasets.images import BROKEN, Fit, read_frame, read_image
+from augment.datasets.images.images import BROKEN, Fit, read_frame, read_image
 
 RNG = np.random.default_rng(0)
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.datasets import reading
-from augment.datasets.images import BROKEN, Fit, read_frame, read_image
+from augment.datasets.images import reading
+from augment.datasets.images.images import BROKEN, Fit, read_frame, read_image
 
 
 def save(path, size=(8, 6), mode="RGB", seed=0, **options):

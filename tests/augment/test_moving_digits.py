@@ -61,7 +61,7 @@ def test_every_clip_shows_its_real_digit_moving_as_its_label_says(data):
 
 def test_a_motion_and_its_opposite_share_their_frames(data):
     """Without the order of the frames the two cannot be told apart."""
-    from augment.datasets.moving_digits import MOTIONS
+    from augment.datasets.arrays.moving_digits import MOTIONS
 
     for one, other in OPPOSITES.items():
         places = [{tuple(v % 16 for v in MOTIONS[m](t)) for t in range(16)} for m in (one, other)]

@@ -17,7 +17,7 @@ import torch
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.videos import write_video
+from augment.datasets.videos.write import write_video
 
 SEED = 13
 MOST_SECONDS = 20  # of processor time, for one file

@@ -12,7 +12,7 @@ import pytest
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.datasets import npz
+from augment.datasets.arrays import npz
 
 X = np.zeros((40, 8, 8), np.uint8)
 Y = np.arange(40) % 4

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from augment import load_dataset
-from augment.datasets.images import Fit
-from augment.datasets.video_files import probe, read_clips
-from augment.datasets.video_formats import suffixes
-from augment.datasets.video_index import heads
+from augment.datasets.images.images import Fit
+from augment.datasets.videos.video_files import probe, read_clips
+from augment.datasets.videos.video_formats import suffixes
+from augment.datasets.videos.video_index import heads
 
 ONE = 1 << 16
 

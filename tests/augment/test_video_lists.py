@@ -7,7 +7,7 @@ import torch
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.videos import write_video
+from augment.datasets.videos.write import write_video
 
 
 def save(path, seed):

@@ -14,12 +14,12 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import iterate, load_dataset
-from augment.datasets import video_files, video_index, videofolder
-from augment.datasets.clips import clip_frames
-from augment.datasets.images import Fit
-from augment.datasets.video_files import VideoFiles, probe, read_clips
-from augment.datasets.video_index import cache_file, heads
-from augment.videos import write_video
+from augment.datasets.images.images import Fit
+from augment.datasets.videos import video_files, video_index, videofolder
+from augment.datasets.videos.clips import clip_frames
+from augment.datasets.videos.video_files import VideoFiles, probe, read_clips
+from augment.datasets.videos.video_index import cache_file, heads
+from augment.datasets.videos.write import write_video
 
 
 def clip(frames=20, height=6, width=8, channels=3, seed=0):

@@ -3,9 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.datasets.images import Fit
-from augment.datasets.video_files import probe, read_clips
-from augment.videos import write_video
+from augment.datasets.images.images import Fit
+from augment.datasets.videos.video_files import probe, read_clips
+from augment.datasets.videos.write import write_video
 
 
 def noise(*shape):

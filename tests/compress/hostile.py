@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compress.container import _HEADS, parse
-from compress.tables import Tables
+from compress.entropy.tables import Tables
+from compress.file_format import _HEADS, parse
 
 EXTREMES = (0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 127, 128, 254, 255)
 # The head's fields: where, and how they are packed.

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, Task, decode
-from compress.container import parse
-from compress.quantise import to_array
-from compress.signals import restored, signal_of
+from compress.file_format import parse
+from compress.quantise.quantise import to_array
+from compress.quantise.signals import restored, signal_of
 
 
 def psnr(a, b):

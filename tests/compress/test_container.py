@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, decode
-from compress.container import Head, parse, values_for, write
+from compress.file_format import Head, parse, values_for, write
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, Network, NetworkConfig, Task, decode, dwt
-from compress.rate import step_for
+from compress.quantise.rate import step_for
 
 SMALL = torch.linspace(0, 1, 48).view(1, 3, 4, 4)
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, decode
-from compress.container import parse, parse_pack
 from compress.decoding import restored_chunks
-from compress.tables import Tables
+from compress.entropy.tables import Tables
+from compress.file_format import parse, parse_pack
 from tests.compress.hostile import Parts, mutated
 
 GOLDEN = Path(__file__).parent / "golden"

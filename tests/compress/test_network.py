@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, Gate, Network, NetworkConfig, decode
-from compress.container import NO_MODEL, parse
+from compress.file_format import NO_MODEL, parse
 
 SHAPES = [(1, 1), (1, 5), (7, 9), (32, 32), (33, 17)]
 

@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compress import Codec, Task, decode, dwt, idwt
-from compress.bands import bands
-from compress.chunk import encode_chunk
-from compress.container import parse, write
 from compress.decoding import whole_numbers
-from compress.lifting import STEPS
-from compress.periodized import synthesis
-from compress.places import places
-from compress.promise import _ROUNDING, _ROUNDINGS, largest_error, spreads
-from compress.quantise import fineness, gain, to_array
-from compress.symbols import ESCAPE, LARGEST, MOST, buckets, pack, unpack
-from compress.tables import Tables
-from compress.wavelet import Coefficients, depths
+from compress.entropy.chunk import encode_chunk
+from compress.entropy.places import places
+from compress.entropy.symbols import ESCAPE, LARGEST, MOST, buckets, pack, unpack
+from compress.entropy.tables import Tables
+from compress.file_format import parse, write
+from compress.quantise.promise import _ROUNDING, _ROUNDINGS, largest_error, spreads
+from compress.quantise.quantise import fineness, gain, to_array
+from compress.wavelet.bands import bands
+from compress.wavelet.lifting import STEPS
+from compress.wavelet.periodized import synthesis
+from compress.wavelet.transform import Coefficients, depths
 
 GOLDEN = Path(__file__).parent / "golden"
 CONTENTS = ("white", "black", "noise", "extremes", "ramp", "dot", "checks")

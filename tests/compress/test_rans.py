@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compress.entropy.rans import TOTAL, Decoder, Frequencies, encode
+from compress.entropy.symbols import ESCAPE, FLOOR, LARGEST, buckets, pack, unpack
 from compress.errors import FormatError
-from compress.rans import TOTAL, Decoder, Frequencies, encode
-from compress.symbols import ESCAPE, FLOOR, LARGEST, buckets, pack, unpack
 
 
 def random_tables(rng, tables, symbols):

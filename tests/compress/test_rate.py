@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from compress.rate import step_for
+from compress.quantise.rate import step_for
 
 
 @pytest.mark.parametrize("wanted", [1.05, 5, 40, 900])

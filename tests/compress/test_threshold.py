@@ -8,7 +8,7 @@ import pywt
 import torch
 
 from compress import dwt, idwt
-from compress.threshold import bayes_shrink, energy, hard, rate, soft, top_k
+from compress.quantise.threshold import bayes_shrink, energy, hard, rate, soft, top_k
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compress import dwt, idwt
-from compress.bands import bands
-from compress.lifting import analyse
+from compress.wavelet.bands import bands
+from compress.wavelet.lifting import analyse
 
 LIFTED = {"haar": "haar", "cdf53": "bior2.2", "cdf97": "bior4.4"}
 FAMILIES = ["haar", "cdf53", "cdf97", "db2", "db4", "sym4", "coif1", "bior2.2", "bior4.4", "dmey"]

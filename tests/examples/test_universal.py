@@ -11,7 +11,7 @@ from PIL import Image
 from attacks import UniversalPerturbation, transfer_matrix
 from augment import load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier
-from trainers.run.plots import curves
+from trainers.run.show.plots import curves
 
 pytestmark = pytest.mark.slow
 

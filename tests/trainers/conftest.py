@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 # One process imports all modules, then forks a child for each start: a start costs nothing.
 DRIVER = """
 import json, os, random, signal, sys, time
-import augment.classic, trainers.attacking, trainers.rounds, trainers.run.session
-from trainers.run.cli import main
+import augment.transforms.classic, trainers.jobs.attack, trainers.jobs.rounds, trainers.run.session
+from trainers.run.cli.main import main
 
 plain, hunted, kills, words = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from augment import load_dataset
-from trainers.attack_files import Collected, write_samples
+from trainers.jobs.attack_files import Collected, write_samples
 
 
 def test_clips_are_kept_without_loss_and_to_look_at(tmp_path: Path) -> None:

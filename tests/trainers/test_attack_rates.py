@@ -11,9 +11,9 @@ from PIL import Image
 
 from augment import load_dataset
 from trainers import load_classifier
-from trainers.evaluation import predict
-from trainers.run.cli import main
-from trainers.scores import wilson
+from trainers.evaluate.evaluation import predict
+from trainers.evaluate.scores import wilson
+from trainers.run.cli.main import main
 
 TINY = ["--smoke", "--threads", "1"]
 

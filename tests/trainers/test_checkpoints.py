@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from attacks.errors import RefusedInput
 from trainers import load_classifier
-from trainers.models.weights import read_weights
+from trainers.models.weights.weights import read_weights
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.1]
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.randomness import derive_seed
+from attacks.common.randomness import derive_seed
 from augment import Dataset, load_dataset
 from trainers import FitOptions, FitState, clean_accuracy, fit_classifier, load_classifier
-from trainers.ema import Ema
+from trainers.fit.ema import Ema
 
 
 def noisy(x, *, generator):

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from attacks.autoattack.tally import Tally
 from attacks.packing import packed
-from attacks.tally import Tally
 from augment import SampleBank
 from tests.soak.folders import differences
-from trainers.run.cli import main, understand
-from trainers.run.folder import open_folder
+from trainers.run.cli.main import main, understand
+from trainers.run.folder.folder import open_folder
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-import trainers.fitted_attack as module
+import trainers.jobs.fitted_attack as module
 from attacks import FITTED, load_fitted
 from augment import load_dataset
 from trainers import load_classifier
-from trainers.evaluation import predict
-from trainers.run.cli import main
+from trainers.evaluate.evaluation import predict
+from trainers.run.cli.main import main
 from trainers.run.errors import Interrupted
 
 ON_IMAGES = [name for name in FITTED if not name.startswith("flicker")]  # the rest takes videos

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from augment import load_dataset
-from trainers.classifier import FitOptions, fit_classifier
+from trainers.fit.classifier import FitOptions, fit_classifier
 
 
 class Net(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from attacks import ATTACKS
 from augment import SampleBank
 from trainers import load_classifier
-from trainers.harvest import STEADY, varied
-from trainers.run.cli import main
+from trainers.jobs.harvest import STEADY, varied
+from trainers.run.cli.main import main
 
 WORDS = ["rounds", "--smoke", "--threads", "1", "--rounds", "1", "--train-samples", "60",
          "--test-samples", "40", "--attack-samples", "generator=8", "--instances", "3"]  # fmt: skip

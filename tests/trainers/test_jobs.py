@@ -11,10 +11,10 @@ from PIL import Image
 
 from augment import load_dataset
 from trainers import load_classifier
-from trainers.attacking import class_number
-from trainers.evaluation import predict
-from trainers.run.cli import main
-from trainers.run.table import not_counted
+from trainers.evaluate.evaluation import predict
+from trainers.jobs.attack import class_number
+from trainers.run.cli.main import main
+from trainers.run.show.table import not_counted
 
 TINY = ["--smoke", "--threads", "1"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.folders import differences
-from trainers.run.cli import main
+from trainers.run.cli.main import main
 
 TINY = ["--smoke", "--threads", "1", "--train-samples", "24", "--batch-size", "8", "--epochs", "1"]
 JOBS = {
@@ -99,7 +99,7 @@ def test_what_is_whole_is_not_made_again(
     names = "checkpoints/round-001.safetensors figures/round-002-samples.png"
     folder = without(finished("rounds"), names, tmp_path / "run-again")
     fits: list[int] = []
-    from trainers import fitting
+    from trainers.fit import fitting
 
     real = fitting.fit_classifier
 

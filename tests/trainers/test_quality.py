@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d
 
-from trainers.quality import mean, ms_ssim, nearest, psnr, ssim
+from trainers.evaluate.quality import mean, ms_ssim, nearest, psnr, ssim
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 

@@ -19,13 +19,13 @@ from trainers import (
     network_bytes,
     save_network,
 )
-from trainers.quality import psnr
-from trainers.reconstruction_files import fitted_network
-from trainers.reconstruction_gate import SHARES, knots, measured_gate
-from trainers.reconstruction_samples import grouped, split
-from trainers.reconstruction_terms import Terms, flicker
-from trainers.run.cli import understand
-from trainers.run.folder import open_folder
+from trainers.evaluate.quality import psnr
+from trainers.reconstruction.files import fitted_network
+from trainers.reconstruction.gate import SHARES, knots, measured_gate
+from trainers.reconstruction.samples import grouped, split
+from trainers.reconstruction.terms import Terms, flicker
+from trainers.run.cli.main import understand
+from trainers.run.folder.folder import open_folder
 
 SMALL = {"width": 4, "depth": 1, "epochs": 3, "batch_size": 16}
 STEPS = (0.3, 0.8)

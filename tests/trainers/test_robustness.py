@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from attacks import ATTACKS, FAB, FMN, PGD, Flicker, Keyframe, Perturbation, Substitute
-from attacks.substitute_network import SubstituteShape
+from attacks.substitute.substitute_network import SubstituteShape
 from augment import Dataset
 from trainers import evaluate_attack, worst_case, worst_cases
-from trainers.budgets import Budget, budget_of
-from trainers.robustness import outsiders
-from trainers.run.cli import main
+from trainers.evaluate.budgets import Budget, budget_of
+from trainers.evaluate.robustness import outsiders
+from trainers.run.cli.main import main
 
 LINF = Budget("linf", 0.1)
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from augment import SampleBank
-from trainers.harvest import items
-from trainers.rounds import spread
-from trainers.run.cli import main
-from trainers.run.config import LoopFlags
-from trainers.stopping import stop_reason
+from trainers.jobs.harvest import items
+from trainers.jobs.rounds import spread
+from trainers.jobs.stopping import stop_reason
+from trainers.run.cli.config import LoopFlags
+from trainers.run.cli.main import main
 
 TINY = [
     "--smoke", "--threads", "1", "--train-samples", "80", "--test-samples", "40",

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binomtest
 
 from attacks import AttackResult
-from trainers.scores import (
+from trainers.evaluate.scores import (
     AttackedBatch,
     doubts_of,
     own_columns,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.rounds import above
-from trainers.run.cli import main
-from trainers.run.config import LoopFlags
-from trainers.stopping import cannot_stop, stop_reason
+from trainers.jobs.rounds import above
+from trainers.jobs.stopping import cannot_stop, stop_reason
+from trainers.run.cli.config import LoopFlags
+from trainers.run.cli.main import main
 
 SMALL = [
     "--threads", "1", "--train-samples", "400", "--test-samples", "120", "--patience", "0",

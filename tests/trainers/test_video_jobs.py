@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from augment import SampleBank
-from augment.videos import write_video
-from trainers.run.cli import main
-from trainers.run.presets import budget, data_preset
+from augment.datasets.videos.write import write_video
+from trainers.run.cli.main import main
+from trainers.run.cli.presets import budget, data_preset
 
 TINY = [
     "--smoke", "--threads", "1", "--data", "moving-digits", "--train-samples", "36",

@@ -10,10 +10,10 @@ from torch import nn
 
 from attacks.errors import RefusedInput
 from trainers import load_classifier
-from trainers.models import weights as weights_module
-from trainers.models.fill import class_count, fill
-from trainers.models.placement import place
-from trainers.models.weights import read_weights
+from trainers.models.weights import weights as weights_module
+from trainers.models.weights.fill import class_count, fill
+from trainers.models.weights.placement import place
+from trainers.models.weights.weights import read_weights
 
 
 def net(classes=3):

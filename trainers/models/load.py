@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
 from trainers.models.binary_logits import BinaryLogits
-from trainers.models.checkpoint import Checkpoint
 from trainers.models.factory import build, is_torchvision
-from trainers.models.fill import Filled, class_count, fill, short, wrap
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
 from trainers.models.torchvision_models import check_video_size, video_normalize
-from trainers.models.weights import read_checkpoint
+from trainers.models.weights.checkpoint import Checkpoint
+from trainers.models.weights.fill import Filled, class_count, fill, short, wrap
+from trainers.models.weights.weights import read_checkpoint
 
 log = logging.getLogger(__name__)
 _NAMED = 5  # names that the log lists of what was left

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from attacks.calling import call
+from attacks.common.calling import call
+from attacks.common.frozen import frozen
 from attacks.errors import RefusedInput
-from attacks.guard import frozen
 
 _LOG = logging.getLogger(__name__)
 

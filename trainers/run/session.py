@@ -17,12 +17,12 @@ import torch
 
 from attacks import RefusedInput
 from trainers.run import errors
-from trainers.run.atomic import damaged, digest, present, write_json
-from trainers.run.command import command_line
-from trainers.run.completeness import files_of
-from trainers.run.folder import RunFolder, begun, open_folder
-from trainers.run.parsing import Start
-from trainers.run.table import outcome
+from trainers.run.cli.command import command_line
+from trainers.run.cli.parsing import Start
+from trainers.run.folder.atomic import damaged, digest, present, write_json
+from trainers.run.folder.completeness import files_of
+from trainers.run.folder.folder import RunFolder, begun, open_folder
+from trainers.run.show.table import outcome
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "numpy", "kornia", "safetensors", "tyro")

@@ -10,9 +10,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from compress import Codec
-from compress.container import parse_pack
-from trainers.compression.naming import sample_names
-from trainers.run.cli import main
+from compress.file_format import parse_pack
+from trainers.jobs.compress.naming import sample_names
+from trainers.run.cli.main import main
 
 PHOTO = load_sample_images().images[0]
 
@@ -280,7 +280,7 @@ def test_no_name_in_a_pack_leads_out(packed, tmp_path, capsys, name):
     from dataclasses import replace
 
     from compress import names
-    from compress.container import write
+    from compress.file_format import write
 
     file = parse_pack((packed[0] / "codes" / "00000.sprc").read_bytes())[0]
     pack = names.pack

@@ -12,11 +12,11 @@ from sklearn.datasets import load_sample_images
 
 from augment import load_dataset, write_video
 from compress import Codec, decode
-from compress.container import parse
-from trainers.compression.gallery import Cell, gallery
-from trainers.compression.panel import halves
-from trainers.reconstruction_files import load_network
-from trainers.run.cli import main
+from compress.file_format import parse
+from trainers.jobs.compress.benchmark.panel import halves
+from trainers.jobs.compress.gallery import Cell, gallery
+from trainers.reconstruction.files import load_network
+from trainers.run.cli.main import main
 
 TINY = ["--smoke", "--threads", "1"]
 

@@ -7,9 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from trainers.compression.peers import IMAGES, VIDEOS, Coded, Peer, jpeg_payload, quality_for
-from trainers.compression.video_peers import x264_payload
-from trainers.run.figures import to_image
+from trainers.jobs.compress.benchmark.peers import (
+    IMAGES,
+    VIDEOS,
+    Coded,
+    Peer,
+    jpeg_payload,
+    quality_for,
+)
+from trainers.jobs.compress.benchmark.video_peers import x264_payload
+from trainers.run.show.figures import to_image
 
 
 @pytest.fixture(scope="module")

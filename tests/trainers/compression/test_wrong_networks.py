@@ -10,8 +10,8 @@ from PIL import Image
 
 from attacks import RefusedInput
 from compress import Codec, Gate, Network, NetworkConfig
-from trainers.reconstruction_files import load_network, save_network
-from trainers.run.cli import main
+from trainers.reconstruction.files import load_network, save_network
+from trainers.run.cli.main import main
 
 
 def network(channels=3):

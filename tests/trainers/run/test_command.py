@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trainers import rounds
-from trainers.run.cli import main
+from trainers.jobs import rounds
+from trainers.run.cli.main import main
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]

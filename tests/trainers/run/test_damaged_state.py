@@ -11,11 +11,11 @@ import pytest
 
 from attacks import RefusedInput
 from tests.soak.folders import differences
-from trainers.run.atomic import once, present, read_json, sealed
-from trainers.run.checkpoint import check_items, finished, load_item, save_item
-from trainers.run.cli import main, understand
-from trainers.run.metrics import Metrics
-from trainers.run.toml import SEAL
+from trainers.run.cli.main import main, understand
+from trainers.run.cli.toml import SEAL
+from trainers.run.folder.atomic import once, present, read_json, sealed
+from trainers.run.folder.checkpoint import check_items, finished, load_item, save_item
+from trainers.run.folder.metrics import Metrics
 
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12",

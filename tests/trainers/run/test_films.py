@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainers.run.board import Board
-from trainers.run.figures import PAD, TITLE, Pair
-from trainers.run.films import CAPTION, FRAMES, film, strips
-from trainers.run.metrics import Metrics
+from trainers.run.folder.metrics import Metrics
+from trainers.run.show.board import Board
+from trainers.run.show.figures import PAD, TITLE, Pair
+from trainers.run.show.films import CAPTION, FRAMES, film, strips
 
 
 def pair(frames=16, side=32):

@@ -3,8 +3,8 @@
 import torch
 from PIL import ImageColor
 
-from trainers.run.flicker_figures import PAINT, STRIP, path_figure, pattern_figure
-from trainers.run.plots import COLOURS, SIZE
+from trainers.run.show.flicker_figures import PAINT, STRIP, path_figure, pattern_figure
+from trainers.run.show.plots import COLOURS, SIZE
 
 
 def colours_of(image):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.soak.folders import differences
 from trainers import load_classifier
-from trainers.run.cli import main
+from trainers.run.cli.main import main
 
 TINY = ["--smoke", "--threads", "1", "--batch-size", "8"]
 NET = """
@@ -253,7 +253,7 @@ def test_samples_that_are_read_on_demand_are_told_by_their_files(
 ) -> None:
     from augment import load_dataset
 
-    monkeypatch.setattr("augment.datasets.reading.MOST_MEMORY", 0)
+    monkeypatch.setattr("augment.datasets.images.reading.MOST_MEMORY", 0)
     first = load_dataset(f"imagefolder:{made}/photos", "test").digest()
     assert first == load_dataset(f"imagefolder:{made}/photos", "test").digest()
     monkeypatch.setattr("augment.dataset._SPREAD", 1)  # the last picture is not looked at

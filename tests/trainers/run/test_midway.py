@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.run.cli import main
+from trainers.run.cli.main import main
 from trainers.run.errors import exit_code, sentence
 
 ROOT = Path(__file__).parents[3]
@@ -157,14 +157,14 @@ def test_an_impossible_attack_is_refused_before_anything_is_fitted(
     code: int,
     message: str,
 ) -> None:
-    from attacks.perturbation import Perturbation
+    from attacks.universal.perturbation import Perturbation
 
     def never(*args: object, **options: object) -> nn.Module:
         raise AssertionError("a classifier was loaded")
 
     shape = (1, 9, 9) if words[0] == "evaluate" else (1, 8, 8)
     Perturbation(torch.zeros(shape), "linf", 0.1).save(tmp_path / "P.safetensors")
-    monkeypatch.setattr("trainers.setting.load_classifier", never)
+    monkeypatch.setattr("trainers.run.setting.load_classifier", never)
     monkeypatch.chdir(tmp_path)
     words = ["P.safetensors" if word == "P" else word for word in words]
     tiny = TINY[1:] if "autoattack" in words else TINY  # with --smoke it is no standard attack

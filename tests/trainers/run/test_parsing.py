@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import RefusedInput
-from trainers.run.checks import check
-from trainers.run.cli import JOBS, understand
-from trainers.run.config import RoundsConfig
-from trainers.run.parsing import number
-from trainers.run.toml import check_options, dump, flat, load, updated
+from trainers.run.cli.checks import check
+from trainers.run.cli.config import RoundsConfig
+from trainers.run.cli.main import JOBS, understand
+from trainers.run.cli.parsing import number
+from trainers.run.cli.toml import check_options, dump, flat, load, updated
 
 
 def options(*words: str) -> dict:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from trainers.run.figures import CAPTION, PAD, TITLE, Pair, amplification, sheet, to_uint8
-from trainers.run.pens import dashes
-from trainers.run.plots import curves, factors, ticks, vector_curves
-from trainers.run.table import attacks_table, rounds_table
+from trainers.run.show.figures import CAPTION, PAD, TITLE, Pair, amplification, sheet, to_uint8
+from trainers.run.show.pens import dashes
+from trainers.run.show.plots import curves, factors, ticks, vector_curves
+from trainers.run.show.table import attacks_table, rounds_table
 
 SVG = "{http://www.w3.org/2000/svg}"
 

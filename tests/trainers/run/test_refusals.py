@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.run.cli import main
-from trainers.run.specs import build_attack
-from trainers.run.table import attacks_table
+from trainers.run.cli.main import main
+from trainers.run.cli.specs import build_attack
+from trainers.run.show.table import attacks_table
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]

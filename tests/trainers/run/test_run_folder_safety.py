@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers.run.claim import LOCK, MARK
-from trainers.run.cli import main
+from trainers.run.cli.main import main
+from trainers.run.folder.claim import LOCK, MARK
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -117,7 +117,7 @@ def test_a_refusal_leaves_what_came_in_meanwhile(
         (folder / "tensorboard/events.mine").write_text("mine")
         raise ValueError("no")
 
-    monkeypatch.setattr("trainers.setting.load_dataset", load)
+    monkeypatch.setattr("trainers.run.setting.load_dataset", load)
     assert main(["rounds", *TINY, "--run-dir", str(folder)]) == 2
     kept = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
     assert kept == ["notes.txt", "tensorboard", "tensorboard/events.mine"]
@@ -127,7 +127,7 @@ def test_a_refusal_leaves_what_came_in_meanwhile(
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two attacks that was stopped after the first."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
-    from trainers import evaluating
+    from trainers.jobs import evaluate as evaluating
 
     real = evaluating.measured
 
@@ -294,8 +294,8 @@ def test_a_start_that_was_killed_while_marking_goes_on(tmp_path: Path, text: str
 # One process imports all modules, then forks a child for each start: a start costs nothing.
 STARTS = """
 import os, shutil, signal, sys, time
-import trainers.evaluating, trainers.run.session
-from trainers.run.cli import main
+import trainers.jobs.evaluate, trainers.run.session
+from trainers.run.cli.main import main
 root, words = sys.argv[1], sys.argv[2:]
 
 def start(folder, words, at=0):

@@ -5,8 +5,8 @@ from typing import Literal, cast
 import pytest
 
 from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
-from trainers.run.config import SamplesConfig
-from trainers.run.specs import (
+from trainers.run.cli.config import SamplesConfig
+from trainers.run.cli.specs import (
     build_attack,
     build_attacks,
     build_fittable,

@@ -1,0 +1,233 @@
+"""AutoAttack: an ensemble of attacks without parameters, the worst case of each sample."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.autoattack.tally import NOBODY, Tally, fingerprint
+from attacks.black_box.square import SCHEDULE, Square
+from attacks.common.active_set import take
+from attacks.common.frozen import frozen
+from attacks.common.goal import Goal, logits_of
+from attacks.common.inputs import check_call, check_eps, own_copies
+from attacks.common.options import check_kinds
+from attacks.common.randomness import derive_seed, ids_of
+from attacks.common.threat import Norm
+from attacks.common.warnings import REPEATS, is_random, warnings_of
+from attacks.gradient.apgd import APGD
+from attacks.minimum_norm.fab import FAB
+from attacks.result import AttackResult
+
+Version = Literal["standard", "custom"]
+Member = APGD | FAB | Square
+# Above this share of samples that only the Square Attack fooled, gradients are to be doubted.
+SQUARE_SHARE = 0.002
+
+
+@dataclass(frozen=True)
+class AutoAttack:
+    """APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square.
+
+    Each runs on the samples that were right and that none before it fooled.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        eps: radius in pixel units, a number or one a sample (B,).
+        version: "standard" has the published parameters: 100 steps, 9 targets, 5,000 queries,
+            one start each; in l1, 5 starts of APGD and 5 targets of targeted APGD. "custom" takes
+            what follows, and may be given a target.
+        steps: of APGD and FAB.
+        targets: classes that targeted APGD and FAB try.
+        queries: of Square, whose squares then shrink over so many.
+        folder: where to keep the state of unfinished batches. A run that was killed, called
+            again with the same folder, goes on after the last member that was done.
+
+    Source: Croce & Hein 2020 (AutoAttack), section 5; l1: Croce & Hein 2021 (Mind the Box).
+    """
+
+    norm: Norm = "linf"
+    eps: float | Tensor = 8 / 255
+    version: Version = "standard"
+    steps: int | None = None
+    targets: int | None = None
+    queries: int | None = None
+    folder: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_kinds(self)
+        if self.version not in get_args(Version):
+            raise ValueError(
+                f"version is {self.version!r}; allowed: {', '.join(get_args(Version))}"
+            )
+        own = {name: getattr(self, name) for name in ("steps", "targets", "queries")}
+        given = [f"{name}={value}" for name, value in own.items() if value is not None]
+        if given and self.version == "standard":
+            raise ValueError(
+                f"{', '.join(given)} with version='standard', whose parameters are published; "
+                "leave them out, or give version='custom'"
+            )
+        self.members()  # they check the options
+
+    def members(self) -> dict[str, Member]:
+        """Return the attacks in the order they run in; each can be called by itself."""
+        norm, eps, l1 = self.norm, self.eps, self.norm == "l1"
+        steps = 100 if self.steps is None else self.steps
+        restarts = 5 if l1 and self.version == "standard" else 1
+        aimed, fab = (5 if l1 else 9, 9) if self.targets is None else (self.targets, self.targets)
+        # The published version has 5,000 queries in a schedule for 10,000.
+        queries, over = (5000, SCHEDULE) if self.queries is None else (self.queries, None)
+        apgd = APGD(norm=norm, eps=eps, steps=steps, early_stop=True)
+        return {
+            "apgd-ce": replace(apgd, loss="ce", restarts=restarts),
+            "apgd-t": replace(apgd, loss="dlr", targets=aimed),
+            "fab-t": FAB(norm=norm, eps=eps, steps=steps, targets=fab),
+            "square": Square(norm=norm, eps=eps, queries=queries, shrink_over=over),
+        }
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        target: Tensor | int | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x within the ball; see `Attack.__call__`.
+
+        `info` holds how many samples each member fooled ("members"; "clean" are those wrong by
+        themselves), and the number of the member that fooled each sample ("fooled_by", int64 (B,);
+        0 for clean, -1 for none).
+
+        Raises:
+            ValueError: also for a target, unless version is "custom".
+            RefusedInput: when the state in `folder` is damaged.
+        """
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        if target is not None and self.version == "standard":
+            raise ValueError("target is given; the standard is untargeted, use version='custom'")
+        ids, members = ids_of(x, sample_ids), self.members()
+        with frozen(model):
+            x, y, target = own_copies(model, x, y, target)
+            eps = check_eps(self.eps, x).flatten()  # (B,)
+            trial = Trial.start(model, x, Goal(y, target, "margin"), eps=eps, seed=seed, ids=ids)
+            path = self._path(trial)
+            tally = trial.begin(path)
+            for number, (name, member) in enumerate(members.items(), 1):
+                if number > tally.members:
+                    trial.run(member, name, tally)
+                    if path:
+                        tally.save(path)
+                if progress:
+                    progress(number, len(members))
+            return trial.result(tally, list(members))
+
+    def _path(self, trial: "Trial") -> Path | None:
+        """Return where the state of this very call is kept: same options, samples and answers."""
+        if self.folder is None:
+            return None
+        text = repr((replace(self, eps=0.0, folder=None), trial.seed, trial.ids))
+        goal = trial.goal
+        name = fingerprint(text, trial.x, goal.y, goal.target, trial.eps, trial.logits)
+        return Path(self.folder) / f"autoattack-{name}.safetensors"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call of AutoAttack.
+
+    Attributes:
+        model: the classifier, frozen.
+        x: the clean samples, (B, ...).
+        goal: what is pursued, with the loss "margin".
+        eps: the radii, (B,).
+        seed: of the call.
+        ids: those of the samples.
+        logits: of the clean samples, (B, K).
+        random: whether the model is.
+    """
+
+    model: nn.Module
+    x: Tensor
+    goal: Goal
+    eps: Tensor
+    seed: int
+    ids: list[int]
+    logits: Tensor
+    random: bool
+
+    @classmethod
+    def start(
+        cls, model: nn.Module, x: Tensor, goal: Goal, *, eps: Tensor, seed: int, ids: list[int]
+    ) -> "Trial":
+        """Look at the clean samples."""
+        with torch.no_grad():
+            logits = logits_of(model, x)
+        # With the one before, five passes, as many as the published check has.
+        random = is_random(model, x, usual=logits, repeats=REPEATS - 1)
+        return cls(model, x, goal, eps, seed, ids, logits, random)
+
+    def begin(self, path: Path | None) -> Tally:
+        """Return what is kept at `path`, or else what the clean samples show."""
+        if path and path.exists():
+            return Tally.load(path, self.x.device)
+        return Tally.start(self.x, self.goal, self.logits)
+
+    def run(self, member: Member, name: str, tally: Tally) -> None:
+        """Attack the samples that nobody has fooled; those with broken logits are left alone."""
+        open_ = (tally.fooled_by == NOBODY) & torch.isfinite(self.logits).all(1)
+        rows = open_.nonzero().flatten()  # (A,); waits for the device, once a member
+        if not len(rows):
+            tally.members += 1
+            return
+        goal = take(self.goal, rows)
+        if isinstance(member, Square):  # memory for all is there, even if few are left
+            member = replace(member, batch_size=len(self.x))
+        result = replace(member, eps=self.eps[rows])(
+            self.model,
+            self.x[rows],
+            goal.y,
+            target=goal.target,
+            seed=derive_seed(self.seed, name),
+            sample_ids=[self.ids[row] for row in rows.tolist()],
+        )
+        tally.add(name, rows, result)
+
+    def result(self, tally: Tally, names: list[str]) -> AttackResult:
+        """Return the worst case of each sample."""
+        with torch.no_grad():
+            logits = logits_of(self.model, tally.x_adv)
+        finite = torch.isfinite(logits).all(1) & torch.isfinite(self.logits).all(1)
+        value = self.goal.value(logits).masked_fill(~finite, torch.nan)
+        counts = tally.counts(names)
+        warnings = self._warnings(tally, finite, counts)
+        return AttackResult(
+            x=self.x,
+            x_adv=tally.x_adv.clone(),
+            success=tally.fooled_by != NOBODY,
+            already=self.goal.met(self.logits),
+            queries=tally.queries + 1,
+            loss=self.goal.as_loss(value),
+            info={"members": counts, "fooled_by": tally.fooled_by}
+            | ({"warnings": warnings} if warnings else {}),
+        )
+
+    def _warnings(self, tally: Tally, finite: Tensor, counts: dict[str, int]) -> list[str]:
+        """Return what is wrong with the model, then what each member alone has met."""
+        own = warnings_of(self.goal, self.logits, finite=finite, random=self.random)
+        texts = own.get("warnings", [])
+        texts += [w for w in tally.warnings if w.partition(": ")[2] not in texts]
+        if counts["square"] > SQUARE_SHARE * len(self.x):
+            texts.append(
+                f"square, which takes no gradient, fooled {counts['square']} of {len(self.x)} "
+                "samples that the others had not"
+            )
+        return texts

@@ -1,0 +1,54 @@
+"""What the model makes of finished samples, as the result of an attack."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attacks.common.goal import Goal, logits_of
+from attacks.common.warnings import warnings_of
+from attacks.result import AttackResult
+
+
+def judged(
+    model: nn.Module,
+    x: Tensor,
+    x_adv: Tensor,
+    *,
+    goal: Goal,
+    queries: Tensor,
+    random: bool,
+    history: Tensor | None = None,
+    stuck: Tensor | None = None,
+    info: dict[str, Any] | None = None,
+) -> AttackResult:
+    """Look at x and x_adv once more, in full precision, and return the result of an attack.
+
+    Args:
+        model: the classifier, frozen.
+        x: the clean samples, (B, ...).
+        x_adv: the perturbed samples, like x.
+        goal: what counts as success, and the loss.
+        queries: (B,) forward passes spent before this one.
+        random: what `diagnosis.is_random` said.
+        history: (steps, B) losses, or None.
+        stuck: see `diagnosis.warnings_of`.
+        info: what the attack alone reports.
+    """
+    with torch.no_grad():
+        logits, clean = logits_of(model, x_adv), logits_of(model, x)
+    finite = torch.isfinite(logits).all(1)
+    value = goal.value(logits).masked_fill(~finite, torch.nan)
+    return AttackResult(
+        x=x,
+        x_adv=x_adv.contiguous(),
+        success=goal.met(logits),
+        already=goal.met(clean),
+        queries=queries + 1,
+        loss=goal.as_loss(value),
+        history=history,
+        info={
+            **(info or {}),
+            **warnings_of(goal, logits, finite=finite, stuck=stuck, random=random),
+        },
+    )

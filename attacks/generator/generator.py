@@ -1,0 +1,192 @@
+"""The learned perturbation generator: a network P trained for each sample to fool the model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.common.forward import prepared
+from attacks.common.frozen import frozen
+from attacks.common.goal import Goal, logit_warnings, logits_of
+from attacks.common.inputs import check_call, own_copies
+from attacks.common.options import check_kinds
+from attacks.common.randomness import normal, sample_generators
+from attacks.generator.generator_network import Architecture
+from attacks.generator.generator_training import Rule, Space, Task, Training
+from attacks.result import AttackResult
+
+Optimizer = Literal["whitened", "adam"]
+
+
+@dataclass(frozen=True)
+class LearnedGenerator:
+    """A small convolutional network per sample, trained so that P(x) is close to x but fools.
+
+    It minimises, for each sample, eq. (1): the sum of the softmax scores of the sample's
+    original top-k classes + lam * mean |x - P(x)|; or, with a target class m, eq. (2):
+    (1 - score of m) + lam * mean |x - P(x)|. The mean is over values divided by `std`. The
+    iterate with the lowest value among those that meet the goal is returned.
+
+    Args:
+        steps: gradient steps, each one forward and one backward pass.
+        lr: learning rate; None takes 0.02 for "whitened" and 1e-3 for "adam".
+        optimizer: "whitened" is Adam on weights whitened by the sample's own patches, its rate
+            decaying to zero: the published loss in about a tenth of the steps. "adam" is Adam at
+            a constant rate, as published (which takes steps=2000).
+        space: "pixel" trains P on [0, 1] with a straight-through clamp, and replaces a score sum
+            s by -log(1 - s), whose gradient does not vanish on confident samples. "paper" trains
+            it on normalised values with the sum itself, and rescales P's output to the range of
+            its input.
+        top_k: how many of the original classes eq. (1) drives down; at most K - 1 are used.
+        lam: weight of the distance.
+        stop_below: a sample leaves as soon as its value falls below this; None never stops early.
+        kernel: odd width of the convolutions.
+        blocks: number of blocks, each ended by a ReLU.
+        layers: convolutions in a block.
+        noise: standard deviation of the noise on P's first weights (of whitened ones, for
+            "whitened"), drawn for (seed, sample), so that each seed gives another instance of
+            P; seed 0 draws none: P begins as the identity.
+        mean: per channel, for space="paper"; one value serves all channels.
+        std: per channel, the unit of the distance; one value serves all channels.
+
+    Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
+    """
+
+    steps: int = 300
+    lr: float | None = None
+    optimizer: Optimizer = "whitened"
+    space: Space = "pixel"
+    top_k: int = 5
+    lam: float = 1.0
+    stop_below: float | None = None
+    kernel: int = 3
+    blocks: int = 3
+    layers: int = 3
+    noise: float = 0.01
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_kinds(self)
+        for name, value, allowed in (
+            ("optimizer", self.optimizer, get_args(Optimizer)),
+            ("space", self.space, get_args(Space)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+        if self.steps < 1 or self.top_k < 1:
+            raise ValueError(f"steps={self.steps}, top_k={self.top_k}; both must be >= 1")
+        if self.lam < 0 or (self.lr is not None and self.lr <= 0) or min(self.std) <= 0:
+            raise ValueError(f"lam={self.lam}, lr={self.lr}, std={self.std}; lam >= 0, others > 0")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise is {self.noise}; give a finite number >= 0, 0 for none")
+        Architecture(1, kernel=self.kernel, blocks=self.blocks, layers=self.layers)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        target: Tensor | int | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x; see `Attack.__call__`. Random are the first weights, where `seed` is not 0.
+
+        Returns:
+            The result; `loss` and `history` are the value of eq. (1) or (2). `info` holds
+            "weights" (B, *architecture.shape) and "architecture" (see `save_generators`),
+            "top_before" and "top_after" (classes (B, k), scores (B, k)), "score_sum_before" and
+            "score_sum" (B,), the scores of the original top-k classes summed, and "mean_abs"
+            (B,), mean |x_adv - x| in pixel units.
+        """
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        with frozen(model):
+            x, y, target = own_copies(model, x, y, target)
+            with torch.no_grad():
+                clean = logits_of(model, x)  # (B, K)
+            before, goal = clean.softmax(1), Goal(y, target)
+            task = self._task(x, before, goal)
+            training = Training(prepared(model, x)[0], task, self._rule())
+            if seed and self.noise:
+                generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
+                training.shift = self.noise * normal(training.shift, generators)
+            history = training.run(
+                steps=self.steps,
+                stop_below=self.stop_below,
+                tick=lambda done: progress(done, self.steps) if progress else None,
+            )
+            with torch.no_grad():
+                x_adv = task.apply(training.best.weights)
+                logits = logits_of(model, x_adv)
+                value = task.value(logits.log_softmax(1), x_adv)
+        return AttackResult(
+            x=x,
+            x_adv=x_adv,
+            success=goal.met(logits),
+            already=goal.met(clean),
+            queries=training.queries + 2,
+            loss=value,
+            history=history,  # (steps, B)
+            info={
+                "weights": training.best.weights,
+                "architecture": task.architecture,
+                "mean_abs": (x_adv - x).abs().flatten(1).mean(1),
+                **self._ranking(before, logits.softmax(1)),
+                **logit_warnings(torch.isfinite(logits).all(1)),
+            },
+        )
+
+    def _ranking(self, before: Tensor, after: Tensor) -> dict[str, Any]:
+        """Return the best classes and their scores, from the scores (B, K) before and after."""
+        top = self._top(before)  # (B, k)
+        top_after = after.topk(top.shape[1], dim=1)
+        return {
+            "top_before": (top, before.gather(1, top)),
+            "top_after": (top_after.indices, top_after.values),
+            "score_sum_before": before.gather(1, top).sum(1),
+            "score_sum": after.gather(1, top).sum(1),
+        }
+
+    def _task(self, x: Tensor, scores: Tensor, goal: Goal) -> Task:
+        """Return what the generators are trained for, from the clean scores (B, K)."""
+        goal.check_classes(scores)
+        return Task(
+            x=x,
+            goal=goal,
+            classes=self._top(scores) if goal.target is None else goal.target[:, None],
+            architecture=Architecture(
+                x.shape[1], x.ndim - 2, self.kernel, blocks=self.blocks, layers=self.layers
+            ),
+            space=self.space,
+            lam=self.lam,
+            mean=_per_channel("mean", self.mean, x),
+            std=_per_channel("std", self.std, x),
+        )
+
+    def _rule(self) -> Rule:
+        if self.optimizer == "adam":
+            return Rule(lr=self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
+        return Rule(lr=self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
+
+    def _top(self, scores: Tensor) -> Tensor:
+        """Return the top-k classes (B, k), at most all but one, most likely first."""
+        return scores.topk(min(self.top_k, scores.shape[1] - 1), dim=1).indices
+
+
+def _per_channel(name: str, values: tuple[float, ...], x: Tensor) -> Tensor:
+    """Return one value a channel, (C, 1, ...); a single channel takes the mean of several."""
+    channels = x.shape[1]
+    if channels == 1:
+        values = (sum(values) / len(values),)
+    if len(values) not in (1, channels):
+        raise ValueError(f"{name} has {len(values)} values for {channels} channels; give one each")
+    column = torch.tensor(values, dtype=x.dtype, device=x.device)
+    return column.reshape(-1, *[1] * (x.ndim - 2))

@@ -1,0 +1,16 @@
+"""The basic iterative method."""
+
+from dataclasses import dataclass
+
+from attacks.gradient.climb import Climb
+
+
+@dataclass(frozen=True)
+class BIM(Climb):
+    """Equal steps along the gradient's sign, from x itself, each projected to the ball.
+
+    Args:
+        **all: see `Climb`.
+
+    Source: Kurakin et al. 2017, "Adversarial examples in the physical world", section 2.2.
+    """

@@ -1,0 +1,192 @@
+"""The loop of the gradient-sign family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.common.active_set import ActiveSet, due, put, survivors, take
+from attacks.common.best_by_loss import Best
+from attacks.common.forward import prepared
+from attacks.common.goal import Goal, logits_of, value_and_gradient
+from attacks.common.threat import Threat
+from attacks.common.warnings import warnings_of, without_slope
+from attacks.result import AttackResult
+
+if TYPE_CHECKING:
+    from attacks.gradient.climb import Climb
+
+
+@dataclass
+class State:
+    """How far each sample has come, a row for each in all tensors.
+
+    Attributes:
+        goal: what it pursues.
+        threat: the ball it stays in.
+        best: the best it has seen.
+        x_adv: where it is.
+        direction: of its last step.
+        queries: forward passes spent on it, int64 (A,).
+        stuck: whether it met a gradient without slope before it was fooled, bool (A,).
+        left: whether it is done, bool (A,).
+    """
+
+    goal: Goal
+    threat: Threat
+    best: Best
+    x_adv: Tensor
+    direction: Tensor
+    queries: Tensor
+    stuck: Tensor
+    left: Tensor
+
+
+class Climber:
+    """One call of an attack: climb from one start or several, then ask for the result."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rules: Climb,
+        goal: Goal,
+        threat: Threat,
+        progress: Progress | None,
+    ) -> None:
+        """Begin at the clean samples of `threat`; `model` is frozen."""
+        x, no = threat.x, torch.zeros_like(goal.y, dtype=torch.bool)
+        # To choose the class of a goal without a target given took a pass.
+        queries = torch.full_like(goal.y, int(goal.any_class))
+        self.state = State(goal, threat, Best.start(x), x, torch.zeros_like(x), queries, no, no)
+        self.model, self.rules, self.progress = model, rules, progress
+        self.forward, self.random = prepared(
+            model,
+            x,
+            passes=rules.starts * (rules.steps + 1),
+            bf16=rules.bf16,
+            compiled=rules.compile,
+        )
+        self.advance = torch.compile(advance) if rules.compile else advance
+        self.first_logits: Tensor | None = None
+        self.began_at_x = False
+        self.history: list[Tensor] = []
+
+    def run(self, start: Tensor) -> None:
+        """Climb from start (B, ...)."""
+        self.state.x_adv, self.state.direction = start, torch.zeros_like(start)
+        if self.first_logits is None:
+            self.began_at_x = start is self.state.threat.x
+        confirmed = self.state.best
+        if self.rules.bf16:  # what float32 has confirmed gives way to nothing unconfirmed
+            self.state.best = Best.start(self.state.threat.x)
+        active = ActiveSet(self.state, torch.arange(len(start), device=start.device))
+        for step in range(self.rules.steps):
+            if self.rules.early_stop and due(step):
+                if self.rules.bf16:
+                    self._confirm(active.now, claims_only=True)
+                active.drop(active.now.left)
+            self._record(active.spread(self._step(active.now), absent=torch.nan))
+        self._check(active.now)
+        self.state = active.everything()
+        if self.rules.bf16:
+            self._confirm(self.state, claims_only=False)
+            confirmed.merge(self.state.best)
+            self.state.best = confirmed
+
+    def _step(self, state: State) -> Tensor:
+        """Look at each sample, then move it; return the values before, NaN where it has left."""
+        left = state.left
+        if not len(left):
+            return state.best.value
+        logits, value, gradient = value_and_gradient(self.forward, state.x_adv, state.goal.value)
+        self._note(state, logits, value)
+        searching = state.best.finite & ~state.best.success & ~left
+        state.stuck = state.stuck | (searching & without_slope(gradient))
+        state.direction = self.rules.turn(gradient, state.direction)
+        length = self.rules.length(state.threat.eps)
+        state.x_adv = self.advance(state.threat, state.x_adv, state.direction, length)
+        return value.masked_fill(left, torch.nan)
+
+    def _check(self, state: State) -> None:
+        """Look at where the last step has led."""
+        if len(state.left):
+            with torch.no_grad():
+                logits = logits_of(self.forward, state.x_adv)
+            self._note(state, logits, state.goal.value(logits))
+
+    def _note(self, state: State, logits: Tensor, value: Tensor) -> None:
+        """Keep what is better than before."""
+        if self.first_logits is None:
+            self.first_logits = logits
+        early = self.rules.early_stop
+        state.best.update(state.x_adv, state.goal, logits=logits, value=value, keep_first=early)
+        state.queries = state.queries + ~state.left
+        if early and not self.rules.bf16:
+            state.left = state.best.success
+
+    def _confirm(self, state: State, *, claims_only: bool) -> None:
+        """Let float32 decide about what bfloat16 has found, or about its new successes alone."""
+        done = state.left | ~state.best.success if claims_only else state.left
+        rows = survivors(done)
+        rows = torch.arange(len(done), device=done.device) if rows is None else rows
+        part, asked = take(state, rows), ~done[rows]
+        if len(rows):
+            self._judge(part, asked)
+            whole = put(state, rows, part)
+            state.best, state.queries, state.left = whole.best, whole.queries, whole.left
+
+    def _judge(self, state: State, asked: Tensor) -> None:
+        """Take success and value of the best iterates from float32 where asked, bool (A,)."""
+        best = state.best
+        with torch.no_grad():
+            logits = logits_of(self.model, best.x_adv)
+        finite = torch.isfinite(logits).all(1)
+        value = state.goal.value(logits).masked_fill(~finite, torch.nan)
+        best.success = torch.where(asked, state.goal.met(logits), best.success)
+        best.value = torch.where(asked, value, best.value)
+        best.finite = best.finite & (finite | ~asked)
+        state.queries = state.queries + asked
+        if self.rules.early_stop:
+            state.left = state.left | best.success
+
+    def _record(self, value: Tensor) -> None:
+        """Write down the values (B,) before a step."""
+        self.history.append(self.state.goal.as_loss(value))
+        if self.progress:
+            self.progress(len(self.history), self.rules.starts * self.rules.steps)
+
+    def _already(self) -> Tensor:
+        """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""
+        goal, bf16 = self.state.goal, self.rules.bf16
+        if self.began_at_x and not bf16 and self.first_logits is not None:
+            return goal.met(self.first_logits)
+        with torch.no_grad():
+            return goal.met(logits_of(self.model if bf16 else self.forward, self.state.threat.x))
+
+    def result(self) -> AttackResult:
+        """Return what was found."""
+        state, best = self.state, self.state.best
+        assert self.first_logits is not None  # there was a run
+        chosen = {"target": state.goal.target} if state.goal.any_class else {}
+        trouble = warnings_of(
+            state.goal, self.first_logits, finite=best.finite, stuck=state.stuck, random=self.random
+        )
+        return AttackResult(
+            x=state.threat.x,
+            x_adv=best.x_adv,
+            success=best.success,
+            already=self._already(),
+            queries=state.queries,
+            loss=state.goal.as_loss(best.value),
+            history=torch.stack(self.history),  # (starts * steps, B)
+            info={**chosen, **trouble},
+        )
+
+
+def advance(threat: Threat, x_adv: Tensor, direction: Tensor, length: float | Tensor) -> Tensor:
+    """Return x_adv one step further, in the ball and in [0, 1], (A, ...)."""
+    return threat.project(threat.ascent(direction, at=x_adv, length=length).add_(x_adv))

@@ -1,0 +1,35 @@
+"""The momentum iterative fast gradient sign method."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.common.threat import column, lengths
+from attacks.gradient.climb import Climb
+
+
+@dataclass(frozen=True)
+class MIFGSM(Climb):
+    """Steps along a running sum of gradients, each gradient scaled to an l1 length of 1.
+
+    Args:
+        decay: what is kept of the sum at each step, at least 0; 0 keeps nothing and makes it BIM.
+        **others: see `Climb`.
+
+    Source: Dong et al. 2018, algorithm 1.
+    """
+
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        super().__post_init__()
+        if not 0 <= self.decay < torch.inf:
+            raise ValueError(f"decay is {self.decay}; give a number >= 0")
+
+    def turn(self, gradient: Tensor, previous: Tensor) -> Tensor:
+        """Return decay * previous + gradient / ||gradient||_1, (A, ...)."""
+        gradient = gradient.nan_to_num(0, 0, 0)
+        size = column(lengths(gradient, "l1"), gradient)
+        return self.decay * previous + gradient / size.clamp_min(torch.finfo(size.dtype).tiny)

@@ -1,0 +1,31 @@
+"""The step towards the most confident class."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.common.goal import Classifier, Goal, logits_of
+from attacks.gradient.climb import Climb
+
+
+@dataclass(frozen=True)
+class MostLikely(Climb):
+    """Steps that raise the score of the class the model is most confident of, from x itself.
+
+    On a sample the model gets right this attacks nothing: it shows what the model would like to
+    see more of. Success is still that the label changed, so that only samples that were wrong
+    from the start have it. `info["target"]` holds the class. A target given takes its place,
+    and has to be reached.
+
+    Args:
+        **all: see `Climb`.
+    """
+
+    def _goal(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> Goal:
+        """Return what to pursue: the most likely class of each sample."""
+        if target is not None:
+            return Goal(y, target, self.loss)
+        with torch.no_grad():
+            logits = logits_of(model, x)
+        return Goal(y, logits.argmax(1), self.loss, any_class=True)

@@ -1,0 +1,129 @@
+"""DeepFool: step by step to the nearest boundary of the linearised classifier."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.common.active_set import ActiveSet
+from attacks.common.forward import prepared
+from attacks.common.frozen import frozen
+from attacks.common.goal import Classifier, Goal, logits_of
+from attacks.common.inputs import check_call, own_copies
+from attacks.common.options import check_kinds
+from attacks.common.threat import Norm, check_norm, column
+from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.hyperplane import movable, shortest_step, straight_step
+from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.result import AttackResult
+
+# So many steps may leave what the range cuts off to the next one; where most pixels are at
+# their ends that would never arrive.
+_STRAIGHT = 10
+
+
+@dataclass(frozen=True)
+class DeepFool:
+    """A small perturbation without a ball, found in a few steps; a fooled sample is done.
+
+    In each step the classifier is replaced by its linearisation, and the sample moves to the
+    nearest of the linear boundaries between its label and the other classes, or between its
+    target and the class now on top. Pixels stay in [0, 1]. Where that cuts a step short the next
+    one makes up for it, from a linearisation of where the sample is by then; making up for it at
+    once, on the old one, ended a tenth further away.
+
+    Args:
+        norm: "linf", "l2" or "l1", in which the nearest boundary is sought.
+        steps: at most so many steps; each is two forward passes and `classes` - 1 backward ones.
+        overshoot: the whole perturbation is this fraction longer, to get across the boundary.
+        classes: how many classes are looked at in a step, the label among them: those with the
+            highest logits. A targeted attack looks at two.
+
+    Source: Moosavi-Dezfooli et al. 2016, algorithm 2; eq. (11) and (12) for the other norms.
+    """
+
+    norm: Norm = "l2"
+    steps: int = 50
+    overshoot: float = 0.02
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_kinds(self)
+        check_norm(self.norm)
+        if self.steps < 1 or self.classes < 2:
+            raise ValueError(
+                f"steps={self.steps}, classes={self.classes}; steps >= 1, classes >= 2"
+            )
+        if not 0 <= self.overshoot < math.inf:
+            raise ValueError(f"overshoot is {self.overshoot}; give a number >= 0")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        target: Tensor | int | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        with frozen(model):
+            forward, random = prepared(model, x)
+            state = self._start(forward, *own_copies(model, x, y, target))
+            active = ActiveSet(state, torch.arange(len(x), device=x.device))
+            for step in range(1, self.steps + 1):
+                # A step is classes + 1 passes: worth waiting for the device each time.
+                active.drop(active.now.done)
+                if len(active.rows):
+                    self._step(forward, active.now, straight=step <= _STRAIGHT)
+                if progress:
+                    progress(step, self.steps)
+            end = active.everything()
+            return end.closest.result(queries=end.queries, stuck=end.done, random=random)
+
+    def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+        with torch.no_grad():
+            logits = logits_of(model, x)
+        closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
+        return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
+
+    def _step(self, model: Classifier, state: "_State", *, straight: bool) -> None:
+        """Move all samples that are not done; `straight`: whatever the range then cuts off."""
+        x = state.closest.x
+        here = self._overshot(x, state.delta)
+        found = nearest_boundary(
+            model, here, state.closest.goal, norm=self.norm, classes=self.classes
+        )
+        if self.norm == "l1":  # a straight step would move one pixel
+            step = shortest_step(here, found.gradient, found.gap, self.norm)
+        else:
+            gradient = found.gradient if straight else movable(found.gradient, here)
+            step = straight_step(gradient, found.gap, self.norm)
+        step = step * ~column(state.done, x)
+        state.delta = (x + state.delta + step).clamp(0, 1) - x
+        here = self._overshot(x, state.delta)
+        with torch.no_grad():
+            state.closest.update(here, logits_of(model, here))
+        state.queries = state.queries + 2 * ~state.done
+        # Without a gradient there is no next step.
+        state.done = state.closest.success | ~found.gradient.flatten(1).any(1)
+
+    def _overshot(self, x: Tensor, delta: Tensor) -> Tensor:
+        return (x + (1 + self.overshoot) * delta).clamp(0, 1)
+
+
+@dataclass
+class _State:
+    """What is known of each sample: delta is without the overshoot."""
+
+    closest: Closest
+    delta: Tensor
+    done: Tensor
+    queries: Tensor

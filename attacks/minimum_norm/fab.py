@@ -1,0 +1,203 @@
+"""The fast adaptive boundary attack, in its targeted version."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.common.active_set import ActiveSet, due
+from attacks.common.forward import prepared
+from attacks.common.frozen import frozen
+from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
+from attacks.common.inputs import check_call, check_eps, own_copies
+from attacks.common.options import check_kinds
+from attacks.common.threat import Norm, check_norm, check_radius, column, lengths
+from attacks.common.warnings import without_slope
+from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.hyperplane import shortest_step
+from attacks.result import AttackResult
+
+
+@dataclass
+class State:
+    """How far each sample has come, a row for each.
+
+    Attributes:
+        closest: its nearest success.
+        enough: how near a success has to be for the sample to be done, (B,).
+        x_adv: where it is, (B, ...).
+        wanted: the class it steps to, int64 (B,).
+        queries: forward passes spent on it, int64 (B,).
+        stuck: whether it met a gradient without slope, bool (B,).
+        done: bool (B,).
+    """
+
+    closest: Closest
+    enough: Tensor
+    x_adv: Tensor
+    wanted: Tensor
+    queries: Tensor
+    stuck: Tensor
+    done: Tensor
+
+    @classmethod
+    def start(cls, closest: Closest, enough: Tensor) -> "State":
+        """Begin at the clean samples, which took one pass each."""
+        y, done = closest.goal.y, closest.size <= enough
+        one, no = torch.ones_like(y), torch.zeros_like(done)
+        return cls(closest, enough, closest.x, y, one, no, done)
+
+    def lead(self, logits: Tensor) -> Tensor:
+        """Return by how much the wanted class leads its rival, (B,), from logits (B, K).
+
+        The rival is the label, or with a target the strongest other class.
+        """
+        goal = self.closest.goal
+        if goal.target is not None:
+            return goal.value(logits)
+        pair = logits.gather(1, torch.stack([self.wanted, goal.y], 1))  # (B, 2)
+        return pair[:, 0] - pair[:, 1]
+
+
+@dataclass(frozen=True)
+class FAB:
+    """Step to where the linearised model changes its answer, staying near x: a small change.
+
+    The boundary to one class after the other is looked for. Where a step has crossed it, the
+    next begins nearer to x.
+
+    Args:
+        norm: "linf", "l2" or "l1": what is to be small.
+        eps: None takes the smallest change found. A radius in pixel units, a number or one a
+            sample (B,), takes the first change within it, and none beyond.
+        steps: for each class.
+        targets: how many classes to step to, the likeliest wrong ones. Where a target is given,
+            it is the only one.
+        alpha_max: how much of a step may begin at x rather than at the present point, in [0, 1].
+        eta: how far to step, in units of the way to the linearised boundary; at least 1.
+        beta: which part of the way from x remains after a step that met the goal, in (0, 1).
+
+    Source: Croce & Hein 2020 (FAB), algorithm 1; the targeted version: Croce & Hein 2020
+    (AutoAttack), section 5.
+    """
+
+    norm: Norm = "linf"
+    eps: float | Tensor | None = None
+    steps: int = 100
+    targets: int = 9
+    alpha_max: float = 0.1
+    eta: float = 1.05
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_kinds(self)
+        check_norm(self.norm)
+        check_radius(self.norm, self.eps)
+        if self.steps < 1 or self.targets < 1:
+            raise ValueError(f"steps={self.steps}, targets={self.targets}; both must be >= 1")
+        if not 0 <= self.alpha_max <= 1:
+            raise ValueError(f"alpha_max is {self.alpha_max}; give a number in [0, 1]")
+        if not 1 <= self.eta < torch.inf:
+            raise ValueError(f"eta is {self.eta}; give a number >= 1")
+        if not 0 < self.beta < 1:
+            raise ValueError(f"beta is {self.beta}; give a number in (0, 1)")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        target: Tensor | int | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as it takes; see `Attack.__call__`. Nothing here is random."""
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        with frozen(model):
+            x, y, target = own_copies(model, x, y, target)
+            goal = Goal(y, target, "margin")
+            forward, random = prepared(model, x)
+            with torch.no_grad():
+                logits = logits_of(forward, x)
+            goal.check_classes(logits)
+            wanted = likeliest_wrong(logits, y, self.targets) if target is None else target[:, None]
+            ticks = itertools.count(1)
+
+            def tick() -> None:
+                if progress:
+                    progress(next(ticks), wanted.shape[1] * self.steps)
+
+            enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
+            state = State.start(Closest.start(x, logits, goal=goal, norm=self.norm), enough)
+            for classes in wanted.unbind(1):
+                state.x_adv, state.wanted = x, classes
+                state = self._approach(forward, state, tick)
+            closest = state.closest if self.eps is None else within(state.closest, enough)
+            return closest.result(queries=state.queries, stuck=state.stuck, random=random)
+
+    def _approach(self, model: Classifier, state: State, tick: Callable[[], None]) -> State:
+        """Step to the wanted classes; call `tick` after each step."""
+        active = ActiveSet(state, torch.arange(len(state.done), device=state.done.device))
+        for step in range(self.steps):
+            if due(step):
+                active.drop(active.now.done)
+            if len(active.rows):
+                self._step(model, active.now)
+            tick()
+        return active.everything()
+
+    def _step(self, model: Classifier, state: State) -> None:
+        """Step across the boundary, look, and go back towards x where it was crossed."""
+        closest, x = state.closest, state.closest.x
+        _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)
+        state.stuck = state.stuck | (~state.done & without_slope(slope))
+        x_new = self._across(state, lead.nan_to_num(0, 0, 0), slope.nan_to_num(0, 0, 0))
+        x_new = torch.where(column(state.done, x), x, x_new)  # what was found stays
+        with torch.no_grad():
+            met = closest.update(x_new, logits_of(model, x_new))
+        state.x_adv = torch.where(column(met, x), x + self.beta * (x_new - x), x_new)
+        state.queries = state.queries + 2 * ~state.done
+        state.done = closest.size <= state.enough
+
+    def _across(self, state: State, lead: Tensor, slope: Tensor) -> Tensor:
+        """Return a point beyond the linearised boundary, between the nearest to x_adv and to x.
+
+        Args:
+            state: has both, (B, ...).
+            lead: that of the wanted class at x_adv, (B,).
+            slope: its gradient, (B, ...).
+        """
+        x, x_adv = state.closest.x, state.x_adv
+        lead_at_x = lead + (slope * (x - x_adv)).flatten(1).sum(1)
+        here, origin = self._way(x_adv, lead, slope), self._way(x, lead_at_x, slope)
+        near, far = (lengths(way, self.norm).clamp_min(1e-8) for way in (here, origin))
+        alpha = (near / (near + far)).clamp_max(self.alpha_max)
+        if state.closest.goal.target is not None:
+            # The rival changes along the way: a pull towards x would undo what it took to pass
+            # the one before.
+            alpha = alpha.masked_fill(~state.closest.success, 0)
+        alpha = column(alpha, x)
+        mixed = (1 - alpha) * (x_adv + self.eta * here) + alpha * (x + self.eta * origin)
+        return mixed.clamp(0, 1)
+
+    def _way(self, x: Tensor, lead: Tensor, slope: Tensor) -> Tensor:
+        """Return the shortest way from x to where a lead with this slope is 0, like x."""
+        return shortest_step(x, -column(lead.sign(), x) * slope, lead.abs(), self.norm)
+
+
+def within(closest: Closest, radius: Tensor) -> Closest:
+    """Return the nearest successes without those beyond a radius, (B,)."""
+    x, far = closest.x, closest.size > radius
+    none = Closest.start(x, closest.logits, goal=closest.goal, norm=closest.norm)
+    return replace(
+        closest,
+        x_adv=torch.where(column(far, x), x, closest.x_adv),
+        size=torch.where(far, none.size, closest.size),
+        value=torch.where(far, none.value, closest.value),
+    )

@@ -1,0 +1,162 @@
+"""The fast minimum-norm attack: gradient steps in a ball that settles on the boundary."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.common.active_set import ActiveSet
+from attacks.common.forward import prepared
+from attacks.common.frozen import frozen
+from attacks.common.goal import Classifier, Goal, value_and_gradient
+from attacks.common.inputs import check_call, own_copies
+from attacks.common.options import check_kinds
+from attacks.common.threat import Norm, Threat, check_norm, column, lengths
+from attacks.common.warnings import without_slope
+from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.hyperplane import distance
+from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.result import AttackResult
+
+_LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
+_AIMED = 0.25  # share of the steps that go to the nearest boundary
+
+
+@dataclass(frozen=True)
+class FMN:
+    """Gradient steps, each projected to a ball around x whose radius follows the boundary.
+
+    Where the goal is met the ball shrinks below the smallest norm so far; where it is not, the
+    ball grows, at first to where the linearised margin would vanish. Both step and change of the
+    radius fall off along half a cosine. Four changes to the paper, which found no success for
+    some samples and long ways in l1: the first steps are to the nearest linearised boundary, not
+    to the likeliest class; the radius grows by `gamma` at least; it shrinks to the linearised
+    boundary where that is further in, by no more than a half; the step is a share of the radius,
+    so that no scale has to be known.
+
+    Args:
+        norm: "linf", "l2" or "l1", the one to be small.
+        steps: gradient steps.
+        step_size: of the first step: its l2 length over the radius; for linf the root of its
+            mean square over the radius.
+        gamma: by which share the radius changes at first, in (0, 1).
+
+    Source: Pintor et al. 2021, algorithm 1.
+    """
+
+    norm: Norm = "l2"
+    steps: int = 100
+    step_size: float = 1.0
+    gamma: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_kinds(self)
+        check_norm(self.norm)
+        if self.steps < 1 or not 0 < self.step_size < math.inf:
+            raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")
+        if not 0 < self.gamma < 1:
+            raise ValueError(f"gamma is {self.gamma}; give a number between 0 and 1")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        target: Tensor | int | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        history = []
+        with frozen(model):
+            forward, random = prepared(model, x)
+            state = self._start(forward, *own_copies(model, x, y, target))
+            active = ActiveSet(state, torch.arange(len(x), device=x.device))
+            active.drop(state.closest.success)  # those that were wrong before
+            for step in range(self.steps):
+                losses = active.now.closest.goal.as_loss(active.now.value)
+                history.append(active.spread(losses, absent=torch.nan))
+                if len(active.rows):
+                    self._step(forward, active.now, step)
+                if progress:
+                    progress(step + 1, self.steps)
+            end = active.everything()
+            return end.closest.result(
+                queries=end.queries,
+                stuck=end.stuck,
+                history=torch.stack(history),  # (steps, B)
+                random=random,
+            )
+
+    def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+        goal = Goal(y, target, "margin")
+        found = nearest_boundary(model, x, goal, norm=self.norm)
+        closest = Closest.start(x, found.logits, goal=goal, norm=self.norm)
+        return _State(
+            closest=closest,
+            aim=found.aim(goal),
+            x_adv=x,
+            eps=torch.zeros_like(found.gap),
+            value=closest.value,
+            gap=found.gap,
+            gradient=found.gradient,
+            met=closest.success,
+            stuck=without_slope(found.gradient),
+            queries=torch.ones_like(y),
+        )
+
+    def _step(self, model: Classifier, state: "_State", step: int) -> None:
+        """Change the radius of each ball, move within it and look at the model again."""
+        cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
+        state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
+        closest = state.closest
+        eps = column(state.eps, state.x_adv)  # (A, 1, ..., 1)
+        length = self.step_size * (_LAST_STEP_SIZE + (1 - _LAST_STEP_SIZE) * cosine) * eps
+        if self.norm == "linf":
+            length = length * math.sqrt(state.x_adv[0].numel())
+        ahead = Threat(closest.x, "l2", eps).ascent(state.gradient, length=length)
+        state.x_adv = Threat(closest.x, self.norm, eps).project(state.x_adv + ahead)
+        goal = state.aim if step < self.steps * _AIMED else closest.goal
+        logits, value, state.gradient = value_and_gradient(model, state.x_adv, goal.value)
+        state.value, state.gap = closest.goal.value(logits), -value
+        state.met = closest.update(state.x_adv, logits)
+        state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
+        state.queries = state.queries + 1
+
+    def _radius(self, state: "_State", gamma: float) -> Tensor:
+        """Return the next radius of each ball, (A,)."""
+        eps, closest = state.eps, state.closest
+        # How far the linearised boundary is: ahead of the sample, or behind it when negative.
+        way = distance(state.gradient.nan_to_num(0, 0, 0), state.gap, self.norm)
+        way = way.nan_to_num(0, 0, 0)
+        grown = eps * (1 + gamma)
+        grown = torch.where(closest.success, grown, torch.maximum(grown, eps + way))
+        shrunk = torch.minimum(eps * (1 - gamma), (eps + way).maximum(eps / 2))
+        radius = torch.where(state.met, shrunk.minimum(closest.size), grown)
+        return radius.minimum(lengths(torch.ones_like(closest.x), self.norm))
+
+
+@dataclass
+class _State:
+    """What is known of each sample: `value` of the goal at x_adv, `gap` to its next boundary.
+
+    The gradient is that of the lead across the boundary: at first that of `aim`, the nearest.
+    """
+
+    closest: Closest
+    aim: Goal
+    x_adv: Tensor
+    eps: Tensor
+    value: Tensor
+    gap: Tensor
+    gradient: Tensor
+    met: Tensor
+    stuck: Tensor
+    queries: Tensor

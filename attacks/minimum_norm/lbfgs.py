@@ -1,0 +1,154 @@
+"""The first attack of all: box-constrained L-BFGS, and a search for the least weight that does."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from attacks.attack import Progress
+from attacks.common.active_set import put, take
+from attacks.common.forward import prepared
+from attacks.common.frozen import frozen
+from attacks.common.goal import Classifier, Goal, value_and_gradient
+from attacks.common.inputs import check_call, own_copies
+from attacks.common.losses import LossName
+from attacks.common.options import check_kinds
+from attacks.common.threat import Norm
+from attacks.common.warnings import without_slope
+from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
+from attacks.result import AttackResult
+
+Pixels = npt.NDArray[np.float64]
+
+_BROKEN = 1e30  # the objective where the logits are not finite: worse than anything
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Minimises the squared l2 norm minus c times the value of the goal, sample by sample.
+
+    SciPy's L-BFGS-B keeps the pixels in [0, 1]. A line search finds the smallest c whose minimum
+    fools the model: c is doubled until one does, then a binary search goes on. Each descent
+    starts from the nearest success of all points tried so far. The samples go one by one and
+    wait for the CPU in every step: `cw` and `fmn` find as much in far less time.
+
+    Args:
+        steps: at most so many iterations of L-BFGS-B for each c.
+        search_steps: values of c.
+        loss: "margin", which leads straight to the boundary, first to the one that is nearest by
+            the linearisation; or "ce", the cross entropy, which is the paper's. `result.loss` is
+            the margin.
+
+    Source: Szegedy et al. 2014, section 4.1.
+    """
+
+    steps: int = 20
+    search_steps: int = 10
+    loss: Literal["margin", "ce"] = "margin"
+
+    norm: ClassVar[Norm] = "l2"  # that it makes small
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options at once."""
+        check_kinds(self)
+        if self.loss not in ("margin", "ce"):
+            raise ValueError(f"loss is {self.loss!r}; allowed here: margin, ce")
+        if self.steps < 1 or self.search_steps < 1:
+            raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor | None,
+        *,
+        target: Tensor | int | None = None,
+        seed: int = 0,
+        sample_ids: Sequence[int] | Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        with frozen(model):
+            forward, random = prepared(model, x)
+            x, y, target = own_copies(model, x, y, target)
+            goal = Goal(y, target, "margin")
+            found = nearest_boundary(forward, x, goal, norm="l2")
+            closest = Closest.start(x, found.logits, goal=goal, norm="l2")
+            aim = found.aim(goal)
+            stuck, queries = without_slope(found.gradient), torch.ones_like(y)
+            skipped = closest.success | stuck | ~closest.finite
+            for row in range(len(x)):
+                if not skipped[row]:
+                    here = torch.tensor([row], device=x.device)
+                    descent = _Descent(forward, take(closest, here), take(aim, here), self.loss)
+                    c = descent.first(take(found, here))
+                    stuck[row] |= c is None
+                    self._search(descent, c or 1.0)
+                    closest = put(closest, here, descent.closest)
+                    queries[row] += descent.queries
+                if progress:
+                    progress(row + 1, len(x))
+            return closest.result(queries=queries, stuck=stuck, random=random)
+
+    def _search(self, descent: "_Descent", c: float) -> None:
+        """Double c until a descent ends in a success, then halve what lies between."""
+        too_low, enough = 0.0, math.inf
+        for _ in range(self.search_steps):
+            if descent.run(c, self.steps):
+                enough = c
+            else:
+                too_low = c
+            c = 2 * c if math.isinf(enough) else (too_low + enough) / 2
+
+
+class _Descent:
+    """Descents of one sample: its tensors are (1, ...)."""
+
+    def __init__(self, model: Classifier, closest: Closest, aim: Goal, loss: LossName) -> None:
+        """Begin with what `closest` knows, and go to the class that `aim` says."""
+        self.model, self.closest, self.queries, self.met = model, closest, 0, False
+        margin, free = loss == "margin", Goal(closest.goal.y, closest.goal.target, loss)
+        # Once there is a success the margin is that to whichever class leads.
+        self.aim, self.free = aim if margin else free, free
+
+    def first(self, found: Boundary) -> float | None:
+        """Return the c that ends just on a boundary if all were linear; None without a slope."""
+        _, _, slope = value_and_gradient(self.model, self.closest.x, self.aim.value)
+        self.queries += 1
+        gain = (found.gradient.double() * slope.double()).sum()
+        c = float(2 * found.gap.double().sum() / gain)
+        return c if 0 < c < math.inf else None
+
+    def run(self, c: float, steps: int) -> bool:
+        """Descend from the nearest success, or from x; return whether the end is one."""
+        self.c = c
+        start = self.closest.x_adv.flatten().double().cpu().numpy()  # (D,)
+        ends, limits = [(0.0, 1.0)] * len(start), {"maxiter": steps, "ftol": 0.0, "gtol": 0.0}
+        found = minimize(
+            self.objective, start, jac=True, method="L-BFGS-B", bounds=ends, options=limits
+        )
+        self.objective(found.x)
+        return self.met
+
+    def objective(self, pixels: Pixels) -> tuple[float, Pixels]:
+        """Return ||r||**2 - c * value and its gradient (D,) at float64 pixels (D,)."""
+        x = self.closest.x
+        x_adv = torch.from_numpy(pixels).to(x).reshape(x.shape).clamp(0, 1)  # (1, ...)
+        goal = self.free if self.closest.success.item() else self.aim
+        logits, value, gradient = value_and_gradient(self.model, x_adv, goal.value)
+        self.met = bool(self.closest.update(x_adv, logits))
+        self.queries += 1
+        delta = (x_adv - x).double()
+        total = delta.square().sum() - self.c * value.double().sum()
+        if not math.isfinite(total):
+            return _BROKEN, np.zeros_like(pixels)
+        slope = 2 * delta - self.c * gradient.nan_to_num(0, 0, 0)
+        return float(total), slope.flatten().cpu().numpy()

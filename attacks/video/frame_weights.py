@@ -1,0 +1,210 @@
+"""How much each frame of a clip weighs in the classifier's answer, by one gradient."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from attacks.common.frozen import frozen
+from attacks.common.goal import Goal, check_differentiable, logits_of
+from attacks.common.inputs import check_batch, check_clips
+
+Weight = Literal["abs", "l1", "relu", "signed"]
+# The weight of each output in time, (B, T'), from a layer's gradient (B, T', D).
+_WEIGHTS: dict[Weight, Callable[[Tensor], Tensor]] = {
+    "abs": lambda gradient: gradient.sum(2).abs(),
+    "l1": lambda gradient: gradient.abs().sum(2),
+    "relu": lambda gradient: gradient.sum(2).clamp_min(0),
+    "signed": lambda gradient: gradient.sum(2),
+}
+
+
+def check_weight(weight: str) -> None:
+    """Raise ValueError unless `weight` is one that `frame_weights` knows."""
+    if weight not in get_args(Weight):
+        raise ValueError(f"weight is {weight!r}; allowed: {', '.join(get_args(Weight))}")
+
+
+def frame_weights(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    weight: Weight | None = None,
+    layer: str | None = None,
+) -> Tensor:
+    """Return how much each frame weighs in the logit of y, by the gradient in a layer's output.
+
+    The gradient is summed over each moment of the output; a frame gets the sum over the moments
+    whose window in time it lies in, divided by the size of a window. Frames at the ends of a clip
+    lie in fewer windows, and those that are missing count as 0. It takes one forward and one
+    backward pass of the batch, and a forward pass of two clips that finds the layer.
+
+    Args:
+        model: the classifier; returns logits (B, K). Left exactly as it was.
+        x: videos (B, C, T, H, W) in [0, 1].
+        y: classes, int64 (B,); None takes the model's own answers.
+        weight: "abs", the size of the sum; "signed", the sum itself, whose total may be negative;
+            "relu", the sum where it is positive; "l1", the sum of sizes. None takes "l1" where the
+            layer looks at each frame by itself, and else "abs": behind a norm of each frame, as
+            in our LRCN, slopes can cancel in the sum.
+        layer: name of the module whose output is taken. None takes the first convolution with a
+            kernel in time; where there is none, as in an LRCN, the last convolution that is given
+            the frames as images, those of a clip in a row; and else the frames themselves.
+
+    Returns:
+        (B, T), detached; 0 where the gradient is not finite.
+
+    Raises:
+        ValueError: when there is no such layer, or its output has no place for every frame.
+
+    Source: Xu et al. 2023, section 3 (keyframes by the gradient), eq. (4).
+    """
+    check_batch(x, torch.zeros(len(x), dtype=torch.int64, device=x.device) if y is None else y)
+    check_clips(x)
+    if weight is not None:
+        check_weight(weight)
+    with frozen(model):
+        x = x.detach().clone().clamp_(0, 1)
+        moments = _layer(model, x, layer)
+        logits, leaf = _cut(model, x, moments.module)
+        y = logits.argmax(1) if y is None else y.clone()
+        Goal(y).check_classes(logits)
+        check_differentiable(logits)
+        (gradient,) = torch.autograd.grad(logits.gather(1, y[:, None]).sum(), leaf)
+        weight = weight or ("l1" if moments.per_frame else "abs")
+        each = _WEIGHTS[weight](moments.flat(gradient.nan_to_num(0, 0, 0), x))  # (B, T')
+        seen = moments.windows.to(each)  # (T', T)
+        return each @ seen / moments.kernel  # (B, T)
+
+
+def _cut(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Return the logits (B, K) of x, and where their graph begins: a module's output, or x."""
+    if module is None:
+        return logits_of(model, x.requires_grad_()), x
+    leaves: list[Tensor] = []
+
+    def cut(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        leaves.append(output.detach().requires_grad_())
+        return leaves[0].clone() if len(leaves) == 1 else output  # which may be changed in place
+
+    hook = module.register_forward_hook(cut)
+    try:
+        return logits_of(model, x), leaves[0]
+    finally:
+        hook.remove()
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """A module whose output has a place for moments of a clip.
+
+    Attributes:
+        module: the module; None for the clip itself.
+        per_frame: whether its output is (B*T, ...); else it is (B, C, T', H, W).
+        windows: which frames each moment is made of, bool (T', T).
+        kernel: how many frames a window holds that no end of the clip cuts off.
+    """
+
+    module: nn.Module | None
+    per_frame: bool
+    windows: Tensor
+    kernel: int = 1
+
+    def flat(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient of the output with a row for each moment, (B, T', D)."""
+        if self.per_frame:
+            return gradient.reshape(len(x), x.shape[2], -1)  # (B, T, D)
+        return gradient.transpose(1, 2).flatten(2)  # (B, T', C*H*W)
+
+
+def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
+    """Return the layer of a name, or the one to take, after a pass of the first two clips."""
+    modules = dict(model.named_modules())
+    if name is not None and name not in modules:
+        raise ValueError(
+            f"layer is {name!r}; the model's convolutions are {_convolutions(modules)}, and any "
+            "other module's name will do"
+        )
+    calls: list[tuple[nn.Module, Any, Any]] = []
+
+    def note(module: nn.Module, given: Any, output: Any) -> None:
+        seen = getattr(given[0] if given else None, "shape", None)
+        calls.append((module, seen, getattr(output, "shape", None)))
+
+    kinds = (nn.Conv2d, nn.Conv3d)
+    watched = [m for m in modules.values() if isinstance(m, kinds)] if name is None else []
+    with ExitStack() as stack, torch.no_grad():
+        for module in watched if name is None else [modules[name]]:
+            stack.callback(module.register_forward_hook(note).remove)
+        logits_of(model, x[:2])
+    clips, frames = len(x[:2]), x.shape[2]
+    found = (_first if name is None else _named)(calls, clips, frames)
+    if found is None:
+        raise ValueError(
+            f"layer {name!r} was not called, or its output has no place for each of the {frames} "
+            f"frames; give another, the convolutions are {_convolutions(modules)}, or None"
+        )
+    return found
+
+
+def _first(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments:
+    """Return the first convolution in time, or the last of single frames, or the clip itself."""
+    for module, given, _ in calls:
+        if _sees(module, given, frames) and module.kernel_size[0] > 1:
+            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
+    images = [m for m, _, made in calls if isinstance(m, nn.Conv2d) and made[0] == clips * frames]
+    last = images[-1] if images else None
+    return _Moments(last, bool(images), torch.eye(frames, dtype=torch.bool))
+
+
+def _named(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments | None:
+    """Return a module by the shapes of its first call."""
+    for module, given, made in calls[:1]:
+        if _sees(module, given, frames):
+            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
+        if made is not None and len(made) == 5 and made[2] == frames:
+            return _Moments(module, False, torch.eye(frames, dtype=torch.bool))
+        if made is not None and len(made) in (2, 4) and made[0] == clips * frames > clips:
+            return _Moments(module, True, torch.eye(frames, dtype=torch.bool))
+    return None
+
+
+def _sees(module: nn.Module, given: Any, frames: int) -> TypeGuard[nn.Conv3d]:
+    """Tell whether a module is a convolution in time that is given all frames of a clip."""
+    return isinstance(module, nn.Conv3d) and given is not None and given[2] >= frames
+
+
+def _convolutions(modules: dict[str, nn.Module]) -> str:
+    kinds = (nn.Conv2d, nn.Conv3d)
+    return ", ".join(name for name, m in modules.items() if isinstance(m, kinds)) or "none"
+
+
+def windows(convolution: nn.Conv3d, given: int, frames: int) -> Tensor:
+    """Return which frames each moment of a convolution's output is made of, bool (T', T).
+
+    Args:
+        convolution: with a kernel, stride, padding and dilation in time.
+        given: frames it is given; beyond those of the clip they are padding, half of it in
+            front, as where a model pads by itself the way TensorFlow does.
+        frames: of the clip.
+
+    >>> windows(nn.Conv3d(1, 1, 3, stride=2, padding=1), 4, 4).int().tolist()
+    [[1, 1, 0, 0], [0, 1, 1, 1]]
+    """
+    kernel, stride, dilation = (
+        cast(tuple[int, ...], getattr(convolution, name))[0]
+        for name in ("kernel_size", "stride", "dilation")
+    )
+    reach = dilation * (kernel - 1)
+    padding = convolution.padding
+    before, after = (padding[0], padding[0]) if not isinstance(padding, str) else (0, 0)
+    if padding == "same":
+        before, after = reach // 2, reach - reach // 2
+    moments = (given + before + after - reach - 1) // stride + 1
+    first = torch.arange(moments) * stride - before - (given - frames) // 2  # (T',)
+    places = first[:, None] + torch.arange(kernel) * dilation  # (T', kernel)
+    return (places[:, :, None] == torch.arange(frames)).any(1)  # (T', T)

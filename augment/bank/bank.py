@@ -1,0 +1,233 @@
+"""The sample bank: perturbed samples on disk, safe against a kill at any moment."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.atomic import sweep
+from attacks.errors import RefusedInput
+from augment.bank.samples import STATUSES, Entry, Fools, Status, encode
+from augment.bank.shards import (
+    Shard,
+    ShardName,
+    StoredPixels,
+    open_shards,
+    split_bytes,
+    write_shards,
+)
+from augment.bank.verdicts import append_verdict, read_verdicts
+from augment.dataset import Rows
+
+_KEY = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9_=,+.-]{0,149}")
+
+
+class SampleBank:
+    """Perturbed samples in bounded safetensors shards, one or more files a key.
+
+    A key, such as `round001-pgd-0-00003`, is the unit of resume: it is in the bank wholly or
+    not at all. Samples are numbered by key, then rank, then place in their batch, whatever the
+    order of writing: an `append` may move numbers, while ids never change. Opening a bank only
+    reads; what a killed process left half-written is removed by the next `append` of its rank.
+    Samples that other ranks add are seen when the bank is opened again. All samples have one
+    shape: `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        rank: int = 0,
+        shard_bytes: int = 32 * 2**20,
+        until: int | None = None,
+    ) -> None:
+        """Open a bank; a folder that does not exist yet is an empty bank.
+
+        Args:
+            folder: Where the shards are.
+            rank: Rank of this process; ranks never write to the same file.
+            shard_bytes: Largest size of a shard; a sample that is larger has one to itself.
+            until: The last round whose samples are looked at; None looks at all.
+
+        Raises:
+            RefusedInput: A shard or a log is truncated, altered or not ours.
+        """
+        self.folder, self.rank, self.shard_bytes = Path(folder), rank, shard_bytes
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RefusedInput(f"{folder}: a file, but a bank is a folder; name another place")
+        self._shards: dict[tuple[str, int], list[Shard]] = {}
+        for names in _whole(self.folder):
+            shards = open_shards(self.folder, names)
+            rounds = {entry.round for shard in shards for entry in shard.entries}
+            if until is None or max(rounds, default=0) <= until:
+                self._shards[names[0].key, names[0].rank] = shards
+        self._verdicts = read_verdicts(self.folder)
+        self._swept = False
+
+    @cached_property
+    def _table(self) -> list[tuple[Shard, int, Entry]]:
+        """Every sample in order: its shard, its row there, and its entry with the verdict."""
+        return [
+            (shard, row, replace(entry, status=self._verdicts.on(entry)))
+            for _, shards in sorted(self._shards.items())
+            for shard in shards
+            for row, entry in enumerate(shard.entries)
+        ]
+
+    def __len__(self) -> int:
+        """Number of samples, of every status."""
+        return sum(len(s.entries) for shards in self._shards.values() for s in shards)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether this key has been appended, by any rank."""
+        return any(key == held for held, _ in self._shards)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Entry]:
+        """Sample `(C, H, W)` float32 in [0, 1] and what is known of it."""
+        shard, row, entry = self._table[index]
+        return shard.pixels(row), entry
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Entry]]:
+        """All samples in order."""
+        return (self[i] for i in range(len(self)))
+
+    def keys(self) -> list[str]:
+        """The keys that are wholly in the bank, sorted."""
+        return sorted({key for key, _ in self._shards})
+
+    def entries(self) -> list[Entry]:
+        """What is known of every sample, in order."""
+        return [entry for *_, entry in self._table]
+
+    def indices(
+        self, *, status: Status | None = None, round: int | None = None, attack: str | None = None
+    ) -> list[int]:
+        """Numbers of the samples that have all the given properties; None means any."""
+        return [
+            i
+            for i, entry in enumerate(self.entries())
+            if status in (None, entry.status)
+            and round in (None, entry.round)
+            and attack in (None, entry.attack)
+        ]
+
+    def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
+        """Samples `(N, C, H, W)` float32 in [0, 1] and their correct labels `(N,)` int64."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        labels = torch.tensor([self._table[i][2].label for i in chosen.tolist()])
+        return self.pixels(chosen)[torch.arange(len(chosen))], labels.long()
+
+    def pixels(self, indices: Rows) -> StoredPixels:
+        """Samples to be read later, `(N, C, H, W)`; they stay the same when the bank grows."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        return StoredPixels([self._table[i][:2] for i in chosen], self.shape or (0, 0, 0))
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample, or None while the bank is empty."""
+        return next((s.shape for shards in self._shards.values() for s in shards if s.shape), None)
+
+    def append(
+        self,
+        key: str,
+        x_adv: Tensor,
+        entries: Sequence[Mapping[str, Any]],
+        *,
+        fools: Fools | None = None,
+    ) -> int:
+        """Store perturbed samples under a new key, down to the disk, wholly or not at all.
+
+        Args:
+            key: Letters, digits and `_ - = , + .`, at most 150.
+            x_adv: `(B, C, H, W)` float32 in [0, 1], on any device.
+            entries: B mappings with the fields source, label, round, attack, seed, loss, linf,
+                l2 and l1 of `Entry`.
+            fools: `(B, C, H, W)` -> `(B,)` bool, asked with the samples as they will be read
+                back; what rounding would undo is stored more finely (`choose_encodings`).
+
+        Returns:
+            B.
+
+        Raises:
+            ValueError: The key is taken or badly formed, or samples and entries do not fit.
+            OSError: The disk is full or the folder cannot be written; nothing is left behind.
+        """
+        self._check(key, x_adv, entries)
+        pairs = encode(x_adv.detach().float(), entries, fools)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        pieces = split_bytes(pairs, self.shard_bytes)
+        names = [ShardName(key, self.rank, len(pieces), i + 1) for i in range(len(pieces))]
+        write_shards(self.folder, dict(zip(names, pieces, strict=True)))
+        self._shards[key, self.rank] = open_shards(self.folder, names)
+        self.__dict__.pop("_table", None)
+        return len(pairs)
+
+    def set_status(self, indices: Rows, status: Status) -> None:
+        """Record a verdict on samples, down to the disk.
+
+        Raises:
+            ValueError: Unknown status.
+            OSError: The disk is full or the folder cannot be written.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"status {status!r}; choose one of {', '.join(STATUSES)}")
+        chosen = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        if not chosen:
+            return
+        entries = [self._table[i][2] for i in chosen]
+        self._verdicts = append_verdict(
+            self.folder, self._verdicts, status, entries, rank=self.rank
+        )
+        self.__dict__.pop("_table", None)
+
+    def _check(self, key: str, x: Tensor, entries: Sequence[Mapping[str, Any]]) -> None:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"key {key!r}: use letters, digits and _ - = , + . (at most 150)")
+        if key in self:
+            raise ValueError(f"key {key!r} is in the bank already; test `key in bank` first")
+        if len(x) != len(entries):
+            raise ValueError(f"{len(x)} samples but {len(entries)} entries; give one per sample")
+        if self.shape not in (None, tuple(x.shape[1:])):
+            raise ValueError(
+                f"samples of shape {tuple(x.shape[1:])} in a bank of {self.shape}; use a new bank"
+            )
+        if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN fails both
+            raise ValueError(
+                f"samples reach from {x.min():.4g} to {x.max():.4g}; a bank holds finite values "
+                "in [0, 1]: clamp them"
+            )
+
+    def _sweep(self) -> None:
+        """Remove, once, what a killed process of this rank left half-written."""
+        if self._swept:
+            return
+        sweep(self.folder, f"*.rank{self.rank:03d}.*")
+        for names in _groups(self.folder):
+            if names[0].rank == self.rank and len(names) < names[0].parts:
+                for name in names:
+                    (self.folder / str(name)).unlink()
+        self._swept = True
+
+
+def stored_keys(folder: Path) -> set[str]:
+    """The keys that are wholly in a bank, by the names of its files alone."""
+    return {names[0].key for names in _whole(folder)}
+
+
+def _whole(folder: Path) -> list[list[ShardName]]:
+    """The groups of shard files of which none is missing."""
+    return [names for names in _groups(folder) if len(names) == names[0].parts]
+
+
+def _groups(folder: Path) -> list[list[ShardName]]:
+    """The shard files of a folder, grouped by key and rank, all in order."""
+    found = [ShardName.parse(path.name) for path in folder.glob("*.safetensors")]
+    names = sorted(name for name in found if name is not None)
+    return [list(group) for _, group in groupby(names, key=lambda n: (n.key, n.rank, n.parts))]

@@ -1,0 +1,115 @@
+"""The training set of a round: the originals and accepted perturbed samples."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from augment.bank.bank import SampleBank
+from augment.bank.samples import Entry
+from augment.bank.shards import StoredPixels
+from augment.dataset import Dataset
+
+
+class MixedDataset(Dataset):
+    """Originals followed by accepted perturbed samples, both with the correct labels."""
+
+    def __init__(
+        self,
+        originals: Dataset,
+        bank: SampleBank,
+        *,
+        per_sample: int | None = None,
+        ratio: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Choose what to mix in; with neither limit, every accepted sample once.
+
+        Args:
+            originals: The clean samples, all of them taken.
+            bank: Perturbed samples; only the accepted are used.
+            per_sample: At most so many instances of each original, newest rounds first.
+            ratio: Perturbed samples per original on the whole; what is missing is repeated.
+            seed: Seed of the choice that `ratio` makes.
+
+        Raises:
+            ValueError: A limit is negative, or the bank was made from other data.
+        """
+        for option, value in (("per_sample", per_sample), ("ratio", ratio)):
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"{option}={value}: must be finite and at least 0")
+        entries = bank.entries()
+        chosen = bank.indices(status="accepted")
+        if per_sample is not None:
+            chosen = _newest(chosen, entries, per_sample)
+        if ratio is not None:
+            chosen = _resized(chosen, round(ratio * len(originals)), seed)
+        taken = [entries[i] for i in chosen]
+        _check(originals, bank, taken)
+        super().__init__(
+            _Joined(originals, bank.pixels(chosen)),
+            torch.cat([originals.labels, torch.tensor([entry.label for entry in taken]).long()]),
+            originals.ids + _ids(taken),
+            name=f"{originals.name}+bank",
+            classes=originals.classes,
+            skipped=originals.skipped,
+        )
+
+
+class _Joined:
+    """Pixels of the originals, then of the chosen samples of a bank."""
+
+    def __init__(self, originals: Dataset, perturbed: StoredPixels) -> None:
+        self._originals, self._perturbed = originals, perturbed
+        self.shape = (len(originals) + perturbed.shape[0], *originals.shape)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        clean = rows < len(self._originals)
+        x = torch.empty(len(rows), *self.shape[1:])  # (B, C, H, W)
+        x[clean], _ = self._originals.stack(rows[clean])
+        if not clean.all():
+            x[~clean] = self._perturbed[rows[~clean] - len(self._originals)]
+        return x
+
+
+def _newest(chosen: Sequence[int], entries: Sequence[Entry], count: int) -> list[int]:
+    """At most `count` samples of each original: later rounds first, then the bank's order."""
+    taken: defaultdict[str, int] = defaultdict(int)
+    kept = []
+    for i in sorted(chosen, key=lambda i: -entries[i].round):
+        if taken[entries[i].source] < count:
+            taken[entries[i].source] += 1
+            kept.append(i)
+    return sorted(kept)
+
+
+def _resized(chosen: Sequence[int], count: int, seed: int) -> list[int]:
+    """Exactly `count` of the samples, each as often as the others to within one."""
+    if not chosen:
+        return []
+    order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [chosen[order[i % len(chosen)]] for i in range(count)]
+
+
+def _check(originals: Dataset, bank: SampleBank, entries: Sequence[Entry]) -> None:
+    advice = "the bank was made from other data: use its own data or a new bank"
+    if entries and bank.shape != originals.shape:
+        raise ValueError(f"bank of {bank.shape} beside data of {originals.shape}; {advice}")
+    labels = dict(zip(originals.ids, originals.labels.tolist(), strict=True))
+    for entry in entries:
+        if entry.label != labels.get(entry.source, entry.label):
+            raise ValueError(
+                f"bank sample {entry.id} has label {entry.label}, its original "
+                f"{entry.source} has {labels[entry.source]}; {advice}"
+            )
+
+
+def _ids(entries: Sequence[Entry]) -> list[str]:
+    """A unique id each: the bank's, numbered from the second occurrence on."""
+    seen: defaultdict[str, int] = defaultdict(int)
+    ids = []
+    for entry in entries:
+        seen[entry.id] += 1
+        ids.append(f"bank:{entry.id}" + (f"#{seen[entry.id]}" if seen[entry.id] > 1 else ""))
+    return ids

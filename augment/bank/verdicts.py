@@ -1,0 +1,91 @@
+"""The bank's log of review verdicts: append-only, so a kill can cost only the last line."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from attacks.atomic import sync_folder
+from attacks.errors import RefusedInput
+from augment.bank.samples import STATUSES, Entry, Status
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Statuses that reviews gave, by `(sample id, hash)`, and how many reviews there were."""
+
+    given: dict[tuple[str, str], Status]
+    reviews: int
+
+    def on(self, entry: Entry) -> Status:
+        """The latest verdict; a sample whose pixels were made anew is pending again."""
+        return self.given.get((entry.id, entry.hash), "pending")
+
+
+def read_verdicts(folder: Path) -> Verdicts:
+    """Read the logs of all ranks; where they disagree the later review wins.
+
+    Raises:
+        RefusedInput: A whole line of a log cannot be read.
+    """
+    lines = [line for path in sorted(folder.glob("status-rank*.jsonl")) for line in _lines(path)]
+    lines.sort(key=lambda line: line[0])  # stable: equal numbers stay in the order of ranks
+    given = {sample: status for _, status, samples in lines for sample in samples}
+    return Verdicts(given, max((number for number, *_ in lines), default=0))
+
+
+def judged_keys(folder: Path) -> set[str]:
+    """The keys of a bank of whose samples some have a verdict."""
+    return {name.rsplit(".", 2)[0] for name, _ in read_verdicts(folder).given}  # key.rank.row
+
+
+def append_verdict(
+    folder: Path, known: Verdicts, status: Status, entries: Iterable[Entry], *, rank: int
+) -> Verdicts:
+    """Add one line to this rank's log, down to the disk.
+
+    Args:
+        folder: Folder of the bank.
+        known: The verdicts so far.
+        status: The new verdict.
+        entries: The samples it is about.
+        rank: Rank of this process.
+
+    Returns:
+        The verdicts including this one.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; a line torn so is ignored.
+    """
+    samples = [(entry.id, entry.hash) for entry in entries]
+    number = known.reviews + 1
+    line = json.dumps({"number": number, "status": status, "samples": samples}) + "\n"
+    path = folder / f"status-rank{rank:03d}.jsonl"
+    with open(path, "a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)  # a torn line would spoil the one after it
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(folder)
+    return Verdicts(known.given | dict.fromkeys(samples, status), number)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RefusedInput(
+            f"{path}: {error.strerror}; delete this file and review its samples again"
+        ) from error
+    for place, text in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            line = json.loads(text)
+            samples = [(str(name), str(hashed)) for name, hashed in line["samples"]]
+            yield int(line["number"]), STATUSES[STATUSES.index(line["status"])], samples
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise RefusedInput(
+                f"{path}: line {place} cannot be read ({error}); delete that line and "
+                "review its samples again"
+            ) from error

@@ -1,0 +1,202 @@
+"""From arrays that nobody has checked to images or videos and their labels `(N,)`."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attacks.errors import RefusedInput
+from augment.dataset import Dataset
+from augment.datasets.arrays.labels import as_labels
+from augment.datasets.classlist import read_class_list
+from augment.datasets.images.recolour import recoloured
+from augment.datasets.request import Request
+from augment.datasets.videos.clips import clip_frames, clip_ids
+from augment.splits import hash_split, home_of
+
+logger = logging.getLogger(__name__)
+Array = NDArray[np.generic]
+
+
+def pixel_shape(
+    shape: Sequence[int], dtype: np.dtype[np.generic], *, origin: str
+) -> tuple[int, ...]:
+    """The shape `(N, C, H, W)` or `(N, C, T, H, W)` that an array has with its channels in front.
+
+    Args:
+        shape: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
+            or `(N, T, H, W, C)`, with C 1 or 3; where both readings are possible, channels come
+            first.
+        dtype: Its type.
+        origin: File and name of the array, for messages.
+
+    Raises:
+        RefusedInput: Another shape or type.
+    """
+    front = tuple(shape)
+    if len(front) == 3:
+        front = (front[0], 1, *front[1:])  # (N, 1, H, W)
+    if len(front) in (4, 5) and front[1] not in (1, 3) and front[-1] in (1, 3):
+        front = (front[0], front[-1], *front[1:-1])  # (N, C, H, W) or (N, C, T, H, W)
+    if len(front) not in (4, 5) or front[1] not in (1, 3) or 0 in front[2:]:
+        raise RefusedInput(
+            f"{origin}: shape {str(tuple(shape))[:100]}; store images as (N, H, W), (N, C, H, W) "
+            "or (N, H, W, C) with 1 or 3 channels, videos as (N, C, T, H, W) or (N, T, H, W, C)"
+        )
+    if dtype != np.uint8 and dtype.kind != "f":
+        raise RefusedInput(f"{origin}: type {str(dtype)[:50]}; store uint8, or floats in [0, 1]")
+    return front
+
+
+def as_pixels(array: Array, *, origin: str) -> Tensor:
+    """Images `(N, C, H, W)` or videos `(N, C, T, H, W)`, uint8 or float32 in [0, 1].
+
+    Args:
+        array: As of `pixel_shape`.
+        origin: File and name of the array, for messages.
+
+    Raises:
+        RefusedInput: Another shape or type, or values outside the range.
+    """
+    shape = pixel_shape(array.shape, array.dtype, origin=origin)
+    if array.ndim == 3:
+        array = array[:, None]  # (N, 1, H, W)
+    elif array.shape != shape:
+        array = np.moveaxis(array, -1, 1)  # (N, C, H, W) or (N, C, T, H, W)
+    if array.dtype == np.uint8:
+        return torch.from_numpy(np.ascontiguousarray(array))
+    x = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    if bool(x.isnan().any()):
+        raise RefusedInput(f"{origin}: holds NaN; write it anew with finite floats in [0, 1]")
+    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+        raise RefusedInput(
+            f"{origin}: values from {x.min():g} to {x.max():g}; floats must be in [0, 1]: "
+            "undo the normalisation or divide by 255"
+        )
+    return x
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a source.
+
+    Attributes:
+        images: Reads the images or videos.
+        labels: Their labels, or None.
+        shape: Their shape as of `pixel_shape`; None where it is the same in all parts.
+    """
+
+    images: Callable[[], Array]
+    labels: Array | None
+    shape: tuple[int, ...] | None = None
+
+
+def dataset_of(
+    parts: Mapping[str | None, Part],
+    request: Request,
+    *,
+    name: str,
+    origin: str,
+    known: Sequence[str] | None = None,
+) -> Dataset:
+    """The split of a source that holds arrays.
+
+    Args:
+        parts: train, val, test or some of them; or one part named None, which is cut.
+        request: What is asked for.
+        name: Name of the dataset.
+        origin: File or folder, for messages.
+        known: Names of the classes, where the source has them.
+
+    Raises:
+        RefusedInput: The split is missing or an array is not what it should be.
+    """
+    channels = _common_channels(parts, request, origin=origin)
+    present = [part for part in parts if part is not None]
+    home, test = home_of(request.split, present, origin=origin)
+    x = as_pixels(parts[home].images(), origin=f"{origin}: images")
+    labels = {
+        part: as_labels(given.labels, count=len(given.labels), origin=f"{origin}: labels")
+        for part, given in parts.items()
+        if given.labels is not None
+    }
+    highest = max((int(y.max()) for y in labels.values() if len(y)), default=-1)
+    y = labels.get(home, torch.full((len(x),), -1))  # (N,)
+    ids = [f"{i:06d}" for i in range(len(x))]
+    classes = class_names(request, highest=highest, known=known)
+    dataset = Dataset(x, y, ids, name=name, classes=classes)
+    if channels is not None:
+        dataset = recoloured(dataset, channels)
+    if test is not None and not (home is None and home not in labels):
+        dataset = dataset.subset(hash_split(ids, request.split, test=test))
+    return _clips(dataset, request) if dataset.is_video else dataset
+
+
+def _common_channels(
+    parts: Mapping[str | None, Part], request: Request, *, origin: str
+) -> int | None:
+    """The channels of all parts; None where they need no thought.
+
+    Raises:
+        RefusedInput: The parts differ in what no option evens out.
+    """
+    shapes = {part: each.shape[1:] for part, each in parts.items() if each.shape is not None}
+    told = ", ".join(f"{part or 'all'} {'x'.join(map(str, s))}" for part, s in shapes.items())
+    advice = {
+        "images beside videos": len({len(shape) for shape in shapes.values()}) > 1,
+        "--size N": not request.size and len({shape[-2:] for shape in shapes.values()}) > 1,
+        "--frames N": not request.frames and len({shape[1:-2] for shape in shapes.values()}) > 1,
+    }
+    for option, differs in advice.items():
+        if differs:
+            remedy = f"give {option}" if option.startswith("--") else f"these are {option}"
+            raise RefusedInput(f"{origin}: the splits differ in shape ({told}); {remedy}")
+    found = {shape[0] for shape in shapes.values()}
+    if request.channels is None and len(found) > 1:
+        logger.info("%s: grey samples become RGB, as other splits are RGB (%s)", origin, told)
+        return 3
+    return request.channels
+
+
+def _clips(dataset: Dataset, request: Request) -> Dataset:
+    """The clips of videos that are in memory; without a length, they last as long as the videos."""
+    count = dataset.shape[1]
+    frames = request.frames or -(-count // request.stride)
+    wanted = clip_frames(count, frames=frames, stride=request.stride, clips=request.clips)
+    if wanted == [list(range(count))]:
+        return dataset
+    videos = dataset.raw(range(len(dataset)))  # (N, C, T, H, W)
+    clips = torch.stack([videos[:, :, clip] for clip in wanted], 1)  # (N, clips, C, frames, H, W)
+    return Dataset(
+        clips.flatten(0, 1),
+        dataset.labels.repeat_interleave(request.clips),
+        [text for name in dataset.ids for text in clip_ids(name, request.clips)],
+        name=dataset.name,
+        classes=dataset.classes,
+    )
+
+
+def class_names(request: Request, *, highest: int, known: Sequence[str] | None = None) -> list[str]:
+    """Names of the classes: those of the class list, or known ones, or numbers.
+
+    Args:
+        request: May name a class list.
+        highest: Largest label of all splits; -1 when unlabelled.
+        known: The source's own names.
+
+    Raises:
+        RefusedInput: There are fewer names than classes.
+    """
+    names = [str(i) for i in range(highest + 1)] if known is None else list(known)
+    if request.classes is not None:
+        names = read_class_list(request.classes).names
+    if len(names) <= highest:
+        raise RefusedInput(
+            f"class list {request.classes or 'of the data'}: {len(names)} classes, but there is "
+            f"a label {highest}; add the missing lines"
+        )
+    return names

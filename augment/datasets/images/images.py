@@ -1,0 +1,212 @@
+"""From image files that nobody has checked to tensors of one shape."""
+
+import os
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from attacks.errors import RefusedInput
+from augment.datasets.images.deep import (
+    Declared,
+    has_deep_grey,
+    is_deep,
+    path_of,
+    png_chunks,
+    to_bytes,
+)
+
+MOST_PIXELS = 2**26  # 67 million, 8192 x 8192: more is taken for a decompression bomb
+# Told from their first bytes, whatever their suffix; others are read only by their own suffix.
+_COMMON = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000")
+# A stub knows a format by name alone; EPS is a program that another program runs.
+_NEVER = frozenset(("EPS", "MPEG"))
+_GREY = frozenset(("1", "L", "LA", "La", "I", "F"))
+_ORIENTATION = 0x0112
+_SIDEWAYS = frozenset((5, 6, 7, 8))  # values of it that swap width and height
+
+# What Pillow's decoders raise on hostile bytes: nearly anything but a signal.
+BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    Image.DecompressionBombError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@cache
+def formats() -> dict[str, str]:
+    """The formats that this Pillow decodes by itself, by lower-case suffix with its dot."""
+    Image.init()
+    stubs = ImageFile.StubImageFile
+    openers = {name: opener for name, (opener, _) in Image.OPEN.items() if name not in _NEVER}
+    known = [n for n, o in openers.items() if not (isinstance(o, type) and issubclass(o, stubs))]
+    return {suffix: n for suffix, n in Image.registered_extensions().items() if n in known}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a file's header promises.
+
+    Attributes:
+        width: As shown.
+        height: As shown.
+        colour: Whether it has colours.
+        alpha: Whether it has transparency.
+        several: Whether it holds several pictures.
+        deep: Whether it has whole numbers of more than 8 bits.
+    """
+
+    width: int
+    height: int
+    colour: bool
+    alpha: bool = False
+    several: bool = False
+    deep: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The one form that all images of a dataset are brought to.
+
+    Attributes:
+        channels: 1 or 3.
+        height: Rows.
+        width: Columns.
+        tops: What becomes white in images of more than 8 bits, as of `to_bytes`.
+    """
+
+    channels: int
+    height: int
+    width: int
+    tops: Mapping[Declared, int] = field(default_factory=dict)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Image as `(C, H, W)` uint8: upright, no alpha, scaled to cover and cut to the centre."""
+        plain = _eight_bit(image, self.tops)
+        if plain is not image:
+            plain.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        ImageOps.exif_transpose(plain, in_place=True)
+        mode = "L" if self.channels == 1 else "RGB"
+        if plain.mode != mode:
+            plain = plain.convert(mode)
+        if plain.size != (self.width, self.height):
+            plain = ImageOps.fit(plain, (self.width, self.height), Image.Resampling.BICUBIC)
+        pixels = torch.from_numpy(np.array(plain))  # (H, W) or (H, W, C)
+        return pixels.view(self.height, self.width, self.channels).permute(2, 0, 1)  # (C, H, W)
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Open an image file without decoding it; the caller closes it.
+
+    Raises:
+        OSError: Not a readable file of a known format. Broken files raise any of `BROKEN`.
+        ValueError: The image is empty or a decompression bomb.
+    """
+    if not os.path.isfile(path):  # a pipe would block, a device never end
+        raise OSError("not a regular file that can be read")
+    own = formats().get(os.path.splitext(path)[1].lower(), "PNG")
+    image = Image.open(path, formats=[n for n in (*_COMMON, own) if n in Image.OPEN])
+    if not 0 < image.width * image.height <= MOST_PIXELS:
+        image.close()
+        raise ValueError(f"{image.width} x {image.height} pixels; at most {MOST_PIXELS} are read")
+    return image
+
+
+def read_frame(path: Path | str) -> Frame:
+    """Read an image file's header; raises like `open_image`."""
+    with open_image(path) as image:
+        width, height = image.size
+        deep = is_deep(image)
+        grey = image.mode in _GREY or image.mode.startswith("I;") or has_deep_grey(image)
+        several = image.format != "MPO" and getattr(image, "is_animated", False)
+        alpha = image.has_transparency_data
+        if _exif(image).get(_ORIENTATION) in _SIDEWAYS:
+            width, height = height, width
+        return Frame(width, height, not grey, alpha, several, deep)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """The EXIF data; Pillow would decode every PNG for what may stand behind its pixels."""
+    if image.format == "PNG":
+        with open(path_of(image), "rb") as file:
+            if not {b"+eXIf", b"+iTXt"} & png_chunks(file).keys():
+                return Image.Image.getexif(image)
+    return image.getexif()
+
+
+def read_image(path: Path | str, fit: Fit) -> Tensor:
+    """Decode an image file, `(C, H, W)` uint8; raises like `open_image`."""
+    with open_image(path) as image:
+        return fit(image)
+
+
+def reason(error: BaseException) -> str:
+    """Why a file was left out, in a few words."""
+    if isinstance(error, UnidentifiedImageError):  # its own text repeats the path
+        return "no image of a known format"
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _eight_bit(image: Image.Image, tops: Mapping[Declared, int]) -> Image.Image:
+    """Images of more than 8 bits a channel, brought to 8."""
+    if is_deep(image):
+        return to_bytes(image, tops)
+    if image.mode != "F":
+        return image
+    values = np.asarray(image, dtype=np.float64)  # (H, W)
+    if not (values.min() >= 0 and values.max() <= 1):  # NaN fails both
+        raise ValueError(f"values from {values.min():g} to {values.max():g}; allowed are 0 to 1")
+    return Image.fromarray(np.rint(values * 255).astype(np.uint8))
+
+
+class ImageFiles:
+    """Images of one form, decoded when asked for."""
+
+    def __init__(self, paths: Sequence[str], fit: Fit) -> None:
+        """Remember the files.
+
+        Args:
+            paths: The files.
+            fit: The form they are brought to.
+        """
+        self._paths, self._fit = list(paths), fit
+        self.shape = (len(self._paths), fit.channels, fit.height, fit.width)
+
+    def sizes(self) -> list[int]:
+        """Bytes of each file, by which `Dataset.digest` tells them apart."""
+        return [os.path.getsize(path) for path in self._paths]
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Images `(B, C, H, W)` uint8.
+
+        Raises:
+            RefusedInput: A file turns out to be broken.
+        """
+        pixels = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)  # (B, C, H, W)
+        for place, row in enumerate(rows.tolist()):
+            path = self._paths[row]
+            try:
+                pixels[place] = read_image(path, self._fit)
+            except BROKEN as error:
+                raise RefusedInput(
+                    f"{path}: {reason(error)}; remove or repair this file and run again"
+                ) from error
+        return pixels

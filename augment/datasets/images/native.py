@@ -1,0 +1,155 @@
+"""Pictures of a folder one by one, each of its own size, and what reading them loses."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from augment.dataset import as_float
+from augment.datasets.folders import SPLIT_FOLDERS, read_folder
+from augment.datasets.images.images import (
+    BROKEN,
+    Fit,
+    formats,
+    open_image,
+    read_frame,
+    read_image,
+    reason,
+)
+from augment.datasets.labelled import data_folder, labelled_files
+from augment.datasets.request import Request
+from augment.splits import Split
+
+_METADATA = frozenset(("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "comment", "photoshop"))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture's file, unread.
+
+    Attributes:
+        path: the file.
+        id: its path below the folder, or below that of its split.
+        label: name of its class folder, or nothing.
+        shape: `(C, H, W)`, upright.
+        lost: what of the file a tensor of bytes does not keep, such as `alpha`.
+    """
+
+    path: str
+    id: str
+    label: str
+    shape: tuple[int, int, int]
+    lost: tuple[str, ...]
+
+    def read(self) -> Tensor:
+        """Return the pixels `(C, H, W)`, float32 in [0, 1]; raises like `open_image`."""
+        return as_float(read_image(self.path, Fit(*self.shape)))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a folder.
+
+    Attributes:
+        root: the folder.
+        files: those that can be read, sorted.
+        left_out: a line for each file that is none, or is broken.
+        split: the split they are; None where they are all.
+    """
+
+    root: Path
+    files: list[Picture]
+    left_out: list[str] = field(default_factory=list)
+    split: Split | None = None
+
+
+def read_pictures(request: Request, split: Split | None) -> Pictures:
+    """Look at the pictures of a folder, without decoding them.
+
+    Args:
+        request: `target` is the folder; of `samples` given, so many are taken.
+        split: the split wanted; None takes all of a folder without split folders, of others test.
+
+    Raises:
+        ValueError: no folder is given.
+        RefusedInput: there is no such folder, or no such split.
+    """
+    root = data_folder(request.target, "imagefolder")
+    if split is None and _has_splits(root):
+        split = "test"
+    if split is not None:
+        wanted = Request(request.target, split, classes=request.classes, seed=request.seed)
+        found = labelled_files(
+            wanted, frozenset(formats()), name="imagefolder", kind="images", samples=request.samples
+        )
+        names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
+        named = list(zip(found.paths, found.ids, names, strict=True))
+        left_out = list(found.skipped)
+    else:
+        named, left_out = _all_of(root, request.samples)
+    files = []
+    for path, name, label in named:
+        try:
+            files.append(_looked_at(path, name, label))
+        except BROKEN as error:
+            left_out.append(f"{path}: {reason(error)}")
+    return Pictures(root, files, left_out, split)
+
+
+def _has_splits(root: Path) -> bool:
+    """Tell whether a folder has split folders; only one with such names is searched."""
+    named = any(entry.name.casefold() in SPLIT_FOLDERS for entry in os.scandir(root))
+    return named and bool(read_folder(root, frozenset(formats())).splits)
+
+
+def _all_of(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Return path, id and folder of all pictures, or the first, and lines for other files."""
+    names: list[str] = []
+    left_out: list[str] = []
+    suffixes = formats()
+    errors: list[OSError] = []
+    for here, folders, files in os.walk(root, onerror=errors.append):
+        links = [name for name in folders if os.path.islink(os.path.join(here, name))]
+        left_out += [f"{Path(here, name)}: a link to a folder, not followed" for name in links]
+        folders[:] = [n for n in folders if not n.startswith(".") and n not in links]
+        for name in files:
+            path = Path(here, name)
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in suffixes:
+                names.append(path.relative_to(root).as_posix())
+            else:
+                left_out.append(f"{path}: no suffix of a picture")
+    left_out += [f"{error}" for error in errors]
+    chosen = sorted(names)[:most]
+    parts = [name.rpartition("/")[0].partition("/")[0] for name in chosen]
+    return [(str(root / n), n, part) for n, part in zip(chosen, parts, strict=True)], left_out
+
+
+def _looked_at(path: str, name: str, label: str) -> Picture:
+    frame = read_frame(path)
+    with open_image(path) as image:
+        lost = tuple(_lost(image))
+    shape = (3 if frame.colour else 1, frame.height, frame.width)
+    return Picture(path, name, label, shape, lost)
+
+
+def _lost(image: Image.Image) -> Sequence[str]:
+    """Return what of an opened image is not in its 8-bit grey or RGB pixels."""
+    lost = []
+    if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:
+        lost.append("alpha")
+    tiles = " ".join(str(tile) for tile in image.tile)  # type: ignore[attr-defined]
+    if image.mode == "F" or image.mode.startswith("I") or ";16" in tiles or ";12" in tiles:
+        lost.append("more than 8 bits")
+    if image.mode in ("CMYK", "YCCK", "LAB", "HSV"):
+        lost.append(f"{image.mode} colours")
+    if getattr(image, "n_frames", 1) > 1:
+        lost.append("frames after the first")
+    # What a TIFF says of its pixels is among its EXIF too.
+    if _METADATA & image.info.keys() or (image.format != "TIFF" and image.getexif()):
+        lost.append("metadata")
+    return lost

@@ -1,0 +1,298 @@
+"""From video files that nobody has checked to clips of one shape."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+from torch import Tensor
+
+from attacks.errors import RefusedInput
+from augment.datasets.images.images import BROKEN, Fit, reason
+from augment.datasets.videos.video_formats import FORMATS, missing_part, orient
+
+MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
+MOST_FRAMES = 36_000  # 20 minutes at 30 frames a second
+MOST_SECONDS = 3600
+MOST_STREAMS = 32
+MOST_BYTES = 4 * 2**30
+_CODECS = frozenset(
+    (
+        "apng", "av1", "cfhd", "cinepak", "dnxhd", "dvvideo", "ffv1", "ffvhuff", "flv", "gif",
+        "h261", "h263", "h263p", "h264", "hevc", "huffyuv", "jpeg2000", "libdav1d", "libvpx",
+        "libvpx-vp9", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v1",
+        "msmpeg4v2", "png", "prores", "rawvideo", "rv10", "rv20", "rv30", "rv40", "svq1", "svq3",
+        "theora", "utvideo", "vc1", "vp3", "vp6", "vp6a", "vp6f", "vp8", "vp9", "vvc", "wmv1",
+        "wmv2", "wmv3",
+    )
+)  # fmt: skip
+_WHOLE = 0.9  # a file with a smaller share of the frames it promises is cut off
+
+
+@dataclass(frozen=True)
+class Head:
+    """What decoding a whole file shows: its frames, their size, and whether it has colours."""
+
+    frames: int
+    height: int
+    width: int
+    colour: bool
+
+
+def probe(path: Path | str) -> Head:
+    """Decode a video to its end; what its header says of frames and sizes is not believed.
+
+    Raises:
+        ValueError: The file is no whole video, or one that is too large.
+        OSError: It is not a file that can be read.
+    """
+    with _open(path) as (container, stream):
+        first = last = None
+        count = 0
+        for last in _frames(container, stream):
+            first, count = first or last, count + 1
+        if first is None or last is None:
+            raise _cut_off(path) or ValueError("not one frame can be decoded")
+        promised = _promised(container, stream)
+        if count < _WHOLE * promised - 1 and not _lasts(container, stream, first, last):
+            raise ValueError(_fewer(container, count, promised))
+        height, width = _shown(first)
+        return Head(count, height, width, colour=not first.format.name.startswith("gray"))
+
+
+def read_clips(path: Path | str, fit: Fit, wanted: Sequence[Sequence[int]]) -> Tensor:
+    """Clips of a video, `(clips, C, T, H, W)` uint8; raises like `probe`.
+
+    Args:
+        path: The file.
+        fit: The form that frames are brought to.
+        wanted: The numbers of the frames of each clip; all clips have as many.
+    """
+    needed = {number for clip in wanted for number in clip}
+    last = max(needed)
+    kept: dict[int, Tensor] = {}
+    with _open(path) as (container, stream):
+        for number, frame in enumerate(_frames(container, stream)):
+            if number in needed:
+                kept[number] = fit(_upright(frame))  # (C, H, W)
+            if number == last:
+                break
+    if last not in kept:
+        raise ValueError(f"has no frame {last}; it changed after its frames were counted")
+    clips = [torch.stack([kept[number] for number in clip], 1) for clip in wanted]  # (C, T, H, W)
+    return torch.stack(clips)  # (clips, C, T, H, W)
+
+
+@contextmanager
+def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its first video stream; FFmpeg's errors come out as ValueError."""
+    if not os.path.isfile(path):  # a pipe would block, a device never end
+        raise OSError("not a regular file that can be read")
+    size = os.path.getsize(path)
+    if not 0 < size <= MOST_BYTES:
+        raise ValueError(f"{size} bytes; from 1 to {MOST_BYTES} are read" if size else "empty file")
+    # A name would be taken for an address where it looks like one; an open file has none.
+    with open(path, "rb") as file, _container(file, path) as container:
+        _check_trailer(container, path)
+        try:
+            stream = _stream(container)
+        except ValueError as error:
+            raise _cut_off(path) or error from None
+        with _explained("cannot be decoded to its end"):
+            yield container, stream
+
+
+class _Reader:
+    """A file for FFmpeg: where it may not seek to, that is an answer and no exception."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Remember the file."""
+        self.read, self.tell, self._file = file.read, file.tell, file
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Seek, and say where that is; below 0 where it is not possible."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
+def _container(file: BinaryIO, path: Path | str) -> InputContainer:
+    options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
+    words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
+    try:
+        with _explained(words):
+            return av.open(_Reader(file), "r", options=options)
+    except ValueError as error:
+        raise _cut_off(path) or error from error.__cause__
+
+
+def _cut_off(path: Path | str) -> ValueError | None:
+    """What is missing of a file that cannot be opened; None where that cannot be told."""
+    missing = missing_part(path)
+    return None if missing is None else ValueError(f"cut off or damaged: {missing}")
+
+
+@contextmanager
+def _explained(words: str) -> Iterator[None]:
+    """Say what FFmpeg's errors mean."""
+    try:
+        yield
+    except av.FFmpegError as error:
+        # What may pass, a disk or memory at its end, is not held against the file.
+        kind = OSError if isinstance(error, OSError | MemoryError) else ValueError
+        raise kind(f"{words} ({error.strerror})") from error
+
+
+def _check_trailer(container: InputContainer, path: Path | str) -> None:
+    """A GIF promises no number of frames, but ends in a semicolon."""
+    if container.format.name != "gif":
+        return
+    with open(path, "rb") as file:
+        file.seek(max(os.path.getsize(path) - 64, 0))
+        tail = file.read()
+    if not tail.rstrip(b"\0\r\n").endswith(b";"):
+        raise ValueError("cut off: the end of the GIF is missing")
+
+
+def _stream(container: InputContainer) -> VideoStream:
+    if len(container.streams) > MOST_STREAMS:
+        raise ValueError(f"{len(container.streams)} streams; at most {MOST_STREAMS} are read")
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        if not container.streams:
+            raise ValueError("no video in it, nor anything else: it is empty, damaged or cut off")
+        raise ValueError("no video in it, only sound, text or a cover")
+    stream = videos[0]
+    if getattr(stream, "codec_context", None) is None or stream.codec_context.name not in _CODECS:
+        codec = getattr(stream.codec_context, "name", "unknown")
+        raise ValueError(f"its codec ({codec}) is not among those that are read: encode it as h264")
+    _check_size(stream.codec_context.width, stream.codec_context.height)
+    seconds = (container.duration or 0) / av.time_base
+    if seconds > MOST_SECONDS:
+        raise ValueError(f"{seconds:.0f} seconds; at most {MOST_SECONDS} are read: cut it")
+    # Files are decoded side by side; threads within a file would only add memory.
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+    return stream
+
+
+def _check_size(width: int, height: int) -> None:
+    if not width * height:  # FFmpeg's own answer to what is above its limit, too
+        raise ValueError(f"its frames have no size, or more than {MOST_PIXELS} pixels")
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"frames of {width} x {height} pixels; at most {MOST_PIXELS} are read")
+
+
+def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """The frames in the order of showing; each is checked, for sizes change within files."""
+    for number, frame in enumerate(container.decode(stream)):
+        _check_size(frame.width, frame.height)
+        if number >= MOST_FRAMES:
+            raise ValueError(f"more than {MOST_FRAMES} frames; cut it into shorter videos")
+        yield frame
+
+
+def _promised(container: InputContainer, stream: VideoStream) -> int:
+    """How many frames the header promises; 0 where it does not say."""
+    return stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 0))
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> float:
+    """How long the header promises the video to be; 0 where it does not say."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:  # else the sound may be longer
+        # Matroska counts from 0, whenever the first frame comes.
+        return (container.duration - (container.start_time or 0)) / av.time_base
+    return 0.0
+
+
+def _lasts(
+    container: InputContainer, stream: VideoStream, first: VideoFrame, last: VideoFrame
+) -> bool:
+    """Tell whether the frames are as long on show as the header promises.
+
+    Whole files may have fewer of them: where their rate varies, or an edit list hides some.
+    """
+    seconds, rate = _seconds(container, stream), float(stream.average_rate or 0)
+    # A cut AVI has lost its index, and with it the times of its frames.
+    if first.time is None or last.time is None or container.format.name in ("avi", "gif"):
+        return False
+    return seconds > 0 < rate and last.time - first.time + 1 / rate >= _WHOLE * seconds
+
+
+def _fewer(container: InputContainer, count: int, promised: int) -> str:
+    """Say why there are fewer frames than promised."""
+    if container.format.name == "gif":  # whole, see `_check_trailer`
+        return (
+            f"{count} of its {promised} frames can be told apart: some have no delay; give them one"
+        )
+    return f"cut off: {count} frames of the {promised} that its header promises"
+
+
+def _shown(frame: VideoFrame) -> tuple[int, int]:
+    """Height and width as shown."""
+    height, width = orient(frame, np.empty((frame.height, frame.width), np.bool_)).shape
+    return height, width
+
+
+def _upright(frame: VideoFrame) -> Image.Image:
+    grey = frame.format.name.startswith("gray")
+    pixels = frame.to_ndarray(format="gray" if grey else "rgb24")  # (H, W) or (H, W, 3)
+    return Image.fromarray(np.ascontiguousarray(orient(frame, pixels)))
+
+
+class VideoFiles:
+    """Clips of one form, decoded when asked for."""
+
+    def __init__(
+        self, paths: Sequence[str], wanted: Sequence[Sequence[int]], fit: Fit, *, frames: int
+    ) -> None:
+        """Remember the files.
+
+        Args:
+            paths: The file of each clip.
+            wanted: The numbers of the frames of each clip.
+            fit: The form that frames are brought to.
+            frames: Frames of a clip.
+        """
+        self._paths, self._wanted, self._fit = list(paths), list(wanted), fit
+        self.shape = (len(self._paths), fit.channels, frames, fit.height, fit.width)
+
+    def sizes(self) -> list[int]:
+        """Bytes of each file, by which `Dataset.digest` tells them apart."""
+        return [os.path.getsize(path) for path in self._paths]
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Clips `(B, C, T, H, W)` uint8, decoded on as many threads as there are cores.
+
+        Raises:
+            RefusedInput: A file turns out to be broken.
+        """
+        pixels = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)  # (B, C, T, H, W)
+
+        def decode(place: int) -> None:
+            row = int(rows[place])
+            path = self._paths[row]
+            try:
+                pixels[place] = read_clips(path, self._fit, [self._wanted[row]])[0]
+            except BROKEN as error:
+                raise RefusedInput(
+                    f"{path}: {reason(error)}; remove or repair this file and run again"
+                ) from error
+
+        with ThreadPoolExecutor(min(len(rows), os.cpu_count() or 1) or 1) as pool:
+            list(pool.map(decode, range(len(rows))))
+        return pixels

@@ -1,0 +1,291 @@
+"""Video sets whose splits are lists: `ucf101:DIR[:FOLD]`, `hmdb51:DIR[:FOLD]`, `kinetics:DIR`."""
+
+import csv
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from attacks.errors import RefusedInput
+from augment.dataset import Dataset
+from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
+from augment.datasets.folders import suffix_of, walk
+from augment.datasets.labelled import Labelled, data_folder
+from augment.datasets.request import Request
+from augment.datasets.videos.video_formats import suffixes
+from augment.datasets.videos.videofolder import clips_of, read_videofolder
+from augment.splits import Split, balanced, hash_split, home_of
+
+logger = logging.getLogger(__name__)
+MOST_BYTES = 2**26  # of a list; that of Kinetics-700 has 25 million
+FOLDS = ("1", "2", "3")
+_UCF_TAKE = re.compile(r"_c\d+$")  # takes of one person in one place follow each other
+_HMDB_PARTS: dict[str, Split] = {"1": "train", "2": "test"}
+_HEADER = "label,youtube_id,time_start,time_end,split"
+_KINETICS_PARTS: dict[str, Split] = {
+    "train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of a list: a video, its class and part, and which others were cut from its film.
+
+    Attributes:
+        key: How its file is found: CLASS/NAME or NAME, without suffix.
+        folder: Name of the class; empty when unlabelled.
+        part: The part it belongs to.
+        film: Videos of one film are never in two splits.
+    """
+
+    key: str
+    folder: str
+    part: Split
+    film: str
+
+
+def read_ucf101(request: Request) -> Dataset:
+    """One split of UCF-101 by its lists; a tenth of the training groups is the validation split.
+
+    Args:
+        request: `target` is DIR or DIR:FOLD, the fold 1, 2 or 3 (1 when not given). DIR holds
+            trainlist01.txt, testlist01.txt and classInd.txt, and CLASS/v_CLASS_g01_c01.avi, at
+            any depth.
+
+    Raises:
+        ValueError: No folder is given.
+        RefusedInput: The folder, a list or every video is missing, or a list cannot be read.
+    """
+    root, fold = _folder_and_fold(request.target, "ucf101")
+    listed = []
+    parts: tuple[Split, ...] = ("train", "test")
+    for part in parts:
+        file = _one(root, f"{part}list0{fold}.txt")
+        for line in _lines(file):
+            key = re.sub(r"\.\w+( \d+)?$", "", line)
+            folder, _, name = key.partition("/")
+            if not name:
+                raise _bad(file, line, "CLASS/FILE.avi, in training lists with a number")
+            listed.append(Listed(key, folder, part, _UCF_TAKE.sub("", name)))
+    classes = _numbered(_one(root, "classInd.txt"))
+    return _dataset(root, listed, request, name="ucf101", classes=classes)
+
+
+def _numbered(file: Path) -> ClassList:
+    """The classes of a list of numbers from 1 and names, in the order of the numbers."""
+    found: dict[str, str] = {}
+    known: set[str] = set()
+    for line in _lines(file):
+        number, _, name = line.partition(" ")
+        if not number.isdecimal() or not name.strip() or {number, name.strip()} & known:
+            raise _bad(file, line, "a number and a class, each once")
+        known |= {number, name.strip()}
+        found[number] = name.strip()
+    order = [str(number + 1) for number in range(len(found))]
+    if {*order} != {*found}:
+        raise RefusedInput(
+            f"{file}: numbers its classes {', '.join(found)[:100]}; allowed: 1, 2, 3 and so on; "
+            "fetch the official list again"
+        )
+    names = [found[number] for number in order]
+    return ClassList(names, {name: i for i, name in enumerate(names)}, str(file))
+
+
+def read_hmdb51(request: Request) -> Dataset:
+    """One split of HMDB-51 by its lists; a tenth of the training films is the validation split.
+
+    Args:
+        request: `target` is DIR or DIR:FOLD, the fold 1, 2 or 3 (1 when not given). DIR holds
+            CLASS_test_split1.txt for every class, and CLASS/FILE.avi, at any depth.
+
+    Raises:
+        ValueError: No folder is given.
+        RefusedInput: The folder, the lists or every video is missing, or a list cannot be read.
+    """
+    root, fold = _folder_and_fold(request.target, "hmdb51")
+    ending = f"_test_split{fold}.txt"
+    files = sorted(root.rglob(f"*{ending}"))
+    if not files:
+        _one(root, f"CLASS{ending}")
+    listed = []
+    for file in files:
+        folder = file.name.removesuffix(ending)
+        for line in _lines(file):
+            name, _, number = line.rpartition(" ")
+            if not name or number not in ("0", *_HMDB_PARTS):
+                raise _bad(file, line, "FILE.avi and 1 (train), 2 (test) or 0 (neither)")
+            if number != "0":
+                stem = name.strip().removesuffix(".avi")
+                film = stem.rpartition(f"_{folder}_")[0] or stem
+                listed.append(Listed(f"{folder}/{stem}", folder, _HMDB_PARTS[number], film))
+    return _dataset(root, listed, request, name="hmdb51")
+
+
+def read_kinetics(request: Request) -> Dataset:
+    """One split of Kinetics: class folders as of `videofolder`, or flat folders and csv lists.
+
+    Args:
+        request: `target` is DIR. Lists are csv files in it or its folders, with the columns
+            label, youtube_id, time_start, time_end and split (or split in the file's name);
+            videos are named YOUTUBEID_000010_000020.mp4, anywhere in DIR.
+
+    Raises:
+        ValueError: No folder is given.
+        RefusedInput: The folder or every video is missing, or a list cannot be read.
+    """
+    root = data_folder(request.target, "kinetics")
+    files = [*sorted(root.glob("*.csv")), *sorted(root.glob("*/*.csv"))]
+    if not files:
+        return read_videofolder(request, name="kinetics")
+    listed = [entry for file in files for entry in _annotations(file)]
+    return _dataset(root, list(dict.fromkeys(listed)), request, name="kinetics")
+
+
+def _annotations(file: Path) -> list[Listed]:
+    """The lines of a csv list of Kinetics."""
+    try:
+        header, *rows = csv.reader(_lines(file) or [""])
+    except csv.Error as error:
+        raise RefusedInput(f"{file}: {error}; fetch the official list again") from error
+    if not {"youtube_id", "time_start", "time_end"} <= {*header}:
+        raise _bad(file, ",".join(header), f"the header {_HEADER}")
+    listed = []
+    for row in rows:
+        cells = dict(zip(header, row, strict=False))
+        try:
+            film = cells["youtube_id"]
+            start, end = (round(float(cells[name])) for name in ("time_start", "time_end"))
+            part = _KINETICS_PARTS[cells.get("split") or file.stem.rpartition("_")[2]]
+        except (LookupError, OverflowError, ValueError) as error:
+            raise _bad(file, ",".join(row), "seconds, and a split train, val or test") from error
+        listed.append(Listed(f"{film}_{start:06d}_{end:06d}", cells.get("label", ""), part, film))
+    return listed
+
+
+def _dataset(
+    root: Path,
+    listed: Sequence[Listed],
+    request: Request,
+    *,
+    name: str,
+    classes: ClassList | None = None,
+) -> Dataset:
+    """The clips of those videos of a split that are there."""
+    chosen = _of_split(listed, request.split, root)
+    paths, _, skipped = walk(root)
+    places = _places([path for path in paths if suffix_of(path) in suffixes()])
+    there = [(e, places[e.key]) for e in _found(root, chosen, places, request.split)]
+    if request.classes is not None:
+        classes = read_class_list(request.classes)
+    classes = classes or classes_of_folders(entry.folder for entry in listed if entry.folder)
+    labels = torch.tensor([classes.id_of(e.folder) if e.folder else -1 for e, _ in there])
+    counts = _count([e for e, _ in there], listed)
+    if request.samples is not None:
+        kept = balanced(labels, -(-request.samples // request.clips), seed=request.seed)
+        there, labels = [there[i] for i in kept], labels[kept]
+    split = Labelled(
+        root,
+        "videos",
+        request.split,
+        [str(root / path) for _, path in there],
+        [entry.key for entry, _ in there],
+        [entry.folder or None for entry, _ in there],
+        labels,
+        classes.names,
+        counts,
+        _count([entry for entry in listed if entry.key in places], listed),
+        [str(root / place) for place in sorted({places[e.key] for e in listed if e.key in places})],
+        skipped,
+    )
+    return clips_of(split, request, name=name)
+
+
+def _of_split(listed: Sequence[Listed], split: Split, root: Path) -> list[Listed]:
+    """The lines of one split; a validation split that no list has is cut by film."""
+    home, test = home_of(split, {entry.part for entry in listed}, origin=f"{root}")
+    chosen = [entry for entry in listed if entry.part == home]
+    if test is None:
+        return chosen
+    return [chosen[i] for i in hash_split([entry.film for entry in chosen], split, test=test)]
+
+
+def _places(paths: Sequence[str]) -> dict[str, str]:
+    """The path of each video by what a list may call it; the suffix does not count."""
+    places: dict[str, str] = {}
+    for path in paths:
+        parts = path.rpartition(".")[0].split("/")
+        places |= {"/".join(parts[-1:]): path, "/".join(parts[-2:]): path}
+    return places
+
+
+def _count(some: Sequence[Listed], listed: Sequence[Listed]) -> Counter[str]:
+    """How many of some videos each class has, those without any among them."""
+    counts = Counter({entry.folder: 0 for entry in listed if entry.folder})
+    counts.update(entry.folder for entry in some if entry.folder)
+    return counts
+
+
+def _found(
+    root: Path, chosen: Sequence[Listed], places: Mapping[str, str], split: Split
+) -> list[Listed]:
+    """The videos of a list that are there."""
+    if not chosen:
+        raise RefusedInput(
+            f"{root}: its lists have no video for the {split} split; use one that they have, or "
+            "more videos to cut one from"
+        )
+    found = list(dict.fromkeys(entry for entry in chosen if entry.key in places))
+    missing = [entry.key for entry in chosen if entry.key not in places]
+    if not found:
+        raise RefusedInput(
+            f"{root}: none of the {len(chosen)} videos listed for the {split} split is there, such "
+            f"as {missing[0]}; unpack the videos into that folder"
+        )
+    if missing:
+        logger.warning(
+            "%s: %d of the %d videos listed for the %s split are not there, such as %s",
+            root,
+            len(missing),
+            len(chosen),
+            split,
+            missing[0],
+        )
+    return found
+
+
+def _folder_and_fold(target: str, name: str) -> tuple[Path, str]:
+    """DIR:FOLD or DIR taken apart."""
+    folder, _, fold = target.rpartition(":")
+    if fold in FOLDS and folder:
+        return data_folder(folder, name), fold
+    return data_folder(target, name), FOLDS[0]
+
+
+def _one(root: Path, name: str) -> Path:
+    """The list of this name in a data folder."""
+    found = sorted(root.rglob(name))
+    if not found:
+        raise RefusedInput(f"{root}: there is no {name} in it; unpack the set's lists there too")
+    return found[0]
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a list that hold something."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES} bytes")
+        return [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise RefusedInput(f"{file}: {error}; fetch the official list again") from error
+
+
+def _bad(file: Path, line: str, wanted: str) -> RefusedInput:
+    return RefusedInput(
+        f"{file}: a line is {line[:100]!r}; allowed: {wanted}; fetch the official list again"
+    )

@@ -1,0 +1,136 @@
+"""`videofolder:DIR`: video files in class folders, in split folders or not, or just videos."""
+
+import logging
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from augment.dataset import Dataset
+from augment.datasets.form import common_form, spread_evenly
+from augment.datasets.images.images import Fit, reason
+from augment.datasets.images.reading import MOST_MEMORY, attempt
+from augment.datasets.labelled import Labelled, labelled_files, report
+from augment.datasets.request import Request
+from augment.datasets.videos.clips import USUAL_FRAMES, clip_frames, clip_ids
+from augment.datasets.videos.video_files import Head, VideoFiles, read_clips
+from augment.datasets.videos.video_formats import suffixes
+from augment.datasets.videos.video_index import heads
+
+logger = logging.getLogger(__name__)
+DEFAULT_SIZE = 112
+MOST_LOOKED_AT = 2**8  # files of all splits that decide on the form
+
+
+def read_videofolder(request: Request, *, name: str = "videofolder") -> Dataset:
+    """One split of a folder of videos.
+
+    Args:
+        request: `target` is the folder, laid out as for `imagefolder`.
+        name: Name of the dataset.
+
+    Returns:
+        Clips as of `clips_of`.
+
+    Raises:
+        ValueError: No folder is given.
+        RefusedInput: The folder is missing, has no readable videos or no such split, or a class
+            folder is not in the class list.
+    """
+    samples = None if request.samples is None else -(-request.samples // request.clips)
+    files = labelled_files(request, suffixes(), name=name, kind="videos", samples=samples)
+    return clips_of(files, request, name=name)
+
+
+def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
+    """The clips of the videos of a split.
+
+    Args:
+        files: The videos.
+        request: How long clips are, how many a video gives, and their size.
+        name: Name of the dataset.
+
+    Returns:
+        Clips `(C, T, H, W)`, decoded into memory when that takes at most 2 GiB, else when asked
+        for; files that are not whole videos are left out and named in `skipped` and the log.
+
+    Raises:
+        RefusedInput: None of the videos can be read.
+    """
+    deciding = spread_evenly(files.everything, MOST_LOOKED_AT)
+    known = heads(files.root, sorted({*files.paths, *deciding}))
+    whole = {path: head for path, head in known.items() if isinstance(head, Head)}
+    frames = request.frames or USUAL_FRAMES
+    wanted = {
+        path: clip_frames(
+            whole[path].frames, frames=frames, stride=request.stride, clips=request.clips
+        )
+        for path in files.paths
+        if path in whole
+    }
+    broken = {path: head for path in files.paths if isinstance(head := known[path], Exception)}
+    if wanted:
+        fit = common_form(
+            [whole[path] for path in deciding if path in whole],
+            [whole[path] for path in wanted if path not in {*deciding}],
+            request,
+            default=DEFAULT_SIZE,
+            kind="video",
+        )
+        pixels, failed = _read(wanted, fit, frames, request.clips)
+        broken |= failed
+    lines = {
+        i: f"{path}: {reason(broken[path])}" for i, path in enumerate(files.paths) if path in broken
+    }
+    skipped = report(files, lines)
+    _tell_short(files.root, wanted, whole, (frames - 1) * request.stride + 1)
+    place = {path: i for i, path in enumerate(wanted)}
+    kept = [i for i, path in enumerate(files.paths) if path not in broken]
+    first = torch.tensor([place[files.paths[i]] * request.clips for i in kept])  # (n,)
+    return Dataset(
+        pixels,
+        files.labels[kept].repeat_interleave(request.clips),
+        [text for i in kept for text in clip_ids(files.ids[i], request.clips)],
+        name=name,
+        classes=files.classes,
+        skipped=skipped,
+        rows=(first[:, None] + torch.arange(request.clips)).flatten(),  # (n * clips,)
+    )
+
+
+def _read(
+    wanted: Mapping[str, list[list[int]]], fit: Fit, frames: int, clips: int
+) -> tuple[Tensor | VideoFiles, dict[str, Exception]]:
+    """Clips of some videos, `(N, C, T, H, W)` uint8 or what reads them, and why some cannot be."""
+    paths = list(wanted)
+    on_demand = VideoFiles(
+        [path for path in paths for _ in range(clips)],
+        [clip for path in paths for clip in wanted[path]],
+        fit,
+        frames=frames,
+    )
+    if math.prod(on_demand.shape) > MOST_MEMORY:
+        return on_demand, {}
+    pixels = torch.zeros(on_demand.shape, dtype=torch.uint8)  # (N, C, T, H, W)
+
+    def decode(place: int) -> None:
+        path = paths[place]
+        pixels[place * clips : (place + 1) * clips] = read_clips(path, fit, wanted[path])
+
+    results = attempt(decode, range(len(paths)), threads=os.cpu_count() or 1)
+    failed = {p: r for p, r in zip(paths, results, strict=True) if isinstance(r, Exception)}
+    return pixels, failed
+
+
+def _tell_short(root: Path, wanted: Iterable[str], whole: Mapping[str, Head], span: int) -> None:
+    short = [path for path in wanted if whole[path].frames < span]
+    if short:
+        logger.info(
+            "%s: %d videos are shorter than a clip of %d frames and are looped",
+            root,
+            len(short),
+            span,
+        )

@@ -1,0 +1,131 @@
+"""Classic augmentation of a batch, on its device and from a given generator alone."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from kornia.enhance import (
+    adjust_brightness_accumulative,
+    adjust_contrast_with_mean_subtraction,
+    adjust_hue,
+    adjust_saturation,
+)
+from torch import Tensor
+
+from augment.transforms.geometry import move
+
+_SIGNS = ("digit", "mnist", "svhn", "gtsrb")  # mirrored, these show something else
+
+
+@dataclass(frozen=True)
+class ClassicAugmentation:
+    """Random geometry and colour, drawn anew for every sample; zero leaves a property alone.
+
+    All frames of a video are moved and coloured alike.
+
+    Attributes:
+        shift: Largest move in whole pixels, up, down, left and right; the gap is black. Padding
+            by as many pixels and cropping at random does the same.
+        flip: Whether half of the samples are mirrored left to right.
+        rotation: Largest turn, in degrees.
+        zoom: Largest relative change of size, below 1.
+        brightness: Largest relative change of brightness.
+        contrast: Largest relative change of contrast around the mean of the image or
+            frame.
+        saturation: Largest relative change of saturation; RGB only.
+        hue: Largest turn of the hue, as a share of the colour circle, at most 0.5; RGB only.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse amounts that mean nothing.
+
+        Raises:
+            ValueError: An amount is negative, not finite or too large.
+        """
+        limits = {"shift": math.inf, "rotation": 180, "zoom": 0.99, "hue": 0.5}
+        for name in ("shift", "rotation", "zoom", "brightness", "contrast", "saturation", "hue"):
+            value, limit = getattr(self, name), limits.get(name, 1)
+            if not (0 <= value <= limit and math.isfinite(value)):
+                raise ValueError(f"{name}={value}: give a number from 0 to {limit}")
+
+    def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            x: `(B, C, H, W)` or `(B, C, T, H, W)` float32 in [0, 1], on any device.
+            generator: Where all randomness comes from; any device.
+
+        Returns:
+            A new batch like x, in [0, 1].
+
+        Raises:
+            ValueError: x is no batch of images or videos, or colours are asked of grey ones.
+        """
+        if x.ndim not in (4, 5) or x.shape[1] not in (1, 3):
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; give (B, C, H, W) or (B, C, T, H, W) with C 1 or 3"
+            )
+        if x.shape[1] == 1 and (self.saturation or self.hue):
+            raise ValueError("saturation and hue need RGB samples; set both to 0 for grey ones")
+
+        def draw(largest: float) -> Tensor:
+            """(B,) uniform in [-largest, largest), on the device of x."""
+            u = torch.rand(len(x), generator=generator, device=generator.device)
+            return ((2 * u - 1) * largest).to(x.device)
+
+        x = self._geometry(x.flatten(1, -3), draw).reshape(x.shape)  # one map for all T
+        return self._colour(x, draw).clamp(0, 1)
+
+    def _colour(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
+        count = x.shape[2] if x.ndim == 5 else 1
+        frames = x.movedim(2, 1).flatten(0, 1) if x.ndim == 5 else x  # (B * T, C, H, W)
+        for amount, adjust in (
+            (self.brightness, adjust_brightness_accumulative),
+            (self.contrast, adjust_contrast_with_mean_subtraction),
+            (self.saturation, adjust_saturation),
+        ):
+            if amount:
+                frames = adjust(frames, 1 + draw(amount).repeat_interleave(count))
+        if self.hue:
+            frames = adjust_hue(frames, draw(2 * math.pi * self.hue).repeat_interleave(count))
+        if x.ndim == 4:
+            return frames
+        return frames.reshape(len(x), count, *frames.shape[1:]).movedim(1, 2)  # (B, C, T, H, W)
+
+    def _geometry(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
+        if not (self.shift or self.flip or self.rotation or self.zoom):
+            return x
+        span = self.shift + 0.5  # rounds to -shift .. shift, each as likely
+        return move(
+            x,
+            right=draw(span).round().clamp(-self.shift, self.shift),
+            down=draw(span).round().clamp(-self.shift, self.shift),
+            mirrored=(draw(1) < 0) & self.flip,
+            degrees=draw(self.rotation),
+            scale=1 + draw(self.zoom),
+        )
+
+
+def classic_for(dataset_name: str, shape: Sequence[int]) -> ClassicAugmentation:
+    """The usual augmentation for a kind of data: shifts by an eighth, and mirroring.
+
+    Args:
+        dataset_name: Name of the dataset; signs such as digits are not mirrored.
+        shape: `(C, H, W)` or `(C, T, H, W)` of its samples; grey ones are not mirrored.
+
+    >>> classic_for("digits", (1, 8, 8)) == ClassicAugmentation(shift=1)
+    True
+    """
+    channels, *_, height, width = shape
+    upright = any(word in dataset_name.lower() for word in _SIGNS)
+    return ClassicAugmentation(shift=min(height, width) // 8, flip=channels == 3 and not upright)

@@ -1,0 +1,287 @@
+"""The file around the chunks; docs/compression.md has it byte by byte."""
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import Literal, get_args
+
+from compress import names
+from compress.errors import FormatError
+from compress.limits import LEAST_CHUNK, MAX_LEVELS, STEP_RANGE, excess, outside, volume
+from compress.wavelet.lifting import STEPS
+
+Kind = Literal["x", "x-task", "delta"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+WAVELETS = tuple(STEPS)
+MAGIC = b"SPRC"
+MAJOR, MINOR = 1, 2
+_FIXED = struct.Struct("<4sBBH BBBBB fI HHHH I 8sI")
+_MODEL = struct.Struct("<8s")  # since 1.1
+_MORE = struct.Struct("<II")  # since 1.2
+_HEADS = (_FIXED.size, _FIXED.size + _MODEL.size, _FIXED.size + _MODEL.size + _MORE.size)
+_CHUNK = struct.Struct("<II")
+_CRC = struct.Struct("<I")
+NO_MODEL = bytes(8)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a file says of itself before its chunks.
+
+    Attributes:
+        kind: what is coded.
+        wavelet: its wavelet.
+        levels: its levels in space.
+        time_levels: those in time.
+        step: of the quantiser.
+        samples: how many.
+        shape: of each, (C, H, W) or (C, T, H, W).
+        per_chunk: samples in each chunk but the last.
+        digest: that of the tables.
+        tables: the tables themselves, deflated, or nothing.
+        model: eight bytes that tell the network made for these samples, or zeros.
+        wide: whether there are whole numbers too large for files of before 1.2.
+        names: of the samples, or none.
+    """
+
+    kind: Kind
+    wavelet: str
+    levels: int
+    time_levels: int
+    step: float
+    samples: int
+    shape: tuple[int, ...]
+    per_chunk: int
+    digest: bytes
+    tables: bytes = b""
+    model: bytes = NO_MODEL
+    wide: bool = False
+    names: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse what is larger than allowed, or makes no sense.
+
+        Raises:
+            FormatError: with the value and what is allowed.
+        """
+        in_time = MAX_LEVELS if len(self.shape) == 4 else 0
+        text = excess(self.samples, self.shape) or outside(
+            ("samples in a chunk", self.per_chunk, self.least_per_chunk, self.samples),
+            ("levels", self.levels, 0, MAX_LEVELS),
+            ("levels in time", self.time_levels, 0, in_time),
+        )
+        if text:
+            raise FormatError(text)
+        low, high = STEP_RANGE
+        if not 0.99 * low <= self.step <= 1.01 * high:  # it was rounded to float32
+            raise FormatError(f"step: {self.step}; allowed: {low:g} to {high:g}")
+
+    @property
+    def minor(self) -> int:
+        """The oldest minor version of the format, from 1.1 on, that can say this."""
+        return 2 if self.wide or self.names else 1
+
+    @property
+    def volume(self) -> tuple[int, int, int, int]:
+        """The shape of a sample as (C, T, H, W)."""
+        return volume(self.shape)
+
+    @property
+    def least_per_chunk(self) -> int:
+        """How many samples each chunk but the last has to hold, so that files have few chunks."""
+        return min(self.samples, -(-LEAST_CHUNK // math.prod(self.shape)))
+
+    @property
+    def chunks(self) -> list[int]:
+        """How many samples each chunk holds."""
+        whole, rest = divmod(self.samples, self.per_chunk)
+        return [self.per_chunk] * whole + [rest] * (rest > 0)
+
+
+def values_for(size: int) -> int:
+    """Return how many values a chunk of so many bytes may hold; a smaller one is padded.
+
+    Without a limit a few bytes could ask for any amount of memory.
+    """
+    return 2**16 + 2**11 * size
+
+
+def padded(chunk: bytes, values: int) -> bytes:
+    """Return a chunk with zeros after it, where it is too small for its values."""
+    missing = -(-(values - values_for(len(chunk))) // 2**11)
+    return chunk + bytes(max(missing, 0))
+
+
+def write(head: Head, chunks: list[bytes], *, minor: int | None = None) -> bytes:
+    """Return a whole file; `minor` is for tests, which need older ones."""
+    head.check()
+    minor = head.minor if minor is None else minor
+    named = names.pack(head.names)
+    more = [_MODEL.pack(head.model), _MORE.pack(head.wide, len(named))][:minor]
+    fixed = _FIXED.pack(
+        MAGIC, MAJOR, minor, _HEADS[minor],
+        KINDS.index(head.kind), len(head.shape) == 4, WAVELETS.index(head.wavelet),
+        head.levels, head.time_levels, head.step, head.samples, *head.volume,
+        head.per_chunk, head.digest, len(head.tables),
+    )  # fmt: skip
+    index = b"".join(_CHUNK.pack(len(chunk), zlib.crc32(chunk)) for chunk in chunks)
+    first = b"".join([fixed, *more, index])
+    return b"".join([_summed(first), _summed(head.tables), _summed(named), *chunks])
+
+
+def _summed(part: bytes) -> bytes:
+    """Return a part of the file with its check sum after it; nothing of nothing."""
+    return part + _CRC.pack(zlib.crc32(part)) if part else b""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A file taken apart.
+
+    Attributes:
+        head: what it says of itself.
+        places: where each chunk begins and ends.
+        sums: their check sums.
+        data: the file.
+    """
+
+    head: Head
+    places: list[tuple[int, int]]
+    sums: list[int]
+    data: memoryview
+
+    @property
+    def payload(self) -> float:
+        """Bytes a sample, without the head."""
+        return sum(end - start for start, end in self.places) / self.head.samples
+
+    def chunk(self, number: int) -> bytes:
+        """Return a chunk.
+
+        Raises:
+            FormatError: when its check sum is another.
+        """
+        start, end = self.places[number]
+        chunk = bytes(self.data[start:end])
+        if zlib.crc32(chunk) != self.sums[number]:
+            raise FormatError(
+                f"chunk {number} of {len(self.sums)} is damaged: its check sum differs"
+            )
+        return chunk
+
+
+def parse(data: bytes) -> Parsed:
+    """Take a file apart; nothing large is allocated.
+
+    Raises:
+        FormatError: for anything that `write` does not write; also for a pack.
+    """
+    file, end = _parsed(memoryview(data))
+    if end != len(data):
+        more = ": it is a pack, or damaged" if data[end : end + 4] == MAGIC else ""
+        raise FormatError(f"the file has {len(data)} bytes; its chunks end at {end}{more}")
+    return file
+
+
+def parse_pack(data: bytes) -> list[Parsed]:
+    """Take apart files that stand one after another: those of samples of several shapes.
+
+    Where only the first has tables, they are those of the others too.
+
+    Raises:
+        FormatError: when they are no files, or two samples have one name.
+    """
+    rest = memoryview(data)
+    files: list[Parsed] = []
+    while rest or not files:
+        file, end = _parsed(rest)
+        files.append(file)
+        rest = rest[end:]
+    tables, digest = files[0].head.tables, files[0].head.digest
+    found = [name for file in files for name in file.head.names]
+    if len(files) > 1 and (text := names.fault(found, sum(f.head.samples for f in files))):
+        raise FormatError(text)
+    return [
+        file
+        if file.head.tables or file.head.digest != digest
+        else replace(file, head=replace(file.head, tables=tables))
+        for file in files
+    ]
+
+
+def _parsed(data: memoryview) -> tuple[Parsed, int]:
+    """Take the first file apart; return where it ends, too."""
+    head, end, table_size, names_size = _head(data)
+    count = -(-head.samples // head.per_chunk)
+    start = end + count * _CHUNK.size
+    if len(data) < start + _CRC.size:
+        raise FormatError(f"the file has {len(data)} bytes; its head and index alone have {start}")
+    after = _checked(data, 0, start, "head is")
+    index = list(_CHUNK.iter_unpack(data[end:start]))
+    values = math.prod(head.shape)
+    for samples, (size, _) in zip(head.chunks, index, strict=True):
+        if samples * values > values_for(size):
+            raise FormatError(
+                f"a chunk of {size} bytes claims {samples} samples of {values} values"
+            )
+    tables, after = _taken(data, after, table_size, "tables are")
+    named, after = _taken(data, after, names_size, "names are")
+    ends = list(accumulate((size for size, _ in index), initial=after))
+    if ends[-1] > len(data):
+        raise FormatError(f"the file has {len(data)} bytes; its chunks end at {ends[-1]}")
+    head = replace(head, tables=tables, names=names.unpack(named, head.samples))
+    file = Parsed(head, list(pairwise(ends)), [crc for _, crc in index], data[: ends[-1]])
+    return file, ends[-1]
+
+
+def _taken(data: memoryview, start: int, size: int, what: str) -> tuple[bytes, int]:
+    """Return a part of the file, and where it and its check sum end; nothing of no size."""
+    if not size:
+        return b"", start
+    end = start + size
+    return bytes(data[start:end]), _checked(data, start, end, what)
+
+
+def _checked(data: memoryview, start: int, end: int, what: str) -> int:
+    """Return where the check sum of a part ends.
+
+    Raises:
+        FormatError: when the file ends before, or the sum is another.
+    """
+    if len(data) < end + _CRC.size:
+        raise FormatError(f"the file has {len(data)} bytes: it ends within its {what.split()[0]}")
+    if _CRC.unpack_from(data, end)[0] != zlib.crc32(data[start:end]):
+        raise FormatError(f"the {what} damaged: the check sum differs")
+    return end + _CRC.size
+
+
+def _head(data: memoryview) -> tuple[Head, int, int, int]:
+    """Read the head: it, where it ends, and how long the tables and the names after it are."""
+    if data[:4] != MAGIC:
+        raise FormatError(f"this is no code: it begins with {bytes(data[:4])!r}, not {MAGIC!r}")
+    if len(data) < _FIXED.size:
+        raise FormatError(f"the file ends within its head: it has {len(data)} bytes")
+    (_, major, minor, end, kind, is_video, wavelet, levels, time_levels, step, samples,
+     c, t, h, w, per_chunk, digest, table_size) = _FIXED.unpack_from(data)  # fmt: skip
+    if major != MAJOR or minor > MINOR:
+        raise FormatError(
+            f"this is version {major}.{minor} of the format, {MAJOR}.0 to {MAJOR}.{MINOR} are "
+            "known: install a newer sparring"
+        )
+    if end != _HEADS[minor] or len(data) < end:
+        raise FormatError(f"the head claims {end} bytes, the file has {len(data)}")
+    if kind >= len(KINDS) or wavelet >= len(WAVELETS) or is_video > 1 or (t > 1 and not is_video):
+        raise FormatError(f"kind {kind}, wavelet {wavelet}, video {is_video}, {t} frames: unknown")
+    model = _MODEL.unpack_from(data, _HEADS[0])[0] if minor >= 1 else NO_MODEL
+    wide, names_size = _MORE.unpack_from(data, _HEADS[1]) if minor >= 2 else (0, 0)
+    if wide > 1:
+        raise FormatError(f"flags {wide}: unknown")
+    shape = (c, t, h, w) if is_video else (c, h, w)
+    head = Head(
+        KINDS[kind], WAVELETS[wavelet], levels, time_levels, step, samples, shape, per_chunk,
+        digest, model=model, wide=bool(wide),
+    )  # fmt: skip
+    head.check()
+    return head, end, table_size, names_size

@@ -1,0 +1,122 @@
+"""How far a decoded value may be from the sample's: the largest error, derived.
+
+A coefficient of the low-pass band is off by at most half of its unit, any other by at most one:
+it becomes 0, or a whole number at most 0.58 units away (see `quantise`). The unit of a band is the
+step over the band's gain. A value of the sample is a sum over coefficients, each times a value of
+its basis function, so that the errors of a band add up to no more than its unit times the largest
+sum, over places, of the functions' absolute values there. That sum is a product over time, height
+and width. Bands add up, and so do the three colours that red, green or blue is mixed of.
+
+Nothing here depends on what is coded. Errors of both signs mostly cancel: what is seen is smaller.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+
+from compress.file_format import Kind
+from compress.limits import volume
+from compress.quantise.colour import MOST_MIXED
+from compress.quantise.quantise import gain
+from compress.quantise.task import Task
+from compress.wavelet.bands import Band, bands
+from compress.wavelet.lifting import STEPS, Lifted
+from compress.wavelet.transform import depths
+
+Spreads = Mapping[tuple[int, bool], float]  # by level and whether high-pass
+# Of float32: a value is rounded some times a level, on the way there and back.
+_ROUNDING = 2.0**-24
+_ROUNDINGS = (16, 8)  # at all, and for each level of each dimension; seen was a tenth of it
+
+
+def largest_error(
+    shape: Sequence[int],
+    step: float,
+    *,
+    wavelet: Lifted,
+    levels: int | None = None,
+    time_levels: int | None = None,
+    kind: Kind = "x",
+    task: Task | None = None,
+) -> float:
+    """Return how far a decoded value is at most from that of a sample, or of a difference.
+
+    Args:
+        shape: of a sample, (C, H, W) or (C, T, H, W).
+        step: of the quantiser.
+        wavelet: of the transform.
+        levels: see `dwt`.
+        time_levels: see `dwt`.
+        kind: what is coded; of "x-task" the search may move each coefficient, too.
+        task: that search.
+    """
+    levels, time_levels = depths(shape, levels, time_levels)
+    c, t, h, w = volume(shape)
+    moved = (task or Task()).reach if kind == "x-task" else 0.0
+    sizes = ((t, time_levels), (h, levels), (w, levels))
+    lines = [spreads(wavelet, n, count) for n, count in sizes]
+    units = sum(
+        ((0.5 if not any(band.high) else 1.0) + moved) * _reach(band, lines, wavelet)
+        for band in bands(t, h, w, levels=levels, time_levels=time_levels)
+    )
+    mixed = MOST_MIXED if c == 3 else 1.0
+    first, each = _ROUNDINGS
+    rounded = _ROUNDING * (first + each * (2 * levels + time_levels))
+    return min(mixed * step * units + rounded, 2.0 if kind == "delta" else 1.0)
+
+
+def _reach(band: Band, lines: list[Spreads], wavelet: Lifted) -> float:
+    """Return how much a value changes at most when all of a band change by their unit."""
+    product = 1.0
+    depths = (band.time_level, band.level, band.level)
+    for line, level, high in zip(lines, depths, band.high, strict=True):
+        product *= line[level, high] / gain(wavelet, level, high)
+    return product
+
+
+@lru_cache(maxsize=64)
+def spreads(wavelet: Lifted, n: int, levels: int) -> Spreads:
+    """Return, for each part of a line, the largest sum of its functions, each taken absolutely.
+
+    >>> round(spreads("haar", 8, 2)[2, True], 6)
+    0.5
+    """
+    out = {(0, False): 1.0}
+    whole, low = sparse.identity(n, format="csr"), n  # columns: functions of the low-pass part
+    for level in range(1, levels + 1):
+        if low > 1:  # a line of one value is not split any more
+            half = (low + 1) // 2
+            both = whole @ _synthesis(wavelet, low)
+            out[level, True] = _most(both[:, half:])
+            whole, low = both[:, :half], half
+        out[level, False] = _most(whole)
+    return out
+
+
+def _most(functions: sparse.csr_matrix) -> float:
+    return float(abs(functions).sum(axis=1).max())
+
+
+def _synthesis(wavelet: Lifted, n: int) -> sparse.csr_matrix:
+    """Return `lifting.synthesise` on a line as a matrix (n, n) of few entries."""
+    steps, half, count = STEPS[wavelet], (n + 1) // 2, n // 2
+    both = sparse.identity(n, format="csr")
+    even, odd = both[:half] / steps.low, both[half:] / steps.high  # rows: values of the line
+    for number, weight in reversed(list(enumerate(steps.weights))):
+        if number % 2 == 0:
+            odd = odd - weight * _beside(even, range(count), range(1, count + 1), steps.both)
+        elif steps.both:
+            even = even - weight * _beside(odd, range(half), range(-1, half - 1), True)
+        else:  # of an odd length, the last has no partner
+            even = even - weight * sparse.vstack([odd, sparse.csr_matrix((half - count, n))])
+    order = np.argsort([*range(0, n, 2), *range(1, n, 2)])
+    return sparse.vstack([even, odd]).tocsr()[order]
+
+
+def _beside(part: sparse.csr_matrix, near: range, far: range, both: bool) -> sparse.csr_matrix:
+    """Return the sums of two rows, or the nearer ones; beyond the ends are the rows at them."""
+    last = part.shape[0] - 1
+    first, second = (part[np.clip(rows, 0, last)] for rows in (near, far))
+    return first + second if both else first

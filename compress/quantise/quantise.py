@@ -1,0 +1,140 @@
+"""Quantiser with a dead zone, finer where a band weighs more in the samples."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from compress.wavelet.bands import Band
+from compress.wavelet.lifting import Lifted, synthesise
+from compress.wavelet.transform import Coefficients
+
+# What a bit is worth, in squared steps: half of a coder's slope at low rates gave the best
+# PSNR for its bytes on photographs.
+BIT = 0.16
+FINEST = 4096
+
+
+@lru_cache(maxsize=256)
+def gain(wavelet: Lifted, level: int, high: bool) -> float:
+    """Return the l2 norm of a line's change when a coefficient in its middle grows by one."""
+    if level == 0:
+        return 1.0
+    line = torch.zeros(64, dtype=torch.float64)
+    line[48 if high else 16] = 1
+    for step in range(level):
+        line = synthesise(line, wavelet, 0)
+        if step + 1 < level:
+            line = torch.cat([line, torch.zeros_like(line)])
+    return math.sqrt(float((line**2).sum()))
+
+
+def band_gain(c: Coefficients, band: Band) -> float:
+    """Return the l2 norm of a sample's change when a coefficient of a band grows by one."""
+    time, height, width = band.high
+    wavelet: Lifted = c.wavelet  # type: ignore[assignment]
+    return (
+        gain(wavelet, band.time_level, time)
+        * gain(wavelet, band.level, height)
+        * gain(wavelet, band.level, width)
+    )
+
+
+def fineness(step: float) -> int:
+    """Return what contexts know of a step.
+
+    >>> fineness(0.5)
+    8
+    """
+    return max(1, min(round(4 / step), FINEST))
+
+
+def scaled(c: Coefficients, step: float) -> Coefficients:
+    """Return coefficients in units of their band's step, with which all weigh the same."""
+    out = c.with_values(c.values.clone())
+    for band in c.bands:
+        out.band(band).mul_(band_gain(c, band) / step)
+    return out
+
+
+def unscaled(c: Coefficients, step: float) -> Coefficients:
+    """Undo `scaled`."""
+    out = c.with_values(c.values.clone())
+    for band in c.bands:
+        out.band(band).mul_(step / band_gain(c, band))
+    return out
+
+
+def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
+    """Return whole numbers, as floats; `dequantise` gives the coefficients back, about.
+
+    A coefficient becomes 0 where that saves more bits than it costs: the dead zone is wide among
+    small neighbours, where a code spends most on a lone large one. The low-pass band is rounded.
+
+    Args:
+        c: of a wavelet with lifting steps.
+        step: of the quantiser, in units of samples: the error of each coefficient changes the
+            sample by at most half of it in l2, those set to 0 aside.
+        bit: what a bit is worth in squared steps; 0 rounds to the nearest.
+    """
+    units = scaled(c, step)
+    size = units.with_values(units.values.abs())
+    known: dict[tuple[int, int, tuple[bool, bool, bool]], Band] = {}
+    out = units.with_values(torch.round(units.values))
+    for band in units.bands:
+        if any(band.high):
+            parent = known.get((band.level + 1, band.time_level, band.high))
+            a = size.band(band)
+            bits = 1 + torch.log2(1 + 1 / (_expected(a, size, parent) + 0.02))
+            zone = (0.5 + 0.5 * bit * bits).clamp(max=1)
+            whole = torch.floor(a + 0.5 - 0.5 * bit).clamp_min(1)
+            whole = torch.where(a < zone, torch.zeros_like(a), whole)
+            out.band(band).copy_(whole * units.band(band).sign())
+        known[band.level, band.time_level, band.high] = band
+    return out
+
+
+def dequantise(q: Coefficients, step: float) -> Coefficients:
+    """Return the coefficients that whole numbers stand for."""
+    return unscaled(q, step)
+
+
+def _expected(a: Tensor, size: Coefficients, parent: Band | None) -> Tensor:
+    """Return the magnitude that a place's surroundings let expect, like a, (B, C, T, H, W)."""
+    h, w = a.shape[-2:]
+    if min(h, w) >= 3:
+        area = _thrice(_thrice(torch.ones_like(a[0, 0, :1]), -1), -2)  # (1, H, W)
+        ring = (_thrice(_thrice(a, -1), -2) * (9 / area) - a) / 8
+    else:
+        ring = a.mean((-2, -1), keepdim=True)
+    if parent is None:
+        return 0.8 * ring.clamp(max=8)
+    above = size.band(parent)
+    above = above.repeat_interleave(2, -2).repeat_interleave(2, -1)[..., :h, :w]
+    above = F.pad(above, (0, w - above.shape[-1], 0, h - above.shape[-2]))
+    return 0.65 * ring.clamp(max=8) + 0.2 * above.clamp(max=8)
+
+
+def _thrice(a: Tensor, dim: int) -> Tensor:
+    """Return the sum of each value and its neighbours along a dimension of at least 2."""
+    n = a.shape[dim]
+    out = a.clone()
+    out.narrow(dim, 1, n - 1).add_(a.narrow(dim, 0, n - 1))
+    out.narrow(dim, 0, n - 1).add_(a.narrow(dim, 1, n - 1))
+    return out
+
+
+def largest(q: Coefficients) -> float:
+    """Return the largest magnitude of whole numbers."""
+    low, high = (float(value) for value in torch.aminmax(q.values))
+    return max(-low, high)
+
+
+def to_array(q: Coefficients) -> NDArray[np.int32]:
+    """Return whole numbers as the coder takes them, (B, C, T, H, W)."""
+    values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
+    return values.to(torch.int32).cpu().numpy()

@@ -1,0 +1,59 @@
+"""What is transformed: samples without their middle, or a difference of samples."""
+
+import torch
+from torch import Tensor
+
+from compress.checks import check_samples
+from compress.file_format import KINDS, Kind
+from compress.quantise.colour import opponent, rgb
+from compress.quantise.quantise import dequantise
+from compress.wavelet.transform import Coefficients, dwt, idwt
+
+MIDDLE = 0.5  # of the range of samples
+_CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
+
+
+def signal_of(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
+    """Return what stands for samples, float32 on the CPU, like x.
+
+    Args:
+        x: samples (B, C, H, W) or (B, C, T, H, W) in [0, 1].
+        kind: what is coded.
+        x_adv: like x, for kind "delta" and no other.
+
+    Raises:
+        ValueError: for samples, or a kind, that there are not.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
+    check_samples("x", x)
+    if kind != "delta":
+        if x_adv is not None:
+            raise ValueError(f"x_adv is given, which kind={kind!r} does not take; leave it out")
+        return x.detach().float().cpu() - MIDDLE
+    if x_adv is None:
+        raise ValueError('kind="delta" codes x - x_adv; give x_adv')
+    check_samples("x_adv", x_adv)
+    if x_adv.shape != x.shape:
+        raise ValueError(f"x is {tuple(x.shape)}, x_adv {tuple(x_adv.shape)}; give the same shape")
+    return (x.detach() - x_adv.detach()).float().cpu()
+
+
+def transform(
+    signal: Tensor, *, wavelet: str, levels: int | None, time_levels: int | None
+) -> Coefficients:
+    """Return the coefficients of a signal; elementwise, so that no number of threads matters."""
+    return dwt(
+        opponent(signal), wavelet=wavelet, levels=levels, time_levels=time_levels, lifted=True
+    )
+
+
+def cached_parts(values: Tensor) -> tuple[Tensor, ...]:
+    """Split values (B, ...) into parts (B', ...) that stay in a processor's cache."""
+    return torch.split(values, max(1, _CACHED_VALUES // values[0].numel()))
+
+
+def restored(q: Coefficients, step: float, kind: Kind, *, lifted: bool | None = True) -> Tensor:
+    """Return the samples, or differences, that whole numbers stand for; lifted: see `dwt`."""
+    signal = rgb(idwt(dequantise(q, step), lifted=lifted))
+    return signal.clamp(-1, 1) if kind == "delta" else (signal + MIDDLE).clamp(0, 1)

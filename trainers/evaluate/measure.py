@@ -1,0 +1,128 @@
+"""Measure an attack on held-out samples, item by item, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from attacks import Attack
+from trainers.evaluate.budgets import Budget, budget_of
+from trainers.evaluate.evaluation import (
+    AttackedBatch,
+    AttackMeasurement,
+    attack_batches,
+    score_batch,
+    summarise,
+)
+from trainers.jobs.harvest import warn
+from trainers.run.folder.checkpoint import finished, load_item, save_item
+from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.setting import Setting
+from trainers.run.show.progress import Progress
+
+if TYPE_CHECKING:
+    from augment import Dataset
+
+log = logging.getLogger(__name__)
+# Called with an item's number and what it made; returns the files that it keeps of that.
+Watch = Callable[[int, AttackedBatch], Sequence[Path]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An attack on some samples.
+
+    Attributes:
+        name: for messages.
+        attack: the attack.
+        ds: the samples.
+        items: the folder of its finished batches, which are not done again.
+        seed: the attack's seed.
+        target: the class to reach; None for any wrong one.
+    """
+
+    name: str
+    attack: Attack
+    ds: Dataset
+    items: Path
+    seed: int
+    target: int | None = None
+
+
+def measured(
+    setting: Setting, trial: Trial, *, watch: Watch | None = None
+) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+    """Attack all samples and measure; `watch` sees each batch before it counts as finished.
+
+    A batch that is missing is made, and one that misses a file that `watch` kept of it.
+
+    Returns:
+        The measurement, and each sample's columns (N,).
+    """
+    files = item_files(trial.items, setting, trial.ds)
+    missing = [i for i, file in enumerate(files) if not finished(file)]
+    total, done = len(files), len(files) - len(missing)
+    stopwatch = Stopwatch(trial.items / "seconds.json")
+    with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
+        for i, batch in _attacked(setting, trial, missing):
+            warn(trial.name, batch.result)
+            beside = watch(i, batch) if watch else ()
+            note = {
+                "warnings": batch.result.info.get("warnings", []),
+                "classes": batch.classes,
+            }
+            stopwatch.keep()  # before the item: one that is done has its time in the file
+            save_item(files[i], score_batch(batch), note, beside=beside)
+            bar.step()
+    stopwatch.keep()
+    budget = budget_of(trial.attack)
+    return collect(files, seconds=stopwatch.seconds, budget=budget)
+
+
+def _attacked(
+    setting: Setting, trial: Trial, numbers: Sequence[int]
+) -> Iterator[tuple[int, AttackedBatch]]:
+    """Attack the batches of some numbers, ascending."""
+    following = -1
+    batches: Iterator[AttackedBatch] = iter(())
+    for i in numbers:
+        if i != following:
+            batches = attack_batches(
+                trial.attack,
+                setting.model,
+                trial.ds,
+                batch_size=setting.batch_size,
+                seed=trial.seed,
+                device=setting.device,
+                target=trial.target,
+                skip=i,
+            )
+        following = i + 1
+        yield i, next(batches)
+
+
+def collect(
+    files: Sequence[Path], *, seconds: float, budget: Budget | None
+) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+    """Join the finished batches."""
+    columns, notes = zip(*map(load_item, files), strict=True)
+    warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
+    joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
+    about = {"budget": budget, "classes": notes[0]["classes"]}
+    return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
+
+
+def item_files(folder: Path, setting: Setting, ds: Dataset) -> list[Path]:
+    """Return the files of all batches of a data set, finished or not, in their order."""
+    return [folder / item_file(i) for i in range(-(-len(ds) // setting.batch_size))]
+
+
+def item_file(number: int) -> str:
+    """Return the name of a finished batch's file."""
+    return f"{number:05}.safetensors"

@@ -1,0 +1,296 @@
+"""Per-sample scores of an attack, and what they come to."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks import AttackResult
+from trainers.evaluate.budgets import Budget
+
+Columns = dict[str, Tensor]
+Interval = tuple[float, float]
+
+SPARSE_BELOW = 1 / 255  # a smaller change of a value does not show in an 8-bit picture
+OWN = "info."  # begins the names of the columns that one attack alone reports
+WIDEST = 64  # numbers that an attack may report of a sample and still be listed in a table
+SURE = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal variable
+
+
+@dataclass(frozen=True)
+class AttackedBatch:
+    """One attacked batch.
+
+    Attributes:
+        index: (B,) int64, numbers of the samples in the dataset.
+        y: (B,) labels; of unlabelled samples the classifier's own answer.
+        before: (B,) its answers before the attack; -1 where a logit is not finite.
+        classes: how many classes it tells apart.
+        result: what the attack returned.
+        target: (B,) the classes to reach; None for any wrong one.
+    """
+
+    index: Tensor
+    y: Tensor
+    before: Tensor
+    classes: int
+    result: AttackResult
+    target: Tensor | None = None
+
+    @property
+    def clean(self) -> Tensor:
+        """Whether the classifier was right before the attack, (B,) bool."""
+        return self.before == self.y
+
+    @property
+    def attackable(self) -> Tensor:
+        """Which samples could be attacked, (B,) bool.
+
+        Those that were right before; with a target, those that neither have it as their label nor
+        were called it before.
+        """
+        if self.target is None:
+            return self.clean
+        return (self.y != self.target) & (self.before != self.target)
+
+
+@dataclass(frozen=True)
+class AttackMeasurement:
+    """How a classifier does under one attack, over N samples.
+
+    A sample is fooled that could be attacked and on which the
+    attack succeeded.
+
+    Attributes:
+        samples: N.
+        attackable: how many of them could be attacked, see `AttackedBatch.attackable`.
+        fooled: how many of those were.
+        clean_accuracy: share of all samples that are right before the attack.
+        robust_accuracy: share of all samples that are right before and not fooled.
+        success: share fooled of those that could be attacked; NaN if there are none.
+        median_l2: median length of the change of those fooled; NaN if none was.
+        delta_l1: mean absolute change of a value, in [0, 1] units, of those fooled; NaN if none.
+        delta_sparsity: share of values changed by less than ``SPARSE_BELOW`` in those fooled; NaN
+            if none was.
+        loss: mean final loss of the attack over all samples where it is finite; NaN without any.
+        queries: mean number of forward passes over all samples.
+        seconds: time spent.
+        clean: (N,) bool, right before.
+        survived: (N,) bool, right before and not fooled.
+        sizes: lengths of all changes by norm, (N,) each.
+        budget: what the attack was held to; None for nothing.
+        warnings: what the attack reported, each once.
+        doubts: why the classifier itself may be the wrong one, see `doubts_of`; empty where
+            it was not said how many classes it tells apart.
+    """
+
+    samples: int
+    attackable: int
+    fooled: int
+    clean_accuracy: float
+    robust_accuracy: float
+    success: float
+    median_l2: float
+    delta_l1: float
+    delta_sparsity: float
+    loss: float
+    queries: float
+    seconds: float
+    clean: Tensor
+    survived: Tensor
+    sizes: Columns
+    budget: Budget | None
+    warnings: list[str]
+    doubts: list[str]
+
+    @property
+    def clean_accuracy_interval(self) -> Interval:
+        """The 95 % interval of `clean_accuracy`, see `wilson`."""
+        return wilson(int(self.clean.sum()), self.samples)
+
+    @property
+    def robust_accuracy_interval(self) -> Interval:
+        """That of `robust_accuracy`."""
+        return wilson(int(self.survived.sum()), self.samples)
+
+    @property
+    def success_interval(self) -> Interval:
+        """That of `success`."""
+        return wilson(self.fooled, self.attackable)
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Return the 95 % interval of a rate that was counted, by Wilson's score.
+
+    Args:
+        successes: how often it happened, from 0 to n.
+        n: how often it could have.
+
+    Returns:
+        The lowest and the highest rate that the count leaves likely; (0, 1) where n is 0.
+
+    Raises:
+        ValueError: for a count that is none.
+
+    Source: Wilson 1927.
+
+    >>> [round(end, 3) for end in wilson(8, 10)]
+    [0.49, 0.943]
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}; give a count from 0 to n")
+    if n == 0:
+        return 0.0, 1.0
+    rate, weight = successes / n, SURE**2 / n
+    middle = (rate + weight / 2) / (1 + weight)
+    half = SURE * math.sqrt(rate * (1 - rate) / n + weight / (4 * n)) / (1 + weight)
+    low = 0.0 if successes == 0 else middle - half  # exact at both ends, whatever is rounded
+    return low, 1.0 if successes == n else middle + half
+
+
+def score_batch(batch: AttackedBatch) -> Columns:
+    """Per-sample columns (B,) of one batch, on the CPU, for a file or for ``summarise``.
+
+    Returns:
+        index, label, before, clean, attackable, fooled (the goal is met, by those too that could
+        not be attacked), linf, l2, l1, delta_l1, delta_sparsity, loss, queries; see
+        ``AttackMeasurement``. What the attack alone reports of each sample follows as
+        "info.NAME", (B,) or (B, n).
+    """
+    result, change = batch.result, batch.result.delta.abs().flatten(1)  # (B, C*H*W)
+    columns = {
+        "index": batch.index,
+        "label": batch.y,
+        "before": batch.before,
+        "clean": batch.clean,
+        "attackable": batch.attackable,
+        "fooled": result.success,
+        "linf": result.linf,
+        "l2": result.l2,
+        "l1": result.l1,
+        "delta_l1": change.mean(1),
+        "delta_sparsity": (change < SPARSE_BELOW).float().mean(1),
+        "loss": result.loss,
+        "queries": result.queries,
+    }
+    own = {f"{OWN}{name}": column for name, column in own_columns(result).items()}
+    return {name: column.detach().cpu() for name, column in {**columns, **own}.items()}
+
+
+def own_columns(result: AttackResult) -> Columns:
+    """Return what an attack alone reports of each sample: numbers, a row for each.
+
+    Tensors (B,) or (B, n) of few numbers and lists of B numbers count; larger things, such as the
+    weights of generators, and what is said of the whole batch do not.
+    """
+    found = {name: _column(value, len(result.x)) for name, value in result.info.items()}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _column(value: Any, batch: int) -> Tensor | None:
+    """Return a value as a column of a table with so many rows, or None."""
+    if isinstance(value, list) and all(isinstance(item, int | float) for item in value):
+        value = torch.tensor(value)
+    if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != batch:
+        return None
+    if value.ndim == 2 and not 0 < value.shape[1] <= WIDEST:
+        return None
+    return value.contiguous()
+
+
+def summarise(
+    columns: Sequence[Columns],
+    *,
+    seconds: float = 0.0,
+    warnings: Sequence[str] = (),
+    budget: Budget | None = None,
+    classes: int | None = None,
+) -> AttackMeasurement:
+    """Join the columns of all batches, see `score_batch`, into one measurement.
+
+    Raises:
+        ValueError: when there are none.
+    """
+    table = _joined(columns)  # (N,) each
+    clean, attackable = table["clean"], table["attackable"]
+    fooled = attackable & table["fooled"]
+    survived = clean & ~fooled
+    n, masks = len(clean), (clean, attackable, fooled, survived)
+    right, could, won, kept = (int(mask.sum()) for mask in masks)
+    return AttackMeasurement(
+        samples=n,
+        attackable=could,
+        fooled=won,
+        clean_accuracy=right / n,
+        robust_accuracy=kept / n,
+        success=won / could if could else math.nan,
+        median_l2=float(table["l2"][fooled].double().quantile(0.5)) if won else math.nan,
+        delta_l1=mean(table["delta_l1"][fooled]),
+        delta_sparsity=mean(table["delta_sparsity"][fooled]),
+        loss=mean(table["loss"]),
+        queries=mean(table["queries"]),
+        seconds=seconds,
+        clean=clean,
+        survived=survived,
+        sizes={norm: table[norm] for norm in ("linf", "l2", "l1")},
+        budget=budget,
+        warnings=list(dict.fromkeys(warnings)),
+        doubts=doubts_of(table["before"], table["label"], classes=classes) if classes else [],
+    )
+
+
+def _joined(columns: Sequence[Columns]) -> Columns:
+    if not columns:
+        raise ValueError("there are no attacked samples to summarise; attack at least one")
+    return {name: torch.cat([part[name] for part in columns]) for name in columns[0]}
+
+
+def mean(values: Tensor) -> float:
+    """Return the mean of the finite values of (N,), in float64; NaN where there are none."""
+    values = values.double()
+    return float(values[torch.isfinite(values)].mean())
+
+
+def finite(value: float) -> float | None:
+    """Return a number that JSON knows, or None.
+
+    >>> finite(float("nan")) is None
+    True
+    """
+    return value if math.isfinite(value) else None
+
+
+ONE_CLASS = 0.95  # share of answers that are one class: suspicious
+VARIED = 0.8  # where this class has at most such a share of the labels
+
+
+def doubts_of(before: Tensor, label: Tensor, *, classes: int) -> list[str]:
+    """Return why a classifier may be none: at chance, or with one answer to nearly everything.
+
+    Args:
+        before: its answers to clean samples, (N,).
+        label: their labels, (N,); its own answers where they have none.
+        classes: how many it tells apart.
+    """
+    n, right = len(before), int((before == label).sum())
+    low, high = wilson(right, n)
+    advice = "check that weights, classes, --mean and --std belong together"
+    found = []
+    if low <= 1 / classes:
+        found.append(
+            f"the classifier is right on {right} of {n} clean samples ({right / n:.1%}, 95 % "
+            f"interval {low:.1%} to {high:.1%}), which cannot be told from guessing among "
+            f"{classes} classes ({1 / classes:.1%}); {advice}, or take more samples"
+        )
+    answer = int(before.mode().values)
+    share, own = (float((part == answer).double().mean()) for part in (before, label))
+    if n > 1 and share >= ONE_CLASS and own <= VARIED:
+        what = "no finite answer" if answer < 0 else f"class {answer}"
+        found.append(
+            f"the classifier gives {share:.1%} of {n} clean samples {what}, which is the label of "
+            f"{own:.1%}; {advice}"
+        )
+    return found

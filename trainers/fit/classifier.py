@@ -1,0 +1,204 @@
+"""Fit a classifier; what a run after an interruption gives equals, bit for bit, one without."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attacks.common.calling import has_reentrant_checkpoint
+from attacks.common.goal import logits_of
+from attacks.common.randomness import derive_seed, generator_for
+from augment import Dataset, iterate
+from trainers.fit.ema import Ema
+from trainers.fit.options import FitOptions
+from trainers.fit.state import FitState, Record, pack, unpack
+
+__all__ = ["Augment", "FitOptions", "FitResult", "FitState", "fit_classifier"]
+
+
+class Augment(Protocol):
+    """Changes a batch (B, C, ...) at random, drawing from ``generator`` alone."""
+
+    def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the changed batch, like x."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """One record an epoch: epoch, loss, accuracy (on the batches as fitted), lr, seconds."""
+
+    history: list[Record]
+
+
+def fit_classifier(
+    model: nn.Module,
+    train: Dataset,
+    options: FitOptions,
+    *,
+    seed: int,
+    augment: Augment | None = None,
+    device: str | torch.device = "cpu",
+    state: FitState | None = None,
+    on_epoch: Callable[[FitState], object] | None = None,
+) -> FitResult:
+    """Fit ``model`` in place; it ends in eval mode, with averaged weights if ``ema`` is on.
+
+    Args:
+        model: maps (B, C, ...) in [0, 1] to logits (B, K).
+        train: labelled samples.
+        options: optimiser and schedule.
+        seed: of order, augmentation and dropout; the global random state is left alone.
+        augment: applied to every batch.
+        device: where to fit.
+        state: what ``on_epoch`` received; fitting goes on from there.
+        on_epoch: called after every epoch with a copy of the state.
+
+    Raises:
+        ValueError: for unlabelled or no samples.
+        RuntimeError: when the loss is not finite.
+    """
+    _check_labels(train)
+    fit = _Fit(model.to(device), train, options, seed=seed, device=torch.device(device))
+    history = [] if state is None else fit.restore(state)
+    try:
+        while len(history) < options.epochs:
+            start = time.perf_counter()
+            record = fit.epoch(len(history), augment)
+            history.append(record | {"seconds": time.perf_counter() - start})
+            if on_epoch:
+                on_epoch(fit.state(history))
+        fit.finish()
+    finally:
+        model.eval()
+    return FitResult(history)
+
+
+class _Fit:
+    """Model, optimiser and average on their way through the epochs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Dataset,
+        options: FitOptions,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.train, self.options = model, train, options
+        self.seed, self.device = seed, device
+        self.optimizer = _optimizer(model, options)
+        self.ema = Ema(model, options.ema) if options.ema else None
+        # BatchNorm cannot be fitted on a single sample: a last batch of one is left out.
+        size, left = options.batch_size, len(train) % options.batch_size
+        self.drop_last = len(train) > size and left == 1
+        # What is checkpointed re-entrantly is fitted only where its input asks for a gradient, too:
+        # the first step tells.
+        self.input_gradient = True
+        self.steps = len(train) // size + (left > 0 and not self.drop_last)
+
+    def epoch(self, epoch: int, augment: Augment | None) -> Record:
+        """Fit one epoch, whose randomness depends on (seed, epoch) alone."""
+        # Sums stay on the device, for reading one would make every step wait for the GPU.
+        loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
+        seen, rate = 0, 0.0
+        generator = generator_for(self.seed, "augment", epoch)
+        self.model.train()
+        with _seeded(derive_seed(self.seed, "dropout", epoch), self.device):
+            for step, (x, y) in enumerate(self._batches(epoch), start=epoch * self.steps):
+                x = augment(x, generator=generator) if augment else x
+                rate = self.options.rate(step, self.steps * self.options.epochs)
+                logits, loss = self._step(x, y, step, rate)
+                loss_sum += loss * len(y)
+                right += (logits.argmax(1) == y).sum()
+                seen += len(y)
+        loss_mean = float(loss_sum) / seen
+        if not math.isfinite(loss_mean):
+            raise RuntimeError(
+                f"the loss of epoch {epoch} is {loss_mean}; lower the learning rate (lr is "
+                f"{self.options.lr}) or set clip_norm"
+            )
+        return {"epoch": epoch, "loss": loss_mean, "accuracy": float(right) / seen, "lr": rate}
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = derive_seed(self.seed, "order", epoch)
+        for x, y, _ in iterate(
+            self.train,
+            batch_size=self.options.batch_size,
+            seed=order,
+            device=self.device,
+            drop_last=self.drop_last,
+        ):
+            yield x, y
+
+    def _step(self, x: Tensor, y: Tensor, step: int, rate: float) -> tuple[Tensor, Tensor]:
+        """Take one step; returns logits (B, K) and the mean loss, detached."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            # GoogLeNet and Inception return their auxiliary logits too while they are trained.
+            logits = logits_of(self.model, x.detach().requires_grad_(self.input_gradient))
+        self.input_gradient = self.input_gradient and has_reentrant_checkpoint(logits)
+        loss = F.cross_entropy(logits, y, label_smoothing=self.options.label_smoothing)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if self.options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
+        self.optimizer.step()
+        if self.ema:
+            self.ema.update(step)
+        return logits.detach(), loss.detach()
+
+    def finish(self) -> None:
+        """Put the averaged weights into the model."""
+        if self.ema:
+            self.model.load_state_dict(self.ema.average)
+
+    def state(self, history: list[Record]) -> FitState:
+        """Copy everything that the next epoch depends on."""
+        return pack(self.model, self.optimizer, self.ema, history)
+
+    def restore(self, state: FitState) -> list[Record]:
+        """Continue from a state of the same model and options; returns its history."""
+        return unpack(state, self.model, self.optimizer, self.ema)
+
+
+def _optimizer(model: nn.Module, options: FitOptions) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decay = options.weight_decay
+    if options.optimizer == "adamw":
+        betas = (options.momentum, 0.999)
+        return torch.optim.AdamW(parameters, options.lr, betas, weight_decay=decay, fused=True)
+    return torch.optim.SGD(
+        parameters,
+        options.lr,
+        options.momentum,
+        weight_decay=decay,
+        nesterov=options.momentum > 0,
+        fused=True,
+    )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what draws from the global generators (dropout), and give them back unchanged."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _check_labels(train: Dataset) -> None:
+    if not len(train):
+        raise ValueError(f"{train.name} has no samples to fit on; give more training samples")
+    if int(train.labels.min()) < 0:
+        raise ValueError(
+            f"{train.name} has unlabelled samples; fitting needs a label for each: put the files "
+            "into a folder per class"
+        )

@@ -1,0 +1,248 @@
+"""The job `attack`: perturb samples, and save them with scores and pictures."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attacks import Attack
+from attacks.common.randomness import derive_seed
+from attacks.universal.fitting import Fittable
+from augment import Dataset
+from trainers.evaluate.drawing import draw_batch
+from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, summarise
+from trainers.evaluate.measure import Trial, item_files, measured
+from trainers.evaluate.scores import finite, wilson
+from trainers.fit.fitting import trained
+from trainers.jobs.attack_files import (
+    Collected,
+    SaveAs,
+    keep_batch,
+    reported,
+    scores,
+    stored,
+    write_samples,
+    write_scores,
+)
+from trainers.jobs.fitted_attack import aimed, ready
+from trainers.run.cli.config import AttackConfig
+from trainers.run.cli.presets import budget
+from trainers.run.cli.specs import build_attack, build_fittable, is_fittable, usual
+from trainers.run.cli.toml import dump
+from trainers.run.folder.atomic import write_json
+from trainers.run.folder.folder import RunFolder
+from trainers.run.setting import Setting, check_kind, load_split
+from trainers.run.show.board import Board
+from trainers.run.show.report import PICTURES, image, pre, table, write_page
+from trainers.run.show.table import attack_lines, outcome
+
+log = logging.getLogger(__name__)
+COLUMNS = {
+    "id": "sample", "label": "label", "before": "answer before", "before_score": "its score",
+    "after": "answer after", "after_score": "its score after", "attackable": "could be attacked",
+    "success": "fooled", "mean_abs": "mean change", "queries": "queries",
+}  # fmt: skip
+TOLERANCE = 1e-6  # of a length, by which a rounded sample counts as within its budget
+SHOWN = 50  # samples in the report's table; scores.csv has them all
+
+
+def run_attack(config: AttackConfig, folder: RunFolder) -> None:
+    """Attack a split, batch by batch, then write what was found."""
+    attack, name = chosen_attack(config), config.attacking.attack.partition(":")[0]
+    ds = load_split(config, config.attacking.split, folder)
+    target = class_number(config.attacking.target, ds)
+    attack = aimed(attack, target)
+    check_kind({name: attack}, ds, target=target)
+    setting = trained(config, folder, ds)
+    text = dump(folder.job, config)
+    board = Board(folder.path / "tensorboard", folder.metrics, text)
+    attack, about = ready(setting, name, attack)
+    items, seed = folder.checkpoints / "attack", derive_seed(setting.seed, "attack")
+    trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
+    watching = partial(watch, setting, ds, attack, config.attacking.save_as)
+    result, columns = measured(setting, trial, watch=watching)
+    files = item_files(folder.checkpoints / "samples", setting, ds)
+    collected = Collected.load(files, columns)
+    rows = scores(collected, ds)
+    write_scores(folder.path / "scores.csv", rows)
+    write_samples(folder.path / "samples", collected, ds)
+    named = None if target is None else (ds.classes[target] if ds.classes else str(target))
+    summary = summarised(config, result, collected, rows, target=named) | about
+    write_json(folder.path / "summary.json", summary)
+    publish(folder, board, summary, rows, text)
+
+
+def chosen_attack(config: AttackConfig) -> Attack | Fittable:
+    """Build the attack, or the options of one that is fitted; flags must be options it has.
+
+    Raises:
+        ValueError: for options that are impossible, or an attack that lacks its target.
+    """
+    flags = config.attacking
+    named = {"norm": flags.norm, "eps": flags.eps, "steps": flags.steps}
+    norm = flags.norm or "linf"
+    weak = usual(config, eps=budget(config.source.data, norm), norm=norm)
+    strong = {name: value for name, value in named.items() if value is not None}
+    make = build_fittable if is_fittable(flags.attack) else build_attack
+    attack = make(flags.attack, weak=weak, strong=strong)
+    if getattr(attack, "needs_target", False) and flags.target is None:
+        raise ValueError(f"the attack {flags.attack} needs a class to reach; give --target CLASS")
+    return attack
+
+
+def class_number(text: str | None, ds: Dataset) -> int | None:
+    """Return the class of a number or a name.
+
+    Raises:
+        ValueError: when there is no such class.
+    """
+    if text is None:
+        return None
+    names = [name.lower() for name in ds.classes]
+    if text.lower() in names:
+        return names.index(text.lower())
+    if text.isdecimal() and (not names or int(text) < len(names)):
+        return int(text)
+    near = [name for name in ds.classes if text.lower() in name.lower()][:5] or ds.classes[:5]
+    raise ValueError(
+        f"--target is {text!r}; allowed: a class number below {len(names)}, or a name such as "
+        + ", ".join(near)
+    )
+
+
+def watch(
+    setting: Setting,
+    ds: Dataset,
+    attack: Attack,
+    save_as: SaveAs,
+    number: int,
+    batch: AttackedBatch,
+) -> list[Path]:
+    """Keep a batch's samples as they are to be saved, draw the first batch; return the files."""
+    saved = stored(setting.model, batch, attack, save_as=save_as)
+    folder = setting.folder.checkpoints / "samples"
+    samples = keep_batch(folder, setting.model, number, batch, saved)
+    if number:
+        return [samples]
+    stem = setting.folder.figures / "attack"
+    return [samples, *draw_batch(stem, setting.model, saved, ds.classes)]
+
+
+def summarised(
+    config: AttackConfig,
+    result: AttackMeasurement,
+    collected: Collected,
+    rows: list[dict[str, Any]],
+    *,
+    target: str | None,
+) -> dict[str, Any]:
+    """Return summary.json; what is undefined is null.
+
+    All but `saved` is of the samples as they are saved. `success` is the share fooled of the
+    `attackable` samples; means are over the `fooled` ones.
+    """
+    m = summarise([collected.scored])
+    names = ("success", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
+    numbers = {name: finite(getattr(m, name)) for name in (*names, "loss", "queries")}
+    return {
+        "job": "attack",
+        "attack": config.attacking.attack,
+        "budget": None if result.budget is None else str(result.budget),
+        "target": target,
+        "samples": m.samples,
+        "attackable": m.attackable,
+        "fooled": m.fooled,
+        **numbers,
+        "success_interval": m.success_interval,
+        "saved": survival(config.attacking.save_as, result, collected),
+        "right_before": round(m.clean_accuracy * m.samples),
+        "clean_accuracy": m.clean_accuracy,
+        "clean_accuracy_interval": m.clean_accuracy_interval,
+        "top_class_changed": share(rows, "changed"),
+        "top_sum_after": {
+            "mean": sum(row["top_sum_after"] for row in rows) / len(rows),
+            "largest": max(row["top_sum_after"] for row in rows),
+        },
+        "reported": reported(collected),
+        "seconds": result.seconds,
+        "warnings": [*result.doubts, *result.warnings, *outside(result, collected)],
+    }
+
+
+def survival(save_as: SaveAs, result: AttackMeasurement, collected: Collected) -> dict[str, Any]:
+    """Return how many of the samples that the attack fooled still fool in bytes.
+
+    `success_as_bytes` is the share of all attackable samples that do, `survive_share` that of
+    the `found` ones.
+    """
+    c = collected.columns
+    found = c["fooled"] & c["attackable"]
+    in_bytes = c["success" if save_as == "bytes" else "success_as_png"]
+    kept, lost = found & in_bytes, found & ~c["success_rounded"]
+    n, survive, all_bytes = int(found.sum()), int(kept.sum()), in_bytes & c["attackable"]
+    return {
+        "as": save_as,
+        "found": n,
+        "rounding_lost": int(lost.sum()),
+        "survive": survive,
+        "survive_share": survive / n if n else None,
+        "survive_interval": wilson(survive, n),
+        "success_as_bytes": int(all_bytes.sum()) / result.attackable if result.attackable else None,
+    }
+
+
+def outside(result: AttackMeasurement, collected: Collected) -> list[str]:
+    """Say how many saved samples no bytes keep within the attack's budget."""
+    if result.budget is None or result.budget.eps is None:
+        return []
+    sizes = collected.columns[result.budget.norm].double()
+    beyond = int((sizes > torch.as_tensor(result.budget.eps).double() + TOLERANCE).sum())
+    if not beyond:
+        return []
+    return [
+        f"{beyond} of {result.samples} saved samples are farther from their originals than "
+        f"{result.budget}, and count as not fooled: the originals lie between bytes, and the "
+        "budget leaves no room for one; --save-as float keeps what the attack returned"
+    ]
+
+
+def share(rows: list[dict[str, Any]], name: str) -> float:
+    """Return the share of rows in which something holds."""
+    return sum(bool(row[name]) for row in rows) / len(rows)
+
+
+def publish(
+    folder: RunFolder,
+    board: Board,
+    summary: dict[str, Any],
+    rows: list[dict[str, Any]],
+    config: str,
+) -> None:
+    """Show the outcome: TensorBoard, report, terminal."""
+    values = {f"attack/{name}": v for name, v in summary.items() if isinstance(v, float)}
+    folder.metrics.add("attack", step=0, values=values)
+    pictures = [file for kind in PICTURES if (file := folder.figures / f"attack-{kind}").exists()]
+    for picture in pictures:
+        board.picture(picture.stem, picture, step=0)
+    board.text("results", attack_lines(summary))
+    board.close()
+    for warning in summary["warnings"]:
+        log.warning("%s", warning)
+    shown = COLUMNS | {name: name for name in list(rows[0])[list(rows[0]).index("queries") + 1 :]}
+    cells = [{shown[name]: show(row[name]) for name in shown} for row in rows[:SHOWN]]
+    warnings = [f"<p>{escape(warning)}</p>" for warning in summary["warnings"]]
+    found = [pre(attack_lines(summary)), *warnings]
+    write_page(folder, [*found, *map(image, pictures), table(cells)], config=config)
+    log.info("%s", outcome(folder))
+
+
+def show(value: Any) -> str:
+    """Return a table cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

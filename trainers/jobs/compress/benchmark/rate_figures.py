@@ -1,0 +1,186 @@
+"""Figures of `compress evaluate`: rate against quality, and what is decoded at each rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment import Dataset
+from compress import Codec
+from trainers.evaluate.quality import psnr
+from trainers.jobs.compress.files import sealed_code
+from trainers.jobs.compress.gallery import Cell, code_picture, coefficients, gallery
+from trainers.jobs.rounds import spread
+from trainers.run.folder.atomic import check_seal, write_text
+from trainers.run.folder.checkpoint import load_item
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.figures import write_png
+from trainers.run.show.plots import Points, curves, vector_curves
+
+Row = Mapping[str, Any]
+COLOURS = {
+    "x": "#2563eb",
+    "x-task": "#dc2626",
+    "delta": "#475569",
+    "x+R": "#1e3a8a",
+    "x-task+R": "#7f1d1d",
+    "delta+R": "#0f172a",
+    "jpeg": "#059669",
+    "jpeg2000": "#d97706",
+    "webp": "#7c3aed",
+    "avif": "#0891b2",
+    "x264": "#059669",
+    "av1": "#7c3aed",
+    "zeros": "#9ca3af",
+    "label": "#be185d",
+}
+METRICS = {
+    "psnr": "PSNR in dB",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "top1_kept": "Share of samples whose top class the classifier keeps",
+    "judge_accuracy": "Accuracy of the independent judge",
+}
+CONTROLS = ("zeros", "label")
+KINDS = ("x", "x-task", "delta")
+OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS))
+
+
+def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
+    """Write a figure for each metric that was measured, as PNG and SVG; return the PNG files."""
+    files = []
+    for metric, title in METRICS.items():
+        lines, colours, dashed = lines_of(points, metric)
+        if not lines:
+            continue
+        file = folder / f"rate-{metric.replace('_', '-')}.png"
+        named: dict[str, Any] = {
+            "title": title,
+            "across": "bytes a sample (dashed: without heads)",
+            "tenfold": True,
+            "whole": False,
+            "colours": colours,
+            "dashed": dashed,
+        }
+        write_png(file, curves(lines, **named))
+        write_text(file.with_suffix(".svg"), vector_curves(lines, **named))
+        files.append(file)
+    return files
+
+
+def lines_of(points: Sequence[Row], metric: str) -> tuple[dict[str, Points], list[str], list[str]]:
+    """Return the lines of a figure by name, their colours, and the names of the dashed ones.
+
+    Controls, whose bytes are next to none, are lines from one side to the other.
+    """
+    known = [row for row in points if row[metric] is not None]
+    rated = [row for row in known if row["codec"] not in CONTROLS]
+    if not rated:
+        return {}, [], []
+    sizes = [row[name] for row in rated for name in ("bytes_per_sample", "payload_bytes")]
+    lines: dict[str, Points] = {}
+    colours, dashed = [], []
+    for codec in dict.fromkeys(row["codec"] for row in rated):
+        own = [row for row in rated if row["codec"] == codec]
+        ends = {codec: "bytes_per_sample"}
+        if codec not in OURS:
+            dashed.append(f"{codec}, no head")
+            ends[dashed[-1]] = "payload_bytes"
+        for name, size in ends.items():
+            lines[name] = sorted((row[size], row[metric]) for row in own)
+            colours.append(COLOURS[codec])
+    for row in known:
+        if row["codec"] in CONTROLS:
+            name = f"{row['codec']} ({row['bytes_per_sample']:.2g} B)"
+            lines[name] = [(min(sizes), row[metric]), (max(sizes), row[metric])]
+            colours.append(COLOURS[row["codec"]])
+            dashed.append(name)
+    return lines, colours, dashed
+
+
+def draw_pages(
+    folder: RunFolder, codec_of: Callable[[str], Codec], test: Dataset, points: Sequence[Row]
+) -> list[Path]:
+    """Write a page for each of our kinds, and one of all codecs at a middle rate, if any."""
+    rows = spread(len(test), len(shown(folder, points[0])))
+    x = test.stack(rows)[0]
+    files = []
+    for kind in KINDS:
+        own = [row for row in points if row["codec"] == kind]
+        if own:
+            files.append(folder.figures / f"page-{kind}.png")
+            draw_kind(files[-1], folder, codec_of(kind), own, x, rows)
+    rates = sorted({row["rate"] for row in points if row["rate"] is not None})
+    if not rates:  # all were out of reach
+        return files
+    middle = rates[len(rates) // 2]
+    beside = [nearest(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]
+    files.append(folder.figures / "page-codecs.png")
+    draw_beside(files[-1], folder, beside, x, middle)
+    return files
+
+
+def _codec(row: Row) -> str:
+    return str(row["codec"])
+
+
+def nearest(points: Sequence[Row], codec: str, rate: float) -> Row:
+    """Return the point of a codec whose bytes without heads are nearest to a rate."""
+    own = [row for row in points if row["codec"] == codec]
+    return min(own, key=lambda row: abs(row["payload_bytes"] - rate))
+
+
+def draw_kind(
+    path: Path, folder: RunFolder, codec: Codec, own: Sequence[Row], x: Tensor, rows: list[int]
+) -> None:
+    """Draw original | code | reconstruction at each rate, a sample a line."""
+    lines = [[Cell(sample, "original")] for sample in x]
+    heads = [own[0]["codec"]]
+    for row in own:
+        file, seal = sealed_code(folder, row["name"])
+        check_seal(file, seal)
+        codes = [coefficients(codec, file.read_bytes(), max(rows) + 1)[i] for i in rows]
+        heads += [f"{rounded(row['payload_bytes'])} bytes", ""]
+        for line, code, got in zip(lines, codes, shown(folder, row), strict=True):
+            near = f"{float(psnr(line[0].x[None], got[None])):.1f} dB"
+            line += [Cell(code_picture(code), f"{int((code != 0).sum())} not 0"), Cell(got, near)]
+    title = f"{own[0]['codec']}: original, then code and reconstruction at each rate"
+    write_png(path, gallery(lines, heads=heads, title=title))
+
+
+def draw_beside(
+    path: Path, folder: RunFolder, beside: Sequence[Row], x: Tensor, rate: float
+) -> None:
+    """Draw what each codec makes of the same samples with about as many bytes."""
+    lines = [[Cell(sample, "original")] for sample in x]
+    for row in beside:
+        for line, got in zip(lines, shown(folder, row), strict=True):
+            line.append(Cell(got, f"{float(psnr(line[0].x[None], got[None])):.1f} dB"))
+    sizes = [row["bytes_per_sample" if row["rate"] is None else "payload_bytes"] for row in beside]
+    heads = [f"{row['codec']}, {rounded(size)} B" for row, size in zip(beside, sizes, strict=True)]
+    title = f"about {rounded(rate)} bytes a sample, without heads"
+    write_png(path, gallery(lines, heads=["", *heads], title=title))
+
+
+def rounded(size: float) -> str:
+    """Return a number with three digits, or all before the point.
+
+    >>> rounded(5.234), rounded(2804.4)
+    ('5.23', '2,804')
+    """
+    return f"{size:,.0f}" if size >= 1000 else f"{size:.3g}"
+
+
+def shown_file(folder: RunFolder, name: str) -> Path:
+    """Return where the reconstructions of a point are kept for pictures."""
+    return folder.checkpoints / "shown" / f"{name}.safetensors"
+
+
+def shown(folder: RunFolder, row: Row) -> Tensor:
+    """Return the reconstructions of a point that were kept for pictures, (B, ...)."""
+    tensors, _ = load_item(shown_file(folder, row["name"]))
+    return torch.stack(list(tensors["x"]))

@@ -1,0 +1,197 @@
+"""The job `compress decode`: code files become pictures, videos, and one npz."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.atomic import write_bytes
+from compress import Codec
+from compress.decoding import check_fitting, restored_chunks
+from compress.file_format import Kind, Parsed
+from compress.network.network import Network
+from trainers.jobs.attack_files import write_sample, write_scores
+from trainers.jobs.compress.files import code_files, read_code, read_codec, refusing, samples_of
+from trainers.jobs.compress.gallery import Cell, gallery
+from trainers.jobs.compress.naming import sample_names
+from trainers.jobs.compress.publish import finish
+from trainers.reconstruction.files import load_network
+from trainers.run.cli.compress_config import CompressDecodeConfig
+from trainers.run.folder.folder import RunFolder
+from trainers.run.session import choose_threads
+from trainers.run.show.figures import write_png
+from trainers.run.show.progress import Progress
+
+log = logging.getLogger(__name__)
+VALUES = 2**29  # of samples in the npz, at most: 2 GiB
+SHOWN, ACROSS = 24, 8
+PICTURES = (1, 3)  # channels that a PNG or a video can have
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A file of codes, and where it is from.
+
+    Attributes:
+        path: the file, or the pack that it is in.
+        parsed: what it says.
+        names: of its samples; None for those that have numbers alone.
+    """
+
+    path: Path
+    parsed: Parsed
+    names: list[str | None]
+
+
+def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
+    """Decode chunk by chunk, and write a file a sample."""
+    flags, started = config.coding, time.monotonic()
+    codes = [code for found in code_files(flags.code) for code in coded(*found)]
+    kind = one_kind(codes)
+    shapes = [code.parsed.head.shape for code in codes]
+    codec = read_codec(flags.codec) if flags.codec else None
+    network = load_network(Path(flags.network)) if flags.network else None
+    for code in codes:
+        with advised(code, network):
+            check_fitting(code.parsed, codec.tables if codec else None, network)
+    differences = kind == "delta" and network is None
+    choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
+    rows = planned(codes, flags.samples)
+    kept: list[Tensor] = []
+    numbers = 0  # kept so far, in one npz
+    with Progress(folder, "decode", total=len(rows)) as bar:
+        chunks = (part for code in codes for part in chunks_of(code, codec, network))
+        for row, x in zip(rows, samples_of(chunks, len(rows)), strict=True):
+            folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
+            if row["file"]:
+                name = row["file"].rpartition(".")[0].partition("/")[2]
+                write_sample(folder.path / "samples", name, seen(x, differences))
+            numbers += x.numel()
+            if len(kept) < SHOWN or (len(set(shapes)) == 1 and numbers <= VALUES):
+                kept.append(x)
+            bar.step()
+    write_scores(folder.path / "samples.csv", rows)
+    write_arrays(folder.path / "samples.npz", kept, "delta" if differences else "x", len(rows))
+    summary = {
+        "job": folder.job,
+        "kind": kind,
+        "restored": network is not None,
+        "samples": len(rows),
+        "shape": list(shapes[0]) if len(set(shapes)) == 1 else None,
+        "sizes": len(set(shapes)),
+        "bytes": sum(path.stat().st_size for path in {code.path for code in codes}),
+        "seconds": time.monotonic() - started,
+    }
+    picture = folder.figures / "samples.png"
+    what = "differences, halved around grey" if differences else f"{kind}, decoded"
+    draw(picture, [seen(x, differences) for x in kept[:SHOWN]], what)
+    finish(config, folder, summary, pictures=[picture])
+
+
+def coded(path: Path, name: str) -> list[Coded]:
+    """Return the files that one is, or a pack of them, with the names of their samples.
+
+    Args:
+        path: the file.
+        name: its own, which is that of its sample where there is only one, and it is no number.
+    """
+    files = read_code(path)
+    lone = len(files) == 1 and files[0].head.samples == 1 and not name.isdigit()
+    return [
+        Coded(
+            path,
+            file,
+            list(file.head.names) or ([name] if lone else [None] * file.head.samples),
+        )
+        for file in files
+    ]
+
+
+def one_kind(codes: list[Coded]) -> Kind:
+    """Return the kind of sample that several files have in common.
+
+    Raises:
+        ValueError: when they hold several.
+    """
+    first = codes[0]
+    for code in codes:
+        if code.parsed.head.kind != first.parsed.head.kind:
+            raise ValueError(
+                f"{first.path} holds {first.parsed.head.kind}, {code.path} "
+                f"{code.parsed.head.kind}; decode them in two runs"
+            )
+    return first.parsed.head.kind
+
+
+def planned(codes: list[Coded], most: int | None) -> list[dict[str, Any]]:
+    """Return a row for each sample that is decoded: its file, if it can have one, and its code."""
+    rows: list[dict[str, Any]] = []
+    for code in codes:
+        shape = code.parsed.head.shape
+        suffix = "" if shape[0] not in PICTURES else ".png" if len(shape) == 3 else ".mkv"
+        for number, name in enumerate(code.names):
+            rows.append({"file": suffix, "code": str(code.path), "number": number, "id": name})
+    rows = rows[:most]
+    ids = [row["id"] for row in rows]
+    names = {suffix: sample_names(ids, suffix) for suffix in {row["file"] for row in rows} - {""}}
+    return [
+        {"file": f"samples/{names[suffix][place]}{suffix}" if (suffix := row["file"]) else ""}
+        | {"code": row["code"], "number": row["number"], "id": row["id"] or ""}
+        for place, row in enumerate(rows)
+    ]
+
+
+def advised(code: Coded, network: Network | None) -> AbstractContextManager[None]:
+    """Refuse a file with what to give instead."""
+    fitting = "give what fits it as --codec FILE and --network FILE"
+    return refusing(code.path, "give that as --codec FILE" if network is None else fitting)
+
+
+def chunks_of(code: Coded, codec: Codec | None, network: Network | None) -> Iterator[Tensor]:
+    """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
+
+    Raises:
+        RefusedInput: when it is damaged, or the codec or the network another.
+    """
+    with advised(code, network):
+        yield from restored_chunks(code.parsed, codec.tables if codec else None, network)
+
+
+def seen(x: Tensor, difference: bool) -> Tensor:
+    """Return a sample as a picture; a difference is halved, around grey."""
+    return 0.5 + x / 2 if difference else x
+
+
+def write_arrays(path: Path, samples: list[Tensor], name: str, total: int) -> None:
+    """Write the samples as array x, or differences as array delta, float32."""
+    if len({x.shape for x in samples}) > 1:
+        log.info("%s is not written: the samples are of several sizes", path.name)
+        return
+    if len(samples) < total:
+        log.warning("%s is not written: it would be larger than 2 GiB", path.name)
+        return
+    arrays, buffer = torch.stack(samples).numpy(), io.BytesIO()
+    if name == "delta":
+        np.savez_compressed(buffer, delta=arrays)
+    else:
+        np.savez_compressed(buffer, x=arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def draw(path: Path, samples: list[Tensor], what: str) -> None:
+    """Draw the first samples."""
+    cells = [Cell(x, f"{i:05}") for i, x in enumerate(samples)]
+    across = min(ACROSS, len(cells))
+    rows = [cells[i : i + across] for i in range(0, len(cells), across)]
+    title = f"{what}: the first {len(cells)}"
+    write_png(path, gallery(rows, heads=[""] * across, title=title))

@@ -1,0 +1,177 @@
+"""The job `compress encode`: samples become code files."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from attacks import RefusedInput
+from compress.decoding import restored_chunks
+from compress.file_format import Kind
+from trainers.evaluate.quality import psnr
+from trainers.evaluate.scores import wilson
+from trainers.jobs.attack_files import write_scores
+from trainers.jobs.compress.encoder import Encoder
+from trainers.jobs.compress.files import CODES, SUFFIX, kept_code, samples_of, sealed_code
+from trainers.jobs.compress.gallery import Cell, code_picture, first_numbers, gallery
+from trainers.jobs.compress.inputs import Part, Unreadable
+from trainers.jobs.compress.publish import finish
+from trainers.run.cli.compress_config import CompressEncodeConfig
+from trainers.run.folder.atomic import once
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.figures import amplification, write_png
+from trainers.run.show.progress import Progress
+
+SHOWN = 6
+Row = dict[str, Any]
+
+
+def run_encode(config: CompressEncodeConfig, folder: RunFolder) -> None:
+    """Code samples, file by file, and say what the files keep."""
+    started = time.monotonic()
+    encoder = Encoder(config, folder)
+    found: list[Row] = []
+    with Progress(folder, "encode", total=len(encoder.parts)) as bar:
+        for part in encoder.parts:
+            found.append(noted(encoder, part))
+            bar.step()
+    pairs = list(zip(encoder.parts, found, strict=True))
+    parts = [part for part, row in pairs if "left_out" not in row]
+    if not parts:
+        raise RefusedInput(f"{encoder.inputs.name}: none of the pictures can be decoded")
+    listed(folder.path, encoder, parts)
+    picture = folder.figures / "code.png"
+    draw(picture, encoder, parts)
+    summary = summarised(config, encoder, found) | {"seconds": time.monotonic() - started}
+    finish(config, folder, {"job": folder.job} | summary, pictures=[picture])
+
+
+def noted(encoder: Encoder, part: Part) -> Row:
+    """Return what is noted of a file; where either is missing, make both again."""
+    note = encoder.folder.checkpoints / "coded" / f"{part.name}.json"
+    files = sealed_code(encoder.folder, part.name)
+    row: Row = once(
+        note,
+        partial(coded, encoder, part),
+        beside=lambda: [file for file in files if file.exists()],  # none of one that is left out
+    )
+    return row
+
+
+def coded(encoder: Encoder, part: Part) -> Row:
+    """Make a file, and say what it keeps, or why there is none."""
+    try:
+        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))
+    except Unreadable as error:
+        return {"left_out": str(error)}
+    gone = {i for rows in part.groups for i in rows}
+    gone -= {i for rows, _ in encoder.files(part, blob) for i in rows}
+    missing = [f"{encoder.inputs.ids[i]}: cannot be decoded" for i in sorted(gone)]
+    return encoder.measured(part, blob) | {"missing": missing}
+
+
+def listed(folder: Path, encoder: Encoder, parts: list[Part]) -> None:
+    """Write a row a sample: its file, its number there, its id and class; and what was lost."""
+    inputs, rows = encoder.inputs, []
+    for part in parts:
+        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))  # it is there
+        inside = [i for numbers, _ in encoder.files(part, blob) for i in numbers]
+        rows += [
+            {
+                "file": f"{CODES}/{part.name}{SUFFIX}",
+                "number": number,
+                "id": inputs.ids[i],
+                "label": inputs.labels[i],
+            }
+            for number, i in enumerate(inside)
+        ]
+    write_scores(folder / "samples.csv", rows)
+    lost = [
+        {"id": name, "not_kept": "; ".join(what)}
+        for name, what in zip(inputs.ids, inputs.lost, strict=False)
+        if what
+    ]
+    if lost:
+        write_scores(folder / "not_kept.csv", lost)
+
+
+def summarised(config: CompressEncodeConfig, encoder: Encoder, found: list[Row]) -> Row:
+    """Return summary.json; a number that does not apply is null."""
+    sums, inputs = [row for row in found if "left_out" not in row], encoder.inputs
+    names = ("samples", "bytes", "psnr", "pixels", "out_of_reach")
+    total = {name: sum(part[name] for part in sums) for name in names}
+    count = total["samples"]
+    left_out = [row["left_out"] for row in found if "left_out" in row]
+    left_out += [line for row in sums for line in row["missing"]]
+    shapes = sorted(set(inputs.shapes))
+    own = encoder.network is None
+    kept = sum(part["kept"] for part in sums) if "kept" in sums[0] else None
+    return {
+        "kind": config.coding.kind,
+        "codec": config.coding.codec or "codec.sprt",
+        "samples": count,
+        "split": inputs.split,
+        "sizes": len(shapes),
+        "files": len(sums),
+        "bytes": total["bytes"],
+        "bytes_per_sample": total["bytes"] / count,
+        "bits_per_pixel": 8 * total["bytes"] / total["pixels"],
+        "steps": [step for part in sums for step in part["steps"]],
+        "out_of_reach": total["out_of_reach"],
+        "psnr": total["psnr"] / count,
+        "largest_error": max(part["error"] for part in sums) if own else None,
+        "largest_error_promised": max(part["promised"] for part in sums) if own else None,
+        "top1_kept": None if kept is None else kept / count,
+        "top1_kept_interval": None if kept is None else wilson(kept, count),
+        "not_kept": dict(Counter(text for lost in inputs.lost for text in lost)),
+        "left_out": [*inputs.left_out, *left_out],
+    }
+
+
+Shown = tuple[int, Tensor, Tensor, Tensor]  # number, sample, whole numbers, what is decoded
+
+
+def first_samples(encoder: Encoder, parts: list[Part]) -> Iterator[Shown]:
+    """Yield samples with their code and what it decodes to."""
+    for part in parts:
+        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))  # it is there
+        for rows, file in encoder.files(part, blob):
+            some = rows[:SHOWN]
+            wanted = encoder.wanted(some)
+            numbers = first_numbers(file, encoder.codec, len(some))
+            chunks = restored_chunks(file, encoder.codec.tables, encoder.network)
+            yield from zip(some, wanted, numbers, samples_of(chunks, len(some)), strict=True)
+
+
+def draw(path: Path, encoder: Encoder, parts: list[Part]) -> None:
+    """Draw some samples, their code, and what it decodes to."""
+    differences = encoder.flags.kind == "delta" and encoder.network is None
+    samples = list(islice(first_samples(encoder, parts), SHOWN))
+    signals = [signal for _, wanted, _, got in samples for signal in (wanted, got)]
+    shown, title = shown_as(encoder.flags.kind, differences, signals)
+    rows = [
+        [
+            Cell(shown[2 * place], encoder.inputs.ids[i][-14:]),
+            Cell(code_picture(numbers), f"{int((numbers != 0).sum())} not 0"),
+            Cell(shown[2 * place + 1], f"{float(psnr(wanted[None], got[None])):.1f} dB"),
+        ]
+        for place, (i, wanted, numbers, got) in enumerate(samples)
+    ]
+    heads = ("difference" if differences else "original", "code", "decoded")
+    write_png(path, gallery(rows, heads=heads, title=title))
+
+
+def shown_as(kind: Kind, differences: bool, signals: list[Tensor]) -> tuple[list[Tensor], str]:
+    """Return samples or differences as pictures, and what to write above them."""
+    if not differences:
+        return signals, f"{kind}: samples and their code"
+    factor = amplification(max(float(wanted.abs().max()) for wanted in signals[::2]))
+    title = f"differences, times {factor} around grey, and their code"
+    return [(0.5 + factor * signal).clamp(0, 1) for signal in signals], title

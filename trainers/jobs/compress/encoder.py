@@ -1,0 +1,193 @@
+"""What codes samples, some at a time, and measures what the files keep of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attacks import RefusedInput
+from augment import Dataset
+from compress import Codec
+from compress.decoding import restored_chunks
+from compress.file_format import Parsed, parse_pack
+from compress.network.network import Network
+from compress.quantise.rate import OutOfReachError
+from trainers.evaluate.evaluation import answers, predict
+from trainers.evaluate.quality import psnr
+from trainers.fit.fitting import trained
+from trainers.jobs.compress.attacked import attacked, chosen_attack, warn_of_doubts
+from trainers.jobs.compress.files import CODEC, check_network, read_codec
+from trainers.jobs.compress.fit import TRAIN, fitted_codec, keep_codec
+from trainers.jobs.compress.inputs import Inputs, Part, Unreadable, crops, read_inputs
+from trainers.reconstruction.files import load_network
+from trainers.run.cli.compress_config import CompressEncodeConfig
+from trainers.run.cli.specs import build_task
+from trainers.run.folder.atomic import sealed
+from trainers.run.folder.folder import RunFolder
+from trainers.run.session import choose_threads
+from trainers.run.setting import check_kind
+
+log = logging.getLogger(__name__)
+CLOSE = 0.1  # bytes may be so much more or less than was asked for, as a share
+
+
+class Encoder:
+    """What codes the samples that a job was given."""
+
+    def __init__(self, config: CompressEncodeConfig, folder: RunFolder) -> None:
+        """Load what is needed; all refusals come from here."""
+        self.flags, self.folder = config.coding, folder
+        name, attack = chosen_attack(config, self.flags.attack)
+        self.network = named_network(self.flags.network, self.flags.kind)
+        self.task = build_task(self.flags.task, smoke=config.run.smoke)
+        given = read_codec(self.flags.codec) if self.flags.codec else None
+        self.inputs = read_inputs(config, folder)
+        self.parts = self.inputs.parts(pack=self.flags.pack)
+        if self.network is not None:
+            for shape in sorted(set(self.inputs.shapes)):
+                check_network(str(self.flags.network), self.network, self.inputs.name, shape)
+        choose_threads(config.run.threads, max(map(math.prod, self.inputs.shapes)))
+        self.model: nn.Module | None = None
+        self.x_adv: Tensor | None = None
+        change, ds = None, self.inputs.source
+        if self.flags.kind != "x" and isinstance(ds, Dataset):
+            if self.flags.kind == "delta":
+                check_kind({name: attack}, ds)
+            setting = trained(config, folder, ds)
+            self.model = setting.model if self.flags.kind == "x-task" else None
+            if self.model is not None:
+                warn_of_doubts(setting, ds)
+            change = partial(attacked, setting, name, attack)
+            if self.flags.kind == "delta":
+                self.x_adv = change(ds)
+                change = partial(change, into=TRAIN)
+        if given is None and not isinstance(ds, Dataset):
+            given = own_codec(folder, self.inputs)
+        self.codec = given or fitted_codec(config, folder, change if self.model is None else None)
+
+    def code(self, part: Part) -> bytes:
+        """Return a file.
+
+        Raises:
+            Unreadable: when none of its pictures can be decoded.
+        """
+        groups = [self.inputs.readable(rows) if part.named else rows for rows in part.groups]
+        groups = [rows for rows in groups if rows]
+        if not groups:
+            raise Unreadable(f"{part.name}: none of the pictures can be decoded")
+        return b"".join(
+            self._file(rows, named=part.named, embed=self.flags.embed_tables and not number)
+            for number, rows in enumerate(groups)
+        )
+
+    def _file(self, rows: list[int], *, named: bool, embed: bool) -> bytes:
+        """Return the file of some samples of one shape."""
+        code = partial(
+            self.codec.encode,
+            self.inputs.stack(rows),
+            kind=self.flags.kind,
+            x_adv=self._changed(rows),
+            model=self.model,
+            task=self.task if self.model is not None else None,
+            embed_tables=embed,
+            network=self.network,
+            names=[self.inputs.ids[i] for i in rows] if named else (),
+        )
+        try:
+            return code(step=self.flags.step, bytes_per_sample=self.flags.bytes_per_sample)
+        except OutOfReachError as error:
+            if len(self.parts) == 1 and len(self.parts[0].groups) == 1:
+                raise
+            log.warning("%s: %s", self.inputs.ids[rows[0]], error)
+            return code(step=error.step)
+
+    def _changed(self, rows: list[int]) -> Tensor | None:
+        return None if self.x_adv is None else self.x_adv[rows]
+
+    def wanted(self, rows: list[int]) -> Tensor:
+        """Return what samples of one shape are decoded to, about, (B, ...)."""
+        x, changed = self.inputs.stack(rows), self._changed(rows)
+        return x if changed is None or self.network is not None else x - changed
+
+    def files(self, part: Part, blob: bytes) -> list[tuple[list[int], Parsed]]:
+        """Return what files a blob holds, each with the numbers of its samples."""
+        files = parse_pack(blob)
+        if not part.named:
+            return list(zip(part.groups, files, strict=True))
+        numbers = {name: i for i, name in enumerate(self.inputs.ids)}
+        return [([numbers[name] for name in file.head.names], file) for file in files]
+
+    def measured(self, part: Part, blob: bytes) -> dict[str, Any]:
+        """Decode a file and say what it keeps, as sums over its samples."""
+        rows = [self._measured(rows, file) for rows, file in self.files(part, blob)]
+        sums = ("samples", "pixels", "psnr", "kept", "out_of_reach")
+        total = {name: sum(row[name] for row in rows) for name in sums if name in rows[0]}
+        most = {name: max(row[name] for row in rows) for name in ("error", "promised")}
+        return total | most | {"bytes": len(blob), "steps": [row["step"] for row in rows]}
+
+    def _measured(self, rows: list[int], file: Parsed) -> dict[str, Any]:
+        wanted, step = self.wanted(rows), file.head.step
+        got = torch.cat(list(restored_chunks(file, self.codec.tables, self.network)))
+        sums: dict[str, Any] = {"samples": len(rows), "step": step}
+        sums["pixels"] = len(rows) * math.prod(file.head.shape[1:])
+        sums["psnr"] = float(psnr(wanted, got).double().sum())
+        size = self.flags.bytes_per_sample
+        sums["out_of_reach"] = int(size is not None and abs(file.payload / size - 1) > CLOSE)
+        sums |= {"error": 0.0, "promised": 0.0}
+        if self.network is None:
+            sums |= self._held(file, float((wanted - got).abs().max()))
+        if self.model is not None:
+            device = next(self.model.parameters(), torch.empty(0)).device
+            before, after = (answers(predict(self.model, v.to(device))) for v in (wanted, got))
+            sums["kept"] = int(((before == after) & (before >= 0)).sum())
+        return sums
+
+    def _held(self, file: Parsed, error: float) -> dict[str, float]:
+        """Hold the codec to what it promises.
+
+        Raises:
+            RuntimeError: when a value is farther off.
+        """
+        head = file.head
+        promised = self.codec.largest_error(
+            head.shape, step=head.step, kind=head.kind, task=self.task
+        )
+        if error > promised:
+            raise RuntimeError(
+                f"a decoded value is off by {error:.3g}, and at most {promised:.3g} is promised: "
+                "the codec is broken; please report the sample"
+            )
+        return {"error": error, "promised": promised}
+
+
+def named_network(file: str | None, kind: str) -> Network | None:
+    """Load the R that files are to name.
+
+    Raises:
+        RefusedInput: when it restores files of another kind.
+    """
+    network = load_network(Path(file)) if file else None
+    if network is not None and network.config.kind != kind:
+        raise RefusedInput(
+            f"{file} restores files of kind {network.config.kind}, and "
+            f"--kind is {kind}; give another of them"
+        )
+    return network
+
+
+def own_codec(folder: RunFolder, inputs: Inputs) -> Codec:
+    """Return a codec fitted to the pictures themselves, and kept in the run folder."""
+    file, seal = folder.path / CODEC, folder.checkpoints / f"{CODEC}.json"
+
+    def make() -> None:
+        log.info("no --codec: fitting one to the pictures first")
+        keep_codec(folder, Codec.fit(crops(inputs)))
+
+    sealed(file, seal, make)
+    return read_codec(file)

@@ -1,0 +1,126 @@
+"""Codecs and code files that a user names: read, or refused with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from attacks import RefusedInput
+from attacks.atomic import write_bytes
+from compress import Codec, FormatError, Network
+from compress.file_format import Parsed, parse_pack
+from trainers.run.folder.atomic import REMEDY, present, read_bytes, sealed
+from trainers.run.folder.folder import RunFolder
+from trainers.run.folder.inputs import list_codes
+
+SUFFIX = ".sprc"  # of a code file
+CODEC = "codec.sprt"  # a codec's file in a run folder
+DELTA_CODEC = "codec-delta.sprt"  # that of differences, beside one of samples
+NETWORK = "network.safetensors"  # and that of a network R
+CODES = "codes"  # the folder of code files there
+
+
+@contextmanager
+def refusing(path: Path, advice: str) -> Iterator[None]:
+    """Refuse a file that the body cannot read or make sense of.
+
+    Raises:
+        RefusedInput: with what is wrong, and the advice.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RefusedInput(f"cannot read {path}: {error.strerror}; {advice}") from error
+    except FormatError as error:
+        text = str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
+        raise RefusedInput(f"{text}; {advice}") from error
+
+
+def read_codec(path: str | Path) -> Codec:
+    """Read a codec's file."""
+    with refusing(Path(path), "give a codec.sprt that `compress fit` made"):
+        return Codec.load(path)
+
+
+def check_network(file: str, network: Network, name: str, shape: Sequence[int]) -> None:
+    """Refuse an R that was made for other samples than those of a shape.
+
+    Raises:
+        RefusedInput: with what it is for.
+    """
+    config = network.config
+    if (config.channels, config.dims) != (shape[0], len(shape) - 1):
+        text = "x".join(map(str, shape))
+        raise RefusedInput(
+            f"{file} restores {config}, and {name} holds samples of "
+            f"{text}; give a network that `compress fit --network` made of such samples"
+        )
+
+
+def read_code(path: Path) -> list[Parsed]:
+    """Read a code file, or a pack of several."""
+    with refusing(path, "give a whole file that `compress encode` made"):
+        return intact(path.read_bytes())
+
+
+def intact(data: bytes) -> list[Parsed]:
+    """Take a code file apart, or a pack of several, once all chunks are whole.
+
+    Raises:
+        FormatError: when they are not; damage is told before anything is decoded.
+    """
+    files = parse_pack(data)
+    for file in files:
+        for number in range(len(file.sums)):
+            file.chunk(number)
+    return files
+
+
+def code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
+    """Return the code files of a list of files and folders, those of a folder in their order.
+
+    Returns:
+        Each with its name below the folder that was given, without the suffix.
+
+    Raises:
+        RefusedInput: for a folder without any.
+    """
+    files: list[tuple[Path, str]] = []
+    for path in map(Path, names):
+        root = path if path.is_dir() else path.parent
+        inside = list_codes(path)
+        if not inside:
+            raise RefusedInput(f"{path}: no *{SUFFIX} file in this folder; give one with some")
+        files += [(file, file.relative_to(root).as_posix().removesuffix(SUFFIX)) for file in inside]
+    return files
+
+
+def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
+    """Return the bytes of a code file of a run; where there is none, make and keep it first.
+
+    Raises:
+        RefusedInput: when it was damaged after it was written.
+    """
+    path, seal = sealed_code(folder, name)
+    if present(path):
+        with refusing(path, REMEDY):
+            intact(read_bytes(path))
+    sealed(path, seal, lambda: write_bytes(path, make()))
+    return read_bytes(path)
+
+
+def sealed_code(folder: RunFolder, name: str) -> tuple[Path, Path]:
+    """Return a code file of a run, and the item of work that knows its digest."""
+    return folder.path / CODES / f"{name}{SUFFIX}", folder.checkpoints / CODES / f"{name}.json"
+
+
+def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+    """Yield the first samples of chunks, one at a time, and decode no more of them than that."""
+    for chunk in chunks:
+        yield from chunk[:count]
+        count -= len(chunk)
+        if count <= 0:
+            return

@@ -1,0 +1,41 @@
+"""Show what a job of `compress` did: summary.json, TensorBoard, report and terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainers.run.cli.toml import dump
+from trainers.run.folder.atomic import write_json
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.board import Board
+from trainers.run.show.compress_table import compress_lines
+from trainers.run.show.report import image, pre, write_page
+from trainers.run.show.table import outcome
+
+log = logging.getLogger(__name__)
+
+
+def finish(
+    config: Any, folder: RunFolder, summary: dict[str, Any], *, pictures: Sequence[Path]
+) -> None:
+    """Write and show the outcome of a job.
+
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        summary: what summary.json is to hold.
+        pictures: PNG files for TensorBoard and the report.
+    """
+    text = dump(folder.job, config)
+    board = Board(folder.path / "tensorboard", folder.metrics, text)
+    values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}
+    folder.metrics.add(folder.job, step=0, values=values)
+    for picture in pictures:
+        board.picture(picture.stem, picture, step=0)
+    board.close()
+    write_json(folder.path / "summary.json", summary)
+    write_page(folder, [pre(compress_lines(summary)), *map(image, pictures)], config=text)
+    log.info("%s", outcome(folder))

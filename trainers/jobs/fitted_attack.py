@@ -1,0 +1,116 @@
+"""Fit an attack to the training samples so that a killed run goes on after its last pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from attacks import Attack, load_fitted
+from attacks.common.randomness import derive_seed
+from attacks.universal.fitting import Fittable, Fitted, Record, Snapshot
+from augment import iterate
+from augment.batches import Batch
+from trainers.run.folder.atomic import present, sealed
+from trainers.run.folder.checkpoint import load_tensors, save_tensors
+from trainers.run.setting import Setting, load_split
+from trainers.run.show.progress import Progress
+
+if TYPE_CHECKING:
+    from augment import Dataset
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The batches of a dataset in one random order, the same each time it is gone through."""
+
+    ds: Dataset
+    batch_size: int
+    seed: int
+    device: torch.device
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield x (B, ...), y (B,) and the numbers of the samples (B,)."""
+        return iterate(self.ds, batch_size=self.batch_size, seed=self.seed, device=self.device)
+
+
+def ready(setting: Setting, name: str, chosen: Attack | Fittable) -> tuple[Attack, dict[str, Any]]:
+    """Return an attack as it is, or fitted to the training split.
+
+    Args:
+        setting: the job's classifier and folder.
+        name: of the attack, and of the file in the run folder that a fitted one is kept in.
+        chosen: the attack, or the options of its fit.
+
+    Returns:
+        The attack, and what summary.json is to say about its fit: {} where there is none.
+    """
+    if not isinstance(chosen, Fittable):
+        return chosen, {}
+    folder = setting.folder
+    train, file = load_split(setting.config, "train", folder), folder.path / f"{name}.safetensors"
+    attack = fitted_attack(setting, file, chosen, train)
+    last, passes = attack.history[-1], len(attack.history)
+    used = min(len(train), getattr(chosen, "samples", len(train)))  # a substitute's fit takes some
+    return attack, {"fit": {"file": file.name, "samples": used, "passes": passes, **last}}
+
+
+def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Dataset) -> Fitted:
+    """Fit an attack to a dataset and keep it in `file`, or load it where that is done.
+
+    After each pass the state goes to one running checkpoint, from which a killed run goes on.
+    """
+    running = setting.folder.checkpoints / "fit.safetensors"
+    seal = setting.folder.checkpoints / f"{file.stem}.json"
+    sealed(file, seal, lambda: _fit(setting, running, options, train).save(file))
+    running.unlink(missing_ok=True)
+    attack = load_fitted(file)
+    for number, record in enumerate(attack.history, 1):
+        _measured(setting, record, number)
+    return attack
+
+
+def _measured(setting: Setting, record: Record, number: int) -> None:
+    """Note what was measured after a pass, unless that is done."""
+    values = {f"fit/{name}": value for name, value in record.items()}
+    setting.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
+
+
+def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> Fitted:
+    """Fit, from the running checkpoint when there is one."""
+    tensors, history = load_tensors(running) if present(running) else ({}, [])
+    seed = derive_seed(setting.seed, "fit attack")
+    for number, record in enumerate(history, 1):
+        _measured(setting, record, number)
+    with Progress(setting.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
+
+        def keep(now: Snapshot) -> None:
+            _measured(setting, now.history[-1], len(now.history))
+            save_tensors(running, now.tensors, now.history)
+            bar.step()
+
+        return options.fit(
+            setting.model,
+            Mixed(train, setting.batch_size, derive_seed(seed, "order"), setting.device),
+            seed=seed,
+            state=Snapshot(tensors, history) if history else None,
+            keep=keep,
+        )
+
+
+def aimed(options: Attack | Fittable, target: int | None) -> Attack | Fittable:
+    """Return the options of a fit, for the target of the job where they have such an option.
+
+    Raises:
+        ValueError: when they name another one.
+    """
+    if not isinstance(options, Fittable) or not hasattr(options, "target"):
+        return options
+    named = options.target
+    if named is not None and target not in (None, named):
+        raise ValueError(f"--target is class {target}, and --attack has target={named}; give one")
+    changed: Fittable = replace(cast(Any, options), target=named if target is None else target)
+    return changed

@@ -1,0 +1,99 @@
+"""Show the rounds: terminal, metrics, TensorBoard, summary.json, curves and report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.run.cli.config import RoundsConfig
+from trainers.run.cli.toml import dump
+from trainers.run.folder.atomic import write_json
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.board import Board
+from trainers.run.show.figures import write_png
+from trainers.run.show.plots import curves
+from trainers.run.show.report import PICTURES, write_report
+from trainers.run.show.table import ROUND_TERMS, heading, legend, line, places, rounds_table
+
+log = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+
+
+class Publisher:
+    """Shows each round as it is done; only metrics.jsonl has a memory, all else is made from it."""
+
+    def __init__(self, folder: RunFolder, config: RoundsConfig) -> None:
+        """Open TensorBoard's folder."""
+        self.folder = folder
+        self.config = dump(folder.job, config)
+        self.board = Board(folder.path / "tensorboard", folder.metrics, self.config)
+
+    def publish(self, rows: Sequence[Row], reason: str | None) -> None:
+        """Show the last of the rounds.
+
+        Args:
+            rows: all rounds so far.
+            reason: why it was the last one; None when more will come.
+        """
+        last = rows[-1]
+        if len(rows) == 1:
+            log.info("%s\n%s", legend(ROUND_TERMS), heading(last))
+        log.info("%s", line(last))
+        number = last["round"]
+        self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
+        for kind in PICTURES:
+            picture = self.folder.figures / f"{round_name(number)}-{kind}"
+            if picture.exists():
+                tag = f"{last['attack']}/{kind.partition('.')[0]}"
+                self.board.picture(tag, picture, step=number)
+        self.write(rows, reason)
+        if reason is not None:
+            self.board.text("rounds", rounds_table(rows))
+            self.board.close()
+
+    def write(self, rows: Sequence[Row], reason: str | None) -> None:
+        """Write the files that show all rounds at once."""
+        summary = {
+            "job": "rounds",
+            "seconds": sum(row["seconds"] for row in rows),
+            "stopped": reason,
+            "rounds": list(rows),
+        }
+        write_json(self.folder.path / "summary.json", summary)
+        image = curves(accuracies(rows), title="Accuracy on test samples", across="round")
+        write_png(self.folder.figures / "accuracy.png", image)
+        write_report(self.folder, summary, config=self.config)
+        if reason is not None:
+            log.info("stopped: %s\n\n%s", reason, places(self.folder))
+
+
+def round_name(number: int) -> str:
+    """Return how a round's files and its line of metrics.jsonl are called.
+
+    >>> round_name(1)
+    'round-001'
+    """
+    return f"round-{number:03}"
+
+
+def scalars(row: Row) -> dict[str, float]:
+    """Return a round's numbers by TensorBoard tag."""
+    robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
+    names = (
+        "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
+        "delta_sparsity", "bank_size", "accepted",
+    )  # fmt: skip
+    single = {f"round/{name}": row[name] for name in names if row[name] is not None}
+    return robust | single
+
+
+def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
+    """Return the curves of clean accuracy, robust accuracies and the lead attack's success."""
+    result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
+    for name in rows[0]["robust_accuracy"]:
+        result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
+    lead = f"{rows[0]['attack']} succeeds"
+    known = [row for row in rows if row["attack_success"] is not None]
+    result[lead] = [(row["round"], row["attack_success"]) for row in known]
+    return result

@@ -1,0 +1,165 @@
+"""The command line: choose a job, read its options, run it in its folder, answer with a code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any
+
+from trainers.run import errors
+from trainers.run.cli.checks import check
+from trainers.run.cli.command import program
+from trainers.run.cli.compress_config import (
+    CompressDecodeConfig,
+    CompressEncodeConfig,
+    CompressEvaluateConfig,
+    CompressFitConfig,
+)
+from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
+from trainers.run.cli.packages import check_packages
+from trainers.run.cli.parsing import Start, parse, spoken
+from trainers.run.cli.toml import dump, load
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its options, and the function(config, folder) that does it, as "module:name"."""
+
+    config: type[Any]
+    work: str
+
+
+JOBS = {
+    "rounds": Job(RoundsConfig, "trainers.jobs.rounds:run_rounds"),
+    "attack": Job(AttackConfig, "trainers.jobs.attack:run_attack"),
+    "evaluate": Job(EvaluateConfig, "trainers.jobs.evaluate:run_evaluate"),
+    "compress-fit": Job(CompressFitConfig, "trainers.jobs.compress.fit:run_fit"),
+    "compress-encode": Job(CompressEncodeConfig, "trainers.jobs.compress.encode:run_encode"),
+    "compress-decode": Job(CompressDecodeConfig, "trainers.jobs.compress.decode:run_decode"),
+    "compress-evaluate": Job(
+        CompressEvaluateConfig, "trainers.jobs.compress.evaluate:run_evaluate"
+    ),
+}
+# Whose names are two words on the command line.
+GROUPS = ("compress",)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        words: the arguments; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in words
+    try:
+        with errors.stoppable():
+            return run(words)
+    except SystemExit as done:  # tyro's, after --help or a flag it refuses
+        return done.code if isinstance(done.code, int) else errors.USAGE
+    # Here the program ends: whatever went wrong becomes a sentence and a code.
+    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
+        if debug:
+            traceback.print_exception(error)
+        sys.stderr.write(f"{program()}: {errors.sentence(error)}\n")
+        return errors.exit_code(error)
+
+
+def run(words: list[str]) -> int:
+    """Run a command line; let errors through."""
+    check_packages()
+    name, rest = job_name(words)
+    if name in ("", *GROUPS) and rest[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(overview(name))
+        return errors.DONE
+    start = understand(words)
+    check(start.config)
+    if start.config.run.print_config:
+        sys.stdout.write(dump(start.job, start.config))
+        return errors.DONE
+    from trainers.run.session import session  # loads torch: not for --help
+
+    module, _, name = JOBS[start.job].work.partition(":")
+    with session(start, words) as folder:
+        if folder is not None:
+            getattr(import_module(module), name)(start.config, folder)
+    return errors.DONE
+
+
+def understand(words: list[str]) -> Start:
+    """Split off the job's name and read its flags.
+
+    Without a name it is `rounds`; with --resume DIR, the job and the options of that folder.
+
+    Raises:
+        ValueError: for a job that does not exist, or a folder that is none.
+    """
+    folder = resumed_folder(words)
+    file = folder / "config.toml" if folder else None
+    if file and not file.exists():
+        raise ValueError(
+            f"--resume {folder}: no run folder (it has no config.toml); give that of a run"
+        )
+    job, words = job_name(words)
+    if not job:
+        job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
+    if job not in JOBS:
+        names = {spoken(name): name for name in JOBS}
+        near = get_close_matches(spoken(job), names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no job {spoken(job)!r}; {hint}allowed: {', '.join(names)}")
+    return parse(job, words, JOBS[job].config(), file)
+
+
+def job_name(words: list[str]) -> tuple[str, list[str]]:
+    """Split off the job's name, of one word or, in a group, of two; "" where there is none.
+
+    >>> job_name(["compress", "fit", "--smoke"])
+    ('compress-fit', ['--smoke'])
+    """
+    most = 2 if words[:1] and words[0] in GROUPS else 1
+    name = list(takewhile(lambda word: not word.startswith("-"), words[:most]))
+    return "-".join(name), words[len(name) :]
+
+
+def resumed_folder(words: Sequence[str]) -> Path | None:
+    """Return DIR of `--resume DIR` (or `--resume=DIR`) when the words name one."""
+    for word, following in pairwise([*words, ""]):
+        name, _, value = word.partition("=")
+        if name == "--resume" and (value or following) not in ("auto", "never", ""):
+            return Path(value or following)
+    return None
+
+
+def overview(group: str = "") -> str:
+    """Return the help page that lists the jobs, or those of a group."""
+    name = program()
+    lines = [
+        f"  {spoken(key):<19}{(job.config.__doc__ or '').splitlines()[0]}"
+        for key, job in JOBS.items()
+        if key.startswith(group)
+    ]
+    if group:
+        return "\n".join([f"usage: {name} {group} JOB [OPTIONS]", "", *lines, ""])
+    return "\n".join(
+        [
+            f"usage: {name} [JOB] [OPTIONS]        (no job: rounds)",
+            "",
+            *lines,
+            "",
+            f"  {name}                         attack and retrain a small classifier of digits",
+            f"  {name} JOB --help              the options of a job",
+            f"  {name} JOB --smoke             try a job in seconds",
+            f"  {name} --resume runs/DIR       go on with an interrupted run",
+            "",
+        ]
+    )

@@ -1,0 +1,139 @@
+"""From the words on the command line to a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from trainers.run.cli.command import program
+from trainers.run.cli.numbers import number
+from trainers.run.cli.presets import data_preset, smoke_preset
+from trainers.run.cli.toml import OWN, check_options, flag, flat, load, updated
+
+registry = ConstructorRegistry()
+METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
+
+
+@registry.primitive_rule
+def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Read `float` and `KIND | None`, floats also as fractions."""
+    kinds = get_args(info.type) if isinstance(info.type, UnionType) else (info.type,)
+    optional = type(None) in kinds
+    kind = next((k for k in kinds if k in METAVARS), None)
+    if kind is None or not (optional or kind is float):
+        return None
+    readers: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+    read = readers[kind]
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=METAVARS[kind],
+        instance_from_str=lambda words: read(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@dataclass(frozen=True)
+class Start:
+    """What one start of the program was asked: a job and its config."""
+
+    job: str
+    config: Any
+
+
+def parse(job: str, words: list[str], default: Any, file: Path | None = None) -> Start:
+    """Read a job's flags.
+
+    Weakest first: the defaults, what the data calls for, what --smoke calls for, the --config
+    file, the flags. Reading twice tells which data, file and size are meant.
+
+    Args:
+        job: its name.
+        words: the command line behind the job's name.
+        default: the job's config, defaults filled in.
+        file: a run folder's own config, which stands for --config.
+
+    Raises:
+        SystemExit: 0 after --help; 2 when tyro refuses a flag.
+        ValueError: for an impossible option in the file.
+        RefusedInput: for a file that is no TOML.
+    """
+    first = _read(job, words, default)
+    own = file is not None
+    file = file or (Path(first.run.config) if first.run.config else None)
+    options = check_file(file, job, default, own=own) if file else {}
+    named = flat(_read(job, words, updated(default, options)))
+    presets = data_preset(named) | (
+        smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
+    )
+    presets = {name: value for name, value in presets.items() if name in named}
+    return Start(job, _read(job, words, updated(default, presets | options)))
+
+
+def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:
+    """Read a config file's options and check that they are this job's.
+
+    Args:
+        file: the file.
+        job: the job's name.
+        default: a config of the job.
+        own: whether the file is the one that a run keeps in its folder.
+
+    Raises:
+        ValueError: for another job's file, or an option or value that the job does not take.
+        RefusedInput: for that in a run's own file; for a file that is no TOML.
+    """
+    options = load(file, own=own)
+    if (other := options.pop("job", job)) != job:
+        raise ValueError(
+            f"{file} is the config of the job {spoken(str(other))}, not of {spoken(job)}; start "
+            "that job, or name another file or folder"
+        )
+    try:
+        return check_options(file, options, default)
+    except ValueError as error:
+        if not own:
+            raise
+        from attacks.errors import RefusedInput  # loads torch: not before it is needed
+
+        raise RefusedInput(f"{error}; {OWN}") from error
+
+
+def _read(job: str, words: list[str], default: Any) -> Any:
+    """Let tyro read the flags over some defaults."""
+    return tyro.cli(
+        type(default),
+        prog=f"{program()} {spoken(job)}",
+        args=words,
+        default=default,
+        registry=registry,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+
+
+def spoken(job: str) -> str:
+    """Return a job's name as it is written on the command line.
+
+    >>> spoken("compress-fit")
+    'compress fit'
+    """
+    return job.replace("-", " ")
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Name the options of two configs that differ, as flags.
+
+    >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0})
+    ['--lr 0.1 -> 0.2']
+    """
+    return [
+        f"--{flag(name)} {old.get(name)} -> {new[name]}"
+        for name in new
+        if old.get(name) != new[name]
+    ]

@@ -1,0 +1,294 @@
+"""Attacks as users write them: `pgd`, `pgd:eps=8/255,steps=20`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from attacks import ATTACKS, FITTED, Attack, load_fitted
+from attacks.universal.fitting import Fittable
+from compress import Task
+from trainers.reconstruction.options import ReconstructionOptions
+from trainers.run.cli.config import SamplesConfig
+from trainers.run.cli.numbers import check_size, number
+from trainers.run.cli.presets import BUDGETS, SMOKE_OPTIONS
+
+READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
+BOOLEANS = {"true": True, "false": False}
+FILE = ".safetensors"
+
+
+def build_attack(
+    text: str, *, weak: Mapping[str, Any] | None = None, strong: Mapping[str, Any] | None = None
+) -> Attack:
+    """Make the attack that a text describes.
+
+    Args:
+        text: NAME or NAME:OPTION=VALUE,..., or the file of a fitted attack, *.safetensors.
+        weak: options that the text overrides, and that an attack may lack.
+        strong: options from flags of their own; the attack must have them.
+
+    Raises:
+        ValueError: for an unknown name or option, or a value that is not allowed.
+        RefusedInput: for a file that holds no fitted attack.
+    """
+    name = text.partition(":")[0]
+    if name in FITTED:
+        raise ValueError(
+            f"the attack {name} has to be fitted: `attack --attack {name}` does it and keeps a "
+            ".safetensors file; name that file here"
+        )
+    if text.endswith(FILE):
+        for key in strong or {}:
+            _check_option(text, key, ["none"])
+        return load_fitted(text)
+    if name not in ATTACKS:
+        near = get_close_matches(name, [*ATTACKS, *FITTED], n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(
+            f"there is no attack {name!r}; {hint}allowed: {', '.join(ATTACKS)}; for the job attack "
+            f"also {', '.join(FITTED)}"
+        )
+    kind = ATTACKS[name]
+    return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
+
+
+def build_task(text: str | None, *, smoke: bool) -> Task:
+    """Make the search of x-task that a text describes, `OPTION=VALUE,...`.
+
+    Args:
+        text: options; None takes the search's own.
+        smoke: whether the job is to take seconds.
+
+    Raises:
+        ValueError: for an option it does not have, or a value that is not allowed.
+    """
+    weak = {"steps": 4} if smoke else {}
+    return Task(**weak | _read("--task", text or "", get_type_hints(Task)))
+
+
+def build_reconstruction(
+    text: str, *, weak: Mapping[str, Any], asks: bool
+) -> ReconstructionOptions:
+    """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
+
+    Args:
+        text: the form of the network and options.
+        weak: options that the text overrides.
+        asks: whether there is a classifier to ask.
+
+    Raises:
+        ValueError: for a form or an option there is not, or a value that is not allowed.
+    """
+    name, _, rest = text.partition(":")
+    known = get_type_hints(ReconstructionOptions)
+    form = convert(name, known.pop("form"), what="--network")
+    if not asks:
+        known.pop("task")
+    return ReconstructionOptions(form=form, **{**weak, **_read("--network", rest, known)})
+
+
+def _read(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Read `OPTION=VALUE,...` as values of the types of some options."""
+    options = {}
+    for key, value in _pairs(what, text):
+        if key not in known:
+            raise ValueError(f"{what} has no option {key!r}; it has: {', '.join(known)}")
+        options[key] = convert(value, known[key], what=f"{what}:{key}")
+        check_size(f"{what}: {key}", key, options[key])
+    return options
+
+
+def build_fittable(text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]) -> Fittable:
+    """Make the options that a text describes of an attack that is fitted first; as `build_attack`.
+
+    An attack among them takes what `strong` holds and they have no option for.
+    """
+    kind = FITTED[text.partition(":")[0]]
+    return kind(**_options(kind, text, weak=weak, strong=strong))
+
+
+def is_fittable(text: str) -> bool:
+    """Tell whether a text describes an attack that is fitted first."""
+    return text.partition(":")[0] in FITTED
+
+
+def _options(
+    kind: type[Attack | Fittable], text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the options of an attack of some kind, see `build_attack` and `build_fittable`."""
+    name, _, rest = text.partition(":")
+    known = get_type_hints(kind)
+    allowed = [field.name for field in fields(kind) if field.init]
+    inner = next((key for key in allowed if known[key] is Attack), None)
+    options = {key: value for key, value in weak.items() if key in allowed}
+    if getattr(kind, "own_eps", False):
+        options.pop("eps", None)
+    written, inside = dict(_pairs(name, rest)), {}
+    for key, value in written.items():
+        _check_option(name, key, allowed)
+        if key != inner:
+            options[key] = convert(value, known[key], what=f"{name}:{key}")
+    for key, value in strong.items():
+        if inner and key not in allowed:
+            inside[key] = value
+            continue
+        _check_option(name, key, allowed)
+        options[key] = value
+    if inner:
+        named = written.get(inner) or _default_name(kind, inner)
+        options[inner] = build_attack(named, weak=weak, strong=inside)
+    if "eps" in options and "eps" not in {*written, *strong}:
+        _check_norm(text, options.get("norm"), weak)
+    _check_budget(name, options)
+    for key, value in options.items():
+        check_size(f"{name}: {key}", key, value)
+    return options
+
+
+def _default_name(kind: type[Attack | Fittable], inner: str) -> str:
+    """Return the name of the attack that an option stands at by itself."""
+    made = next(field.default_factory for field in fields(kind) if field.name == inner)
+    return next(name for name, each in ATTACKS.items() if each is made)
+
+
+def _pairs(name: str, text: str) -> list[tuple[str, str]]:
+    """Split `top-k=3, steps=9` into option and value; each option once."""
+    words = [part.partition("=") for part in text.split(",") if part.strip()]
+    pairs = [(key.strip().replace("-", "_"), value.strip()) for key, _, value in words]
+    keys = [key for key, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"{name}:{key} is given {keys.count(key)} times; give it once")
+    return pairs
+
+
+def _check_norm(text: str, norm: str | None, weak: Mapping[str, Any]) -> None:
+    """Refuse a norm for which the usual budget is not meant."""
+    if "norm" in weak and norm not in (None, weak["norm"]):
+        raise ValueError(
+            f"{text} has no eps, and {weak['eps']:g} is meant for {weak['norm']}; give "
+            f"--norm {norm} instead, or an eps beside it, such as "
+            f"eps={BUDGETS['', str(norm)]:g} (for digits {BUDGETS['digits', str(norm)]:g})"
+        )
+
+
+def _check_budget(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse a budget that no pixel has room for; who writes 8 mostly means 8/255."""
+    eps, norm = options.get("eps"), options.get("norm", "linf")
+    if eps is None:  # an attack without a ball
+        return
+    if not 0 <= eps < math.inf:
+        raise ValueError(f"{name}: eps is {eps:g}; allowed: finite numbers of at least 0")
+    if norm == "linf" and eps > 1:
+        raise ValueError(
+            f"{name}: eps is {eps:g}; allowed: at most 1, as pixels are in [0, 1]; write {eps:g} "
+            f"of 255 as {eps:g}/255"
+        )
+
+
+def _check_option(name: str, key: str, allowed: Sequence[str]) -> None:
+    """Refuse an option the attack does not have."""
+    if key not in allowed:
+        raise ValueError(f"the attack {name} has no option {key!r}; it has: {', '.join(allowed)}")
+
+
+def convert(text: str, hint: Any, *, what: str) -> Any:
+    """Read a value as the type of an option.
+
+    >>> convert("8/255", float, what="eps") == 8 / 255
+    True
+    >>> convert("l2", Literal["linf", "l2"], what="norm")
+    'l2'
+
+    Raises:
+        ValueError: when the text is no such value.
+    """
+    inner = get_args(hint)
+    if get_origin(hint) is Literal:
+        if text not in inner:
+            raise ValueError(f"{what} is {text!r}; allowed: {', '.join(map(str, inner))}")
+        return text
+    if get_origin(hint) in (Union, UnionType):
+        if NoneType in inner and text.lower() == "none":
+            return None
+        return convert(text, next(kind for kind in inner if kind is not NoneType), what=what)
+    if hint is bool and text.lower() in BOOLEANS:
+        return BOOLEANS[text.lower()]
+    try:
+        return READERS[hint](text)
+    except (KeyError, ValueError):
+        kind = getattr(hint, "__name__", str(hint))
+        raise ValueError(f"{what} is {text!r}; allowed: a value of type {kind}") from None
+
+
+def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str, Attack]:
+    """Make several attacks, each under its name, or under its whole text where a name repeats.
+
+    Raises:
+        ValueError: see `build_attack`; also for the same text twice.
+    """
+    names = [text.partition(":")[0] for text in texts]
+    if len(set(texts)) < len(texts):
+        raise ValueError(f"an attack is named twice in {' '.join(texts)}; name each once")
+    labels = [
+        name if names.count(name) == 1 else text for name, text in zip(names, texts, strict=True)
+    ]
+    return {label: build_attack(text, weak=weak) for label, text in zip(labels, texts, strict=True)}
+
+
+def usual(
+    config: SamplesConfig, *, eps: float, norm: str, measuring: bool = False
+) -> dict[str, Any]:
+    """Return the options that attacks take where neither their text nor a flag says otherwise.
+
+    Those that only measure let a sample go once it is fooled: the same successes in less time.
+    Networks P begin as the identity; `harvest.varied` lets further instances begin elsewhere.
+    """
+    quick = {"early_stop": True} if measuring else {}
+    return {
+        "eps": eps,
+        "norm": norm,
+        "noise": 0.0,
+        **quick,
+        **(SMOKE_OPTIONS if config.run.smoke else {}),
+    }
+
+
+def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
+    """Read `generator=32 pgd=all` as how many samples each attack gets; None is all of them.
+
+    An attack that is not named gets all, but the slow generator GENERATOR_SAMPLES.
+
+    >>> sample_counts(["fgsm=9"], ["generator", "pgd", "fgsm"])
+    {'generator': 64, 'pgd': None, 'fgsm': 9}
+
+    Raises:
+        ValueError: for a count that is none.
+    """
+    counts: dict[str, int | None] = dict.fromkeys(names)
+    counts |= {n: GENERATOR_SAMPLES for n in names if n.partition(":")[0] == "generator"}
+    for text in texts:
+        name, _, count = text.rpartition("=")
+        if not name or not (count == "all" or (count.isdecimal() and int(count) > 0)):
+            raise ValueError(f"--attack-samples has {text!r}; allowed: NAME=COUNT or NAME=all")
+        if name in counts:
+            counts[name] = None if count == "all" else int(count)
+        elif name not in ATTACKS:
+            raise ValueError(f"--attack-samples names {name!r}; allowed: {', '.join(names)}")
+    return counts
+
+
+def slug(name: str) -> str:
+    """Return an attack's name fit for a file name.
+
+    >>> slug("pgd:eps=8/255")
+    'pgd-eps-8-255'
+    """
+    return re.sub(r"[^\w.]+", "-", name)

@@ -1,0 +1,228 @@
+"""A config as TOML and back: one flat file whose keys are the flags."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from hashlib import blake2b
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from trainers.run.cli.numbers import number
+
+T = TypeVar("T")
+LARGEST = 2**20  # characters of a config
+UNIONS = (UnionType, Union)  # `int | None`, and `Literal["a"] | None`
+SHOWN = 100  # characters of a name or a value in a message
+PARTS = 64  # of a dotted key
+SEAL = "# as the run began: "  # in a run folder, before the digest of the lines above
+GIVEN = "give a file that --print-config wrote"
+OWN = (
+    "put it back as it was when the run was begun, or begin another run with another --run-dir "
+    "and its options again (command.txt beside it has them)"
+)
+PART = re.compile(r"""[\s"'\w-]*""")
+UNSAVED = {"run_dir", "resume", "debug", "config", "print_config"}  # of one start, not of the run
+
+
+def flag(name: str) -> str:
+    """Return the flag's and the TOML key's spelling of a field's name.
+
+    >>> flag("train_samples")
+    'train-samples'
+    """
+    return name.replace("_", "-")
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """Return every option of a config by its field's name, groups dissolved."""
+    options: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        options |= flat(value) if is_dataclass(value) else {field.name: value}
+    return options
+
+
+def updated(config: T, options: Mapping[str, Any]) -> T:
+    """Return a config with some of its options, named as in `flat`, replaced."""
+    changes: dict[str, Any] = {}
+    for field in fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            changes[field.name] = updated(value, options)
+        elif field.name in options:
+            changes[field.name] = options[field.name]
+    return replace(config, **changes)  # type: ignore[type-var]
+
+
+def dump(job: str, config: Any) -> str:
+    """Write a config as TOML; an option that is not set is shown as a comment."""
+    lines = [f"job = {json.dumps(job)}"]
+    for group in fields(config):
+        lines += ["", f"# {group.name}"]
+        for name, value in flat(getattr(config, group.name)).items():
+            if name not in UNSAVED:
+                lines.append(
+                    f"# {flag(name)} =" if value is None else f"{flag(name)} = {_v(value)}"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def _v(value: Any) -> str:
+    """Write one value; JSON's strings, numbers, booleans and lists are TOML's."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def sealed(text: str) -> str:
+    """Return a config as a run folder keeps it, with a digest by which a change is noticed."""
+    return f"{text}\n{SEAL}{blake2b(text.encode(), digest_size=16).hexdigest()}\n"
+
+
+def _is_changed(text: str) -> bool:
+    """Tell whether a config was changed after `sealed`; older runs have no digest."""
+    return SEAL in text and text != sealed(text.rpartition(f"\n{SEAL}")[0])
+
+
+def load(path: Path, *, own: bool = False) -> dict[str, Any]:
+    """Read the options in a TOML file, by field name; "job" among them when it is there.
+
+    Args:
+        path: the file.
+        own: whether it is the one that a run keeps in its folder.
+
+    Raises:
+        RefusedInput: when there is no such file, it is not TOML, or a run's own was changed.
+        ValueError: when "job" is no name.
+    """
+    from attacks.errors import RefusedInput  # loads torch: not before it is needed
+
+    advice = OWN if own else GIVEN
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1).decode()
+        check_size(text)
+        table = tomllib.loads(text)
+    except OSError as error:
+        raise RefusedInput(f"cannot read the config {path}: {error.strerror}; {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedInput(f"{path} is not TOML: {error}; {advice}") from error
+    if own and _is_changed(text):
+        raise RefusedInput(f"{path} was changed after the run was begun; {advice}")
+    if not isinstance(job := table.get("job", ""), str):
+        raise ValueError(f"{path}: job is {shown(job)}; allowed: the name of a job")
+    return {name.replace("-", "_"): value for name, value in table.items()}
+
+
+def check_size(text: str) -> None:
+    """Refuse TOML that would take the parser long; no config of ours is like that.
+
+    Raises:
+        ValueError: for much text, or a key of many parts, whose time is the square of them.
+    """
+    if len(text) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} characters")
+    parts = 0
+    for part in text.split("."):
+        parts = parts + 1 if PART.fullmatch(part) else 0
+        if parts > PARTS:
+            raise ValueError(f"it has a key of more than {PARTS} parts")
+
+
+def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """Return the options of a file, fit for `updated`.
+
+    Raises:
+        ValueError: for an option that the job does not have, or a value it does not take.
+    """
+    known = {name: hint for name, hint in hints(config).items() if name not in UNSAVED}
+    result = {}
+    for name, value in options.items():
+        if name not in known:
+            near = get_close_matches(flag(name)[:SHOWN], map(flag, known), n=1)
+            hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
+            raise ValueError(f"{path}: this job has no option {flag(name)[:SHOWN]}; {hint}")
+        try:
+            result[name] = as_number(value, known[name])
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: {flag(name)} is {shown(value)}: {error}") from error
+        if not fits(result[name], known[name]):
+            allowed = spelled(known[name])
+            raise ValueError(f"{path}: {flag(name)} is {shown(value)}; allowed: {allowed}")
+    return result
+
+
+def spelled(hint: Any) -> str:
+    """Return an option's type in words.
+
+    >>> spelled(int | None), spelled(Literal["l1", "l2"] | None), spelled(tuple[float, ...])
+    ('int', 'l1 or l2', 'a list of float')
+    """
+    if get_origin(hint) is tuple:
+        return f"a list of {spelled(get_args(hint)[0])}"
+    if get_origin(hint) is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if get_origin(hint) in UNIONS:
+        return " or ".join(spelled(kind) for kind in get_args(hint) if kind is not NoneType)
+    return str(hint.__name__)
+
+
+def shown(value: Any) -> str:
+    """Return a value of a file for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def as_number(value: Any, hint: Any) -> Any:
+    """Return a TOML value as an option of some type takes it: lists as tuples, texts as numbers.
+
+    >>> as_number("8/255", float | None) == 8 / 255, as_number([1, "1/2"], tuple[float, ...])
+    (True, (1.0, 0.5))
+
+    Raises:
+        ValueError: for a text that is no number where one is wanted.
+        OverflowError: for a whole number that is too large for a float.
+    """
+    kinds = get_args(hint) if get_origin(hint) in UNIONS else (hint,)
+    if isinstance(value, list):
+        inner = get_args(hint)
+        return tuple(as_number(item, inner[0]) if inner else item for item in value)
+    if float not in kinds or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return number(value)
+    return float(value) if isinstance(value, int) else value
+
+
+def hints(config: Any) -> dict[str, Any]:
+    """Return the type of every option by its field's name, groups dissolved."""
+    own = get_type_hints(type(config))
+    result: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        result |= hints(value) if is_dataclass(value) else {field.name: own[field.name]}
+    return result
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Tell whether a TOML value is of an option's type.
+
+    >>> fits(3, float), fits("3", int), fits(True, int), fits((0.5, 1), tuple[float, ...])
+    (True, False, False, True)
+    >>> fits("l9", Literal["l1", "l2"] | None)
+    False
+    """
+    inner = get_args(hint)
+    if get_origin(hint) is Literal:
+        return value in inner
+    if get_origin(hint) in UNIONS:
+        return any(fits(value, kind) for kind in inner)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)

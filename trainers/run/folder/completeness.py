@@ -1,0 +1,59 @@
+"""Whether the files of a run folder are those of a finished run, and what they should be."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from attacks import RefusedInput
+from trainers.run.folder.atomic import are_names, damaged, present, read_json
+from trainers.run.folder.claim import FOLDERS, RESULTS, START
+
+log = logging.getLogger(__name__)
+STATES = ("running", "waiting", "interrupted", "failed", "refused", "finished")
+
+
+def check_names(path: Path) -> None:
+    """Refuse a run folder in which a folder stands where a file should, or the reverse.
+
+    Raises:
+        RefusedInput: naming it.
+    """
+    items = path / "checkpoints"  # without these, nothing tells that the results are a run's
+    if items.exists() and not items.is_dir():
+        raise RefusedInput(
+            f"{items} is damaged (it is no folder), so the run's finished work is gone; begin "
+            "another run with another --run-dir"
+        )
+    for name in (*START, *RESULTS):
+        present(path / name)
+    for name in FOLDERS:
+        present(path / name / "any file")
+
+
+def is_finished(path: Path) -> bool:
+    """Tell whether the run in a folder is over and none of its files has gone since.
+
+    Raises:
+        RefusedInput: when status.json is damaged.
+    """
+    file = path / "status.json"
+    if not present(file):
+        return False
+    status: dict[str, Any] = read_json(file, dict)
+    state, names = status.get("state"), status.get("files", [])
+    if state not in STATES:
+        raise damaged(file, f"its state is {state!r}")
+    if not are_names(names):
+        raise damaged(file, "its files are no list of names")
+    gone = [name for name in names if not present(path / name)]
+    if gone:
+        log.info("%s is gone, %d of the files of a finished run in all", gone[0], len(gone))
+    return state == "finished" and not gone
+
+
+def files_of(path: Path) -> list[str]:
+    """Return the names of the files that a finished run leaves, of those that are there."""
+    names = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    return sorted(str(name) for name in names if str(name) != "status.json" and name.name[0] != ".")

@@ -1,0 +1,203 @@
+"""The run folder: all that a run knows, written so that a kill at any moment loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from attacks import RefusedInput
+from attacks.atomic import SUFFIX, sweep
+from trainers.run.cli.parsing import differences
+from trainers.run.cli.toml import UNSAVED, dump, flat, sealed
+from trainers.run.errors import FULL
+from trainers.run.folder.atomic import damaged, digest, present, read_json, write_json, write_text
+from trainers.run.folder.checkpoint import check_items
+from trainers.run.folder.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
+from trainers.run.folder.completeness import check_names, is_finished
+from trainers.run.folder.inputs import Inputs
+from trainers.run.folder.metrics import Metrics
+from trainers.run.folder.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
+KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
+ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
+MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
+
+
+@dataclass
+class RunFolder:
+    """An opened run folder, locked against other processes until this one ends.
+
+    Attributes:
+        path: the folder.
+        job: the job's name.
+        metrics: metrics.jsonl.
+        inputs: inputs.json, what the run reads.
+        claim: the lock, and what was made for it.
+        fresh: whether no work was done there when the folder was opened.
+        finished: whether the run was complete then.
+        stopwatch: of the work being done, kept each time items of it are finished; or None.
+        at_work: whether a stage of work has begun in this process.
+        items: how many items of work this process has finished.
+    """
+
+    path: Path
+    job: str
+    metrics: Metrics
+    inputs: Inputs
+    claim: Claim
+    fresh: bool = True
+    finished: bool = False
+    stopwatch: Stopwatch | None = None
+    at_work: bool = False
+    items: int = 0
+    _status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lock(self) -> TextIO:
+        """The lock, which is let go of when it is closed."""
+        return self.claim.lock
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where models and finished items of work are kept."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """Where pictures go."""
+        return self.path / "figures"
+
+    def status(self, state: str, **progress: Any) -> None:
+        """Rewrite status.json: a state, and what else is known of stage, progress and exit."""
+        keep = {} if state == "finished" else self._status
+        self._status = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
+        self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        write_json(self.path / "status.json", self._status)
+
+    def summary(self) -> Any:
+        """Return summary.json.
+
+        Raises:
+            RefusedInput: when it is missing or damaged, or not that of the run that is finished.
+        """
+        file, status = self.path / "summary.json", self.path / "status.json"
+        if not present(file):
+            raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
+        value = read_json(file, dict)
+        if present(status) and read_json(status, dict).get("summary") not in (None, digest(value)):
+            raise damaged(file, "it was changed after it was written, or is another run's")
+        return value
+
+
+def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
+    """Create a run folder, or open one to go on in.
+
+    Args:
+        path: the folder; made when missing.
+        job: the job's name.
+        config: all options; must be those the folder was made with.
+        resume: "never" refuses a folder that holds a run.
+
+    Raises:
+        ValueError: when another process works there, the folder holds something else or links,
+            or the options differ, or the folder cannot be made or written to.
+    """
+    with usable(path):
+        return _open(path, job, config, resume=resume)
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Say of a folder that cannot be made or written to that it is the user's choice."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise ValueError(
+            f"--run-dir {path} cannot be used ({error.filename}: {error.strerror}); choose "
+            "another folder"
+        ) from error
+
+
+def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
+    """Claim a folder and check that the run there, if there is one, may go on."""
+    check_ours(path)
+    if resume == "never" and (path / "config.toml").exists():
+        raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
+    claimed = claim(path)
+    try:
+        return _opened(claimed, job, config)
+    except BaseException:
+        if claimed.new:
+            claimed.undo()
+        claimed.lock.close()
+        raise
+
+
+def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
+    """Check and tidy a folder that this process has locked."""
+    path = claimed.path
+    fresh = not begun(path)
+    check_place(path, fresh=fresh)
+    check_names(path)
+    if not fresh:
+        check_same(path / "config.toml", job, config)
+    finished = is_finished(path)
+    if not finished:
+        check_items(path / "checkpoints")
+    tidy(path)
+    if fresh:
+        for name in ("metrics.jsonl", "inputs.json"):
+            (path / name).unlink(missing_ok=True)
+        write_text(path / "config.toml", sealed(dump(job, config)))
+    metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
+    return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
+
+
+def tidy(path: Path) -> None:
+    """Remove what a killed process left half-written of files of ours."""
+    for name in (*START, *RESULTS, "*.safetensors"):
+        for half in path.glob(f".{name}.*{SUFFIX}"):
+            half.unlink(missing_ok=True)
+    for name in FOLDERS:
+        for kind in KINDS:
+            sweep(path / name, f"*{kind}")
+
+
+def remove_items(path: Path) -> None:
+    """Remove the finished items of a stage that is over, and the folders that then are empty."""
+    below = sorted(path.rglob("*"), reverse=True)  # files before the folders that they are in
+    for file in below:
+        if ITEM.fullmatch(file.name):
+            file.unlink()
+    for folder in (*below, path):
+        if folder.is_dir():
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
+
+
+def begun(path: Path) -> bool:
+    """Tell whether any item of work is done in a run folder."""
+    return any((path / name).exists() for name in ("checkpoints", "bank"))
+
+
+def check_same(file: Path, job: str, config: Any) -> None:
+    """Refuse to go on with other options than the run was begun with."""
+    from trainers.run.cli.parsing import check_file
+
+    old = {name: None for name in flat(config)} | check_file(file, job, config, own=True)
+    new = {name: value for name, value in flat(config).items() if name not in MOVABLE}
+    if changed := differences(old, new):
+        raise ValueError(
+            f"{file.parent} was begun with other options ({', '.join(changed)}); "
+            "leave them as they were, or choose another --run-dir"
+        )

@@ -1,0 +1,179 @@
+"""inputs.json: what a run depends on, known by content, so that a resumed run reads the same."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from attacks import RefusedInput
+from attacks.packing import digest
+from trainers.run.cli.toml import flag, flat
+from trainers.run.errors import OURS
+from trainers.run.folder.atomic import damaged, present, read_json, write_json
+
+FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
+ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
+
+PIECE = 2**20
+
+
+class ChangedInput(RefusedInput):
+    """Something that a run reads is not what it was when the run was begun."""
+
+
+class Inputs:
+    """The digests of what a run has read, by name."""
+
+    def __init__(self, file: Path) -> None:
+        """Read those that are kept.
+
+        Raises:
+            RefusedInput: when the file is damaged.
+        """
+        self.file = file
+        self._known: dict[str, str] = read_json(file, dict) if present(file) else {}
+        if not all(isinstance(value, str) for value in self._known.values()):
+            raise damaged(file, "a digest in it is no text")
+
+    def check(self, name: str, content: str) -> None:
+        """Keep a digest, or compare it to the one that is kept.
+
+        Args:
+            name: of what was read, as the user knows it.
+            content: its digest.
+
+        Raises:
+            ChangedInput: when it is another.
+        """
+        if self._known.get(name, content) != content:
+            raise ChangedInput(
+                f"{name} is not what it was when the run in {self.file.parent} was begun; put back "
+                "what was there, or begin another run with another --run-dir"
+            )
+        if name not in self._known:
+            self._known[name] = content
+            write_json(self.file, dict(sorted(self._known.items())))
+
+    def check_files(self, config: Any) -> None:
+        """Do that for every file that the options name; one that is not there is the job's to say.
+
+        Raises:
+            ChangedInput: naming the first that differs.
+        """
+        for name, file in sorted(named_files(config)):
+            if file.is_file():
+                self.check(name, digest_of_file(file))
+        for text in flat(config).get("code", ()):
+            if (path := Path(text)).is_dir():
+                names = [file.relative_to(path).as_posix() for file in list_codes(path)]
+                self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
+
+    def check_model(self, name: str, text: str, model: nn.Module, *, given: bool) -> None:
+        """Do that for a classifier of the user's own: the source it is made by, and its weights.
+
+        Args:
+            name: the flag that names it.
+            text: its value, `path/to/file.py:factory` or `package.module:factory`.
+            model: what it made.
+            given: whether its weights came from a file, which is compared by itself.
+
+        Raises:
+            ChangedInput: when it is another.
+        """
+        if ":" not in text:
+            return
+        for shown, file in sources(text.rpartition(":")[0]).items():
+            self.check(f"{shown}, of {name} {text},", digest_of_file(file))
+        if not given:
+            weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+            self.check(f"the classifier that {name} {text} makes", digest(weights, ""))
+
+
+def digest_of_file(path: Path) -> str:
+    """Return a hash of a file's bytes."""
+    result = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            result.update(piece)
+    return result.hexdigest()
+
+
+def named_files(config: Any) -> Iterator[tuple[str, Path]]:
+    """Yield the files that options name, each with its flag."""
+    options = flat(config)
+    for name in FILES:
+        if value := options.get(name):
+            yield f"--{flag(name)} {value}", Path(value)
+    for name in ATTACKS:
+        value = options.get(name) or ()
+        for text in (value,) if isinstance(value, str) else value:
+            for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
+                if part.endswith(".safetensors"):
+                    yield f"--{flag(name)} {part}", Path(part)
+    for text in options.get("code", ()):
+        for file in list_codes(Path(text)):
+            yield f"--code {file}", file
+
+
+def list_codes(path: Path) -> list[Path]:
+    """Return the code files below a folder, or the one file."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*.sprc") if file.is_file())
+
+
+def sources(where: str) -> dict[str, Path]:
+    """Return the files of a loaded module and of its neighbours that it imports, by short name.
+
+    Args:
+        where: `path/to/file.py` or `package.module`.
+    """
+    if where.endswith(".py"):
+        first, depth = module_at(Path(where).expanduser()), 0
+    else:
+        first, depth = sys.modules[where], where.count(".")
+    own = _file(first)
+    found: dict[str, Path] = {}
+    todo = [first]
+    while own and todo:
+        module, root = todo.pop(), own.parents[depth]
+        file = _file(module)
+        if file and file.is_relative_to(root) and _is_users(module):
+            shown = str(file.relative_to(root))
+            if shown not in found:
+                found[shown] = file
+                todo += filter(None, map(_module_of, list(vars(module).values())))
+    return dict(sorted(found.items()))
+
+
+def module_at(path: Path) -> ModuleType:
+    """Return the loaded module of a file."""
+    wanted = path.resolve()
+    return next(m for m in list(sys.modules.values()) if _file(m) == wanted)
+
+
+def _file(module: ModuleType) -> Path | None:
+    """Return the source file of a module, where it has one."""
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if isinstance(file, str) and file.endswith(".py") else None
+
+
+def _module_of(value: object) -> ModuleType | None:
+    """Return a module, or the one that a function or class is from."""
+    if isinstance(value, ModuleType):
+        return value
+    name = getattr(value, "__module__", None)
+    return sys.modules.get(name) if isinstance(name, str) else None
+
+
+def _is_users(module: ModuleType) -> bool:
+    """Tell whether a module is neither ours nor installed."""
+    file = _file(module)
+    installed = file is None or "site-packages" in file.parts
+    return not installed and module.__name__.partition(".")[0] not in OURS

@@ -1,0 +1,92 @@
+"""metrics.jsonl: one line for each thing measured, each exactly once, kills or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainers.run.folder.atomic import damaged, parse_json, present, read_bytes
+
+Line = dict[str, Any]
+LAST = 2**53  # step or time: TensorBoard keeps 64 bits
+
+
+def read_line(path: Path, number: int, text: bytes) -> Line:
+    """Return the measurement that a line holds.
+
+    Raises:
+        RefusedInput: when it holds none.
+    """
+    line: Line = parse_json(path, text, dict)
+    if not (
+        line.keys() == {"name", "step", "time", "values"}
+        and isinstance(line["name"], str)
+        and type(line["step"]) is int
+        and abs(line["step"]) < LAST
+        and type(line["time"]) in (int, float)
+        and 0 <= line["time"] < LAST
+        and isinstance(line["values"], dict)
+        and all(_is_number(value) for value in line["values"].values())
+    ):
+        raise damaged(path, f"line {number} is no measurement")
+    return line
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < LAST)
+
+
+class Metrics:
+    """An append-only list of named measurements.
+
+    A line is written before the file that marks its item of work as done. A kill in between
+    makes the item again, with the same numbers; its line is there already and is not repeated.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; a last line torn by a kill is cut off.
+
+        Raises:
+            RefusedInput: when a whole line is none of ours.
+        """
+        self.path = path
+        self.listeners: list[Callable[[Line], None]] = []
+        whole, end, torn = (read_bytes(path) if present(path) else b"").rpartition(b"\n")
+        self.lines = [
+            read_line(path, i, text) for i, text in enumerate(whole.split(b"\n"), 1) if end
+        ]
+        self._names = {line["name"] for line in self.lines}
+        if torn:
+            os.truncate(path, len(whole) + len(end))
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether a measurement of that name is there."""
+        return name in self._names
+
+    def add(self, name: str, *, step: int, values: dict[str, float]) -> None:
+        """Append a measurement unless one of that name is there.
+
+        Args:
+            name: what was measured, such as "round-001/retrain/epoch-02".
+            step: its place on the time axis.
+            values: numbers by TensorBoard tag, such as "accuracy/clean".
+        """
+        if name in self._names:
+            return
+        line = {"name": name, "step": step, "time": time.time(), "values": values}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._names.add(name)
+        self.lines.append(line)
+        for listener in self.listeners:
+            listener(line)
+
+    def series(self, tag: str) -> list[tuple[int, float]]:
+        """Return (step, value) of every line that has this tag."""
+        return [(m["step"], m["values"][tag]) for m in self.lines if tag in m["values"]]
