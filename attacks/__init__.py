@@ -4,7 +4,7 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`. 
 have to be fitted first: `options.fit(model, loader)` returns the attack.
 """
 
-from attacks.attack import Attack
+from attacks.attack import Attack, AttackResult
 from attacks.autoattack.autoattack import AutoAttack
 from attacks.black_box.square import Square
 from attacks.common.threat import Threat
@@ -31,7 +31,6 @@ from attacks.minimum_norm.deepfool import DeepFool
 from attacks.minimum_norm.fab import FAB
 from attacks.minimum_norm.fmn import FMN
 from attacks.minimum_norm.lbfgs import LBFGS
-from attacks.result import AttackResult
 from attacks.sparse.wavelet_sparse import WaveletSparse
 from attacks.substitute.substitute import BlackBoxSubstitute
 from attacks.substitute.substitute_attack import Substitute

@@ -1,12 +1,76 @@
-"""The interface of every attack."""
+"""The interface of every attack, and what each returns."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import Field
+from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from attacks.result import AttackResult
+from attacks.common.threat import lengths
+
+
+@dataclass(frozen=True, repr=False)
+class AttackResult:
+    """The perturbed samples of one batch and what it took to find them.
+
+    Attributes:
+        x: the clean samples, (B, ...) in [0, 1].
+        x_adv: the perturbed samples, like x.
+        success: (B,) bool, whether the goal is met in float32: the label changed, or the target
+            reached. A non-finite logit counts as not met.
+        already: (B,) bool, whether the goal was met before the attack, on x in float32. Such
+            samples could not be attacked: of success they say nothing.
+        queries: (B,) int64, forward passes spent on each sample until it left the batch. What is
+            not part of the attack is not counted: the check for a random model, and the pass of x
+            for `already` where the attack itself begins elsewhere.
+        loss: (B,) the attack's final loss; NaN where the logits never allowed one.
+        history: (steps, B) the loss before each step, NaN where a sample had left; or None.
+        info: what one attack alone reports; "warnings" lists what went wrong.
+    """
+
+    x: Tensor
+    x_adv: Tensor
+    success: Tensor
+    already: Tensor
+    queries: Tensor
+    loss: Tensor
+    history: Tensor | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return one line: how many samples of which shape, and how many were fooled."""
+        could, won = int((~self.already).sum()), int((self.success & ~self.already).sum())
+        size = f"{len(self.x)} samples of {tuple(self.x.shape[1:])}"
+        return (
+            f"{type(self).__name__}({size}: success on {won} of the {could} that could be "
+            f"attacked, {len(self.x) - could} met the goal already)"
+        )
+
+    @property
+    def delta(self) -> Tensor:
+        """The perturbation x_adv - x, like x."""
+        return self.x_adv - self.x
+
+    @property
+    def linf(self) -> Tensor:
+        """Largest absolute change of each sample, (B,)."""
+        return lengths(self.delta, "linf")
+
+    @property
+    def l2(self) -> Tensor:
+        """Euclidean length of each sample's change, (B,)."""
+        return lengths(self.delta, "l2")
+
+    @property
+    def l1(self) -> Tensor:
+        """Sum of absolute changes of each sample, (B,)."""
+        return lengths(self.delta, "l1")
+
+    @property
+    def l0(self) -> Tensor:
+        """How many values of each sample changed, int64 (B,)."""
+        return (self.delta != 0).flatten(1).sum(1)
+
 
 Progress = Callable[[int, int], None]  # called with (steps done, steps in all)
 

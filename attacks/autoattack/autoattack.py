@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.autoattack.tally import NOBODY, Tally, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import take
@@ -21,7 +21,6 @@ from attacks.common.threat import Norm
 from attacks.common.warnings import REPEATS, is_random, warnings_of
 from attacks.gradient.apgd import APGD
 from attacks.minimum_norm.fab import FAB
-from attacks.result import AttackResult
 
 Version = Literal["standard", "custom"]
 Member = APGD | FAB | Square

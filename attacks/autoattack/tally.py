@@ -10,11 +10,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from attacks.atomic import write_bytes
+from attacks.attack import AttackResult
 from attacks.common.goal import Goal
 from attacks.errors import RefusedInput
-from attacks.packing import digest, packed
-from attacks.result import AttackResult
+from attacks.files import digest, packed, write_bytes
 
 NOBODY, CLEAN = -1, 0  # who fooled a sample: no member, or the sample was wrong by itself
 

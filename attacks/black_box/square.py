@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, due, put, take
 from attacks.common.best_by_loss import Best
@@ -20,7 +20,6 @@ from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators, unit
 from attacks.common.threat import Norm, Threat, check_norm, check_radius
 from attacks.common.warnings import warnings_of
-from attacks.result import AttackResult
 
 # The squares halve their area after these queries, of SCHEDULE in all.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attacks.attack import AttackResult
 from attacks.common.goal import Goal, logits_of
 from attacks.common.warnings import warnings_of
-from attacks.result import AttackResult
 
 
 def judged(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -19,7 +19,6 @@ from attacks.common.randomness import sample_generators
 from attacks.common.verify import judged
 from attacks.fooling.fooling_ascent import Ascent
 from attacks.fooling.fooling_evolution import Evolution
-from attacks.result import AttackResult
 
 Method = Literal["gradient", "evolution"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logit_warnings, logits_of
@@ -17,7 +17,6 @@ from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.generator.generator_network import Architecture
 from attacks.generator.generator_training import Rule, Space, Task, Training
-from attacks.result import AttackResult
 
 Optimizer = Literal["whitened", "adam"]
 

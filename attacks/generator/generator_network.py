@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
+from attacks.files import write_bytes
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of
@@ -16,7 +16,6 @@ from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.common.threat import Norm, Threat, check_norm, check_radius
 from attacks.gradient.apgd_ascent import Ascent
-from attacks.result import AttackResult
 
 # In l1 a climb begins in wider balls: factors of eps, and the share of the steps in each.
 WIDER = ((3.0, 0.3), (2.0, 0.3))

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.best_by_loss import Best
 from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.common.threat import Threat, column
 from attacks.common.warnings import warnings_of, without_slope
 from attacks.gradient.apgd_rules import Rule, rule_for
-from attacks.result import AttackResult
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from attacks.gradient.climb import Climb
+from attacks.gradient.projected_ascent import Climb
 
 
 @dataclass(frozen=True)

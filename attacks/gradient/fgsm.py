@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
@@ -15,7 +15,6 @@ from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.threat import Norm, Threat, check_norm, check_radius
 from attacks.common.warnings import warnings_of, without_slope
-from attacks.result import AttackResult
 
 
 @dataclass(frozen=True)

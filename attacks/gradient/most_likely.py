@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.gradient.climb import Climb
+from attacks.gradient.projected_ascent import Climb
 
 
 @dataclass(frozen=True)

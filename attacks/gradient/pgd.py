@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.common.threat import Threat
-from attacks.gradient.climb import Climb
+from attacks.gradient.projected_ascent import Climb
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from attacks.attack import AttackResult
 from attacks.common.goal import Goal
 from attacks.common.threat import Norm, column, lengths
 from attacks.common.warnings import warnings_of
-from attacks.result import AttackResult
 
 _ROUNDING_ERRORS = 32
 

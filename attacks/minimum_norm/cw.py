@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -20,7 +20,6 @@ from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest, clearance
 from attacks.minimum_norm.hyperplane import distance, movable
 from attacks.minimum_norm.nearest_boundary import nearest_boundary
-from attacks.result import AttackResult
 
 _BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
 _FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -18,7 +18,6 @@ from attacks.common.threat import Norm, check_norm, column
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.hyperplane import movable, shortest_step, straight_step
 from attacks.minimum_norm.nearest_boundary import nearest_boundary
-from attacks.result import AttackResult
 
 # So many steps may leave what the range cuts off to the next one; where most pixels are at
 # their ends that would never arrive.

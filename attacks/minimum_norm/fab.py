@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -18,7 +18,6 @@ from attacks.common.threat import Norm, check_norm, check_radius, column, length
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.hyperplane import shortest_step
-from attacks.result import AttackResult
 
 
 @dataclass

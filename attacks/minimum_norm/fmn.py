@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -19,7 +19,6 @@ from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.hyperplane import distance
 from attacks.minimum_norm.nearest_boundary import nearest_boundary
-from attacks.result import AttackResult
 
 _LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
 _AIMED = 0.25  # share of the steps that go to the nearest boundary

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import put, take
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -23,7 +23,6 @@ from attacks.common.threat import Norm
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
-from attacks.result import AttackResult
 
 Pixels = npt.NDArray[np.float64]
 

@@ -1,16 +1,16 @@
 """Which of the boundaries around a sample is the nearest, by the classifier's linearisation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from attacks.common.active_set import take
-from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of
+from attacks.common.goal import Classifier, Goal, check_differentiable, likeliest_wrong, logits_of
 from attacks.common.threat import Norm, column, lengths
 from attacks.minimum_norm.best_by_norm import clearance
 from attacks.minimum_norm.hyperplane import distance, movable, shortest_step
-from attacks.minimum_norm.jacobian import jacobian_rows
 
 _LARGE = 16  # samples, from which on half of them are as quick
 
@@ -95,3 +95,30 @@ def _distance(x: Tensor, gradient: Tensor, gap: Tensor, norm: Norm) -> Tensor:
     # In l1 the ends of the range matter more: the steepest pixel may reach its own at once.
     step = lengths(shortest_step(x, gradient, gap, norm), norm)
     return torch.where(way.isfinite(), step, way)
+
+
+def jacobian_rows(values: Tensor, x: Tensor) -> Iterator[Tensor]:
+    """Yield the gradient in x of each column of values: one backward pass each, no forward pass.
+
+    Only the row at hand is kept, so memory does not grow with the number of classes. An entry
+    that is not finite shows no way and is 0.
+
+    Args:
+        values: (B, k), computed from x; row i depends on x[i] alone.
+        x: (B, ...), a leaf that requires a gradient.
+
+    Yields:
+        k tensors like x; entry i of the j-th is the gradient of values[i, j].
+
+    Raises:
+        ValueError: when no gradient flows to values.
+
+    >>> x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> [row.tolist() for row in jacobian_rows(x * x, x)]
+    [[[2.0, 0.0], [6.0, 0.0]], [[0.0, 4.0], [0.0, 8.0]]]
+    """
+    check_differentiable(values)
+    columns = values.sum(0).unbind()  # k numbers; no sample's part in them depends on another
+    for number, total in enumerate(columns, start=1):
+        (row,) = torch.autograd.grad(total, x, retain_graph=number < len(columns))
+        yield row.contiguous().nan_to_num(0, 0, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -18,7 +18,6 @@ from attacks.common.threat import column
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.hyperplane import movable
-from attacks.result import AttackResult
 from compress.wavelet.transform import Coefficients, check_wavelet, dwt, idwt
 
 _FIRST_SHRINK, _LESS, _MORE = 0.5, 0.9, 1.1

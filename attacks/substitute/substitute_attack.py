@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, Progress
+from attacks.attack import Attack, AttackResult, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.verify import judged
 from attacks.common.warnings import is_random
-from attacks.result import AttackResult
 from attacks.substitute.substitute_network import SubstituteShape
 from attacks.universal.fitting import Record
 from attacks.universal.saved_attack import Config, Kept, Tensors

@@ -7,14 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.randomness import sample_generators
 from attacks.common.verify import judged
 from attacks.common.warnings import is_random
-from attacks.result import AttackResult
 from attacks.transformer.atn_network import TransformerShape, Weights, transform
 from attacks.universal.fitting import Record, check_aim
 from attacks.universal.saved_attack import Config, Kept, Tensors

@@ -9,9 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
-from attacks.packing import digest, packed
+from attacks.files import digest, packed, write_bytes
 
 Tensors = dict[str, Tensor]
 Config = dict[str, Any]  # ready for JSON

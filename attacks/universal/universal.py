@@ -1,25 +1,31 @@
 """Universal perturbations: one for all samples, fitted to some of them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from attacks.attack import Progress
 from attacks.common.frozen import frozen
+from attacks.common.goal import Goal, value_and_gradient
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, check_norm, check_radius
+from attacks.common.threat import Norm, Threat, check_norm, check_radius, lengths
+from attacks.minimum_norm.deepfool import DeepFool
 from attacks.universal.fitting import (
     Keep,
     Loader,
+    Record,
     Samples,
     Snapshot,
     check_target,
     fitted_in_passes,
 )
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.universal_fit import UniversalFit
+from attacks.universal.transfer import answers, could_be_fooled, is_fooled
 
 Solver = Literal["gradient", "deepfool"]
 
@@ -90,3 +96,123 @@ class UniversalPerturbation:
                 fit, passes=self.passes, progress=progress, state=state, keep=keep
             )
         return fit.perturbation(fit.best, history)
+
+
+_GREY = 0.5
+_STEP = 0.25  # of "gradient": share of eps that the first step takes
+_MOMENTUM = 0.9
+# Of "gradient": who has so large a loss for the label is fooled, and adds nothing. The loss for a
+# target falls to 0 by itself.
+_BOUND = 3.0
+_STRIDE = 0.1  # of "deepfool": share of the ball's l2 radius that a sample moves at most
+_MINIMAL = DeepFool(norm="l2", steps=10)  # of "deepfool": the step of one sample
+
+
+class UniversalFit:
+    """A perturbation on its way, kept as an image: grey plus half the perturbation.
+
+    A perturbation within [-1, 1] makes an image within [0, 1], for which `Threat` knows the ball
+    and the steps; lengths there are half as large.
+    """
+
+    def __init__(self, options: UniversalPerturbation, model: nn.Module, samples: Samples) -> None:
+        """Begin with no perturbation."""
+        self.options, self.model, self.samples = options, model, samples
+        grey = torch.full_like(samples.like()[:1], _GREY)  # (1, C, ...)
+        self.threat = Threat.around(grey, norm=options.norm, eps=options.eps / 2)
+        self.image, self.best = grey.clone(), grey.clone()
+        self.rate = torch.full((), -1.0, dtype=torch.float64)
+        self.momentum = torch.zeros_like(grey)
+
+    def play(self, number: int) -> Record:
+        """Go through the samples once; remember the perturbation if it fools more than before."""
+        left = 1 - number / self.options.passes
+        for x in self.samples:
+            if self.options.solver == "deepfool":
+                self._add_smallest(x, _STRIDE * left)
+            else:
+                self._climb(x, _STEP * left)
+        rate, could = self._fooling_rate()
+        if rate > float(self.rate):
+            self.best, self.rate = self.image.clone(), torch.full_like(self.rate, rate)
+        return {"fooling_rate": rate, "attackable": could}
+
+    def enough(self, record: Record) -> bool:
+        """Tell whether the wanted share of samples is fooled."""
+        return record["fooling_rate"] >= self.options.target_rate
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state."""
+        names = ("image", "best", "rate", "momentum")
+        return {name: getattr(self, name) for name in names}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a state."""
+        for name, tensor in tensors.items():
+            setattr(self, name, tensor.to(getattr(self, name)))
+
+    def perturbation(self, image: Tensor, history: list[Record]) -> Perturbation:
+        """Return the perturbation that an image (1, C, ...) stands for."""
+        delta = 2 * (image - _GREY)[0]  # (C, ...)
+        norm, eps = self.options.norm, self.options.eps
+        return Perturbation(delta, norm, eps, target=self.options.target, history=tuple(history))
+
+    def _applied(self, x: Tensor) -> Tensor:
+        return self.perturbation(self.image, []).apply(x)
+
+    def _add_smallest(self, x: Tensor, share: float) -> None:
+        """Let each sample of x (B, ...) that is not fooled add its smallest perturbation.
+
+        It adds a share of the ball's radius at most, for in a small ball full perturbations undo
+        those of other samples. All lengths here are in l2, as the perturbations are.
+        """
+        sides = x[0].numel() if self.options.norm == "linf" else 1
+        limit = share * self.options.eps * math.sqrt(sides)
+        before = answers(self.model, x)
+        fooled = self._fooled(before, answers(self.model, self._applied(x)))
+        for row in (~fooled & (before >= 0)).nonzero():
+            here, label = self._applied(x[row]), before[row]
+            # A sample that an earlier one of the batch has brought to be fooled adds nothing.
+            delta = _MINIMAL(self.model, here, label, target=self._wanted(label)).delta
+            length = lengths(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
+            part = (limit / length).clamp_max(1).reshape(self.threat.eps.shape)
+            self.image = self.threat.project(self.image + part * delta / 2)
+
+    def _climb(self, x: Tensor, share: float) -> None:
+        """Take a step of a share of eps that raises the mean loss of x (B, ...)."""
+        before = answers(self.model, x)
+        goal = Goal(before.clamp_min(0), self._wanted(before))
+
+        def bounded(logits: Tensor) -> Tensor:
+            return goal.value(logits).clamp_max(_BOUND)  # (B,)
+
+        _, _, gradient = value_and_gradient(self.model, self._applied(x), bounded)
+        # What the range of pixels cuts off does not move with the perturbation.
+        moved = x + 2 * (self.image - _GREY)
+        gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))
+        mean = gradient.mean(0, keepdim=True)  # (1, C, ...)
+        size = lengths(mean, "l1").clamp_min(torch.finfo(mean.dtype).tiny)
+        self.momentum = _MOMENTUM * self.momentum + mean / size.reshape(self.threat.eps.shape)
+        length = share * self.options.eps / 2
+        step = self.threat.ascent(self.momentum, at=self.image, length=length)
+        self.image = self.threat.project(self.image + step)
+
+    def _fooling_rate(self) -> tuple[float, int]:
+        """Return the share that the perturbation fools of the samples it could, and their number.
+
+        The share is 0 where there are none.
+        """
+        fooled, could = 0, 0
+        for x in self.samples:
+            before, after = answers(self.model, x), answers(self.model, self._applied(x))
+            open_ = could_be_fooled(before, self.options.target)
+            fooled += int((open_ & self._fooled(before, after)).sum())
+            could += int(open_.sum())
+        return fooled / max(could, 1), could
+
+    def _fooled(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return which answers (B,) changed, or are the target."""
+        return is_fooled(before, after, self.options.target)
+
+    def _wanted(self, labels: Tensor) -> Tensor | None:
+        return None if self.options.target is None else torch.full_like(labels, self.options.target)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import AttackResult, Progress
 from attacks.black_box.square import Search, Square, State
 from attacks.common.active_set import take
 from attacks.common.forward import prepared
@@ -19,7 +19,6 @@ from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
 from attacks.common.threat import Norm, Threat
 from attacks.common.warnings import warnings_of
-from attacks.result import AttackResult
 from attacks.video.keyframes import check_boundary, check_count, heaviest, reaching
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from attacks.attack import AttackResult
 from attacks.common.goal import Goal
-from attacks.result import AttackResult
 
 GRAY_LEVELS = 255.0
 _SURE = 1e-6  # keeps the logarithm finite on a sure classifier

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attacks.atomic import sweep
 from attacks.errors import RefusedInput
+from attacks.files import sweep
 from augment.bank.samples import STATUSES, Entry, Fools, Status, encode
 from augment.bank.shards import (
     Shard,

@@ -13,9 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from attacks.atomic import sync_folder, write_partial
 from attacks.errors import RefusedInput
-from attacks.packing import packed
+from attacks.files import packed, sync_folder, write_partial
 from augment.bank.samples import ENCODINGS, Encoding, Entry, digest, given_fields
 from augment.dataset import as_float
 

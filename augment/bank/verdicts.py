@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from attacks.atomic import sync_folder
 from attacks.errors import RefusedInput
+from attacks.files import sync_folder
 from augment.bank.samples import STATUSES, Entry, Status
 
 

@@ -5,7 +5,7 @@ import torch
 
 from attacks import AdversarialTransformer
 from attacks.common.randomness import generator_for
-from attacks.transformer.atn_fit import reranked
+from attacks.transformer.atn import reranked
 from attacks.transformer.atn_network import TransformerShape, transform
 
 

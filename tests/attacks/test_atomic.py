@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from attacks import Architecture, load_generators, save_generators
-from attacks.atomic import sweep, write_bytes, write_partial
+from attacks.files import sweep, write_bytes, write_partial
 
 ARCHITECTURE = Architecture(channels=1, blocks=1, layers=1)
 
@@ -53,7 +53,7 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     code = f"""
 import os, signal
 from pathlib import Path
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 os.replace = lambda *a: os.kill(os.getpid(), signal.SIGKILL)
 write_bytes(Path({str(file)!r}), b"new")
 """

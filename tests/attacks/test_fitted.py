@@ -19,7 +19,7 @@ from attacks import (
     load_fitted,
 )
 from attacks.common.threat import column
-from attacks.packing import digest
+from attacks.files import digest
 from attacks.universal.saved_attack import kind_of
 
 FITS = {

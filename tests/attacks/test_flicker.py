@@ -7,8 +7,8 @@ from torch import nn
 
 import attacks.common.active_set
 from attacks import Flicker
-from attacks.common.adam import Adam
 from attacks.common.goal import Goal
+from attacks.common.optimizers import Adam
 from attacks.video.bounded_margin import bounded_margin
 from attacks.video.flicker_pattern import (
     added,

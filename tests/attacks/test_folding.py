@@ -9,8 +9,7 @@ from torchvision.models import densenet121, mobilenet_v3_small, resnet18
 from torchvision.models.video import r3d_18
 
 from attacks import PGD
-from attacks.common.folding import Folded, folded
-from attacks.common.forward import prepared
+from attacks.common.forward import Folded, folded, prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import value_and_gradient
 

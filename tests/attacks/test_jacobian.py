@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from attacks.minimum_norm.jacobian import jacobian_rows
+from attacks.minimum_norm.nearest_boundary import jacobian_rows
 
 
 def test_rows_are_those_of_the_jacobian(net, batch):

@@ -9,10 +9,10 @@ from torch import nn
 import attacks.black_box.square
 import attacks.common.active_set
 from attacks import PGD, Keyframe, KeyframeSquare, Square, frame_weights, sparsity
+from attacks.attack import AttackResult
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
-from attacks.result import AttackResult
 from attacks.video.keyframe_square import frame_effects
 from attacks.video.keyframes import differences, reaching
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from attacks.autoattack.tally import Tally
-from attacks.packing import packed
+from attacks.files import packed
 from augment import SampleBank
 from tests.soak.folders import differences
 from trainers.run.cli.main import main, understand

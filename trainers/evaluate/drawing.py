@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict
 from trainers.run.show.figures import Pair, sheet, write_png
 from trainers.run.show.films import film, is_clip, strips

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from attacks import Architecture, Attack, save_generators
-from attacks.atomic import write_bytes
 from attacks.common.goal import Goal
 from attacks.common.threat import Norm
+from attacks.files import write_bytes
 from augment import Dataset
 from augment.datasets.videos.write import write_video
 from trainers.evaluate.budgets import budget_of

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from trainers.models.clips import check_clips
 from trainers.models.normalize import Normalize
 from trainers.models.recompute import recomputed
-from trainers.models.same_padding import pad_same
 
 # Values in a batch of clips from which on activations are made again instead of kept: one clip of
 # 64 frames of 224x224 pixels, for 1.0 GB instead of 1.5 on a CPU, and 1.4 times the time.
@@ -138,3 +137,27 @@ def i3d(*, num_classes: int = 400, in_channels: int = 3) -> nn.Module:
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     return model
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return how many places TensorFlow adds before and after an axis.
+
+    As many as let ceil(size / stride) windows fit; an odd one goes to the end.
+
+    >>> same_padding(224, 7, 2), same_padding(225, 7, 2), same_padding(8, 2, 2)
+    ((2, 3), (3, 3), (0, 0))
+    """
+    windows = -(-size // stride)
+    total = max((windows - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def pad_same(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """Pad clips (B, C, T, H, W) with zeros for kernels and strides in (T, H, W).
+
+    A max-pooling may follow as well where nothing is below zero, as behind a ReLU.
+    """
+    sizes = zip(x.shape[2:], kernel, stride, strict=True)
+    padding = [same_padding(*size) for size in sizes]
+    flat = [count for pair in reversed(padding) for count in pair]  # F.pad begins with the last
+    return F.pad(x, flat) if any(flat) else x

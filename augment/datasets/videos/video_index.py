@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 from augment.datasets.images.reading import attempt
 from augment.datasets.videos.video_files import Head, probe
 

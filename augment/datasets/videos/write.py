@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 
 FPS = 25.0
 _Frames = NDArray[np.uint8]

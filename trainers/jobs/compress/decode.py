@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 from compress import Codec
 from compress.decoding import check_fitting, restored_chunks
 from compress.file_format import Kind, Parsed

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from attacks import RefusedInput
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 from compress import Codec, FormatError, Network
 from compress.file_format import Parsed, parse_pack
 from trainers.run.folder.atomic import REMEDY, present, read_bytes, sealed

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from attacks import RefusedInput
-from attacks.packing import digest
+from attacks.files import digest
 from augment import Dataset
 from augment.datasets.images.images import BROKEN, reason
 from augment.datasets.images.native import Picture, Pictures, read_pictures

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks import RefusedInput
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 
 REMEDY = "delete it and resume: it is made again"
 

@@ -12,9 +12,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from attacks.atomic import write_bytes
 from attacks.errors import RefusedInput
-from attacks.packing import digest, packed
+from attacks.files import digest, packed, write_bytes
 from trainers.run.folder.atomic import REMEDY, all_present, damaged, place, present
 
 Saved = tuple[dict[str, Tensor], Any]

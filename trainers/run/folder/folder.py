@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attacks import RefusedInput
-from attacks.atomic import SUFFIX, sweep
+from attacks.files import SUFFIX, sweep
 from trainers.run.cli.parsing import differences
 from trainers.run.cli.toml import UNSAVED, dump, flat, sealed
 from trainers.run.errors import FULL

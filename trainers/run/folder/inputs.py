@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from attacks import RefusedInput
-from attacks.packing import digest
+from attacks.files import digest
 from trainers.run.cli.toml import flag, flat
 from trainers.run.errors import OURS
 from trainers.run.folder.atomic import damaged, present, read_json, write_json

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from attacks.atomic import write_bytes
+from attacks.files import write_bytes
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 PAD, CAPTION, TITLE = 8, 20, 34  # pixels
