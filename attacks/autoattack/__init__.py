@@ -1,1 +1,1 @@
-"""autoattack."""
+"""AutoAttack: an ensemble of four attacks, and the state it resumes from."""

@@ -1,1 +1,1 @@
-"""black_box."""
+"""Attacks that read scores alone."""

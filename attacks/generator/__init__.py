@@ -1,1 +1,1 @@
-"""generator."""
+"""The learned perturbation generator P, one network a sample."""

@@ -1,1 +1,1 @@
-"""gradient."""
+"""Attacks within a budget along the gradient: FGSM, its iterations, APGD."""

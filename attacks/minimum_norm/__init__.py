@@ -1,1 +1,1 @@
-"""minimum_norm."""
+"""Attacks that look for the smallest change: DeepFool, FMN, CW, FAB, L-BFGS."""

@@ -1,1 +1,1 @@
-"""sparse."""
+"""Attacks that change few values."""

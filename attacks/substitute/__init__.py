@@ -1,1 +1,1 @@
-"""substitute."""
+"""A stand-in for a classifier of which labels alone are known."""

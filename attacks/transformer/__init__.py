@@ -1,1 +1,1 @@
-"""transformer."""
+"""Adversarial transformation networks: one network perturbs all samples."""

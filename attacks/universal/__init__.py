@@ -1,1 +1,1 @@
-"""universal."""
+"""One perturbation for all samples; fitting and saving of fitted attacks; transfer tables."""

@@ -1,1 +1,1 @@
-"""video."""
+"""Attacks on videos: flicker, keyframes, sparse universal perturbations."""

@@ -1,1 +1,1 @@
-"""bank."""
+"""The sample bank: perturbed samples on disk, reviewed, mixed into training."""

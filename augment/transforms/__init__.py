@@ -1,1 +1,1 @@
-"""transforms."""
+"""Classic augmentation: moves, colours, lenses."""

@@ -1,1 +1,1 @@
-"""entropy."""
+"""From whole numbers to bytes and back: contexts, tables, rANS."""

@@ -1,1 +1,1 @@
-"""network."""
+"""The network R that restores what a code lost."""

@@ -1,1 +1,1 @@
-"""quantise."""
+"""From coefficients to whole numbers and back: steps, thresholds, rates."""

@@ -1,1 +1,1 @@
-"""wavelet."""
+"""Wavelet transforms: lifting, periodized matrices, bands."""

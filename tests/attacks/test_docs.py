@@ -11,7 +11,7 @@ import attacks
 from attacks.common.goal import Goal
 from attacks.common.warnings import warnings_of
 
-MODULES = [f"attacks.{m.name}" for m in pkgutil.iter_modules(attacks.__path__)]
+MODULES = [m.name for m in pkgutil.walk_packages(attacks.__path__, "attacks.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,1 +1,1 @@
-"""evaluate."""
+"""Accuracy, robustness and image quality, measured."""

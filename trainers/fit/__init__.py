@@ -1,1 +1,1 @@
-"""fit."""
+"""Fitting of classifiers."""

@@ -1,1 +1,1 @@
-"""jobs."""
+"""What the command line runs, one file or folder a job."""

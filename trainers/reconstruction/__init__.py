@@ -1,1 +1,1 @@
-"""reconstruction."""
+"""Training of R."""

@@ -1,1 +1,1 @@
-"""arrays."""
+"""Samples that come as arrays: digits, CIFAR-10, npz, torchvision."""

@@ -1,1 +1,1 @@
-"""images."""
+"""Samples that come as image files."""

@@ -1,1 +1,1 @@
-"""videos."""
+"""Samples that come as video files."""

@@ -1,1 +1,1 @@
-"""compress."""
+"""The jobs of `compress`: fit, encode, decode, evaluate."""

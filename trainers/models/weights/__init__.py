@@ -1,1 +1,1 @@
-"""weights."""
+"""From a file of weights to a classifier that has them."""

@@ -1,1 +1,1 @@
-"""cli."""
+"""The command line: options, where they come from, what is refused."""

@@ -14,7 +14,7 @@ def check_packages() -> None:
     Raises:
         ValueError: naming the folder, and what to do.
     """
-    home = Path(__file__).resolve().parents[2]  # trainers/run/cli/packages.py
+    home = Path(__file__).resolve().parents[3]  # trainers/run/cli/packages.py
     for name in OURS:
         spec = find_spec(name)
         if spec is None or spec.origin is None:

@@ -1,1 +1,1 @@
-"""folder."""
+"""The run folder: claims, items of work, what a run reads."""

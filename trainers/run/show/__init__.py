@@ -1,1 +1,1 @@
-"""show."""
+"""What people see: terminal, TensorBoard, figures, report."""

@@ -25,7 +25,7 @@ def frame_heat_map(
 
     Args:
         x: clips (B, C, T, H, W) in [0, 1].
-        weights: of the frames, (B, T), such as of `attacks.video.frame_weights`; below 0 counts as 0.
+        weights: of the frames, (B, T), such as of `attacks.frame_weights`; below 0 counts as 0.
         captions: one for each clip.
         keyframes: frames to mark in red, bool (B, T); None for none.
     """

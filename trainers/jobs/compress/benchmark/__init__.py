@@ -1,1 +1,1 @@
-"""benchmark."""
+"""`compress evaluate`: codecs, peers, judges, curves."""
