@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from trainers.run.cli.main import main
+    from trainers.run.main import main
 except ImportError as error:
     if not (error.name or "").startswith("trainers."):
         raise

@@ -2,11 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from attacks.common.threat import lengths
+Norm = Literal["linf", "l2", "l1"]
+
+
+def lengths(delta: Tensor, norm: Norm) -> Tensor:
+    """Return the norm of each sample of delta (B, ...) as (B,)."""
+    flat = delta.flatten(1)  # (B, D)
+    if norm == "l2":
+        size: Tensor = torch.linalg.vector_norm(flat, dim=1)
+        return size
+    # vector_norm took ten times as long for linf, and five for l1
+    if norm == "linf":
+        return torch.maximum(flat.amax(1), -flat.amin(1))
+    return flat.abs().sum(1)
 
 
 @dataclass(frozen=True, repr=False)

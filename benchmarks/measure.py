@@ -16,8 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from attacks.attack import lengths
 from attacks.common.frozen import frozen
-from attacks.common.threat import lengths
 from benchmarks.candidates import LIMIT, OURS, Job, Row, bare, jobs
 from benchmarks.subject import Subject
 from trainers import predict

@@ -106,7 +106,7 @@ def test_help_groups_its_options(job: str, headings: str) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from trainers.run.cli.main import main; main(['rounds', '--help']);"
+        "import sys; from trainers.run.main import main; main(['rounds', '--help']);"
         "print([m for m in ('torch', 'numpy', 'kornia', 'PIL', 'safetensors') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """The loops: classifiers and how to load them, fitting, evaluation, rounds.
 
-Names are imported when first asked for, so that ``import trainers.run.cli.main`` (and with it
+Names are imported when first asked for, so that ``import trainers.run.main`` (and with it
 ``--help``) loads neither torch nor kornia.
 """
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         worst_case,
     )
     from trainers.evaluate.robustness import worst_cases
-    from trainers.evaluate.scores import wilson
     from trainers.fit.classifier import FitResult, FitState, fit_classifier
     from trainers.fit.options import FitOptions
+    from trainers.intervals import wilson
     from trainers.models.load import load_classifier
     from trainers.models.probe import probe_classifier
     from trainers.reconstruction.files import load_network, network_bytes, save_network
@@ -52,7 +52,7 @@ _HOMES = {
     "network_bytes": "trainers.reconstruction.files",
     "save_network": "trainers.reconstruction.files",
     "ReconstructionOptions": "trainers.reconstruction.options",
-    "wilson": "trainers.evaluate.scores",
+    "wilson": "trainers.intervals",
     "worst_cases": "trainers.evaluate.robustness",
 }
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.autoattack.tally import NOBODY, Tally, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import take
@@ -17,7 +17,6 @@ from attacks.common.goal import Goal, logits_of
 from attacks.common.inputs import check_call, check_eps, own_copies
 from attacks.common.options import check_kinds
 from attacks.common.randomness import derive_seed, ids_of
-from attacks.common.threat import Norm
 from attacks.common.warnings import REPEATS, is_random, warnings_of
 from attacks.gradient.apgd import APGD
 from attacks.minimum_norm.fab import FAB

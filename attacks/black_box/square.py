@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, due, put, take
 from attacks.common.best_by_loss import Best
@@ -18,7 +18,7 @@ from attacks.common.inputs import check_call, own_copies
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators, unit
-from attacks.common.threat import Norm, Threat, check_norm, check_radius
+from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.common.warnings import warnings_of
 
 # The squares halve their area after these queries, of SCHEDULE in all.

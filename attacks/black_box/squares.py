@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.common.threat import Threat, lengths
+from attacks.attack import lengths
+from attacks.common.threat import Threat
 
 Draw = Callable[[int], Tensor]  # n -> n numbers of U[0, 1) for each sample, (B, n)
 PLACES = 5  # numbers that place and turn the squares of one proposal; C more choose the signs

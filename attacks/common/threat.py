@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from attacks.attack import Norm, lengths
 from attacks.common.inputs import check_eps
 from attacks.common.randomness import laplace, normal, uniform
-
-Norm = Literal["linf", "l2", "l1"]
 
 
 def check_norm(norm: str) -> None:
@@ -30,18 +29,6 @@ def check_radius(norm: str, eps: float | Tensor | None) -> None:
             f"eps is {least} in linf, and pixels lie in [0, 1]; give at most 1: write 8 of 255 "
             "as 8/255"
         )
-
-
-def lengths(delta: Tensor, norm: Norm) -> Tensor:
-    """Return the norm of each sample of delta (B, ...) as (B,)."""
-    flat = delta.flatten(1)  # (B, D)
-    if norm == "l2":
-        size: Tensor = torch.linalg.vector_norm(flat, dim=1)
-        return size
-    # vector_norm took ten times as long for linf, and five for l1
-    if norm == "linf":
-        return torch.maximum(flat.amax(1), -flat.amin(1))
-    return flat.abs().sum(1)
 
 
 def column(values: Tensor, x: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ Source: Carlini et al. 2019, section 5; Croce & Hein 2020, and the flags of Auto
 import torch
 from torch import Tensor
 
+from attacks.attack import lengths
 from attacks.common.goal import Classifier, Goal, logit_warnings, logits_of
 from attacks.common.losses import usable_loss
-from attacks.common.threat import lengths
 
 REPEATS = 5  # passes after the first, by which a random model is known
 

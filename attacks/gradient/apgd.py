@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of
@@ -14,7 +14,7 @@ from attacks.common.inputs import check_call, own_copies
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
-from attacks.common.threat import Norm, Threat, check_norm, check_radius
+from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.gradient.apgd_ascent import Ascent
 
 # In l1 a climb begins in wider balls: factors of eps, and the share of the steps in each.

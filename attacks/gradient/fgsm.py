@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, Threat, check_norm, check_radius
+from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.common.warnings import warnings_of, without_slope
 
 

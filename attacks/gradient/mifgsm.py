@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.common.threat import column, lengths
+from attacks.attack import lengths
+from attacks.common.threat import column
 from attacks.gradient.projected_ascent import Climb
 
 

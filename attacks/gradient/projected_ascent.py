@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet, due, put, survivors, take
 from attacks.common.best_by_loss import Best
 from attacks.common.forward import prepared
@@ -19,7 +19,7 @@ from attacks.common.inputs import check_call, own_copies
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
-from attacks.common.threat import Norm, Threat, check_norm, check_radius
+from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.common.warnings import warnings_of, without_slope
 
 

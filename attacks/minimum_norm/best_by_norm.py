@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.attack import AttackResult
+from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.goal import Goal
-from attacks.common.threat import Norm, column, lengths
+from attacks.common.threat import column
 from attacks.common.warnings import warnings_of
 
 _ROUNDING_ERRORS = 32

@@ -8,14 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, column, lengths
+from attacks.common.threat import column
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest, clearance
 from attacks.minimum_norm.hyperplane import distance, movable

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
 from attacks.common.inputs import check_call, check_eps, own_copies
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, check_norm, check_radius, column, lengths
+from attacks.common.threat import check_norm, check_radius, column
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.hyperplane import shortest_step

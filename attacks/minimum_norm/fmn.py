@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, Threat, check_norm, column, lengths
+from attacks.common.threat import Threat, check_norm, column
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.hyperplane import distance

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attacks.common.threat import Norm, lengths
+from attacks.attack import Norm, lengths
 
 _DUAL: dict[Norm, Norm] = {"linf": "l1", "l2": "l2", "l1": "linf"}
 _NEWTON_STEPS = 8

@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import put, take
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
@@ -19,7 +19,6 @@ from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.losses import LossName
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import Closest
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary

@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from attacks.attack import Norm, lengths
 from attacks.common.active_set import take
 from attacks.common.goal import Classifier, Goal, check_differentiable, likeliest_wrong, logits_of
-from attacks.common.threat import Norm, column, lengths
+from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import clearance
 from attacks.minimum_norm.hyperplane import distance, movable, shortest_step
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
 from attacks.common.inputs import check_call, own_copies
-from attacks.common.threat import Norm, Threat, check_norm
+from attacks.common.threat import Threat, check_norm
 from attacks.common.verify import judged
 from attacks.common.warnings import is_random
 from attacks.universal.fitting import Record, check_aim

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import Norm, Progress, lengths
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, value_and_gradient
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, Threat, check_norm, check_radius, lengths
+from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.minimum_norm.deepfool import DeepFool
 from attacks.universal.fitting import (
     Keep,

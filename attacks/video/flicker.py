@@ -8,14 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.forward import prepared
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.inputs import check_call, check_clips, check_eps, own_copies
 from attacks.common.optimizers import Adam
-from attacks.common.threat import Norm, Threat, check_radius, column
+from attacks.common.threat import Threat, check_radius, column
 from attacks.common.verify import judged
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import clearance

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet, due
 from attacks.common.best_by_loss import Best
 from attacks.common.forward import prepared
@@ -18,7 +18,7 @@ from attacks.common.inputs import check_call, check_clips, own_copies
 from attacks.common.losses import LossName, check_loss
 from attacks.common.optimizers import Adam
 from attacks.common.options import check_kinds
-from attacks.common.threat import Norm, Threat, check_radius, column
+from attacks.common.threat import Threat, check_radius, column
 from attacks.common.verify import judged
 from attacks.common.warnings import without_slope
 from attacks.video.frame_weights import Weight, check_weight, frame_weights

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box.square import Search, Square, State
 from attacks.common.active_set import take
 from attacks.common.forward import prepared
@@ -17,7 +17,7 @@ from attacks.common.inputs import check_call, check_clips, own_copies
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
-from attacks.common.threat import Norm, Threat
+from attacks.common.threat import Threat
 from attacks.common.warnings import warnings_of
 from attacks.video.keyframes import check_boundary, check_count, heaviest, reaching
 

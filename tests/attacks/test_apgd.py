@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from attacks import APGD, PGD
-from attacks.common.threat import Threat, lengths
+from attacks.attack import lengths
+from attacks.common.threat import Threat
 from attacks.gradient.apgd_rules import Halving, Sparsening
 
 

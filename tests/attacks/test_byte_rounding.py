@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks import CW, FMN, PGD, AttackResult, Square, WaveletSparse
+from attacks.attack import lengths
 from attacks.common.goal import Goal
-from attacks.common.threat import lengths
 from trainers.evaluate.byte_rounding import round_to_bytes
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attacks import FAB, PGD, DeepFool
-from attacks.common.threat import lengths
+from attacks.attack import lengths
 from attacks.common.warnings import REPEATS
 
 NORMS = ["linf", "l2", "l1"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import linprog, minimize
 
-from attacks.common.threat import lengths
+from attacks.attack import lengths
 from attacks.minimum_norm.hyperplane import distance, movable, shortest_step
 
 NORMS = ["linf", "l2", "l1"]

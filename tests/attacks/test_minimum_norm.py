@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from attacks import CW, FAB, FMN, LBFGS, DeepFool
-from attacks.common.threat import lengths
+from attacks.attack import lengths
 from attacks.minimum_norm.hyperplane import shortest_step
 
 # The attack of a norm, and how much longer than exact its answers may be.

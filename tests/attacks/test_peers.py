@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from attacks import ATTACKS
-from attacks.common.threat import lengths
+from attacks.attack import lengths
 from augment import load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier, predict
 

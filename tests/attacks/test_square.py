@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from attacks import Square
+from attacks.attack import lengths
 from attacks.black_box import squares
-from attacks.common.threat import Threat, lengths
+from attacks.common.threat import Threat
 
 
 def draws(*shape, seed=0):

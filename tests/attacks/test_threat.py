@@ -10,8 +10,9 @@ from scipy import stats
 from scipy.optimize import linprog, minimize
 
 from attacks import Threat
+from attacks.attack import lengths
 from attacks.common.randomness import generator_for
-from attacks.common.threat import filled, lengths
+from attacks.common.threat import filled
 
 NORMS = ["linf", "l2", "l1"]
 pixels = arrays.arrays(np.float32, (2, 1, 2, 3), elements=st.floats(0, 1, width=32) | st.just(1.0))

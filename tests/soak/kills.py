@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.soak.folders import differences
 from tests.soak.jobs import jobs, preparations
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 CHAIN = 4  # kills of one run, at most, before it is left to end
 Work = Callable[[], int]

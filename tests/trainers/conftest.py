@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 import json, os, random, signal, sys, time
 import augment.transforms.classic, trainers.jobs.attack, trainers.jobs.rounds, trainers.run.session
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 plain, hunted, kills, words = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
 

@@ -12,8 +12,8 @@ from PIL import Image
 from augment import load_dataset
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
-from trainers.evaluate.scores import wilson
-from trainers.run.cli.main import main
+from trainers.intervals import wilson
+from trainers.run.main import main
 
 TINY = ["--smoke", "--threads", "1"]
 

@@ -12,7 +12,7 @@ from attacks import PGD
 from attacks.errors import RefusedInput
 from trainers import load_classifier, probe_classifier
 from trainers.models import BinaryLogits
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 FACTORY = """
 from torch import nn

@@ -16,8 +16,8 @@ from attacks.autoattack.tally import Tally
 from attacks.files import packed
 from augment import SampleBank
 from tests.soak.folders import differences
-from trainers.run.cli.main import main, understand
 from trainers.run.folder.folder import open_folder
+from trainers.run.main import main, understand
 
 ROOT = Path(__file__).parents[2]
 

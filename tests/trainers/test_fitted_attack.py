@@ -14,8 +14,8 @@ from attacks import FITTED, load_fitted
 from augment import load_dataset
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
-from trainers.run.cli.main import main
 from trainers.run.errors import Interrupted
+from trainers.run.main import main
 
 ON_IMAGES = [name for name in FITTED if not name.startswith("flicker")]  # the rest takes videos
 TINY = ["--smoke", "--threads", "1"]

@@ -9,7 +9,7 @@ import torch
 from attacks.errors import RefusedInput
 from trainers import load_classifier
 from trainers.models import BinaryLogits
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 FACTORY = """
 import collections

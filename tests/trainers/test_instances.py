@@ -9,7 +9,7 @@ from attacks import ATTACKS
 from augment import SampleBank
 from trainers import load_classifier
 from trainers.jobs.harvest import STEADY, varied
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 WORDS = ["rounds", "--smoke", "--threads", "1", "--rounds", "1", "--train-samples", "60",
          "--test-samples", "40", "--attack-samples", "generator=8", "--instances", "3"]  # fmt: skip

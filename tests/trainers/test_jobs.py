@@ -13,7 +13,7 @@ from augment import load_dataset
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
 from trainers.jobs.attack import class_number
-from trainers.run.cli.main import main
+from trainers.run.main import main
 from trainers.run.show.table import not_counted
 
 TINY = ["--smoke", "--threads", "1"]

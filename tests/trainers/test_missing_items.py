@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.folders import differences
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 TINY = ["--smoke", "--threads", "1", "--train-samples", "24", "--batch-size", "8", "--epochs", "1"]
 JOBS = {

@@ -24,8 +24,8 @@ from trainers.reconstruction.files import fitted_network
 from trainers.reconstruction.gate import SHARES, knots, measured_gate
 from trainers.reconstruction.samples import grouped, split
 from trainers.reconstruction.terms import Terms, flicker
-from trainers.run.cli.main import understand
 from trainers.run.folder.folder import open_folder
+from trainers.run.main import understand
 
 SMALL = {"width": 4, "depth": 1, "epochs": 3, "batch_size": 16}
 STEPS = (0.3, 0.8)

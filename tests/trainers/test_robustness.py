@@ -14,7 +14,7 @@ from augment import Dataset
 from trainers import evaluate_attack, worst_case, worst_cases
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.robustness import outsiders
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 LINF = Budget("linf", 0.1)
 

@@ -13,7 +13,7 @@ from trainers.jobs.harvest import items
 from trainers.jobs.rounds import spread
 from trainers.jobs.stopping import stop_reason
 from trainers.run.cli.config import LoopFlags
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 TINY = [
     "--smoke", "--threads", "1", "--train-samples", "80", "--test-samples", "40",

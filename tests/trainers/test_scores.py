@@ -7,14 +7,8 @@ import torch
 from scipy.stats import binomtest
 
 from attacks import AttackResult
-from trainers.evaluate.scores import (
-    AttackedBatch,
-    doubts_of,
-    own_columns,
-    score_batch,
-    summarise,
-    wilson,
-)
+from trainers.evaluate.scores import AttackedBatch, doubts_of, own_columns, score_batch, summarise
+from trainers.intervals import wilson
 
 
 @pytest.mark.parametrize("n", [1, 7, 40, 5000])

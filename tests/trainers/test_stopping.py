@@ -10,7 +10,7 @@ import torch
 from trainers.jobs.rounds import above
 from trainers.jobs.stopping import cannot_stop, stop_reason
 from trainers.run.cli.config import LoopFlags
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 SMALL = [
     "--threads", "1", "--train-samples", "400", "--test-samples", "120", "--patience", "0",

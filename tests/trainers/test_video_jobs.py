@@ -10,8 +10,8 @@ from PIL import Image
 
 from augment import SampleBank
 from augment.datasets.videos.write import write_video
-from trainers.run.cli.main import main
 from trainers.run.cli.presets import budget, data_preset
+from trainers.run.main import main
 
 TINY = [
     "--smoke", "--threads", "1", "--data", "moving-digits", "--train-samples", "36",

@@ -10,7 +10,7 @@ from trainers import load_classifier
 from trainers.fit.classifier import FitOptions, fit_classifier
 from trainers.models.factory import OURS, build
 from trainers.models.torchvision_models import video_normalize
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 SMALL = ["c3d-small", "lrcn"]
 

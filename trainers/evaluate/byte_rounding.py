@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult
+from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import take
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
 from attacks.common.inputs import check_eps
-from attacks.common.threat import Norm, column, lengths
+from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import clearance
 
 TOP = 255

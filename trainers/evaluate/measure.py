@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from attacks import Attack
+from attacks import Attack, AttackResult
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.evaluation import (
     AttackedBatch,
@@ -20,7 +20,6 @@ from trainers.evaluate.evaluation import (
     score_batch,
     summarise,
 )
-from trainers.jobs.harvest import warn
 from trainers.run.folder.checkpoint import finished, load_item, save_item
 from trainers.run.folder.stopwatch import Stopwatch
 from trainers.run.setting import Setting
@@ -105,6 +104,12 @@ def _attacked(
             )
         following = i + 1
         yield i, next(batches)
+
+
+def warn(name: str, result: AttackResult) -> None:
+    """Log what an attack found wrong."""
+    for warning in result.info.get("warnings", []):
+        log.warning("%s: %s", name, warning)
 
 
 def collect(

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from attacks import AttackResult
 from trainers.evaluate.budgets import Budget
+from trainers.intervals import Interval, wilson
 
 Columns = dict[str, Tensor]
-Interval = tuple[float, float]
 
 SPARSE_BELOW = 1 / 255  # a smaller change of a value does not show in an 8-bit picture
 OWN = "info."  # begins the names of the columns that one attack alone reports
 WIDEST = 64  # numbers that an attack may report of a sample and still be listed in a table
-SURE = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal variable
 
 
 @dataclass(frozen=True)
@@ -120,35 +119,6 @@ class AttackMeasurement:
     def success_interval(self) -> Interval:
         """That of `success`."""
         return wilson(self.fooled, self.attackable)
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """Return the 95 % interval of a rate that was counted, by Wilson's score.
-
-    Args:
-        successes: how often it happened, from 0 to n.
-        n: how often it could have.
-
-    Returns:
-        The lowest and the highest rate that the count leaves likely; (0, 1) where n is 0.
-
-    Raises:
-        ValueError: for a count that is none.
-
-    Source: Wilson 1927.
-
-    >>> [round(end, 3) for end in wilson(8, 10)]
-    [0.49, 0.943]
-    """
-    if not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n}; give a count from 0 to n")
-    if n == 0:
-        return 0.0, 1.0
-    rate, weight = successes / n, SURE**2 / n
-    middle = (rate + weight / 2) / (1 + weight)
-    half = SURE * math.sqrt(rate * (1 - rate) / n + weight / (4 * n)) / (1 + weight)
-    low = 0.0 if successes == 0 else middle - half  # exact at both ends, whatever is rounded
-    return low, 1.0 if successes == n else middle + half
 
 
 def score_batch(batch: AttackedBatch) -> Columns:

@@ -17,8 +17,9 @@ from augment import Dataset
 from trainers.evaluate.drawing import draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, summarise
 from trainers.evaluate.measure import Trial, item_files, measured
-from trainers.evaluate.scores import finite, wilson
+from trainers.evaluate.scores import finite
 from trainers.fit.fitting import trained
+from trainers.intervals import wilson
 from trainers.jobs.attack_files import (
     Collected,
     SaveAs,

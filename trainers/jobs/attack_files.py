@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks import Architecture, Attack, save_generators
+from attacks.attack import Norm
 from attacks.common.goal import Goal
-from attacks.common.threat import Norm
 from attacks.files import write_bytes
 from augment import Dataset
 from augment.datasets.videos.write import write_video

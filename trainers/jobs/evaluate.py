@@ -13,8 +13,9 @@ from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.evaluation import AttackMeasurement
 from trainers.evaluate.measure import Trial, measured
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
-from trainers.evaluate.scores import finite, wilson
+from trainers.evaluate.scores import finite
 from trainers.fit.fitting import trained
+from trainers.intervals import wilson
 from trainers.run.cli.config import EvaluateConfig
 from trainers.run.cli.specs import build_attacks, slug, usual
 from trainers.run.cli.toml import dump

@@ -15,6 +15,7 @@ from attacks import Attack, AttackResult, LearnedGenerator
 from attacks.common.randomness import derive_seed, generator_for
 from augment import Dataset, SampleBank
 from trainers.evaluate.evaluation import answers, predict
+from trainers.evaluate.measure import warn
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs import sample_counts, slug
 from trainers.run.errors import Waiting
@@ -87,12 +88,6 @@ def varied(attack: Attack, instance: int) -> Attack:
     if instance and isinstance(attack, LearnedGenerator) and not attack.noise:
         return replace(attack, noise=LearnedGenerator.noise)
     return attack
-
-
-def warn(name: str, result: AttackResult) -> None:
-    """Log what an attack found wrong."""
-    for warning in result.info.get("warnings", []):
-        log.warning("%s: %s", name, warning)
 
 
 def describe(

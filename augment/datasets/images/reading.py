@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from augment.datasets.form import common_form, spread_evenly
 from augment.datasets.images.deep import FULL, Declared, measure, top_of
+from augment.datasets.images.form import common_form, spread_evenly
 from augment.datasets.images.images import (
     BROKEN,
     Fit,

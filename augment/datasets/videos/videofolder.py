@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from augment.dataset import Dataset
-from augment.datasets.form import common_form, spread_evenly
+from augment.datasets.images.form import common_form, spread_evenly
 from augment.datasets.images.images import Fit, reason
 from augment.datasets.images.reading import MOST_MEMORY, attempt
 from augment.datasets.labelled import Labelled, labelled_files, report

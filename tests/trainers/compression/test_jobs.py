@@ -16,7 +16,7 @@ from compress.file_format import parse
 from trainers.jobs.compress.benchmark.panel import halves
 from trainers.jobs.compress.gallery import Cell, gallery
 from trainers.reconstruction.files import load_network
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 TINY = ["--smoke", "--threads", "1"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 from attacks import RefusedInput
 from compress import Codec, Gate, Network, NetworkConfig
 from trainers.reconstruction.files import load_network, save_network
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 
 def network(channels=3):

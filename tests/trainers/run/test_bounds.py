@@ -11,10 +11,10 @@ import pytest
 
 from attacks import ATTACKS, FITTED
 from trainers.run.cli.checks import AT_MOST, check
-from trainers.run.cli.main import JOBS, main, understand
 from trainers.run.cli.numbers import number
 from trainers.run.cli.specs import build_attack, build_fittable, build_reconstruction, build_task
 from trainers.run.cli.toml import UNSAVED, check_options, flag, flat, hints, updated
+from trainers.run.main import JOBS, main, understand
 
 HUGE = (10**30, 10**5000, 2**63, 1e30, 1.7e308)
 

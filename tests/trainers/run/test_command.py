@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainers.jobs import rounds
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]

@@ -11,11 +11,11 @@ import pytest
 
 from attacks import RefusedInput
 from tests.soak.folders import differences
-from trainers.run.cli.main import main, understand
 from trainers.run.cli.toml import SEAL
 from trainers.run.folder.atomic import once, present, read_json, sealed
 from trainers.run.folder.checkpoint import check_items, finished, load_item, save_item
 from trainers.run.folder.metrics import Metrics
+from trainers.run.main import main, understand
 
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12",

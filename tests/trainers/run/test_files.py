@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks import RefusedInput
-from trainers.run.cli.main import understand
 from trainers.run.errors import Interrupted, Waiting, exit_code, sentence, stoppable
 from trainers.run.folder.atomic import once, read_json
 from trainers.run.folder.checkpoint import load_tensors, save_tensors
 from trainers.run.folder.folder import open_folder
 from trainers.run.folder.metrics import Metrics
+from trainers.run.main import understand
 
 TENSORS = {"b": torch.arange(6).reshape(2, 3), "a": torch.tensor(1.5), "none": torch.empty(0)}
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.soak.folders import differences
 from trainers import load_classifier
-from trainers.run.cli.main import main
+from trainers.run.main import main
 
 TINY = ["--smoke", "--threads", "1", "--batch-size", "8"]
 NET = """

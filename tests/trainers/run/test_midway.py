@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.run.cli.main import main
 from trainers.run.errors import exit_code, sentence
+from trainers.run.main import main
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--smoke", "--threads", "1", "--test-samples", "20", "--batch-size", "4"]

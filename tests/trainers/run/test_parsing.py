@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from attacks import RefusedInput
 from trainers.run.cli.checks import check
 from trainers.run.cli.config import RoundsConfig
-from trainers.run.cli.main import JOBS, understand
 from trainers.run.cli.parsing import number
 from trainers.run.cli.toml import check_options, dump, flat, load, updated
+from trainers.run.main import JOBS, understand
 
 
 def options(*words: str) -> dict:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.run.cli.main import main
 from trainers.run.cli.specs import build_attack
+from trainers.run.main import main
 from trainers.run.show.table import attacks_table
 
 ROOT = Path(__file__).parents[3]

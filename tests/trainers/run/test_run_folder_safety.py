@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainers.run.cli.main import main
 from trainers.run.folder.claim import LOCK, MARK
+from trainers.run.main import main
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -295,7 +295,7 @@ def test_a_start_that_was_killed_while_marking_goes_on(tmp_path: Path, text: str
 STARTS = """
 import os, shutil, signal, sys, time
 import trainers.jobs.evaluate, trainers.run.session
-from trainers.run.cli.main import main
+from trainers.run.main import main
 root, words = sys.argv[1], sys.argv[2:]
 
 def start(folder, words, at=0):

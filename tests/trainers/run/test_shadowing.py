@@ -44,7 +44,7 @@ def test_a_folder_of_the_user_s_is_named(tmp_path: Path, name: str) -> None:
     # What the message says: the command does not look there; nor does our own train.py.
     command = tmp_path / "bin/sparring"
     command.parent.mkdir()
-    command.write_text("import sys\nfrom trainers.run.cli.main import main\nsys.exit(main())\n")
+    command.write_text("import sys\nfrom trainers.run.main import main\nsys.exit(main())\n")
     assert start(command, tmp_path, str(ROOT))[1].startswith("usage: sparring ")
     assert start(ROOT / "train.py", tmp_path, "")[1].startswith("usage: train.py ")
 
@@ -54,7 +54,7 @@ def test_a_folder_that_pythonpath_names(tmp_path: Path) -> None:
     (tmp_path / "attacks/__init__.py").write_text("")
     command = tmp_path / "bin/sparring"
     command.parent.mkdir()
-    command.write_text("import sys\nfrom trainers.run.cli.main import main\nsys.exit(main())\n")
+    command.write_text("import sys\nfrom trainers.run.main import main\nsys.exit(main())\n")
     code, shown = start(command, tmp_path, f"{tmp_path}:{ROOT}")
     assert code == 2
     assert shown.endswith(f"or take {tmp_path} out of PYTHONPATH\n")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from attacks import Attack
+from attacks.attack import Norm
 from attacks.common.randomness import derive_seed
-from attacks.common.threat import Norm
 from augment import Dataset
 from trainers.evaluate.evaluation import AttackedBatch, clean_doubts
 from trainers.evaluate.measure import Trial, item_file, item_files, measured

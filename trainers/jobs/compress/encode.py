@@ -16,7 +16,7 @@ from attacks import RefusedInput
 from compress.decoding import restored_chunks
 from compress.file_format import Kind
 from trainers.evaluate.quality import psnr
-from trainers.evaluate.scores import wilson
+from trainers.intervals import wilson
 from trainers.jobs.attack_files import write_scores
 from trainers.jobs.compress.encoder import Encoder
 from trainers.jobs.compress.files import CODES, SUFFIX, kept_code, samples_of, sealed_code

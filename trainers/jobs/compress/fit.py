@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_type_hints
 
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ from trainers.reconstruction.files import fitted_network, save_network
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli.compress_config import CompressFitConfig
 from trainers.run.cli.config import SamplesConfig
-from trainers.run.cli.specs import build_reconstruction, build_task
+from trainers.run.cli.specs import build_task, convert, read_options
 from trainers.run.folder.atomic import sealed
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.inputs import ChangedInput
@@ -86,6 +86,27 @@ def r_options(config: CompressFitConfig) -> ReconstructionOptions | None:
     text, asks = config.coding.network, config.coding.kind == "x-task"
     weak = ({"epochs": 1} if config.run.smoke else {}) | ({"task": 1.0} if asks else {})
     return build_reconstruction(text, weak=weak, asks=asks) if text else None
+
+
+def build_reconstruction(
+    text: str, *, weak: Mapping[str, Any], asks: bool
+) -> ReconstructionOptions:
+    """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
+
+    Args:
+        text: the form of the network and options.
+        weak: options that the text overrides.
+        asks: whether there is a classifier to ask.
+
+    Raises:
+        ValueError: for a form or an option there is not, or a value that is not allowed.
+    """
+    name, _, rest = text.partition(":")
+    known = get_type_hints(ReconstructionOptions)
+    form = convert(name, known.pop("form"), what="--network")
+    if not asks:
+        known.pop("task")
+    return ReconstructionOptions(form=form, **{**weak, **read_options("--network", rest, known)})
 
 
 def fit_r(

@@ -13,7 +13,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
 from compress import Task
-from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.numbers import check_size, number
 from trainers.run.cli.presets import BUDGETS, SMOKE_OPTIONS
@@ -70,31 +69,10 @@ def build_task(text: str | None, *, smoke: bool) -> Task:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
     weak = {"steps": 4} if smoke else {}
-    return Task(**weak | _read("--task", text or "", get_type_hints(Task)))
+    return Task(**weak | read_options("--task", text or "", get_type_hints(Task)))
 
 
-def build_reconstruction(
-    text: str, *, weak: Mapping[str, Any], asks: bool
-) -> ReconstructionOptions:
-    """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
-
-    Args:
-        text: the form of the network and options.
-        weak: options that the text overrides.
-        asks: whether there is a classifier to ask.
-
-    Raises:
-        ValueError: for a form or an option there is not, or a value that is not allowed.
-    """
-    name, _, rest = text.partition(":")
-    known = get_type_hints(ReconstructionOptions)
-    form = convert(name, known.pop("form"), what="--network")
-    if not asks:
-        known.pop("task")
-    return ReconstructionOptions(form=form, **{**weak, **_read("--network", rest, known)})
-
-
-def _read(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
+def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
     """Read `OPTION=VALUE,...` as values of the types of some options."""
     options = {}
     for key, value in _pairs(what, text):

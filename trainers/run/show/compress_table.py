@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.evaluate.scores import wilson
+from trainers.intervals import wilson
 
 Row = Mapping[str, Any]
 

@@ -1,0 +1,35 @@
+"""Confidence intervals of rates."""
+
+import math
+
+Interval = tuple[float, float]
+SURE = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal variable
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Return the 95 % interval of a rate that was counted, by Wilson's score.
+
+    Args:
+        successes: how often it happened, from 0 to n.
+        n: how often it could have.
+
+    Returns:
+        The lowest and the highest rate that the count leaves likely; (0, 1) where n is 0.
+
+    Raises:
+        ValueError: for a count that is none.
+
+    Source: Wilson 1927.
+
+    >>> [round(end, 3) for end in wilson(8, 10)]
+    [0.49, 0.943]
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}; give a count from 0 to n")
+    if n == 0:
+        return 0.0, 1.0
+    rate, weight = successes / n, SURE**2 / n
+    middle = (rate + weight / 2) / (1 + weight)
+    half = SURE * math.sqrt(rate * (1 - rate) / n + weight / (4 * n)) / (1 + weight)
+    low = 0.0 if successes == 0 else middle - half  # exact at both ends, whatever is rounded
+    return low, 1.0 if successes == n else middle + half
