@@ -4,12 +4,14 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`. 
 have to be fitted first: `options.fit(model, loader)` returns the attack.
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 from attacks.attack import Attack, AttackResult
 from attacks.autoattack.autoattack import AutoAttack
 from attacks.black_box.square import Square
 from attacks.common.threat import Threat
 from attacks.errors import RefusedInput
-from attacks.fitted import FITTED, load_fitted
 from attacks.fooling.fooling import FoolingImage
 from attacks.generator.generator import LearnedGenerator
 from attacks.generator.generator_network import (
@@ -31,12 +33,15 @@ from attacks.minimum_norm.deepfool import DeepFool
 from attacks.minimum_norm.fab import FAB
 from attacks.minimum_norm.fmn import FMN
 from attacks.minimum_norm.lbfgs import LBFGS
+from attacks.registry import ATTACKS
 from attacks.sparse.wavelet_sparse import WaveletSparse
 from attacks.substitute.substitute import BlackBoxSubstitute
 from attacks.substitute.substitute_attack import Substitute
 from attacks.transformer.atn import AdversarialTransformer
 from attacks.transformer.atn_attack import Transformer
+from attacks.universal.fitting import Fittable, Fitted
 from attacks.universal.perturbation import Perturbation
+from attacks.universal.saved_attack import kind_of
 from attacks.universal.transfer import fooled_counts, transfer_matrix
 from attacks.universal.universal import UniversalPerturbation
 from attacks.video.flicker import Flicker
@@ -47,29 +52,6 @@ from attacks.video.keyframe_square import KeyframeSquare
 from attacks.video.shifts import ShiftFooling, fooling_over_shifts
 from attacks.video.sparsity import sparsity
 from attacks.video.sup import SparseUniversalPerturbation
-
-ATTACKS: dict[str, type[Attack]] = {
-    "fgsm": FGSM,
-    "bim": BIM,
-    "pgd": PGD,
-    "mifgsm": MIFGSM,
-    "least-likely": LeastLikely,
-    "most-likely": MostLikely,
-    "lbfgs": LBFGS,
-    "cw": CW,
-    "deepfool": DeepFool,
-    "fmn": FMN,
-    "apgd": APGD,
-    "fab": FAB,
-    "square": Square,
-    "autoattack": AutoAttack,
-    "generator": LearnedGenerator,
-    "wavelet-sparse": WaveletSparse,
-    "fooling": FoolingImage,
-    "flicker": Flicker,
-    "keyframe": Keyframe,
-    "keyframe-square": KeyframeSquare,
-}
 
 __all__ = [
     "APGD",
@@ -119,3 +101,28 @@ __all__ = [
     "sparsity",
     "transfer_matrix",
 ]
+
+FITTED: dict[str, type[Fittable]] = {
+    "universal": UniversalPerturbation,
+    "sup": SparseUniversalPerturbation,
+    "atn": AdversarialTransformer,
+    "substitute": BlackBoxSubstitute,
+    "flicker-universal": FlickerUniversal,
+}
+LOADERS: dict[str, Callable[[str | Path], Fitted]] = {
+    Perturbation.kind: Perturbation.load,
+    Transformer.kind: Transformer.load,
+    Substitute.kind: Substitute.load,
+}
+
+
+def load_fitted(path: str | Path) -> Fitted:
+    """Read a fitted attack of any kind, as its `save` wrote it.
+
+    Raises:
+        RefusedInput: when the file is missing, damaged, or holds something else.
+    """
+    kind = kind_of(path)
+    if kind not in LOADERS:
+        raise RefusedInput(f"{path} holds a fitted {kind!r}; known are {', '.join(LOADERS)}")
+    return LOADERS[kind](path)

@@ -25,7 +25,7 @@ __all__ = [
     "write_video",
 ]
 
-_HOME = {
+_HOMES = {
     "ClassicAugmentation": "augment.transforms.classic",
     "Dataset": "augment.dataset",
     "Entry": "augment.bank.samples",
@@ -39,10 +39,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `import augment` costs nothing."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'augment' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    # `augment.batches` is a module too: once imported it would shadow the function of its name.
-    globals()[name] = value
-    return value
+    """Import a public name from its home on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -13,6 +13,7 @@ from attacks.common.goal import Goal
 from attacks.common.inputs import check_call, own_copies
 from attacks.common.verify import judged
 from attacks.common.warnings import is_random
+from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
 from attacks.universal.fitting import Record
 from attacks.universal.saved_attack import Config, Kept, Tensors
@@ -98,8 +99,6 @@ class Substitute(Kept):
     @classmethod
     def of(cls, tensors: Tensors, config: Config) -> "Substitute":
         """Return what `load` read."""
-        from attacks import ATTACKS  # the registry knows the options of this class, too
-
         shape = SubstituteShape(**config["shape"])
         attack = ATTACKS[config["attack"]["name"]](**config["attack"]["options"])
         made = cls(tensors, shape, attack, tuple(config["history"]))
@@ -112,8 +111,6 @@ class Substitute(Kept):
 
 def _described(attack: Attack) -> dict[str, Any]:
     """Return an attack's name in ATTACKS and its options."""
-    from attacks import ATTACKS
-
     names = {kind: name for name, kind in ATTACKS.items()}
     options = asdict(attack)
     if type(attack) not in names or any(isinstance(v, Tensor) for v in options.values()):
