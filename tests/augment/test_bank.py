@@ -106,8 +106,13 @@ def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_pat
     bank.set_status([0], "accepted")
     log = tmp_path / "status-rank000.jsonl"
     log.write_bytes(b"{nonsense\n" + log.read_bytes())
-    with pytest.raises(RefusedInput, match="line 1 cannot be read"):
+    with pytest.raises(RefusedInput, match=r"line 1 cannot be read .*; delete that line and"):
         SampleBank(tmp_path)
+    log.write_bytes(log.read_bytes() + b"[]\n")
+    with pytest.raises(RefusedInput, match=r"lines 1, 3 cannot be read .*; delete these lines and"):
+        SampleBank(tmp_path)
+    log.write_bytes(log.read_bytes().split(b"\n")[1] + b"\n")
+    assert SampleBank(tmp_path).indices(status="accepted") == [0]
 
 
 def test_a_verdict_does_not_pass_to_pixels_made_anew(tmp_path, entries, images, shard_files):
