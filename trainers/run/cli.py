@@ -130,12 +130,17 @@ def job_name(words: list[str]) -> tuple[str, list[str]]:
 
 
 def resumed_folder(words: Sequence[str]) -> Path | None:
-    """Return DIR of `--resume DIR` (or `--resume=DIR`) when the words name one."""
+    """Return DIR of the last `--resume DIR` (or `--resume=DIR`) when it names one.
+
+    >>> resumed_folder(["--resume", "a", "--resume=b"])
+    PosixPath('b')
+    """
+    last = "auto"
     for word, following in pairwise([*words, ""]):
-        name, _, value = word.partition("=")
-        if name == "--resume" and (value or following) not in ("auto", "never", ""):
-            return Path(value or following)
-    return None
+        name, mark, value = word.partition("=")
+        if name == "--resume":
+            last = value if mark else following
+    return None if last in ("auto", "never", "") else Path(last)
 
 
 def overview(group: str = "") -> str:

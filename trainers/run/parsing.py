@@ -61,11 +61,16 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
 
     Raises:
         SystemExit: 0 after --help; 2 when tyro refuses a flag.
-        ValueError: for an impossible option in the file.
+        ValueError: for an impossible option in the file, or two files.
         RefusedInput: for a file that is no TOML.
     """
     first = _read(job, words, default)
     own = file is not None
+    if file and first.run.config:
+        raise ValueError(
+            f"--resume {file.parent} takes the options of the run there, and --config "
+            f"{first.run.config} gives others; leave one of them out"
+        )
     file = file or (Path(first.run.config) if first.run.config else None)
     options = check_file(file, job, default, own=own) if file else {}
     named = flat(_read(job, words, updated(default, options)))
