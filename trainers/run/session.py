@@ -42,6 +42,7 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
         folder = open_folder(path, start.job, start.config, resume=run.resume)
         with folder.lock:
             if folder.finished:
+                folder.inputs.check_files(start.config)  # what is shown is what these gave
                 log.info("%s is finished; its outcome:\n%s", path, shown(folder))
                 yield None
                 return

@@ -264,6 +264,27 @@ def test_samples_that_are_read_on_demand_are_told_by_their_files(
     file.write_bytes(kept)
 
 
+def test_the_outcome_of_other_weights_is_not_shown(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(made)
+    shutil.copy("w.safetensors", tmp_path / "w.safetensors")
+    words = [*EVALUATE, *DATA, "--weights", f"{tmp_path}/w.safetensors"]
+    words += ["--run-dir", str(tmp_path / "run")]
+    assert main(words) == 0
+    whole = (tmp_path / "run/status.json").read_bytes()
+    change_weights(tmp_path / "w.safetensors")
+    capsys.readouterr()
+    assert main(words) == 3
+    shown = capsys.readouterr()
+    assert "w.safetensors is not what it was when the run in" in shown.err
+    assert "outcome" not in shown.out
+    (tmp_path / "w.safetensors").unlink()
+    assert main(words) == 0
+    assert "is finished; its outcome" in capsys.readouterr().out
+    assert (tmp_path / "run/status.json").read_bytes() == whole
+
+
 def test_a_damaged_file_of_inputs_is_refused_and_made_again(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
