@@ -19,7 +19,7 @@ from trainers.run.toml import flag, flat
 
 FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
 ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
-
+PYTHON = sys.stdlib_module_names | {"__main__"}
 PIECE = 2**20
 
 
@@ -88,7 +88,7 @@ class Inputs:
         """
         if ":" not in text:
             return
-        for shown, file in sources(text.rpartition(":")[0]).items():
+        for shown, file in sources(text.rpartition(":")[0], model).items():
             self.check(f"{shown}, of {name} {text},", digest_of_file(file))
         if not given:
             weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
@@ -128,11 +128,15 @@ def list_codes(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*.sprc") if file.is_file())
 
 
-def sources(where: str) -> dict[str, Path]:
-    """Return the files of a loaded module and of its neighbours that it imports, by short name.
+def sources(where: str, model: nn.Module) -> dict[str, Path]:
+    """Return the files of a loaded module, of those that it imports, and of a model's classes.
 
     Args:
         where: `path/to/file.py` or `package.module`.
+        model: what the module made, maybe by means that it imports only then.
+
+    Returns:
+        The user's files, each by its name below the module's root, or else by its module's.
     """
     if where.endswith(".py"):
         first, depth = module_at(Path(where).expanduser()), 0
@@ -140,12 +144,14 @@ def sources(where: str) -> dict[str, Path]:
         first, depth = sys.modules[where], where.count(".")
     own = _file(first)
     found: dict[str, Path] = {}
-    todo = [first]
+    classes = {kind for part in model.modules() for kind in type(part).__mro__}
+    todo = [first, *filter(None, map(_module_of, classes))]
     while own and todo:
         module, root = todo.pop(), own.parents[depth]
         file = _file(module)
-        if file and file.is_relative_to(root) and _is_users(module):
-            shown = str(file.relative_to(root))
+        if file and _is_users(module):
+            inside = file.is_relative_to(root)
+            shown = str(file.relative_to(root)) if inside else f"the module {module.__name__}"
             if shown not in found:
                 found[shown] = file
                 todo += filter(None, map(_module_of, list(vars(module).values())))
@@ -173,7 +179,7 @@ def _module_of(value: object) -> ModuleType | None:
 
 
 def _is_users(module: ModuleType) -> bool:
-    """Tell whether a module is neither ours nor installed."""
-    file = _file(module)
-    installed = file is None or "site-packages" in file.parts
-    return not installed and module.__name__.partition(".")[0] not in OURS
+    """Tell whether a module is neither ours, nor installed, nor Python's."""
+    file, first = _file(module), module.__name__.partition(".")[0]
+    installed = file is None or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return not installed and first not in OURS and first not in PYTHON
