@@ -56,6 +56,11 @@ class Claim:
     made: tuple[Path, ...]
     kept: bool
 
+    @property
+    def held(self) -> bool:
+        """Whether the folder is still the one that was locked."""
+        return _is_at(self.lock, self.path / LOCK)
+
     def undo(self) -> None:
         """Take away what a start made in a new folder, by name, and folders that then are empty.
 

@@ -17,7 +17,7 @@ from attacks.atomic import SUFFIX, sweep
 from trainers.run.atomic import damaged, digest, present, read_json, write_json, write_text
 from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
 from trainers.run.completeness import check_names, is_finished
-from trainers.run.errors import FULL
+from trainers.run.errors import FULL, LostFolder
 from trainers.run.inputs import Inputs
 from trainers.run.metrics import Metrics
 from trainers.run.parsing import differences
@@ -74,8 +74,21 @@ class RunFolder:
         """Where pictures go."""
         return self.path / "figures"
 
+    def check_held(self) -> None:
+        """Stop before writing into a folder that is another run's by now.
+
+        Raises:
+            LostFolder: when it was removed, moved or made anew since it was locked.
+        """
+        if not self.claim.held:
+            raise LostFolder(
+                f"{self.path} was removed, moved or made anew while this run worked in it; what "
+                "was finished is where the folder is now, and goes on there with --resume"
+            )
+
     def status(self, state: str, **progress: Any) -> None:
         """Rewrite status.json: a state, and what else is known of stage, progress and exit."""
+        self.check_held()
         keep = {} if state == "finished" else self._status
         self._status = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
         self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")

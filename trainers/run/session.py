@@ -83,7 +83,7 @@ def watched(folder: RunFolder) -> Iterator[None]:
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))
-        if state in ("interrupted", "failed") or begun(folder.path):
+        if folder.claim.held and (state in ("interrupted", "failed") or begun(folder.path)):
             log.info("to go on: %s", command_line(["--resume", folder.path]))
         if told is error:
             raise

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -162,6 +163,39 @@ def test_a_resumed_run_leaves_the_user_s_files(interrupted: Path) -> None:
     assert main(["--resume", str(interrupted)]) == 0
     for name in mine:
         assert (interrupted / name).read_text() == "mine", name
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_folder_that_is_another_run_s_by_now_is_left_to_it(
+    stopped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    made_anew: bool,
+) -> None:
+    from trainers import measure
+
+    folder, real = tmp_path / "run", measure.attack_batches
+
+    def moved(*args: object, **options: object) -> Iterator[object]:
+        for batch in real(*args, **options):  # type: ignore[arg-type]
+            folder.rename(tmp_path / "elsewhere")
+            if made_anew:
+                shutil.copytree(stopped, folder)
+            yield batch
+
+    monkeypatch.setattr(measure, "attack_batches", moved)
+    assert main([*EVALUATE, "--seed", "1", "--run-dir", str(folder)]) == 1
+    shown = capsys.readouterr()
+    assert f"{folder} was removed, moved or made anew while this run worked" in shown.err
+    assert "--resume" not in shown.out
+    assert folder.exists() == made_anew
+    if made_anew:
+        names = [sorted(str(p.relative_to(r)) for p in r.rglob("*")) for r in (folder, stopped)]
+        assert names[0] == names[1]
+        assert (folder / "status.json").read_bytes() == (stopped / "status.json").read_bytes()
+    monkeypatch.setattr(measure, "attack_batches", real)
+    assert main(["--resume", str(tmp_path / "elsewhere")]) == 0  # as the message says
 
 
 def test_a_round_that_is_done_leaves_the_user_s_files(tmp_path: Path) -> None:
