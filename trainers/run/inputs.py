@@ -13,12 +13,14 @@ from torch import nn
 
 from attacks import RefusedInput
 from attacks.packing import digest
+from augment.datasets.folders import SPLIT_FOLDERS
 from trainers.run.atomic import damaged, present, read_json, write_json
 from trainers.run.errors import OURS
 from trainers.run.toml import flag, flat
 
 FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
 ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
+FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}
 PIECE = 2**20
 
@@ -93,6 +95,32 @@ class Inputs:
         if not given:
             weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
             self.check(f"the classifier that {name} {text} makes", digest(weights, ""))
+
+
+def check_apart(config: Any, run: Path) -> None:
+    """Refuse a run folder whose pictures would be read as samples when the run goes on.
+
+    Beside the folders of several splits nothing is read.
+
+    Args:
+        config: the job's options.
+        run: the run folder.
+
+    Raises:
+        ValueError: naming both folders.
+    """
+    kind, _, target = str(flat(config).get("data") or "").partition(":")
+    root, place = Path(target).expanduser().resolve(), run.resolve()
+    if kind not in FOLDERS_OF_SAMPLES or not place.is_relative_to(root):
+        return
+    splits = {SPLIT_FOLDERS.get(path.name.casefold()) for path in root.iterdir() if path.is_dir()}
+    first = (*place.relative_to(root).parts, "")[0]
+    if len(splits - {None}) > 1 and first.casefold() not in SPLIT_FOLDERS:
+        return
+    raise ValueError(
+        f"--run-dir {run} is in the data folder {target}, where the run's own pictures would be "
+        "read as samples when it goes on; choose a --run-dir elsewhere"
+    )
 
 
 def digest_of_file(path: Path) -> str:

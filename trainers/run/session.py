@@ -21,6 +21,7 @@ from trainers.run.atomic import damaged, digest, present, write_json
 from trainers.run.command import command_line
 from trainers.run.completeness import files_of
 from trainers.run.folder import RunFolder, begun, open_folder
+from trainers.run.inputs import check_apart
 from trainers.run.parsing import Start
 from trainers.run.table import outcome
 
@@ -49,6 +50,8 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
             with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
                 if not folder.fresh:
                     log.info("going on with the run in %s", path)
+                if folder.fresh:
+                    check_apart(start.config, path)
                 describe(folder.path, words)
                 folder.inputs.check_files(start.config)
                 choose_device(run.device)  # refused at once, also by jobs with no use for it

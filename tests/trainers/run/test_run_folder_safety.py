@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from trainers.run.claim import LOCK, MARK
 from trainers.run.cli import main
@@ -305,6 +306,32 @@ def test_data_in_the_run_folder_s_place(tmp_path: Path) -> None:
     before = snapshot(tmp_path)
     assert main(["rounds", "--data", f"npz:{data}", "--run-dir", str(tmp_path)]) == 2
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("job", [["attack"], ["compress", "encode"]], ids=" ".join)
+def test_a_run_folder_in_the_data_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], job: list[str]
+) -> None:
+    flat, split = tmp_path / "flat", tmp_path / "split"
+    for name in (
+        "0.png",
+        "1.png",
+        "train/a/2.png",
+        "train/b/3.png",
+        "test/a/4.png",
+        "test/b/5.png",
+    ):
+        file = (split if "/" in name else flat) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 9 * len(name), np.uint8)).save(file)
+    before = sorted(tmp_path.rglob("*"))
+    for data, place in ((flat, "flat/run"), (split, "split/test/a/run"), (tmp_path, "run")):
+        words = [*job, *TINY, "--data", f"imagefolder:{data}", "--run-dir", str(tmp_path / place)]
+        assert main(words) == 2
+        assert f"{place} is in the data folder {data}, where" in capsys.readouterr().err
+        assert sorted(tmp_path.rglob("*")) == before
+    beside = [*job, *TINY, "--data", f"imagefolder:{split}", "--run-dir", str(split / "run")]
+    assert "is in the data folder" not in (main(beside), capsys.readouterr().err)[1]
 
 
 def test_runs_of_before_the_mark_go_on(interrupted: Path) -> None:
