@@ -137,7 +137,7 @@ def check_place(path: Path, *, fresh: bool) -> None:
     Raises:
         ValueError: naming the file.
     """
-    names = [name for name in sorted(os.listdir(path)) if _is_named_as_ours(name)]
+    names = [name for name in sorted(os.listdir(path)) if is_named_as_ours(name)]
     for file in (file for name in names for file in (path / name, *_below(path / name))):
         if file.is_symlink():
             raise ValueError(
@@ -152,7 +152,7 @@ def check_place(path: Path, *, fresh: bool) -> None:
             )
 
 
-def _is_named_as_ours(name: str) -> bool:
+def is_named_as_ours(name: str) -> bool:
     """Tell whether a run makes something of such a name in its folder."""
     return name in (LOCK, *START, *RESULTS, *FOLDERS) or name.endswith(".safetensors")
 

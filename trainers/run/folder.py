@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attacks import RefusedInput
-from attacks.atomic import SUFFIX, sweep
+from attacks.atomic import SUFFIX, sweep, write_bytes
 from trainers.run.atomic import damaged, digest, present, read_json, write_json, write_text
 from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
 from trainers.run.completeness import check_names, is_finished
@@ -27,6 +27,7 @@ from trainers.run.toml import UNSAVED, dump, flat, sealed
 log = logging.getLogger(__name__)
 KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
+GROWING = ("command.txt", "log.txt", "metrics.jsonl")  # written on, where others are replaced
 MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
 
 
@@ -165,6 +166,7 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
         check_same(path / "config.toml", job, config)
     finished = is_finished(path)
     tidy(path)
+    part_links(path)
     if fresh:
         for name in ("metrics.jsonl", "inputs.json"):
             (path / name).unlink(missing_ok=True)
@@ -181,6 +183,13 @@ def tidy(path: Path) -> None:
     for name in FOLDERS:
         for kind in KINDS:
             sweep(path / name, f"*{kind}")
+
+
+def part_links(path: Path) -> None:
+    """Give the files that grow an inode of their own, where a copy of the run shares it."""
+    for file in (path / name for name in GROWING):
+        if file.is_file() and file.stat().st_nlink > 1:
+            write_bytes(file, file.read_bytes())
 
 
 def remove_items(path: Path) -> None:

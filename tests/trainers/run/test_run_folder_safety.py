@@ -334,6 +334,41 @@ def test_a_run_folder_in_the_data_is_refused(
     assert "is in the data folder" not in (main(beside), capsys.readouterr().err)[1]
 
 
+def test_hard_linked_copies_are_left(interrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(interrupted, tmp_path / "copy", copy_function=os.link)
+    before = {file: file.read_bytes() for file in (tmp_path / "copy").rglob("*") if file.is_file()}
+    assert main(["--resume", str(interrupted)]) == 0
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_finished_run_misses_no_file_of_the_user_s(
+    interrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (interrupted / "notes.txt").write_text("mine")
+    shutil.copytree(interrupted, interrupted.parent / "other")
+    (interrupted.parent / "other").rename(interrupted / "other")
+    assert main(["--resume", str(interrupted)]) == 0
+    (interrupted / "notes.txt").unlink()
+    shutil.rmtree(interrupted / "other")
+    capsys.readouterr()
+    assert main(["--resume", str(interrupted)]) == 0
+    assert "is finished; its outcome" in capsys.readouterr().out
+
+
+def test_a_factory_that_changes_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "import os\nfrom torch import nn\nos.chdir('elsewhere')\n"
+        "def make(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", *TINY, "--attacks", "fgsm", "--model", "net.py:make"]
+    assert main([*words, "--run-dir", "run"]) == 0
+    assert (os.listdir("elsewhere"), Path("run/summary.json").exists()) == ([], True)
+
+
 def test_runs_of_before_the_mark_go_on(interrupted: Path) -> None:
     (interrupted / LOCK).write_text("")
     assert main(["--resume", str(interrupted)]) == 0
