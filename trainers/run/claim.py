@@ -228,7 +228,7 @@ def _is_at(lock: TextIO, place: Path) -> bool:
     """Tell whether an opened file is the one of a name."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), os.lstat(place))
-    except OSError:
+    except (OSError, ValueError):  # the latter of a lock that was let go of
         return False
 
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -58,17 +59,25 @@ def main(words: Sequence[str] | None = None) -> int:
         words: the arguments; None takes those of the process.
     """
     words = list(sys.argv[1:] if words is None else words)
-    debug = "--debug" in words
     try:
         with errors.stoppable():
-            return run(words)
+            return answered(words)
+    except (KeyboardInterrupt, errors.Interrupted) as error:  # one more, while the first was told
+        return errors.exit_code(error)
+
+
+def answered(words: list[str]) -> int:
+    """Run a command line; say what went wrong."""
+    try:
+        return run(words)
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
     # Here the program ends: whatever went wrong becomes a sentence and a code.
     except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
-        if debug:
-            traceback.print_exception(error)
-        sys.stderr.write(f"{program()}: {errors.sentence(error)}\n")
+        with suppress(OSError, AttributeError):  # nobody reads stderr, or there is none
+            if "--debug" in words:
+                traceback.print_exception(error)
+            sys.stderr.write(f"{program()}: {errors.sentence(error)}\n")
         return errors.exit_code(error)
 
 
