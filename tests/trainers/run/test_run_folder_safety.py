@@ -280,6 +280,17 @@ def test_links_to_run_folders_work(tmp_path: Path, capsys: pytest.CaptureFixture
     assert sorted(os.listdir(tmp_path)) == ["link", "nowhere", "real"]
 
 
+def test_runs_of_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trainers.run.session.time.strftime", lambda *_: "20250101-000000")
+    for seed in "123":
+        assert main([*EVALUATE[:-1], "--seed", seed]) == 0
+    names = ["20250101-000000-evaluate", "20250101-000000-evaluate-2", "20250101-000000-evaluate-3"]
+    assert sorted(os.listdir("runs")) == names
+
+
 def test_here_home_and_the_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
