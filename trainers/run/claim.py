@@ -122,6 +122,22 @@ def check_ours(path: Path) -> None:
     )
 
 
+def check_nesting(path: Path) -> None:
+    """Refuse a folder among those in which another run keeps, makes again and removes its files.
+
+    Raises:
+        ValueError: naming both.
+    """
+    place = path.resolve()
+    for parent in place.parents:
+        part = place.relative_to(parent).parts[0]
+        if part in FOLDERS and is_run_folder(parent) and not is_run_folder(place):
+            raise ValueError(
+                f"--run-dir {path} is in {parent / part}, where the run in {parent} makes and "
+                "removes files of its own; choose another --run-dir"
+            )
+
+
 def is_run_folder(path: Path) -> bool:
     """Tell whether a folder's files say that a run made it."""
     return path.is_dir() and (_read(path / LOCK) == MARK or _made_before_marks(path))

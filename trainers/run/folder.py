@@ -15,7 +15,16 @@ from typing import Any, TextIO
 from attacks import RefusedInput
 from attacks.atomic import SUFFIX, sweep, write_bytes
 from trainers.run.atomic import damaged, digest, present, read_json, write_json, write_text
-from trainers.run.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
+from trainers.run.claim import (
+    FOLDERS,
+    RESULTS,
+    START,
+    Claim,
+    check_nesting,
+    check_ours,
+    check_place,
+    claim,
+)
 from trainers.run.completeness import check_names, is_finished
 from trainers.run.errors import FULL, LostFolder
 from trainers.run.inputs import Inputs
@@ -144,6 +153,7 @@ def usable(path: Path) -> Iterator[None]:
 def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
     """Claim a folder and check that the run there, if there is one, may go on."""
     check_ours(path)
+    check_nesting(path)
     if resume == "never" and (path / "config.toml").exists():
         raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
     claimed = claim(path)
@@ -193,8 +203,11 @@ def part_links(path: Path) -> None:
 
 
 def remove_items(path: Path) -> None:
-    """Remove the finished items of a stage that is over, and the folders that then are empty."""
-    below = sorted(path.rglob("*"), reverse=True)  # files before the folders that they are in
+    """Remove the finished items of a stage that is over, and the folders that then are empty.
+
+    They are in this folder and in those in it; what is deeper is not ours.
+    """
+    below = [*path.glob("*/*"), *path.glob("*")]  # files before the folders that they are in
     for file in below:
         if ITEM.fullmatch(file.name):
             file.unlink()

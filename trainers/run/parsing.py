@@ -111,11 +111,13 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
 
 
 def _read(job: str, words: list[str], default: Any) -> Any:
-    """Let tyro read the flags over some defaults."""
+    """Let tyro read the flags over some defaults; it has no --x for what is on already."""
+    switches = {name: value for name, value in flat(default).items() if isinstance(value, bool)}
+    idle = {f"--{'' if on else 'no-'}{flag(name)}" for name, on in switches.items()}
     return tyro.cli(
         type(default),
         prog=f"{program()} {spoken(job)}",
-        args=words,
+        args=[word for word in words if word not in idle],
         default=default,
         registry=registry,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),

@@ -102,6 +102,15 @@ def test_any_name_reads_back(data: str, tmp_path: Path) -> None:
     assert understand(["--resume", str(tmp_path)]).config.source.data == data
 
 
+def test_a_switch_may_be_given_again(tmp_path: Path) -> None:
+    words = ["evaluate", "--smoke", "--binary", "--weights", "w"]
+    (tmp_path / "config.toml").write_text(dump("evaluate", understand(words).config))
+    again = understand([*words, "--resume", str(tmp_path)]).config
+    assert (again.run.smoke, again.classifier.binary) == (True, True)
+    assert understand([*words, "--config", str(tmp_path / "config.toml")]).config.run.smoke
+    assert not understand([*words, "--resume", str(tmp_path), "--no-smoke"]).config.run.smoke
+
+
 @pytest.mark.parametrize("name", ["run-dir", "resume", "config", "weights", "classes", "attacks"])
 def test_empty_texts_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"--{name} is empty; "):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from trainers.run.claim import LOCK, MARK
 from trainers.run.cli import main
+from trainers.run.folder import remove_items
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -378,6 +379,27 @@ def test_a_factory_that_changes_the_working_folder(
     words = ["evaluate", *TINY, "--attacks", "fgsm", "--model", "net.py:make"]
     assert main([*words, "--run-dir", "run"]) == 0
     assert (os.listdir("elsewhere"), Path("run/summary.json").exists()) == ([], True)
+
+
+@pytest.mark.parametrize("name", ["checkpoints/round-001", "codes/a/b", "figures"])
+def test_a_run_among_the_files_of_another_is_refused(
+    interrupted: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = snapshot(interrupted)
+    assert main([*EVALUATE, "--run-dir", str(interrupted / name)]) == 2
+    assert f"is in {interrupted / Path(name).parts[0]}, where the run" in capsys.readouterr().err
+    assert snapshot(interrupted) == before
+
+
+def test_items_of_a_run_within_a_round_stay(interrupted: Path, tmp_path: Path) -> None:
+    round_ = tmp_path / "rounds/checkpoints/round-001"
+    (round_ / "lead").mkdir(parents=True)
+    (round_ / "lead/00000.safetensors").write_text("ours")
+    shutil.copytree(interrupted, round_ / "mine")
+    before = snapshot(round_ / "mine")
+    remove_items(round_)
+    assert snapshot(round_ / "mine") == before
+    assert os.listdir(round_) == ["mine"]
 
 
 def test_runs_of_before_the_mark_go_on(interrupted: Path) -> None:
