@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -112,7 +113,7 @@ def understand(words: list[str]) -> Start:
     """
     folder = resumed_folder(words)
     file = folder / "config.toml" if folder else None
-    if file and not file.exists():
+    if file and not os.path.exists(file):  # which a name that is too long does not stop
         raise ValueError(
             f"--resume {folder}: no run folder (it has no config.toml); give that of a run"
         )

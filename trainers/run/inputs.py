@@ -19,6 +19,7 @@ from trainers.run.errors import OURS
 from trainers.run.toml import flag, flat
 
 FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
+MODELS = ("model", "judge_model")
 ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}
@@ -75,6 +76,16 @@ class Inputs:
             if (path := Path(text)).is_dir():
                 names = [file.relative_to(path).as_posix() for file in list_codes(path)]
                 self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
+        for name in MODELS:
+            self._check_own(f"--{flag(name)}", flat(config).get(name) or "")
+
+    def _check_own(self, name: str, text: str) -> None:
+        """Compare the sources of a classifier of the user's own that are known, before any runs."""
+        folder = Path(text.rpartition(":")[0]).expanduser().parent
+        for known in list(self._known):
+            shown, mark, rest = known.partition(f", of {name} {text},")
+            if mark and not rest and (folder / shown).is_file():
+                self.check(known, digest_of_file(folder / shown))
 
     def check_model(self, name: str, text: str, model: nn.Module, *, given: bool) -> None:
         """Do that for a classifier of the user's own: the source it is made by, and its weights.

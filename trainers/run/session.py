@@ -88,12 +88,21 @@ def watched(folder: RunFolder) -> Iterator[None]:
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))
         if folder.claim.held and (state in ("interrupted", "failed") or begun(folder.path)):
-            log.info("to go on: %s", command_line(["--resume", folder.path]))
+            log.info("to go on: %s", command_line(resuming(folder.path)))
         if told is error:
             raise
         raise told from error
     files, summary = files_of(folder.path), digest(folder.summary())
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
+
+
+def resuming(path: Path) -> list[str]:
+    """Return the words that go on with the run in a folder, whatever it is called.
+
+    >>> resuming(Path("-a")), resuming(Path("a"))
+    (['--resume=-a'], ['--resume', 'a'])
+    """
+    return [f"--resume={path}"] if str(path).startswith("-") else ["--resume", str(path)]
 
 
 @contextmanager

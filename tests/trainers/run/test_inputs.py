@@ -319,6 +319,20 @@ def test_the_outcome_of_other_weights_is_not_shown(
     assert (tmp_path / "run/status.json").read_bytes() == whole
 
 
+def test_the_outcome_of_other_code_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    Path("net.py").write_text(NET)
+    Path("helper.py").write_text("def classes(): return 10\n")
+    words = [*EVALUATE, "--model", "net.py:make", "--run-dir", "run"]
+    assert main(words) == 0
+    change_text(Path("helper.py"))
+    assert main(words) == 3
+    assert "helper.py, of --model net.py:make, is not what it was" in capsys.readouterr().err
+
+
 def test_a_damaged_file_of_inputs_is_refused_and_made_again(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

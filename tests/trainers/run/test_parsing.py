@@ -165,6 +165,8 @@ def test_resume_takes_job_and_options_from_the_folder(tmp_path: Path) -> None:
     assert flat(again.config)["batch_size"] == 3
     with pytest.raises(ValueError, match="no run folder"):
         understand([f"--resume={tmp_path / 'elsewhere'}"])
+    with pytest.raises(ValueError, match="no run folder"):
+        understand(["--resume", "a" * 300])
     with pytest.raises(ValueError, match=r"--config c\.toml gives others; leave one of them out"):
         understand(["--resume", str(tmp_path), "--config", "c.toml"])
 
