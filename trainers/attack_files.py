@@ -22,6 +22,7 @@ from attacks.threat import Norm
 from augment import Dataset
 from augment.videos import write_video
 from trainers.budgets import budget_of
+from trainers.compression.naming import short
 from trainers.evaluation import AttackedBatch, predict, score_batch
 from trainers.measure import item_file
 from trainers.run.atomic import write_text
@@ -214,7 +215,7 @@ def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
     c = collected.columns
     for i, source in enumerate(ds.ids):
         stem = re.sub(r"[^\w.-]+", "_", SUFFIX.sub("", source))
-        write_sample(folder, f"{i:05}-{stem}", c["x_adv"][i])
+        write_sample(folder, short(f"{i:05}-{stem}"), c["x_adv"][i])
     x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)

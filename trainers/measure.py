@@ -71,6 +71,7 @@ def measured(
     stopwatch = Stopwatch(trial.items / "seconds.json")
     with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
         for i, batch in _attacked(setting, trial, missing):
+            setting.folder.check_held()
             warn(trial.name, batch.result)
             beside = watch(i, batch) if watch else ()
             note = {

@@ -29,6 +29,7 @@ def finish(
         summary: what summary.json is to hold.
         pictures: PNG files for TensorBoard and the report.
     """
+    folder.check_held()
     text = dump(folder.job, config)
     board = Board(folder.path / "tensorboard", folder.metrics, text)
     values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}

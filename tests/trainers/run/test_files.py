@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from attacks import RefusedInput
 from trainers.run.atomic import once, read_json
 from trainers.run.checkpoint import load_tensors, save_tensors
-from trainers.run.cli import understand
+from trainers.run.cli import main, understand
 from trainers.run.errors import Interrupted, Waiting, exit_code, sentence, stoppable
 from trainers.run.folder import open_folder
 from trainers.run.metrics import Metrics
@@ -163,3 +164,29 @@ def test_signals_raise_in_the_body_and_only_there() -> None:
     with pytest.raises(Interrupted), stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_signal_while_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(words: list[str]) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    def told(error: BaseException) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return str(error)
+
+    monkeypatch.setattr("trainers.run.cli.run", stopped)
+    assert main(["rounds"]) == 130
+    monkeypatch.setattr("trainers.run.errors.sentence", told)
+    assert main(["rounds"]) == 143
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_codes_stay_where_nobody_reads_stderr(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with suppress(OSError), os.fdopen(writer, "w", buffering=1) as pipe:
+        monkeypatch.setattr("sys.stderr", None if closed else pipe)
+        assert main(["rounds", "--seed", "-1"]) == 2
