@@ -181,3 +181,13 @@ def test_misuse_is_a_value_error_and_writes_nothing(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     with pytest.raises(ValueError, match="choose one of"):
         bank.set_status([0], "good")
+
+
+def test_masks_are_no_numbers_of_samples(tmp_path, entries, images):
+    bank = SampleBank(tmp_path)
+    bank.append("k", images(2), entries(2))
+    mask = torch.tensor([False, False])
+    for call in (bank.stack, bank.pixels, lambda rows: bank.set_status(rows, "accepted")):
+        with pytest.raises(ValueError, match=r"give mask\.nonzero"):
+            call(mask)
+    assert bank.indices(status="accepted") == []
