@@ -48,6 +48,8 @@ def ids_of(x: Tensor, sample_ids: Sequence[int] | Tensor | None) -> list[int]:
         raise ValueError(f"sample_ids is a {name}, which ends with the first look; give a list")
     try:
         ids = [index(i) for i in sample_ids]
+        if any(isinstance(i, bool) or getattr(i, "dtype", None) == torch.bool for i in sample_ids):
+            raise TypeError("True and False are no numbers of samples")
     except TypeError as error:
         kind = sample_ids.dtype if isinstance(sample_ids, Tensor) else type(sample_ids).__name__
         raise ValueError(

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -134,14 +135,15 @@ def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
     rows = []
     for i, source in enumerate(ds.ids):
         label, before, after = (int(c[key].reshape(len(ds), -1)[i, 0]) for key in ANSWERS)
+        before_score, after_score = (float(c[f"{w}_scores"][i, 0]) for w in ("before", "after"))
         row = {
             "id": source,
             "label": name(label),
             "before": name(before),
-            "before_score": float(c["before_scores"][i, 0]),
+            "before_score": before_score,
             "after": name(after),
-            "after_score": float(c["after_scores"][i, 0]),
-            "changed": before != after,
+            "after_score": after_score,
+            "changed": before != after and isfinite(before_score + after_score),
             "attackable": bool(c["attackable"][i]),
             "success": bool(c["success"][i]),
             "success_as_png": bool(c["success_as_png"][i]),

@@ -14,7 +14,7 @@ from trainers.evaluation import AttackMeasurement
 from trainers.fitting import trained
 from trainers.measure import Trial, measured
 from trainers.robustness import WorstCase, outsiders, worst_cases
-from trainers.run.atomic import write_json
+from trainers.run.atomic import write_summary
 from trainers.run.board import Board
 from trainers.run.config import EvaluateConfig
 from trainers.run.folder import RunFolder
@@ -47,7 +47,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
         values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         folder.metrics.add(name, step=0, values=values)
     summary = summarised(results, usual_budget=budget_of(config.measure))
-    write_json(folder.path / "summary.json", summary)
+    write_summary(folder.path / "summary.json", summary)
     for doubt in next(iter(results.values())).doubts:
         log.warning("%s", doubt)
     board.text("results", attacks_table(summary))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainers.run.atomic import write_json
+from trainers.run.atomic import write_summary
 from trainers.run.board import Board
 from trainers.run.compress_table import compress_lines
 from trainers.run.folder import RunFolder
@@ -37,6 +37,6 @@ def finish(
     for picture in pictures:
         board.picture(picture.stem, picture, step=0)
     board.close()
-    write_json(folder.path / "summary.json", summary)
+    write_summary(folder.path / "summary.json", summary)
     write_page(folder, [pre(compress_lines(summary)), *map(image, pictures)], config=text)
     log.info("%s", outcome(folder))

@@ -181,8 +181,8 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     tidy(path)
     part_links(path)
     if fresh:
-        for name in ("metrics.jsonl", "inputs.json"):
-            (path / name).unlink(missing_ok=True)
+        (path / "metrics.jsonl").unlink(missing_ok=True)
+        write_json(path / "inputs.json", {})
         write_text(path / "config.toml", sealed(dump(job, config)))
     metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)

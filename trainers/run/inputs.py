@@ -14,7 +14,7 @@ from torch import nn
 from attacks import RefusedInput
 from attacks.packing import digest
 from augment.datasets.folders import SPLIT_FOLDERS
-from trainers.run.atomic import damaged, present, read_json, write_json
+from trainers.run.atomic import REMEDY, damaged, present, read_json, write_json
 from trainers.run.errors import OURS
 from trainers.run.toml import flag, flat
 
@@ -37,12 +37,20 @@ class Inputs:
         """Read those that are kept.
 
         Raises:
-            RefusedInput: when the file is damaged.
+            RefusedInput: when the file is damaged or gone: what the work done was made from is
+                then not known, and to go on might mix two classifiers.
         """
         self.file = file
-        self._known: dict[str, str] = read_json(file, dict) if present(file) else {}
-        if not all(isinstance(value, str) for value in self._known.values()):
-            raise damaged(file, "a digest in it is no text")
+        remedy = "begin another run with another --run-dir"
+        if not present(file):
+            raise RefusedInput(f"{file} is gone, so what the run reads is not known; {remedy}")
+        try:
+            self._known: dict[str, str] = read_json(file, dict)
+            if not all(isinstance(value, str) for value in self._known.values()):
+                raise damaged(file, "a digest in it is no text")
+        except RefusedInput as error:
+            reason = str(error).removesuffix(REMEDY)
+            raise RefusedInput(f"{reason}so what the run reads is not known; {remedy}") from error
 
     def check(self, name: str, content: str) -> None:
         """Keep a digest, or compare it to the one that is kept.

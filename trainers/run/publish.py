@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.run.atomic import write_json
+from trainers.run.atomic import write_summary
 from trainers.run.board import Board
 from trainers.run.config import RoundsConfig
 from trainers.run.figures import write_png
@@ -60,7 +60,7 @@ class Publisher:
             "stopped": reason,
             "rounds": list(rows),
         }
-        write_json(self.folder.path / "summary.json", summary)
+        write_summary(self.folder.path / "summary.json", summary)
         image = curves(accuracies(rows), title="Accuracy on test samples", across="round")
         write_png(self.folder.figures / "accuracy.png", image)
         write_report(self.folder, summary, config=self.config)

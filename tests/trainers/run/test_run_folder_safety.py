@@ -211,6 +211,7 @@ def test_a_round_that_is_done_leaves_the_user_s_files(tmp_path: Path) -> None:
         cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True,
     ).stdout  # fmt: skip
     (tmp_path / "run/config.toml").write_bytes(made)
+    (tmp_path / "run/inputs.json").write_text("{}")
     assert main([*words, "--run-dir", str(tmp_path / "run")]) == 0
     assert note.read_text() == "mine"
     assert [path.name for path in (tmp_path / "run/checkpoints/round-000").iterdir()] == ["sub"]
