@@ -107,11 +107,11 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
     def raw(self, indices: Rows) -> Tensor:
         """Samples as they are kept, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
-        return self._pixels[self._rows[torch.as_tensor(indices, dtype=torch.int64)]]
+        return self._pixels[self._rows[row_numbers(indices)]]
 
     def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
         """Samples `(B, C, H, W)` float32 in [0, 1] and labels `(B,)` int64."""
-        indices = torch.as_tensor(indices, dtype=torch.int64)
+        indices = row_numbers(indices)
         return as_float(self.raw(indices)), self.labels[indices]
 
     def digest(self) -> str:
@@ -132,7 +132,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
     def subset(self, indices: Rows) -> "Dataset":
         """The dataset of these samples, in this order; pixels are shared, not copied."""
-        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        chosen = row_numbers(indices)
         return Dataset(
             self._pixels,
             self.labels[chosen],
@@ -142,6 +142,23 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
             skipped=self.skipped,
             rows=self._rows[chosen],
         )
+
+
+def row_numbers(indices: Rows) -> Tensor:
+    """Numbers of samples, `(B,)` int64.
+
+    Raises:
+        ValueError: They are no whole numbers: a mask would be taken for samples 0 and 1.
+
+    >>> row_numbers(range(2))
+    tensor([0, 1])
+    """
+    given = torch.as_tensor(indices)
+    if given.numel() and (given.dtype == torch.bool or given.is_floating_point()):
+        mask = given.dtype == torch.bool
+        advice = "give mask.nonzero().flatten()" if mask else "give whole numbers"
+        raise ValueError(f"indices are {given.dtype}, not numbers of samples; {advice}")
+    return given.to(torch.int64)
 
 
 def as_float(pixels: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ def fault(names: Sequence[str], count: int) -> str | None:
     """
     if len(names) != count:
         return f"names: {len(names)}; there are {count} samples"
+    if others := [name for name in names if not isinstance(name, str)]:
+        return f"name {others[0]!r}: of the kind {type(others[0]).__name__}, not a text"
     if len(set(names)) < count:
         return "names: two are the same"
     return next((text for name in names if (text := _fault(name))), None)

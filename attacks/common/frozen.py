@@ -1,9 +1,11 @@
 """Use a classifier without leaving a trace on it."""
 
+import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,44 +15,46 @@ def frozen(model: nn.Module) -> Iterator[None]:
     """Run the body with `model` in eval mode, gradients on and parameters constant.
 
     On the way out, also after an error, everything is as before: each module's training flag,
-    each parameter's requires_grad, buffers (object and content), the torch RNG states and the
-    grad, inference and autocast modes; buffers the body added are gone. Constant parameters
-    spare the memory of the activations that only weight gradients need. They are also why torch's
-    re-entrant checkpoints, which know `backward` alone, can be let take part in a gradient.
+    parameters and buffers (object, content, requires_grad and grad), the RNG states of torch,
+    Python and NumPy, and the grad, inference and autocast modes; parameters and buffers that the
+    body added are gone. Constant parameters spare the memory of the activations that only weight
+    gradients need. They are also why torch's re-entrant checkpoints, which know `backward` alone,
+    can be let take part in a gradient.
 
     Raises:
         ValueError: when `model` is no module.
     """
     check_module(model)
-    # What was made in inference mode can never require a gradient again, and takes none.
-    parameters = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
     modules = list(model.modules())
     # A frozen TorchScript module has no such flag.
     flags = [(m, m.training) for m in modules if hasattr(m, "training")]
-    buffers = [_Buffers.of(module) for module in modules]
-    devices = {t.device for t in (*model.parameters(), *model.buffers())}
+    tables = [_Table.of(table) for m in modules for table in _tables(m)]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        held = [_Held.of(tensor) for tensor in (*model.parameters(), *model.buffers())]
+        devices = {each.tensor.device for each in held}
         cuda = sorted(d.index for d in devices if d.type == "cuda")
         stack.enter_context(torch.random.fork_rng(devices=cuda))
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
         for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(_reentrant_checkpoints())
         try:
             for module, _ in flags:
                 module.training = False
-            for parameter in parameters:
-                parameter.requires_grad_(False)
+            for each in held:
+                each.make_constant()
             yield
         finally:
             for module, training in flags:
                 module.training = training
-            for parameter in parameters:
-                parameter.requires_grad_(True)
+            for table in tables:
+                table.restore()
             with torch.no_grad():
-                for saved in buffers:
-                    saved.restore()
+                for each in held:
+                    each.restore()
 
 
 def check_module(model: object) -> None:
@@ -82,30 +86,80 @@ def _reentrant_checkpoints() -> Iterator[None]:
         torch.autograd._is_checkpoint_valid = refusing
 
 
-@dataclass(frozen=True)
-class _Buffers:
-    """The buffers of one module: the objects, and copies of their content."""
+def _tables(module: nn.Module) -> list[dict[str, Tensor | None]]:
+    """Return where a module keeps its parameters and buffers; a ScriptModule's stay as they are."""
+    if isinstance(module, torch.jit.ScriptModule):  # which cannot gain or lose any
+        return []
+    return [module._parameters, module._buffers]  # type: ignore[list-item]
 
-    module: nn.Module
+
+@dataclass(frozen=True)
+class _Table:
+    """Which tensors a module has under which names."""
+
+    table: dict[str, Tensor | None]
     objects: dict[str, Tensor | None]
-    contents: dict[str, Tensor]
 
     @classmethod
-    def of(cls, module: nn.Module) -> "_Buffers":
-        """Remember the buffers of `module` as they are now."""
-        given = dict(module._buffers)
-        copies = {name: b.detach().clone() for name, b in given.items() if b is not None}
-        return cls(module, given, copies)
+    def of(cls, table: dict[str, Tensor | None]) -> "_Table":
+        """Remember a table as it is now."""
+        return cls(table, {**table})
 
     def restore(self) -> None:
-        """Put back the objects, and the content of those that changed."""
-        if not isinstance(self.module, torch.jit.ScriptModule):  # which cannot gain or lose any
-            self.module._buffers.clear()
-            self.module._buffers.update(self.objects)
-        for name, buffer in self.objects.items():
-            if buffer is None:
-                continue
-            if buffer.grad_fn is not None:
-                buffer.detach_()  # it was written a function of x
-            if not torch.equal(buffer, self.contents[name]):
-                buffer.copy_(self.contents[name])
+        """Put the tensors back in their order; none else stays."""
+        self.table.clear()
+        self.table.update(self.objects)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A parameter or buffer.
+
+    Attributes:
+        tensor: the object.
+        place: the memory it lies in.
+        content: a copy; None of a kind of parameter that torch itself does not make, such as those
+            of quantised or distributed models, which may not be copied or compared.
+        grad: its gradient.
+        grad_fn: what computed it, of a leaf None.
+        requires_grad: whether it asks for a gradient.
+    """
+
+    tensor: Tensor
+    place: Tensor
+    content: Tensor | None
+    grad: Tensor | None
+    grad_fn: object
+    requires_grad: bool
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "_Held":
+        """Remember a tensor as it is now."""
+        place = tensor.detach()
+        plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
+        content = place.clone() if plain else None
+        grad = tensor.grad if tensor.is_leaf else None
+        return cls(tensor, place, content, grad, tensor.grad_fn, tensor.requires_grad)
+
+    def make_constant(self) -> None:
+        """Let no gradient reach the tensor, nor what it has of one change."""
+        # What was made in inference mode can never require a gradient again, and takes none.
+        if self.requires_grad and self.tensor.is_leaf and not self.tensor.is_inference():
+            self.tensor.requires_grad_(False)
+        if self.grad is not None:
+            self.tensor.grad = None
+
+    def restore(self) -> None:
+        """Put everything back that has changed."""
+        tensor = self.tensor
+        if tensor.grad_fn is not self.grad_fn:
+            tensor.detach_()  # it was written a function of x
+        if self.content is not None:
+            if not tensor.is_set_to(self.place):
+                tensor.data = self.place
+            if not torch.equal(tensor, self.content):
+                tensor.copy_(self.content)
+        if tensor.requires_grad != self.requires_grad:
+            tensor.requires_grad_(self.requires_grad)
+        if tensor.is_leaf and tensor.grad is not self.grad:
+            tensor.grad = self.grad

@@ -119,6 +119,8 @@ def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
     Raises:
         ValueError: when eps is negative, not finite, or neither a number nor (B,).
     """
+    if isinstance(eps, Tensor) and eps.dtype == torch.bool:
+        raise ValueError("eps is a tensor of True and False; give numbers, one a sample")
     value = torch.as_tensor(eps, dtype=x.dtype, device=x.device)
     if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
         raise ValueError(

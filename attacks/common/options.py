@@ -6,6 +6,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
+MOST = 2**63  # of a whole number
 _CHECKED = (bool, str, type(None), Tensor)
 
 
@@ -47,8 +48,15 @@ def _is(value: Any, kind: Any) -> bool:
         return isinstance(value, (tuple, list)) and all(_is(v, float) for v in value)
     if kind in (int, float):
         single = not isinstance(value, (bool, Tensor)) and getattr(value, "ndim", 0) == 0
-        return single and hasattr(value, "__index__" if kind is int else "__float__")
+        return (
+            single and hasattr(value, "__index__" if kind is int else "__float__") and _held(value)
+        )
     return kind not in _CHECKED or isinstance(value, kind)
+
+
+def _held(value: Any) -> bool:
+    """Tell whether a tensor can hold a number."""
+    return not hasattr(value, "__index__") or -MOST < value.__index__() < MOST
 
 
 def _described(hint: Any) -> str:

@@ -1,7 +1,7 @@
 """Random numbers that belong to a sample, not to a process, a batch or a moment."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from operator import index
 
@@ -43,8 +43,13 @@ def ids_of(x: Tensor, sample_ids: Sequence[int] | Tensor | None) -> list[int]:
     """
     if sample_ids is None:
         return [zlib.crc32(row.numpy().tobytes()) for row in x.detach().cpu()]
+    if isinstance(sample_ids, Iterator):
+        name = type(sample_ids).__name__
+        raise ValueError(f"sample_ids is a {name}, which ends with the first look; give a list")
     try:
         ids = [index(i) for i in sample_ids]
+        if any(isinstance(i, bool) or getattr(i, "dtype", None) == torch.bool for i in sample_ids):
+            raise TypeError("True and False are no numbers of samples")
     except TypeError as error:
         kind = sample_ids.dtype if isinstance(sample_ids, Tensor) else type(sample_ids).__name__
         raise ValueError(

@@ -23,7 +23,7 @@ from augment.bank.shards import (
     write_shards,
 )
 from augment.bank.verdicts import append_verdict, read_verdicts
-from augment.dataset import Rows
+from augment.dataset import Rows, row_numbers
 
 _KEY = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9_=,+.-]{0,149}")
 
@@ -119,13 +119,13 @@ class SampleBank:
 
     def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
         """Samples `(N, C, H, W)` float32 in [0, 1] and their correct labels `(N,)` int64."""
-        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        chosen = row_numbers(indices)
         labels = torch.tensor([self._table[i][2].label for i in chosen.tolist()])
         return self.pixels(chosen)[torch.arange(len(chosen))], labels.long()
 
     def pixels(self, indices: Rows) -> StoredPixels:
         """Samples to be read later, `(N, C, H, W)`; they stay the same when the bank grows."""
-        chosen = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        chosen = row_numbers(indices).tolist()
         return StoredPixels([self._table[i][:2] for i in chosen], self.shape or (0, 0, 0))
 
     @property
@@ -173,12 +173,12 @@ class SampleBank:
         """Record a verdict on samples, down to the disk.
 
         Raises:
-            ValueError: Unknown status.
+            ValueError: Unknown status, or indices that are no numbers of samples.
             OSError: The disk is full or the folder cannot be written.
         """
         if status not in STATUSES:
             raise ValueError(f"status {status!r}; choose one of {', '.join(STATUSES)}")
-        chosen = torch.as_tensor(indices, dtype=torch.int64).tolist()
+        chosen = row_numbers(indices).tolist()
         if not chosen:
             return
         entries = [self._table[i][2] for i in chosen]

@@ -79,13 +79,19 @@ def _lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:
         raise RefusedInput(
             f"{path}: {error.strerror}; delete this file and review its samples again"
         ) from error
+    bad: dict[int, Exception] = {}
     for place, text in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             line = json.loads(text)
             samples = [(str(name), str(hashed)) for name, hashed in line["samples"]]
-            yield int(line["number"]), STATUSES[STATUSES.index(line["status"])], samples
+            found = int(line["number"]), STATUSES[STATUSES.index(line["status"])], samples
         except (KeyError, RecursionError, TypeError, ValueError) as error:
-            raise RefusedInput(
-                f"{path}: line {place} cannot be read ({error}); delete that line and "
-                "review its samples again"
-            ) from error
+            bad[place] = error
+        else:
+            yield found
+    if bad:
+        named = f"line{'s' * (len(bad) > 1)} {', '.join(map(str, bad))}"
+        raise RefusedInput(
+            f"{path}: {named} cannot be read ({next(iter(bad.values()))}); delete "
+            f"{'these lines' if len(bad) > 1 else 'that line'} and review its samples again"
+        )

@@ -1,8 +1,10 @@
 """A class list: line i of a text file names class i."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from attacks.errors import RefusedInput
@@ -18,24 +20,42 @@ class ClassList:
         names: Readable names; line i belongs to class i.
         ids: Class id of a folder name.
         origin: Where the list comes from, for messages.
+        shared: Folder names that several classes have, each with their ids.
     """
 
     names: list[str]
     ids: dict[str, int]
     origin: str
+    shared: Mapping[str, list[int]] = field(default_factory=dict)
 
     def id_of(self, folder: str) -> int:
-        """Class id of a folder.
+        """Class id of a folder; accents may be composed in the one and apart in the other.
 
         Raises:
-            RefusedInput: The list does not have it.
+            RefusedInput: The list does not have it, or has it more than once.
         """
-        if folder not in self.ids:
+        if folder in self.shared:
+            lines = ", ".join(str(i + 1) for i in self.shared[folder][:5])
+            raise RefusedInput(
+                f"class folder {folder!r} may be any of the lines {lines} of {self.origin}; begin "
+                "each line with a folder name of its own"
+            )
+        exact = {self.ids[folder]} if folder in self.ids else None
+        found = exact or self._composed_ids.get(_composed(folder))
+        if found is None or len(found) > 1:
             raise RefusedInput(
                 f"class folder {folder!r} is not among the {len(self.names)} classes of "
                 f"{self.origin}; add a line for it or remove the folder"
             )
-        return self.ids[folder]
+        return min(found)
+
+    @cached_property
+    def _composed_ids(self) -> dict[str, set[int]]:
+        """The class ids of each name with its accents composed."""
+        found: dict[str, set[int]] = {}
+        for name, i in self.ids.items():
+            found.setdefault(_composed(name), set()).add(i)
+        return found
 
 
 def classes_of_folders(folders: Iterable[str]) -> ClassList:
@@ -53,7 +73,7 @@ def read_class_list(path: str) -> ClassList:
         path: A UTF-8 text file.
 
     Returns:
-        The list. Folders are found by the first word of a line or by the whole line.
+        The list. Folders are found by the whole line, or else by its first word.
 
     Raises:
         RefusedInput: The file is missing, too large, not text, empty or has an empty line.
@@ -70,9 +90,23 @@ def read_class_list(path: str) -> ClassList:
     if "" in lines:
         raise RefusedInput(f"class list {path}: line {lines.index('') + 1} is empty; {advice}")
     words = [line.split(maxsplit=1) for line in lines]
-    ids = {line: i for i, line in enumerate(lines)}
-    ids.update((word[0], i) for i, word in reversed(list(enumerate(words))) if word[0] not in ids)
+    found = _places(word[0] for word in words) | _places(lines)
+    ids = {name: places[0] for name, places in found.items() if len(places) == 1}
+    shared = {name: places for name, places in found.items() if len(places) > 1}
     names = [word[-1] for word in words]
     seen = Counter(names)
     distinct = [n if seen[n] == 1 else line for n, line in zip(names, lines, strict=True)]
-    return ClassList(distinct, ids, path)
+    return ClassList(distinct, ids, path, shared)
+
+
+def _places(names: Iterable[str]) -> dict[str, list[int]]:
+    """The places of each name."""
+    found: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        found.setdefault(name, []).append(i)
+    return found
+
+
+def _composed(name: str) -> str:
+    """A name with its accents in one encoding; archives of other systems may bring another."""
+    return unicodedata.normalize("NFC", name)

@@ -198,6 +198,15 @@ def _tell_layout(root: Path, folder: DataFolder, kind: str) -> None:
     if any(split != name for split, name in folder.splits.items()) or folder.unused:
         unused = f"; not read: {_listed(folder.unused)}" if folder.unused else ""
         logger.info("%s: takes %s%s", root, ", ".join(told), unused)
+    places = {name: (root / name).resolve() for name in folder.splits.values()}
+    if len(set(places.values())) < len(places):
+        told = [f"{name} in {place}" for name, place in places.items()]
+        logger.warning(
+            "%s: splits have the same samples (%s), so that what is learnt from one is measured "
+            "on itself; replace the link by samples of its own",
+            root,
+            ", ".join(told),
+        )
     if folder.others:
         found = [
             f"{count} {suffix or 'without suffix'}"

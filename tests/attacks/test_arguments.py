@@ -72,6 +72,8 @@ WRONG = {
     "ids float": (dict(sample_ids=[0.5, 1.5]), ["sample_ids", "whole numbers", "float"]),
     "ids tensor": (dict(sample_ids=torch.tensor([0.5, 1.5])), ["sample_ids", "float32"]),
     "ids str": (dict(sample_ids="ab"), ["sample_ids", "str"]),
+    "ids iterator": (dict(sample_ids=iter([1, 2])), ["sample_ids is a list_iterator", "a list"]),
+    "ids bool": (dict(sample_ids=torch.tensor([True, False])), ["sample_ids", "True and False"]),
     "ids int": (dict(sample_ids=4), ["sample_ids", "int"]),
 }
 

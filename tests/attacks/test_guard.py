@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,3 +110,82 @@ def test_a_scripted_model_is_left_as_it_was():
         assert not model.training
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+class Renormed(nn.Linear):
+    """Brings its weights to unit length whenever it is called, as layers with a max norm do."""
+
+    def forward(self, x):
+        self.weight.data = nn.functional.normalize(self.weight.data, dim=0)
+        self.bias.data.add_(1)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_parameters_that_the_model_writes_to_come_back(inference):
+    model = Renormed(2, 3)
+    before = {k: v.detach().clone() for k, v in model.named_parameters()}
+    places = {k: v.data_ptr() for k, v in model.named_parameters()}
+    with torch.inference_mode(inference), frozen(model):
+        model(torch.ones(1, 2))
+        assert not torch.equal(model.weight, before["weight"])
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.data_ptr() == places[name]
+
+
+class Adapting(nn.Linear):
+    """Takes gradients of its own weights while it answers, as models that adapt do."""
+
+    def forward(self, x):
+        self.weight.requires_grad_(True)
+        self.bias.requires_grad_(True)
+        super().forward(x).logsumexp(1).sum().backward()
+        return super().forward(x)
+
+
+def test_gradients_and_flags_that_the_model_sets_come_back():
+    model = Adapting(2, 3)
+    model.weight.requires_grad_(False)
+    given = model.bias.grad = torch.ones(3)
+    with frozen(model):
+        model(torch.ones(1, 2))
+    assert model.weight.grad is None
+    assert not model.weight.requires_grad
+    assert model.bias.grad is given
+    assert given.tolist() == [1, 1, 1]
+    assert model.bias.requires_grad
+
+
+def test_a_buffer_keeps_what_computed_it():
+    model = nn.Linear(2, 3)
+    model.register_buffer("twice", 2 * model.weight)
+    before = model.twice.grad_fn
+    with frozen(model):
+        model(torch.ones(1, 2))
+    assert before is not None
+    assert model.twice.grad_fn is before
+
+
+def test_a_parameter_that_is_replaced_comes_back():
+    model = nn.Linear(2, 3)
+    given = model.weight
+    with frozen(model):
+        model.weight = nn.Parameter(torch.zeros(3, 2))
+        model.register_parameter("added", nn.Parameter(torch.ones(1)))
+    assert model.weight is given
+    assert list(model._parameters) == ["weight", "bias"]
+
+
+def test_random_numbers_of_python_and_numpy_come_back():
+    def drawn():
+        return random.getstate(), np.random.get_state()[1:3]  # noqa: NPY002
+
+    before = drawn()
+    with frozen(nn.Identity()):
+        random.random()
+        np.random.rand(700)  # noqa: NPY002
+    (python, (words, place)), (kept, (old, old_place)) = drawn(), before
+    assert python == kept
+    assert (words == old).all()
+    assert place == old_place

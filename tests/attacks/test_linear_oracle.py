@@ -140,6 +140,7 @@ def test_history_and_loss_are_those_of_the_iterates(net, batch):
         (PGD, dict(steps=0), "steps=0"),
         (PGD, dict(restarts=0), "restarts=0"),
         (PGD, dict(step_size=0.0), "0.0"),
+        (PGD, dict(step_size=10**30), "give a number"),
         (PGD, dict(step_size=-1.0), "-1.0"),
     ],
 )

@@ -46,6 +46,22 @@ def test_npz_layouts_and_types(tmp_path, images):
     assert data.classes == ["0", "1", "2", "3"]
 
 
+def test_floats_that_rounding_brought_out_of_range_are_clamped(tmp_path):
+    images = (BYTES / 255).astype(np.float32)
+    images[0, 0, 0, :2] = -1e-6, np.nextafter(np.float32(1), np.float32(2))
+    data = load_dataset(write(tmp_path, x_test=images, y_test=LABELS), "test")
+    x, _ = data.stack(range(40))
+    assert x[0, 0, 0, :2].tolist() == [0, 1]
+    assert torch.equal(x, torch.from_numpy(images).clamp(0, 1))
+
+
+def test_bytes_of_0_and_1_are_named(tmp_path, caplog):
+    load_dataset(write(tmp_path, x_test=BYTES, y_test=LABELS), "test")
+    assert not caplog.records
+    load_dataset(write(tmp_path, x_test=BYTES // 128, y_test=LABELS), "test")
+    assert "images: bytes of 0 and 1 alone" in caplog.text
+
+
 CLIPS = np.random.default_rng(1).integers(0, 256, (6, 3, 9, 5, 4), dtype=np.uint8)
 
 

@@ -106,8 +106,13 @@ def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_pat
     bank.set_status([0], "accepted")
     log = tmp_path / "status-rank000.jsonl"
     log.write_bytes(b"{nonsense\n" + log.read_bytes())
-    with pytest.raises(RefusedInput, match="line 1 cannot be read"):
+    with pytest.raises(RefusedInput, match=r"line 1 cannot be read .*; delete that line and"):
         SampleBank(tmp_path)
+    log.write_bytes(log.read_bytes() + b"[]\n")
+    with pytest.raises(RefusedInput, match=r"lines 1, 3 cannot be read .*; delete these lines and"):
+        SampleBank(tmp_path)
+    log.write_bytes(log.read_bytes().split(b"\n")[1] + b"\n")
+    assert SampleBank(tmp_path).indices(status="accepted") == [0]
 
 
 def test_a_verdict_does_not_pass_to_pixels_made_anew(tmp_path, entries, images, shard_files):
@@ -176,3 +181,13 @@ def test_misuse_is_a_value_error_and_writes_nothing(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     with pytest.raises(ValueError, match="choose one of"):
         bank.set_status([0], "good")
+
+
+def test_masks_are_no_numbers_of_samples(tmp_path, entries, images):
+    bank = SampleBank(tmp_path)
+    bank.append("k", images(2), entries(2))
+    mask = torch.tensor([False, False])
+    for call in (bank.stack, bank.pixels, lambda rows: bank.set_status(rows, "accepted")):
+        with pytest.raises(ValueError, match=r"give mask\.nonzero"):
+            call(mask)
+    assert bank.indices(status="accepted") == []

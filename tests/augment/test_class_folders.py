@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from attacks.errors import RefusedInput
 from augment import load_dataset
 from augment.datasets.videos.write import write_video
 
@@ -181,3 +182,31 @@ def test_folders_that_link_to_each_other_end(tmp_path):
             (tmp_path / "test/a" / name / other).symlink_to(tmp_path / "test/a" / other)
     tree(tmp_path, "test/a/00/x.png")
     assert 1 <= len(load(tmp_path)) <= 100
+
+
+COMPOSED, APART = "caf\u00e9", "cafe\u0301"
+
+
+def test_a_class_list_knows_a_folder_in_either_encoding(tmp_path):
+    tree(tmp_path, "test/b/0.png", f"test/{APART}/0.png")
+    (tmp_path / "classes.txt").write_text(f"b\n{COMPOSED}\n", encoding="utf-8")
+    ds = load(tmp_path, classes=str(tmp_path / "classes.txt"))
+    assert ds.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "seen"),
+    [("crane\nowl\ncrane", "lines 1, 3"), ("crane bird\ncrane machine\nowl", "lines 1, 2")],
+)
+def test_a_folder_that_may_be_several_classes_is_refused(tmp_path, lines, seen):
+    tree(tmp_path, "test/crane/0.png", "test/owl/0.png")
+    (tmp_path / "classes.txt").write_text(lines)
+    with pytest.raises(RefusedInput, match=f"'crane' may be any of the {seen} of"):
+        load(tmp_path, classes=str(tmp_path / "classes.txt"))
+
+
+def test_a_whole_line_goes_before_first_words(tmp_path):
+    tree(tmp_path, "test/crane/0.png", "test/owl/0.png")
+    (tmp_path / "classes.txt").write_text("crane machine\ncrane\nowl")
+    ds = load(tmp_path, classes=str(tmp_path / "classes.txt"))
+    assert ds.labels.tolist() == [1, 2]

@@ -48,6 +48,14 @@ def test_subsets_compose_and_keep_ids_labels_and_pixels_together():
     assert (part.num_classes, part.shape, part.name) == (3, (1, 3, 4), "d")
 
 
+@pytest.mark.parametrize("indices", [[True, False], torch.tensor([True, False]), [0.5]], ids=str)
+@pytest.mark.parametrize("method", ["raw", "stack", "subset"])
+def test_masks_and_fractions_are_no_numbers_of_samples(method, indices):
+    with pytest.raises(ValueError, match="not numbers of samples; give"):
+        getattr(dataset(2), method)(indices)
+    assert len(dataset().subset([])) == 0
+
+
 def test_contradicting_parts_are_refused():
     pixels, labels = torch.zeros(2, 1, 2, 2), torch.zeros(2).long()
     with pytest.raises(ValueError, match="numbers differ"):

@@ -141,3 +141,13 @@ def test_a_missing_split_is_looked_for_where_the_others_are(tmp_path):
     (tmp_path / "Train/a").mkdir(parents=True)
     with pytest.raises(RefusedInput, match=r"no images for the train split; put some into .*Train"):
         load(tmp_path, "train")
+
+
+@pytest.mark.parametrize("lone", [True, False])
+def test_a_split_that_is_a_link_to_another_is_named(tmp_path, caplog, lone):
+    tree(tmp_path, *(f"train/{c}/0.png" for c in "ab"))
+    if lone:
+        tree(tmp_path, *(f"elsewhere/{c}/0.png" for c in "ab"))
+    (tmp_path / "test").symlink_to(tmp_path / ("elsewhere" if lone else "train"))
+    assert len(load(tmp_path)) == 2
+    assert ("splits have the same samples" in caplog.text) == (not lone)

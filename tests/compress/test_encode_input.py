@@ -145,6 +145,9 @@ def test_impossible_options_are_the_callers_fault(small, options, words):
 
 def test_names_that_repeat_are_refused(small):
     refused(lambda: small.encode(SMALL.expand(2, 3, 4, 4), names=["a", "a"]), "two are the same")
+    refused(
+        lambda: small.encode(SMALL.expand(2, 3, 4, 4), names=["a", 1]), "name 1: of the kind int"
+    )
 
 
 @pytest.mark.parametrize("data", [None, "SPRC", 5, [83, 80], np.zeros(9, np.uint8)], ids=str)

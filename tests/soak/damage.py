@@ -18,8 +18,11 @@ from tests.soak.jobs import FEW, SMALL
 from tests.soak.kills import ended, loaded, start, told
 
 TINY = [*SMALL, "--test-samples", "12", "--train-samples", "40"]
-ADVICE = ("delete it and resume: it is made again", "delete this file and run again")
-LINE = re.compile(r"train\.py: (/[^\n:]+): line (\d+) .*delete that line")
+ADVICE = (
+    "delete it and resume: it is made again", "delete this file and run again",
+    "delete this file and review",
+)  # fmt: skip
+LINES = re.compile(r"train\.py: (/[^\n:]+): lines? ([\d, ]+) cannot be read")
 SENTENCE = re.compile(r"train\.py: (?:checkpoint )?(/[^\n:;(]+?)(?: is damaged| was changed|:| )")
 SLOWEST, LARGEST = 120.0, 2**21  # seconds, and KiB of memory, of one start
 PARTS = 3  # moments at which a run is interrupted
@@ -143,10 +146,10 @@ def remove(file: Path) -> None:
     shutil.rmtree(file) if file.is_dir() and not file.is_symlink() else file.unlink()
 
 
-def remove_line(file: Path, number: int) -> None:
-    """Delete a line, counted from 1."""
+def remove_lines(file: Path, numbers: list[int]) -> None:
+    """Delete lines, counted from 1."""
     lines = file.read_bytes().split(b"\n")
-    file.write_bytes(b"\n".join(lines[: number - 1] + lines[number:]))
+    file.write_bytes(b"\n".join(line for i, line in enumerate(lines, 1) if i not in numbers))
 
 
 def resumed(words: list[str], folder: Path, heard: Path) -> tuple[int, str]:
@@ -186,8 +189,8 @@ def mend(words: list[str], folder: Path, whole: Path, heard: Path) -> str:
             named = SENTENCE.match(sentence)
             assert named, sentence
             remove(Path(named[1]))
-        elif line := LINE.match(sentence):
-            remove_line(Path(line[1]), int(line[2]))
+        elif lines := LINES.match(sentence):
+            remove_lines(Path(lines[1]), [int(number) for number in lines[2].split(",")])
         elif "--run-dir" in sentence or "--print-config" in sentence:  # its options are unknown
             return "another --run-dir"
         else:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from augment import load_dataset
+from augment import Dataset, load_dataset
 from trainers.jobs.attack_files import Collected, write_samples
 
 
@@ -24,3 +24,14 @@ def test_clips_are_kept_without_loss_and_to_look_at(tmp_path: Path) -> None:
     with np.load(tmp_path / "samples.npz") as saved:
         assert np.array_equal(saved["x_adv"], x_adv.numpy())
         assert saved["ids"].tolist() == ds.ids
+
+
+def test_long_names_of_samples_are_cut(tmp_path: Path) -> None:
+    ids = [f"class/{'猫' * 83}.png", f"class/{'猫' * 83}.jpg", "class/a.png"]
+    x = torch.rand(3, 1, 8, 8)
+    ds = Dataset(x, torch.zeros(3, dtype=torch.int64), ids, name="long", classes=["class"])
+    columns = {"x_adv": x, "y": ds.labels, "success": torch.ones(3, dtype=torch.bool)}
+    write_samples(tmp_path / "samples", Collected(columns, None), ds)
+    names = sorted(file.name for file in (tmp_path / "samples").iterdir())
+    assert [name[:12] for name in names] == ["00000-class_", "00001-class_", "00002-class_"]
+    assert names[2] == "00002-class_a.png"

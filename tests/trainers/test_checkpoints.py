@@ -189,6 +189,16 @@ def test_a_reference_checkpoint_of_torchvision_or_timm(load, net):
     load(content | {"args": BESIDE["namespace"], "version": 2, "metric": np.float64(80.1)})
 
 
+@pytest.mark.parametrize(
+    "names", [("student.", "teacher."), ("teacher.", "student."), ("a.", "b.")]
+)
+def test_two_networks_of_one_kind_are_not_chosen_between_by_their_order(load, net, names):
+    first, second = names
+    with pytest.raises(RefusedInput, match=f"twice, under '{first}' and '{second}', with other"):
+        load(named(net.state_dict(), first) | named(other(net), second))
+    load(named(net.state_dict(), first) | named(net.state_dict(), second))  # either will do
+
+
 def test_lightning_with_a_criterion_beside(load, net):
     state = {
         **named(net.state_dict(), "model."),

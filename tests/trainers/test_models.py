@@ -57,11 +57,24 @@ def test_normalize_equals_torchvisions_and_takes_videos():
         ([0.5], [0.5, 0.5], "one value a channel"),
         ([0.5], None, "both or neither"),
         ([0.5, 0.5], [0.5, 0.5], "2 values for 3 channels"),
+        ([float("nan")] * 3, [1.0] * 3, "finite"),
+        ([0.5] * 3, [float("inf")] * 3, "finite"),
+        ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "divide both mean and std by 255"),
+        (0.5, 0.5, "give lists"),
     ],
 )
 def test_impossible_normalisation_is_refused(mean, std, message):
     with pytest.raises(ValueError, match=message):
         load_classifier("smallcnn", mean=mean, std=std)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("num_classes", n) for n in (0, -1, 2.0, "4", True)] + [("in_channels", 0)],
+)
+def test_impossible_numbers_are_refused_by_name(option, value):
+    with pytest.raises(ValueError, match=f"{option} is {value!r}; give a whole number, at least"):
+        load_classifier("smallcnn", **{option: value})
 
 
 def test_torchvision_models_come_by_name():

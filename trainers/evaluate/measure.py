@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from augment import Dataset
 
 log = logging.getLogger(__name__)
+COUNTED = re.compile(r"(\d+) of \d+( samples .*)")  # a warning about some samples of a batch
 # Called with an item's number and what it made; returns the files that it keeps of that.
 Watch = Callable[[int, AttackedBatch], Sequence[Path]]
 
@@ -70,6 +73,7 @@ def measured(
     stopwatch = Stopwatch(trial.items / "seconds.json")
     with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
         for i, batch in _attacked(setting, trial, missing):
+            setting.folder.check_held()
             warn(trial.name, batch.result)
             beside = watch(i, batch) if watch else ()
             note = {
@@ -117,10 +121,25 @@ def collect(
 ) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Join the finished batches."""
     columns, notes = zip(*map(load_item, files), strict=True)
-    warnings = list(dict.fromkeys(text for note in notes for text in note["warnings"]))
     joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
+    samples = len(next(iter(joined.values())))
+    warnings = joined_warnings([note["warnings"] for note in notes], samples)
     about = {"budget": budget, "classes": notes[0]["classes"]}
     return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
+
+
+def joined_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
+    """Return what was found wrong in all batches; samples that were counted are added up.
+
+    >>> joined_warnings([["2 of 3 samples are odd", "slow"], ["1 of 3 samples are odd"]], 6)
+    ['3 of 6 samples are odd', 'slow']
+    """
+    counts: dict[str, int] = {}
+    for text in chain.from_iterable(found):
+        counted = COUNTED.fullmatch(text)
+        key, count = (counted[2], int(counted[1])) if counted else (text, 0)
+        counts[key] = counts.get(key, 0) + count
+    return [f"{n} of {samples}{key}" if n else key for key, n in counts.items()]
 
 
 def item_files(folder: Path, setting: Setting, ds: Dataset) -> list[Path]:

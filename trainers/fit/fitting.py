@@ -128,6 +128,7 @@ def _fit(
     with Progress(setting.folder, stage, total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
+            setting.folder.check_held()
             _measured(setting, now.history[-1], number, who)
             note = {"round": number, "epoch": now.epoch, "history": now.history}
             save_item(running, now.tensors, note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from html import escape
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from trainers.run.cli.config import AttackConfig
 from trainers.run.cli.presets import budget
 from trainers.run.cli.specs import build_attack, build_fittable, is_fittable, usual
 from trainers.run.cli.toml import dump
-from trainers.run.folder.atomic import write_json
+from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.setting import Setting, check_kind, load_split
 from trainers.run.show.board import Board
@@ -74,7 +75,7 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     write_samples(folder.path / "samples", collected, ds)
     named = None if target is None else (ds.classes[target] if ds.classes else str(target))
     summary = summarised(config, result, collected, rows, target=named) | about
-    write_json(folder.path / "summary.json", summary)
+    write_summary(folder.path / "summary.json", summary)
     publish(folder, board, summary, rows, text)
 
 
@@ -165,13 +166,19 @@ def summarised(
         "clean_accuracy": m.clean_accuracy,
         "clean_accuracy_interval": m.clean_accuracy_interval,
         "top_class_changed": share(rows, "changed"),
-        "top_sum_after": {
-            "mean": sum(row["top_sum_after"] for row in rows) / len(rows),
-            "largest": max(row["top_sum_after"] for row in rows),
-        },
+        "top_sum_after": top_sums(rows),
         "reported": reported(collected),
         "seconds": result.seconds,
         "warnings": [*result.doubts, *result.warnings, *outside(result, collected)],
+    }
+
+
+def top_sums(rows: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Return mean and largest of the scores left to the classes that led, of finite ones."""
+    sums = [row["top_sum_after"] for row in rows if isfinite(row["top_sum_after"])]
+    return {
+        "mean": sum(sums) / len(sums) if sums else None,
+        "largest": max(sums, default=None),
     }
 
 

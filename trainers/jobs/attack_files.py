@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,6 +26,7 @@ from trainers.evaluate.byte_rounding import round_to_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict, score_batch
 from trainers.evaluate.measure import item_file
 from trainers.evaluate.scores import OWN
+from trainers.jobs.naming import short
 from trainers.run.folder.atomic import write_text
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.show.figures import to_image, write_png
@@ -133,14 +135,15 @@ def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
     rows = []
     for i, source in enumerate(ds.ids):
         label, before, after = (int(c[key].reshape(len(ds), -1)[i, 0]) for key in ANSWERS)
+        before_score, after_score = (float(c[f"{w}_scores"][i, 0]) for w in ("before", "after"))
         row = {
             "id": source,
             "label": name(label),
             "before": name(before),
-            "before_score": float(c["before_scores"][i, 0]),
+            "before_score": before_score,
             "after": name(after),
-            "after_score": float(c["after_scores"][i, 0]),
-            "changed": before != after,
+            "after_score": after_score,
+            "changed": before != after and isfinite(before_score + after_score),
             "attackable": bool(c["attackable"][i]),
             "success": bool(c["success"][i]),
             "success_as_png": bool(c["success_as_png"][i]),
@@ -214,7 +217,7 @@ def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
     c = collected.columns
     for i, source in enumerate(ds.ids):
         stem = re.sub(r"[^\w.-]+", "_", SUFFIX.sub("", source))
-        write_sample(folder, f"{i:05}-{stem}", c["x_adv"][i])
+        write_sample(folder, short(f"{i:05}-{stem}"), c["x_adv"][i])
     x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)

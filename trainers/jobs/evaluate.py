@@ -19,7 +19,7 @@ from trainers.intervals import wilson
 from trainers.run.cli.config import EvaluateConfig
 from trainers.run.cli.specs import build_attacks, slug, usual
 from trainers.run.cli.toml import dump
-from trainers.run.folder.atomic import write_json
+from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.setting import check_kind, check_labelled, load_split
 from trainers.run.show.board import Board
@@ -48,7 +48,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
         values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         folder.metrics.add(name, step=0, values=values)
     summary = summarised(results, usual_budget=budget_of(config.measure))
-    write_json(folder.path / "summary.json", summary)
+    write_summary(folder.path / "summary.json", summary)
     for doubt in next(iter(results.values())).doubts:
         log.warning("%s", doubt)
     board.text("results", attacks_table(summary))

@@ -88,6 +88,7 @@ def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> 
     with Progress(setting.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
         def keep(now: Snapshot) -> None:
+            setting.folder.check_held()
             _measured(setting, now.history[-1], len(now.history))
             save_tensors(running, now.tensors, now.history)
             bar.step()

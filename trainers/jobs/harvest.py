@@ -76,6 +76,7 @@ def harvest(
             x, y = (tensor.to(setting.device) for tensor in train.stack(rows))
             attack = varied(attacks[name], instance)
             result = attack(setting.model, x, y, seed=seed, sample_ids=rows)
+            setting.folder.check_held()
             warn(name, result)
             common = {"round": number, "attack": name, "seed": seed}
             entries = describe(result, train, rows, y, common)

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
-from trainers.run.folder.atomic import write_json
+from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.board import Board
 from trainers.run.show.figures import write_png
@@ -60,7 +60,7 @@ class Publisher:
             "stopped": reason,
             "rounds": list(rows),
         }
-        write_json(self.folder.path / "summary.json", summary)
+        write_summary(self.folder.path / "summary.json", summary)
         image = curves(accuracies(rows), title="Accuracy on test samples", across="round")
         write_png(self.folder.figures / "accuracy.png", image)
         write_report(self.folder, summary, config=self.config)

@@ -8,6 +8,7 @@ A name is one of ours (for images ``smallcnn`` and ``resnet18-cifar``, for video
 """
 
 import logging
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def load_classifier(
     >>> load_classifier("smallcnn", in_channels=1)(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
+    for option, value in (("num_classes", num_classes), ("in_channels", in_channels)):
+        _check_count(option, value)
     normalize = _given_normalize(mean, std, in_channels)
     outputs = _outputs(num_classes, binary=binary)
     shape = None if image_size is None else _shape(in_channels, image_size)
@@ -85,6 +88,14 @@ def load_classifier(
     if shape:
         probe_classifier(model, shape, num_classes)
     return model
+
+
+def _check_count(option: str, value: object) -> None:
+    if value is None and option == "num_classes":
+        return
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or operator.index(value) < 1:  # type: ignore[arg-type]
+        raise ValueError(f"{option} is {value!r}; give a whole number, at least 1")
 
 
 def _outputs(num_classes: int | None, *, binary: bool) -> int | None:
@@ -117,6 +128,13 @@ def _given_normalize(
         return None
     if mean is None or std is None:
         raise ValueError(f"mean is {mean} and std {std}; give both or neither")
+    if not (hasattr(mean, "__len__") and hasattr(std, "__len__")):
+        raise ValueError(f"mean is {mean!r} and std {std!r}; give lists, one value a channel")
+    if max(mean, default=0) > 1:
+        raise ValueError(
+            f"mean is {list(mean)} and pixels lie in [0, 1]; of statistics of bytes, divide both "
+            "mean and std by 255"
+        )
     if len(mean) not in (1, in_channels):
         raise ValueError(f"mean has {len(mean)} values for {in_channels} channels; give as many")
     return Normalize(mean, std)

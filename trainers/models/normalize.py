@@ -1,5 +1,6 @@
 """Normalisation as the first layer of a classifier, the only place where it happens."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -23,13 +24,15 @@ class Normalize(nn.Module):
             persistent: whether they belong to the state dict.
 
         Raises:
-            ValueError: if the lengths differ or a deviation is not above 0.
+            ValueError: if the lengths differ, a value is not finite or a deviation not above 0.
         """
         super().__init__()
         if len(mean) != len(std) or not mean:
             raise ValueError(
                 f"mean has {len(mean)} values and std {len(std)}: give both, one value a channel"
             )
+        if not all(map(math.isfinite, (*mean, *std))):
+            raise ValueError(f"mean is {list(mean)} and std {list(std)}: give finite values")
         if min(std) <= 0:
             raise ValueError(f"std is {list(std)}: every value has to be above 0")
         for name, values in (("mean", mean), ("std", std)):

@@ -85,6 +85,7 @@ def fitted_network(
     with Progress(folder, "train R", total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
+            folder.check_held()
             _measured(folder, now.history[-1])
             save_item(running, now.tensors, {"history": now.history})
             bar.step()

@@ -38,6 +38,10 @@ class Failed(Exception):
         )
 
 
+class LostFolder(OSError):
+    """The run folder is no longer that of this process: it was removed, moved or made anew."""
+
+
 class Waiting(Exception):
     """The run has to wait for a person; it goes on from here when started again."""
 

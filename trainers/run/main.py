@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -60,17 +62,25 @@ def main(words: Sequence[str] | None = None) -> int:
         words: the arguments; None takes those of the process.
     """
     words = list(sys.argv[1:] if words is None else words)
-    debug = "--debug" in words
     try:
         with errors.stoppable():
-            return run(words)
+            return answered(words)
+    except (KeyboardInterrupt, errors.Interrupted) as error:  # one more, while the first was told
+        return errors.exit_code(error)
+
+
+def answered(words: list[str]) -> int:
+    """Run a command line; say what went wrong."""
+    try:
+        return run(words)
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
     # Here the program ends: whatever went wrong becomes a sentence and a code.
     except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
-        if debug:
-            traceback.print_exception(error)
-        sys.stderr.write(f"{program()}: {errors.sentence(error)}\n")
+        with suppress(OSError, AttributeError):  # nobody reads stderr, or there is none
+            if "--debug" in words:
+                traceback.print_exception(error)
+            sys.stderr.write(f"{program()}: {errors.sentence(error)}\n")
         return errors.exit_code(error)
 
 
@@ -105,7 +115,7 @@ def understand(words: list[str]) -> Start:
     """
     folder = resumed_folder(words)
     file = folder / "config.toml" if folder else None
-    if file and not file.exists():
+    if file and not os.path.exists(file):  # which a name that is too long does not stop
         raise ValueError(
             f"--resume {folder}: no run folder (it has no config.toml); give that of a run"
         )
@@ -132,12 +142,17 @@ def job_name(words: list[str]) -> tuple[str, list[str]]:
 
 
 def resumed_folder(words: Sequence[str]) -> Path | None:
-    """Return DIR of `--resume DIR` (or `--resume=DIR`) when the words name one."""
+    """Return DIR of the last `--resume DIR` (or `--resume=DIR`) when it names one.
+
+    >>> resumed_folder(["--resume", "a", "--resume=b"])
+    PosixPath('b')
+    """
+    last = "auto"
     for word, following in pairwise([*words, ""]):
-        name, _, value = word.partition("=")
-        if name == "--resume" and (value or following) not in ("auto", "never", ""):
-            return Path(value or following)
-    return None
+        name, mark, value = word.partition("=")
+        if name == "--resume":
+            last = value if mark else following
+    return None if last in ("auto", "never", "") else Path(last)
 
 
 def overview(group: str = "") -> str:

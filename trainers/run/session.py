@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +23,7 @@ from trainers.run.cli.parsing import Start
 from trainers.run.folder.atomic import damaged, digest, present, write_json
 from trainers.run.folder.completeness import files_of
 from trainers.run.folder.folder import RunFolder, begun, open_folder
+from trainers.run.folder.inputs import check_apart
 from trainers.run.show.table import outcome
 
 log = logging.getLogger(__name__)
@@ -42,12 +44,15 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
         folder = open_folder(path, start.job, start.config, resume=run.resume)
         with folder.lock:
             if folder.finished:
+                folder.inputs.check_files(start.config)  # what is shown is what these gave
                 log.info("%s is finished; its outcome:\n%s", path, shown(folder))
                 yield None
                 return
             with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
                 if not folder.fresh:
                     log.info("going on with the run in %s", path)
+                if folder.fresh:
+                    check_apart(start.config, path)
                 describe(folder.path, words)
                 folder.inputs.check_files(start.config)
                 choose_device(run.device)  # refused at once, also by jobs with no use for it
@@ -82,13 +87,22 @@ def watched(folder: RunFolder) -> Iterator[None]:
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))
-        if state in ("interrupted", "failed") or begun(folder.path):
-            log.info("to go on: %s", command_line(["--resume", folder.path]))
+        if folder.claim.held and (state in ("interrupted", "failed") or begun(folder.path)):
+            log.info("to go on: %s", command_line(resuming(folder.path)))
         if told is error:
             raise
         raise told from error
     files, summary = files_of(folder.path), digest(folder.summary())
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
+
+
+def resuming(path: Path) -> list[str]:
+    """Return the words that go on with the run in a folder, whatever it is called.
+
+    >>> resuming(Path("-a")), resuming(Path("a"))
+    (['--resume=-a'], ['--resume', 'a'])
+    """
+    return [f"--resume={path}"] if str(path).startswith("-") else ["--resume", str(path)]
 
 
 @contextmanager
@@ -143,13 +157,19 @@ def folder_path(start: Start) -> Path:
     """
     run = start.config.run
     if run.resume in ("auto", "never"):
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}"
-        return Path(run.run_dir or Path("runs") / name)
+        return Path(run.run_dir) if run.run_dir else new_path(start.job)
     if run.run_dir and Path(run.run_dir).resolve() != Path(run.resume).resolve():
         raise ValueError(
             f"--run-dir {run.run_dir} and --resume {run.resume} are two folders; give one of them"
         )
     return Path(run.resume)
+
+
+def new_path(job: str) -> Path:
+    """Return a folder of the time now; another run that began in the same second has another."""
+    first = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{job}"
+    names = (first if n == 1 else first.with_name(f"{first.name}-{n}") for n in count(1))
+    return next(path for path in names if not os.path.lexists(path))
 
 
 class Undisturbed(logging.StreamHandler[TextIO]):

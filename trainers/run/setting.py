@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -99,7 +100,7 @@ def build(
             f"{ds.name} has one class ({ds.classes[0]}), and a classifier tells two or more apart; "
             "add the others (a folder each), or give --classes or --num-classes"
         )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), chdir(Path.cwd()):  # whatever the factory does
         torch.manual_seed(derive_seed(config.run.seed, "weights"))
         model = load_classifier(
             flags.model or ("c3d-small" if ds.is_video else "smallcnn"),

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attacks.common.inputs import RANGE_TOLERANCE
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.labels import as_labels
@@ -68,16 +69,23 @@ def as_pixels(array: Array, *, origin: str) -> Tensor:
     elif array.shape != shape:
         array = np.moveaxis(array, -1, 1)  # (N, C, H, W) or (N, C, T, H, W)
     if array.dtype == np.uint8:
+        if array.max(initial=0) == 1:
+            logger.warning(
+                "%s: bytes of 0 and 1 alone, of which 255 is white: nearly black; store floats "
+                "where 1 is white",
+                origin,
+            )
         return torch.from_numpy(np.ascontiguousarray(array))
     x = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if bool(x.isnan().any()):
         raise RefusedInput(f"{origin}: holds NaN; write it anew with finite floats in [0, 1]")
-    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+    low, high = (float(end) for end in x.aminmax()) if len(x) else (0.0, 1.0)
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
         raise RefusedInput(
-            f"{origin}: values from {x.min():g} to {x.max():g}; floats must be in [0, 1]: "
+            f"{origin}: values from {low:g} to {high:g}; floats must be in [0, 1]: "
             "undo the normalisation or divide by 255"
         )
-    return x
+    return x.clamp_(0, 1)  # of what was only rounded
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 
 from compress import Codec
 from compress.file_format import parse_pack
-from trainers.jobs.compress.naming import sample_names
+from trainers.jobs.naming import sample_names
 from trainers.run.main import main
 
 PHOTO = load_sample_images().images[0]

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from trainers.run.folder.atomic import once, read_json
 from trainers.run.folder.checkpoint import load_tensors, save_tensors
 from trainers.run.folder.folder import open_folder
 from trainers.run.folder.metrics import Metrics
-from trainers.run.main import understand
+from trainers.run.main import main, understand
 
 TENSORS = {"b": torch.arange(6).reshape(2, 3), "a": torch.tensor(1.5), "none": torch.empty(0)}
 
@@ -163,3 +164,29 @@ def test_signals_raise_in_the_body_and_only_there() -> None:
     with pytest.raises(Interrupted), stoppable():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_signal_while_the_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(words: list[str]) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    def told(error: BaseException) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return str(error)
+
+    monkeypatch.setattr("trainers.run.cli.run", stopped)
+    assert main(["rounds"]) == 130
+    monkeypatch.setattr("trainers.run.errors.sentence", told)
+    assert main(["rounds"]) == 143
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_codes_stay_where_nobody_reads_stderr(
+    monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with suppress(OSError), os.fdopen(writer, "w", buffering=1) as pipe:
+        monkeypatch.setattr("sys.stderr", None if closed else pipe)
+        assert main(["rounds", "--seed", "-1"]) == 2

@@ -22,6 +22,26 @@ from torch import nn
 from helper import classes
 def make(): return nn.Sequential(nn.Flatten(), nn.Linear(64, classes()))
 """
+LAZY = """
+def make():
+    import lazy_parts
+    return lazy_parts.Net()
+"""
+PARTS = """
+from torch import nn
+class Net(nn.Sequential):
+    def __init__(self): super().__init__(nn.Flatten(), nn.Linear(64, 3))
+"""
+ELSEWHERE = """
+import sys
+from pathlib import Path
+root = Path(__file__).parents[1]
+sys.path[:0] = [str(root / "lib"), str(root)]
+import far_away
+def make():
+    import lazy_parts
+    return lazy_parts.Net()
+"""
 LOADS = """
 import torch
 from pathlib import Path
@@ -82,6 +102,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "net.py").write_text(NET)
     (root / "helper.py").write_text("def classes(): return 3\n")
     (root / "loads.py").write_text(LOADS)
+    (root / "lazy.py").write_text(LAZY)
+    (root / "lazy_parts.py").write_text(PARTS)
+    (root / "lib").mkdir()
+    (root / "lib/far_away.py").write_text("")
+    (root / "models").mkdir()
+    (root / "models/elsewhere.py").write_text(ELSEWHERE)
     (root / "package").mkdir()
     (root / "package/__init__.py").write_text("")
     (root / "package/net.py").write_text(NET.replace("from helper", "from package.helper"))
@@ -98,6 +124,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+OWN = ("helper", "package", "package.net", "package.helper", "lazy_parts", "far_away")
 DATA, WEIGHTS = ["--data", "npz:d.npz"], ["--weights", "w.safetensors"]
 EVALUATE = ["evaluate", *TINY, "--attacks", "fgsm"]
 PHOTOS = ["--data", "imagefolder:photos"]
@@ -119,6 +146,12 @@ CASES: list[Case] = [
     ([*EVALUATE, *DATA, "--model", "net.py:make"], "helper.py", change_text, "helper.py, of"),
     ([*EVALUATE, *DATA, "--model", "package.net:make"], "package/helper.py", change_text,
      "package/helper.py, of --model package.net:make"),
+    ([*EVALUATE, *DATA, "--model", "lazy.py:make"], "lazy_parts.py", change_text,
+     "lazy_parts.py, of --model lazy.py:make"),
+    ([*EVALUATE, *DATA, "--model", "models/elsewhere.py:make"], "lib/far_away.py", change_text,
+     "the module far_away, of --model models/elsewhere.py:make"),
+    ([*EVALUATE, *DATA, "--model", "models/elsewhere.py:make"], "lazy_parts.py", change_text,
+     "the module lazy_parts, of --model models/elsewhere.py:make"),
     ([*EVALUATE, *DATA, "--model", "loads.py:make"], "own.pt", change_own,
      "the classifier that --model loads.py:make makes"),
     ([*EVALUATE, *DATA, *WEIGHTS, "--attacks", "universal/universal.safetensors"],
@@ -175,7 +208,8 @@ def test_a_change_between_start_and_resume_is_refused_by_name(
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     monkeypatch.chdir(tmp_path)
-    for module in ("helper", "package", "package.net", "package.helper"):  # of another test's
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    for module in OWN:  # of another test's
         monkeypatch.delitem(sys.modules, module, raising=False)
     assert main([*words, "--run-dir", "run"]) == 0
     status = Path("run/status.json")
@@ -264,7 +298,42 @@ def test_samples_that_are_read_on_demand_are_told_by_their_files(
     file.write_bytes(kept)
 
 
-def test_a_damaged_file_of_inputs_is_refused_and_made_again(
+def test_the_outcome_of_other_weights_is_not_shown(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(made)
+    shutil.copy("w.safetensors", tmp_path / "w.safetensors")
+    words = [*EVALUATE, *DATA, "--weights", f"{tmp_path}/w.safetensors"]
+    words += ["--run-dir", str(tmp_path / "run")]
+    assert main(words) == 0
+    whole = (tmp_path / "run/status.json").read_bytes()
+    change_weights(tmp_path / "w.safetensors")
+    capsys.readouterr()
+    assert main(words) == 3
+    shown = capsys.readouterr()
+    assert "w.safetensors is not what it was when the run in" in shown.err
+    assert "outcome" not in shown.out
+    (tmp_path / "w.safetensors").unlink()
+    assert main(words) == 0
+    assert "is finished; its outcome" in capsys.readouterr().out
+    assert (tmp_path / "run/status.json").read_bytes() == whole
+
+
+def test_the_outcome_of_other_code_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    Path("net.py").write_text(NET)
+    Path("helper.py").write_text("def classes(): return 10\n")
+    words = [*EVALUATE, "--model", "net.py:make", "--run-dir", "run"]
+    assert main(words) == 0
+    change_text(Path("helper.py"))
+    assert main(words) == 3
+    assert "helper.py, of --model net.py:make, is not what it was" in capsys.readouterr().err
+
+
+def test_a_run_whose_inputs_are_not_known_does_not_go_on(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(made)
@@ -276,7 +345,14 @@ def test_a_damaged_file_of_inputs_is_refused_and_made_again(
         (folder / "status.json").write_text(json.dumps(status | {"state": "interrupted"}))
         (folder / "inputs.json").write_bytes(content)
         assert main(["--resume", str(folder)]) == 3
-        assert "inputs.json is damaged" in capsys.readouterr().err
-    (folder / "inputs.json").unlink()  # as the message says
+        shown = capsys.readouterr().err
+        assert "inputs.json is damaged" in shown
+        assert "not known; begin another run with another --run-dir\n" in shown
+    (folder / "inputs.json").unlink()
+    assert main(["--resume", str(folder)]) == 3  # or items of two classifiers might be mixed
+    assert "inputs.json is gone" in capsys.readouterr().err
+    (folder / "inputs.json").write_bytes(whole)
     assert main(["--resume", str(folder)]) == 0
-    assert (folder / "inputs.json").read_bytes() == whole
+    other = tmp_path / "other"  # as the message says
+    assert main([*EVALUATE, *DATA, *WEIGHTS, "--run-dir", str(other)]) == 0
+    assert (other / "inputs.json").read_bytes() == whole

@@ -93,6 +93,35 @@ def test_a_printed_config_reads_back(job: str, words: list[str], tmp_path: Path)
     assert replace(second.config, run=first.config.run) == first.config
 
 
+@pytest.mark.parametrize(
+    "data", ["npz:é.npz", "npz:猫.npz", "npz:\N{CAT FACE}.npz", "npz:\x7f\n\\u."]
+)
+def test_any_name_reads_back(data: str, tmp_path: Path) -> None:
+    first = understand(["rounds", "--data", data])
+    (tmp_path / "config.toml").write_text(dump("rounds", first.config), encoding="ascii")
+    assert understand(["--resume", str(tmp_path)]).config.source.data == data
+
+
+def test_a_switch_may_be_given_again(tmp_path: Path) -> None:
+    words = ["evaluate", "--smoke", "--binary", "--weights", "w"]
+    (tmp_path / "config.toml").write_text(dump("evaluate", understand(words).config))
+    again = understand([*words, "--resume", str(tmp_path)]).config
+    assert (again.run.smoke, again.classifier.binary) == (True, True)
+    assert understand([*words, "--config", str(tmp_path / "config.toml")]).config.run.smoke
+    assert not understand([*words, "--resume", str(tmp_path), "--no-smoke"]).config.run.smoke
+
+
+@pytest.mark.parametrize("name", ["run-dir", "resume", "config", "weights", "classes", "attacks"])
+def test_empty_texts_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--{name} is empty; "):
+        check(understand(["evaluate", f"--{name}", ""]).config)
+
+
+def test_a_name_that_is_no_utf_8_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"--weights is 'w-\\udcff', which is no UTF-8"):
+        check(understand(["evaluate", "--weights", "w-\udcff"]).config)
+
+
 def test_flags_win_over_the_file_and_the_file_over_presets(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('data = "cifar10:x"\neps = 0.5\nlr = 0.25\nsmoke = true\nrounds = 9\n')
@@ -136,6 +165,21 @@ def test_resume_takes_job_and_options_from_the_folder(tmp_path: Path) -> None:
     assert flat(again.config)["batch_size"] == 3
     with pytest.raises(ValueError, match="no run folder"):
         understand([f"--resume={tmp_path / 'elsewhere'}"])
+    with pytest.raises(ValueError, match="no run folder"):
+        understand(["--resume", "a" * 300])
+    with pytest.raises(ValueError, match=r"--config c\.toml gives others; leave one of them out"):
+        understand(["--resume", str(tmp_path), "--config", "c.toml"])
+
+
+def test_of_two_folders_to_resume_the_last_has_the_options(tmp_path: Path) -> None:
+    for seed in ("1", "2"):
+        config = understand(["evaluate", "--seed", seed]).config
+        (tmp_path / seed).mkdir()
+        (tmp_path / seed / "config.toml").write_text(dump("evaluate", config))
+    words = ["--resume", str(tmp_path / "1"), f"--resume={tmp_path / '2'}"]
+    run = understand(words).config.run
+    assert (run.seed, run.resume) == (2, str(tmp_path / "2"))
+    assert understand([*words, "--resume", "auto"]).job == "rounds"
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from trainers.run.folder.claim import LOCK, MARK
+from trainers.run.folder.folder import remove_items
 from trainers.run.main import main
 
 ROOT = Path(__file__).parents[3]
@@ -164,6 +167,39 @@ def test_a_resumed_run_leaves_the_user_s_files(interrupted: Path) -> None:
         assert (interrupted / name).read_text() == "mine", name
 
 
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_folder_that_is_another_run_s_by_now_is_left_to_it(
+    stopped: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    made_anew: bool,
+) -> None:
+    from trainers import measure
+
+    folder, real = tmp_path / "run", measure.attack_batches
+
+    def moved(*args: object, **options: object) -> Iterator[object]:
+        for batch in real(*args, **options):  # type: ignore[arg-type]
+            folder.rename(tmp_path / "elsewhere")
+            if made_anew:
+                shutil.copytree(stopped, folder)
+            yield batch
+
+    monkeypatch.setattr(measure, "attack_batches", moved)
+    assert main([*EVALUATE, "--seed", "1", "--run-dir", str(folder)]) == 1
+    shown = capsys.readouterr()
+    assert f"{folder} was removed, moved or made anew while this run worked" in shown.err
+    assert "--resume" not in shown.out
+    assert folder.exists() == made_anew
+    if made_anew:
+        names = [sorted(str(p.relative_to(r)) for p in r.rglob("*")) for r in (folder, stopped)]
+        assert names[0] == names[1]
+        assert (folder / "status.json").read_bytes() == (stopped / "status.json").read_bytes()
+    monkeypatch.setattr(measure, "attack_batches", real)
+    assert main(["--resume", str(tmp_path / "elsewhere")]) == 0  # as the message says
+
+
 def test_a_round_that_is_done_leaves_the_user_s_files(tmp_path: Path) -> None:
     words = ["rounds", *TINY, "--epochs", "1", "--attacks", "pgd", "--rounds", "0"]
     note = tmp_path / "run/checkpoints/round-000/sub/notes.txt"
@@ -175,6 +211,7 @@ def test_a_round_that_is_done_leaves_the_user_s_files(tmp_path: Path) -> None:
         cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True,
     ).stdout  # fmt: skip
     (tmp_path / "run/config.toml").write_bytes(made)
+    (tmp_path / "run/inputs.json").write_text("{}")
     assert main([*words, "--run-dir", str(tmp_path / "run")]) == 0
     assert note.read_text() == "mine"
     assert [path.name for path in (tmp_path / "run/checkpoints/round-000").iterdir()] == ["sub"]
@@ -245,6 +282,17 @@ def test_links_to_run_folders_work(tmp_path: Path, capsys: pytest.CaptureFixture
     assert sorted(os.listdir(tmp_path)) == ["link", "nowhere", "real"]
 
 
+def test_runs_of_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("trainers.run.session.time.strftime", lambda *_: "20250101-000000")
+    for seed in "123":
+        assert main([*EVALUATE[:-1], "--seed", seed]) == 0
+    names = ["20250101-000000-evaluate", "20250101-000000-evaluate-2", "20250101-000000-evaluate-3"]
+    assert sorted(os.listdir("runs")) == names
+
+
 def test_here_home_and_the_root(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,6 +319,88 @@ def test_data_in_the_run_folder_s_place(tmp_path: Path) -> None:
     before = snapshot(tmp_path)
     assert main(["rounds", "--data", f"npz:{data}", "--run-dir", str(tmp_path)]) == 2
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("job", [["attack"], ["compress", "encode"]], ids=" ".join)
+def test_a_run_folder_in_the_data_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], job: list[str]
+) -> None:
+    flat, split = tmp_path / "flat", tmp_path / "split"
+    for name in (
+        "0.png",
+        "1.png",
+        "train/a/2.png",
+        "train/b/3.png",
+        "test/a/4.png",
+        "test/b/5.png",
+    ):
+        file = (split if "/" in name else flat) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 9 * len(name), np.uint8)).save(file)
+    before = sorted(tmp_path.rglob("*"))
+    for data, place in ((flat, "flat/run"), (split, "split/test/a/run"), (tmp_path, "run")):
+        words = [*job, *TINY, "--data", f"imagefolder:{data}", "--run-dir", str(tmp_path / place)]
+        assert main(words) == 2
+        assert f"{place} is in the data folder {data}, where" in capsys.readouterr().err
+        assert sorted(tmp_path.rglob("*")) == before
+    beside = [*job, *TINY, "--data", f"imagefolder:{split}", "--run-dir", str(split / "run")]
+    assert "is in the data folder" not in (main(beside), capsys.readouterr().err)[1]
+
+
+def test_hard_linked_copies_are_left(interrupted: Path, tmp_path: Path) -> None:
+    shutil.copytree(interrupted, tmp_path / "copy", copy_function=os.link)
+    before = {file: file.read_bytes() for file in (tmp_path / "copy").rglob("*") if file.is_file()}
+    assert main(["--resume", str(interrupted)]) == 0
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_finished_run_misses_no_file_of_the_user_s(
+    interrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (interrupted / "notes.txt").write_text("mine")
+    shutil.copytree(interrupted, interrupted.parent / "other")
+    (interrupted.parent / "other").rename(interrupted / "other")
+    assert main(["--resume", str(interrupted)]) == 0
+    (interrupted / "notes.txt").unlink()
+    shutil.rmtree(interrupted / "other")
+    capsys.readouterr()
+    assert main(["--resume", str(interrupted)]) == 0
+    assert "is finished; its outcome" in capsys.readouterr().out
+
+
+def test_a_factory_that_changes_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "import os\nfrom torch import nn\nos.chdir('elsewhere')\n"
+        "def make(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", *TINY, "--attacks", "fgsm", "--model", "net.py:make"]
+    assert main([*words, "--run-dir", "run"]) == 0
+    assert (os.listdir("elsewhere"), Path("run/summary.json").exists()) == ([], True)
+
+
+@pytest.mark.parametrize("name", ["checkpoints/round-001", "codes/a/b", "figures"])
+def test_a_run_among_the_files_of_another_is_refused(
+    interrupted: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = snapshot(interrupted)
+    assert main([*EVALUATE, "--run-dir", str(interrupted / name)]) == 2
+    assert f"is in {interrupted / Path(name).parts[0]}, where the run" in capsys.readouterr().err
+    assert snapshot(interrupted) == before
+
+
+def test_items_of_a_run_within_a_round_stay(interrupted: Path, tmp_path: Path) -> None:
+    round_ = tmp_path / "rounds/checkpoints/round-001"
+    (round_ / "lead").mkdir(parents=True)
+    (round_ / "lead/00000.safetensors").write_text("ours")
+    shutil.copytree(interrupted, round_ / "mine")
+    before = snapshot(round_ / "mine")
+    remove_items(round_)
+    assert snapshot(round_ / "mine") == before
+    assert os.listdir(round_) == ["mine"]
 
 
 def test_runs_of_before_the_mark_go_on(interrupted: Path) -> None:

@@ -132,3 +132,10 @@ def test_sample_counts() -> None:
 def test_small_things() -> None:
     assert convert("none", float | None, what="x") is None
     assert slug("pgd:eps=8/255,steps=2") == "pgd-eps-8-255-steps-2"
+
+
+def test_fitted_files_have_slugs_of_their_own() -> None:
+    files = ["p/a.safetensors", "p-a.safetensors", "p/./a.safetensors", "p:a.safetensors"]
+    assert len({slug(name) for name in files}) == len(files)
+    for name in (f"{'deep/' * 60}a.safetensors", f"pgd:{'猫' * 99}"):
+        assert len(slug(name).encode()) < 200

@@ -23,8 +23,8 @@ from compress.network.network import Network
 from trainers.jobs.attack_files import write_sample, write_scores
 from trainers.jobs.compress.files import code_files, read_code, read_codec, refusing, samples_of
 from trainers.jobs.compress.gallery import Cell, gallery
-from trainers.jobs.compress.naming import sample_names
 from trainers.jobs.compress.publish import finish
+from trainers.jobs.naming import sample_names
 from trainers.reconstruction.files import load_network
 from trainers.run.cli.compress_config import CompressDecodeConfig
 from trainers.run.folder.folder import RunFolder

@@ -108,7 +108,13 @@ def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
     if present(path):
         with refusing(path, REMEDY):
             intact(read_bytes(path))
-    sealed(path, seal, lambda: write_bytes(path, make()))
+
+    def write() -> None:
+        data = make()
+        folder.check_held()
+        write_bytes(path, data)
+
+    sealed(path, seal, write)
     return read_bytes(path)
 
 

@@ -20,7 +20,7 @@ from augment.datasets.images.native import Picture, Pictures, read_pictures
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
 from compress.limits import excess
-from trainers.jobs.compress.naming import short
+from trainers.jobs.naming import short
 from trainers.jobs.rounds import spread
 from trainers.run.cli.compress_config import CompressEncodeConfig
 from trainers.run.folder.folder import RunFolder

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainers.run.cli.toml import dump
-from trainers.run.folder.atomic import write_json
+from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.board import Board
 from trainers.run.show.compress_table import compress_lines
@@ -29,6 +29,7 @@ def finish(
         summary: what summary.json is to hold.
         pictures: PNG files for TensorBoard and the report.
     """
+    folder.check_held()
     text = dump(folder.job, config)
     board = Board(folder.path / "tensorboard", folder.metrics, text)
     values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}
@@ -36,6 +37,6 @@ def finish(
     for picture in pictures:
         board.picture(picture.stem, picture, step=0)
     board.close()
-    write_json(folder.path / "summary.json", summary)
+    write_summary(folder.path / "summary.json", summary)
     write_page(folder, [pre(compress_lines(summary)), *map(image, pictures)], config=text)
     log.info("%s", outcome(folder))

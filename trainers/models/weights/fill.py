@@ -48,10 +48,16 @@ def fill(model: nn.Module, state: State, *, source: object) -> Filled:
 
     Raises:
         RefusedInput: for missing or unexpected names, other shapes or kinds of number, NaN or
-            infinity.
+            infinity, or two networks that it could be.
     """
     own = model.state_dict()
     placed = place(state, own)
+    if placed.rival is not None:
+        raise RefusedInput(
+            f"{source} holds {_name(model)} twice, under {short(placed.prefix)!r} and "
+            f"{short(placed.rival)!r}, with other values; save the state dict of the one that is "
+            "meant alone"
+        )
     statistics = find_statistics(placed.extra | placed.beside, placed.prefix, source=source)
     # Files of before this counter existed lack it; it starts at 0 then. I3D goes without.
     counters = {k: torch.zeros_like(v) for k, v in own.items() if k.endswith(_COUNTER)}

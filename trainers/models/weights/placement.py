@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 State = Mapping[str, Tensor]
@@ -25,12 +26,14 @@ class Placement:
         tensors: by the model's own names.
         extra: what lies under the prefix and is none of the model's, by the file's names.
         beside: what lies elsewhere, by the file's names.
+        rival: another prefix that as much speaks for, with other values; None for none.
     """
 
     prefix: str
     tensors: dict[str, Tensor]
     extra: dict[str, Tensor]
     beside: dict[str, Tensor]
+    rival: str | None = None
 
 
 def place(state: State, own: State) -> Placement:
@@ -48,7 +51,7 @@ def place(state: State, own: State) -> Placement:
     'module.'
     """
     names = _Names(own)
-    prefix = _best_prefix(state, own, names)
+    prefix, *rivals = _best_prefixes(state, own, names)
     tensors: dict[str, Tensor] = {}
     extra: dict[str, Tensor] = {}
     beside: dict[str, Tensor] = {}
@@ -58,7 +61,8 @@ def place(state: State, own: State) -> Placement:
             tensors[name] = state[key]
         else:
             (extra if key.startswith(prefix) else beside)[key] = state[key]
-    return Placement(prefix, tensors, extra, beside)
+    rival = next((other for other in rivals if _differ(state, prefix, other)), None)
+    return Placement(prefix, tensors, extra, beside, rival)
 
 
 class _Names:
@@ -83,11 +87,12 @@ def _bare(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def _best_prefix(state: State, own: State, names: _Names) -> str:
+def _best_prefixes(state: State, own: State, names: _Names) -> list[str]:
     """Return the prefix under which most tensors have a name and a shape of the model's.
 
     Of several it is the one with names that are exactly the model's, then that of no moving
-    average, then the shortest path, not counting wrappers, and the first in the file.
+    average, then the shortest path, not counting wrappers, and the first in the file. Behind it
+    come those that only their place in the file tells from it.
     """
     fits: Counter[str] = Counter()
     named: Counter[str] = Counter()
@@ -106,7 +111,19 @@ def _best_prefix(state: State, own: State, names: _Names) -> str:
         average = any(word.startswith("ema") or word.endswith("ema") for word in _words(prefix))
         return fits[prefix], named[prefix], exact[prefix], not average, -parts, len(prefix)
 
-    return max(named, key=merit, default="")
+    best = max(named, key=merit, default="")
+    equals = [p for p in named if p != best and merit(p)[:-1] == merit(best)[:-1]]
+    return [best, *(p for p in equals if not p.startswith(best) and not best.startswith(p))]
+
+
+def _differ(state: State, prefix: str, other: str) -> bool:
+    """Tell whether two prefixes have other tensors behind them."""
+    pairs = (
+        (value, state.get(other + key.removeprefix(prefix)))
+        for key, value in state.items()
+        if key.startswith(prefix)
+    )
+    return any(twin is None or not torch.equal(value, twin) for value, twin in pairs)
 
 
 def _prefixes(key: str) -> Iterator[str]:

@@ -63,6 +63,7 @@ def check(config: Any) -> None:
     """
     options = {name: value for name, value in flat(config).items() if value is not None}
     for name, value in options.items():
+        _check_texts(name, value)
         _check_one(name, value)
     mean, std = options.get("mean", ()), options.get("std", ())
     for number in std:
@@ -83,6 +84,18 @@ def check(config: Any) -> None:
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
     if not isinstance(config, AttackConfig | EvaluateConfig | RoundsConfig):
         _check_coding(config, options)
+
+
+def _check_texts(name: str, value: object) -> None:
+    """Refuse a text, or one of several, that is empty (an unset variable) or that is no UTF-8."""
+    for text in value if isinstance(value, tuple) else (value,):
+        if text == "":
+            raise ValueError(f"--{flag(name)} is empty; give it a value, or leave it out")
+        if isinstance(text, str) and text != text.encode(errors="replace").decode():
+            raise ValueError(
+                f"--{flag(name)} is {text!a}, which is no UTF-8 and could not be kept in "
+                "config.toml; rename the file or folder, or give a link to it"
+            )
 
 
 def _check_one(name: str, value: Any) -> None:

@@ -61,11 +61,16 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
 
     Raises:
         SystemExit: 0 after --help; 2 when tyro refuses a flag.
-        ValueError: for an impossible option in the file.
+        ValueError: for an impossible option in the file, or two files.
         RefusedInput: for a file that is no TOML.
     """
     first = _read(job, words, default)
     own = file is not None
+    if file and first.run.config:
+        raise ValueError(
+            f"--resume {file.parent} takes the options of the run there, and --config "
+            f"{first.run.config} gives others; leave one of them out"
+        )
     file = file or (Path(first.run.config) if first.run.config else None)
     options = check_file(file, job, default, own=own) if file else {}
     named = flat(_read(job, words, updated(default, options)))
@@ -106,11 +111,13 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
 
 
 def _read(job: str, words: list[str], default: Any) -> Any:
-    """Let tyro read the flags over some defaults."""
+    """Let tyro read the flags over some defaults; it has no --x for what is on already."""
+    switches = {name: value for name, value in flat(default).items() if isinstance(value, bool)}
+    idle = {f"--{'' if on else 'no-'}{flag(name)}" for name, on in switches.items()}
     return tyro.cli(
         type(default),
         prog=f"{program()} {spoken(job)}",
-        args=words,
+        args=[word for word in words if word not in idle],
         default=default,
         registry=registry,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from hashlib import blake2b
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,7 @@ READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
 GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
 BOOLEANS = {"true": True, "false": False}
 FILE = ".safetensors"
+LONGEST, SHORT = 100, 40  # bytes of a slug without a digest; characters of one before it
 
 
 def build_attack(
@@ -264,9 +266,14 @@ def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int |
 
 
 def slug(name: str) -> str:
-    """Return an attack's name fit for a file name.
+    """Return an attack's name fit for a file name; that of a file, or a long one, with a digest.
 
     >>> slug("pgd:eps=8/255")
     'pgd-eps-8-255'
+    >>> slug("a/b.safetensors") == slug("a-b.safetensors")
+    False
     """
-    return re.sub(r"[^\w.]+", "-", name)
+    text = re.sub(r"[^\w.]+", "-", name)
+    if len(text.encode()) <= LONGEST and not name.endswith(FILE):
+        return text
+    return f"{text[:SHORT]}-{blake2b(name.encode(), digest_size=8).hexdigest()}"

@@ -74,8 +74,14 @@ def dump(job: str, config: Any) -> str:
 
 
 def _v(value: Any) -> str:
-    """Write one value; JSON's strings, numbers, booleans and lists are TOML's."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    """Write one value; but for escapes JSON's strings, numbers, booleans and lists are TOML's."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return re.sub(r"[^ -~]", lambda found: _escape(ord(found[0])), text)
+
+
+def _escape(code: int) -> str:
+    """Write a character by its number."""
+    return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
 
 
 def sealed(text: str) -> str:

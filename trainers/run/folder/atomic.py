@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -23,6 +24,19 @@ def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically."""
     write_text(path, json.dumps(value, indent=2, allow_nan=True) + "\n")
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write summary.json atomically; a number that is not finite is null, as JSON has none."""
+    write_json(path, _finite(summary))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def damaged(path: Path, reason: object) -> RefusedInput:

@@ -56,6 +56,11 @@ class Claim:
     made: tuple[Path, ...]
     kept: bool
 
+    @property
+    def held(self) -> bool:
+        """Whether the folder is still the one that was locked."""
+        return _is_at(self.lock, self.path / LOCK)
+
     def undo(self) -> None:
         """Take away what a start made in a new folder, by name, and folders that then are empty.
 
@@ -117,6 +122,22 @@ def check_ours(path: Path) -> None:
     )
 
 
+def check_nesting(path: Path) -> None:
+    """Refuse a folder among those in which another run keeps, makes again and removes its files.
+
+    Raises:
+        ValueError: naming both.
+    """
+    place = path.resolve()
+    for parent in place.parents:
+        part = place.relative_to(parent).parts[0]
+        if part in FOLDERS and is_run_folder(parent) and not is_run_folder(place):
+            raise ValueError(
+                f"--run-dir {path} is in {parent / part}, where the run in {parent} makes and "
+                "removes files of its own; choose another --run-dir"
+            )
+
+
 def is_run_folder(path: Path) -> bool:
     """Tell whether a folder's files say that a run made it."""
     return path.is_dir() and (_read(path / LOCK) == MARK or _made_before_marks(path))
@@ -132,7 +153,7 @@ def check_place(path: Path, *, fresh: bool) -> None:
     Raises:
         ValueError: naming the file.
     """
-    names = [name for name in sorted(os.listdir(path)) if _is_named_as_ours(name)]
+    names = [name for name in sorted(os.listdir(path)) if is_named_as_ours(name)]
     for file in (file for name in names for file in (path / name, *_below(path / name))):
         if file.is_symlink():
             raise ValueError(
@@ -147,7 +168,7 @@ def check_place(path: Path, *, fresh: bool) -> None:
             )
 
 
-def _is_named_as_ours(name: str) -> bool:
+def is_named_as_ours(name: str) -> bool:
     """Tell whether a run makes something of such a name in its folder."""
     return name in (LOCK, *START, *RESULTS, *FOLDERS) or name.endswith(".safetensors")
 
@@ -223,7 +244,7 @@ def _is_at(lock: TextIO, place: Path) -> bool:
     """Tell whether an opened file is the one of a name."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), os.lstat(place))
-    except OSError:
+    except (OSError, ValueError):  # the latter of a lock that was let go of
         return False
 
 

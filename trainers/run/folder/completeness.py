@@ -8,7 +8,7 @@ from typing import Any
 
 from attacks import RefusedInput
 from trainers.run.folder.atomic import are_names, damaged, present, read_json
-from trainers.run.folder.claim import FOLDERS, RESULTS, START
+from trainers.run.folder.claim import FOLDERS, RESULTS, START, is_named_as_ours
 
 log = logging.getLogger(__name__)
 STATES = ("running", "waiting", "interrupted", "failed", "refused", "finished")
@@ -54,6 +54,11 @@ def is_finished(path: Path) -> bool:
 
 
 def files_of(path: Path) -> list[str]:
-    """Return the names of the files that a finished run leaves, of those that are there."""
-    names = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    """Return the names of the files that a finished run leaves, of those that are there.
+
+    What else the user keeps there, such as notes or the folder of another run, is none of them.
+    """
+    ours = [entry for entry in path.iterdir() if is_named_as_ours(entry.name)]
+    files = (file for entry in ours for file in (entry, *entry.rglob("*")) if file.is_file())
+    names = (file.relative_to(path) for file in files)
     return sorted(str(name) for name in names if str(name) != "status.json" and name.name[0] != ".")

@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from attacks import RefusedInput
-from attacks.files import SUFFIX, sweep
+from attacks.files import SUFFIX, sweep, write_bytes
 from trainers.run.cli.parsing import differences
 from trainers.run.cli.toml import UNSAVED, dump, flat, sealed
-from trainers.run.errors import FULL
+from trainers.run.errors import FULL, LostFolder
 from trainers.run.folder.atomic import damaged, digest, present, read_json, write_json, write_text
 from trainers.run.folder.checkpoint import check_items
-from trainers.run.folder.claim import FOLDERS, RESULTS, START, Claim, check_ours, check_place, claim
+from trainers.run.folder.claim import (
+    FOLDERS,
+    RESULTS,
+    START,
+    Claim,
+    check_nesting,
+    check_ours,
+    check_place,
+    claim,
+)
 from trainers.run.folder.completeness import check_names, is_finished
 from trainers.run.folder.inputs import Inputs
 from trainers.run.folder.metrics import Metrics
@@ -28,6 +37,7 @@ from trainers.run.folder.stopwatch import Stopwatch
 log = logging.getLogger(__name__)
 KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
+GROWING = ("command.txt", "log.txt", "metrics.jsonl")  # written on, where others are replaced
 MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
 
 
@@ -75,8 +85,21 @@ class RunFolder:
         """Where pictures go."""
         return self.path / "figures"
 
+    def check_held(self) -> None:
+        """Stop before writing into a folder that is another run's by now.
+
+        Raises:
+            LostFolder: when it was removed, moved or made anew since it was locked.
+        """
+        if not self.claim.held:
+            raise LostFolder(
+                f"{self.path} was removed, moved or made anew while this run worked in it; what "
+                "was finished is where the folder is now, and goes on there with --resume"
+            )
+
     def status(self, state: str, **progress: Any) -> None:
         """Rewrite status.json: a state, and what else is known of stage, progress and exit."""
+        self.check_held()
         keep = {} if state == "finished" else self._status
         self._status = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
         self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -131,6 +154,7 @@ def usable(path: Path) -> Iterator[None]:
 def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
     """Claim a folder and check that the run there, if there is one, may go on."""
     check_ours(path)
+    check_nesting(path)
     if resume == "never" and (path / "config.toml").exists():
         raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
     claimed = claim(path)
@@ -155,9 +179,10 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     if not finished:
         check_items(path / "checkpoints")
     tidy(path)
+    part_links(path)
     if fresh:
-        for name in ("metrics.jsonl", "inputs.json"):
-            (path / name).unlink(missing_ok=True)
+        (path / "metrics.jsonl").unlink(missing_ok=True)
+        write_json(path / "inputs.json", {})
         write_text(path / "config.toml", sealed(dump(job, config)))
     metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
@@ -173,9 +198,19 @@ def tidy(path: Path) -> None:
             sweep(path / name, f"*{kind}")
 
 
+def part_links(path: Path) -> None:
+    """Give the files that grow an inode of their own, where a copy of the run shares it."""
+    for file in (path / name for name in GROWING):
+        if file.is_file() and file.stat().st_nlink > 1:
+            write_bytes(file, file.read_bytes())
+
+
 def remove_items(path: Path) -> None:
-    """Remove the finished items of a stage that is over, and the folders that then are empty."""
-    below = sorted(path.rglob("*"), reverse=True)  # files before the folders that they are in
+    """Remove the finished items of a stage that is over, and the folders that then are empty.
+
+    They are in this folder and in those in it; what is deeper is not ours.
+    """
+    below = [*path.glob("*/*"), *path.glob("*")]  # files before the folders that they are in
     for file in below:
         if ITEM.fullmatch(file.name):
             file.unlink()

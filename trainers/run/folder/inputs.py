@@ -13,13 +13,16 @@ from torch import nn
 
 from attacks import RefusedInput
 from attacks.files import digest
+from augment.datasets.folders import SPLIT_FOLDERS
 from trainers.run.cli.toml import flag, flat
 from trainers.run.errors import OURS
-from trainers.run.folder.atomic import damaged, present, read_json, write_json
+from trainers.run.folder.atomic import REMEDY, damaged, present, read_json, write_json
 
 FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
+MODELS = ("model", "judge_model")
 ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
-
+FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
+PYTHON = sys.stdlib_module_names | {"__main__"}
 PIECE = 2**20
 
 
@@ -34,12 +37,20 @@ class Inputs:
         """Read those that are kept.
 
         Raises:
-            RefusedInput: when the file is damaged.
+            RefusedInput: when the file is damaged or gone: what the work done was made from is
+                then not known, and to go on might mix two classifiers.
         """
         self.file = file
-        self._known: dict[str, str] = read_json(file, dict) if present(file) else {}
-        if not all(isinstance(value, str) for value in self._known.values()):
-            raise damaged(file, "a digest in it is no text")
+        remedy = "begin another run with another --run-dir"
+        if not present(file):
+            raise RefusedInput(f"{file} is gone, so what the run reads is not known; {remedy}")
+        try:
+            self._known: dict[str, str] = read_json(file, dict)
+            if not all(isinstance(value, str) for value in self._known.values()):
+                raise damaged(file, "a digest in it is no text")
+        except RefusedInput as error:
+            reason = str(error).removesuffix(REMEDY)
+            raise RefusedInput(f"{reason}so what the run reads is not known; {remedy}") from error
 
     def check(self, name: str, content: str) -> None:
         """Keep a digest, or compare it to the one that is kept.
@@ -73,6 +84,16 @@ class Inputs:
             if (path := Path(text)).is_dir():
                 names = [file.relative_to(path).as_posix() for file in list_codes(path)]
                 self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
+        for name in MODELS:
+            self._check_own(f"--{flag(name)}", flat(config).get(name) or "")
+
+    def _check_own(self, name: str, text: str) -> None:
+        """Compare the sources of a classifier of the user's own that are known, before any runs."""
+        folder = Path(text.rpartition(":")[0]).expanduser().parent
+        for known in list(self._known):
+            shown, mark, rest = known.partition(f", of {name} {text},")
+            if mark and not rest and (folder / shown).is_file():
+                self.check(known, digest_of_file(folder / shown))
 
     def check_model(self, name: str, text: str, model: nn.Module, *, given: bool) -> None:
         """Do that for a classifier of the user's own: the source it is made by, and its weights.
@@ -88,11 +109,37 @@ class Inputs:
         """
         if ":" not in text:
             return
-        for shown, file in sources(text.rpartition(":")[0]).items():
+        for shown, file in sources(text.rpartition(":")[0], model).items():
             self.check(f"{shown}, of {name} {text},", digest_of_file(file))
         if not given:
             weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
             self.check(f"the classifier that {name} {text} makes", digest(weights, ""))
+
+
+def check_apart(config: Any, run: Path) -> None:
+    """Refuse a run folder whose pictures would be read as samples when the run goes on.
+
+    Beside the folders of several splits nothing is read.
+
+    Args:
+        config: the job's options.
+        run: the run folder.
+
+    Raises:
+        ValueError: naming both folders.
+    """
+    kind, _, target = str(flat(config).get("data") or "").partition(":")
+    root, place = Path(target).expanduser().resolve(), run.resolve()
+    if kind not in FOLDERS_OF_SAMPLES or not place.is_relative_to(root):
+        return
+    splits = {SPLIT_FOLDERS.get(path.name.casefold()) for path in root.iterdir() if path.is_dir()}
+    first = (*place.relative_to(root).parts, "")[0]
+    if len(splits - {None}) > 1 and first.casefold() not in SPLIT_FOLDERS:
+        return
+    raise ValueError(
+        f"--run-dir {run} is in the data folder {target}, where the run's own pictures would be "
+        "read as samples when it goes on; choose a --run-dir elsewhere"
+    )
 
 
 def digest_of_file(path: Path) -> str:
@@ -128,11 +175,15 @@ def list_codes(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*.sprc") if file.is_file())
 
 
-def sources(where: str) -> dict[str, Path]:
-    """Return the files of a loaded module and of its neighbours that it imports, by short name.
+def sources(where: str, model: nn.Module) -> dict[str, Path]:
+    """Return the files of a loaded module, of those that it imports, and of a model's classes.
 
     Args:
         where: `path/to/file.py` or `package.module`.
+        model: what the module made, maybe by means that it imports only then.
+
+    Returns:
+        The user's files, each by its name below the module's root, or else by its module's.
     """
     if where.endswith(".py"):
         first, depth = module_at(Path(where).expanduser()), 0
@@ -140,12 +191,14 @@ def sources(where: str) -> dict[str, Path]:
         first, depth = sys.modules[where], where.count(".")
     own = _file(first)
     found: dict[str, Path] = {}
-    todo = [first]
+    classes = {kind for part in model.modules() for kind in type(part).__mro__}
+    todo = [first, *filter(None, map(_module_of, classes))]
     while own and todo:
         module, root = todo.pop(), own.parents[depth]
         file = _file(module)
-        if file and file.is_relative_to(root) and _is_users(module):
-            shown = str(file.relative_to(root))
+        if file and _is_users(module):
+            inside = file.is_relative_to(root)
+            shown = str(file.relative_to(root)) if inside else f"the module {module.__name__}"
             if shown not in found:
                 found[shown] = file
                 todo += filter(None, map(_module_of, list(vars(module).values())))
@@ -173,7 +226,7 @@ def _module_of(value: object) -> ModuleType | None:
 
 
 def _is_users(module: ModuleType) -> bool:
-    """Tell whether a module is neither ours nor installed."""
-    file = _file(module)
-    installed = file is None or "site-packages" in file.parts
-    return not installed and module.__name__.partition(".")[0] not in OURS
+    """Tell whether a module is neither ours, nor installed, nor Python's."""
+    file, first = _file(module), module.__name__.partition(".")[0]
+    installed = file is None or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return not installed and first not in OURS and first not in PYTHON

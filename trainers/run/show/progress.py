@@ -34,7 +34,12 @@ class Progress:
         return self
 
     def step(self) -> None:
-        """Count one finished item."""
+        """Count one finished item.
+
+        Raises:
+            LostFolder: when the run folder is another run's by now.
+        """
+        self.folder.check_held()
         self.done += 1
         self.folder.items += 1
         self._bar.update()
@@ -63,5 +68,7 @@ class Progress:
     ) -> None:
         """Take the bar away."""
         self._bar.close()
+        if not self.folder.claim.held:
+            return
         with suppress(OSError):  # a full disk must not hide what went wrong
             self._keep_time()

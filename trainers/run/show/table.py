@@ -184,7 +184,7 @@ def attack_lines(summary: Row) -> str:
         *reported(summary),
         f"the answer changed on {summary['top_class_changed']:.1%} of all {summary['samples']}",
         f"scores of the {TOP} classes that led before, added up after the attack: mean "
-        f"{sums['mean']:.3f}, largest {sums['largest']:.3f}",
+        f"{number(sums['mean'], '.3f')}, largest {number(sums['largest'], '.3f')}",
     ]
     return fit_line(summary) + "\n".join(lines)
 
