@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.autoattack.tally import NOBODY, Tally, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
-from attacks.common.active_set import take
+from attacks.common.active_set import index_rows
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
-from attacks.common.inputs import check_call, check_eps, own_copies
+from attacks.common.inputs import check_call, check_eps, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import derive_seed, ids_of
 from attacks.common.warnings import REPEATS, is_random, warnings_of
@@ -114,7 +114,7 @@ class AutoAttack:
             raise ValueError("target is given; the standard is untargeted, use version='custom'")
         ids, members = ids_of(x, sample_ids), self.members()
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             eps = check_eps(self.eps, x).flatten()  # (B,)
             trial = Trial.start(model, x, Goal(y, target, "margin"), eps=eps, seed=seed, ids=ids)
             path = self._path(trial)
@@ -186,7 +186,7 @@ class Trial:
         if not len(rows):
             tally.members += 1
             return
-        goal = take(self.goal, rows)
+        goal = index_rows(self.goal, rows)
         if isinstance(member, Square):  # memory for all is there, even if few are left
             member = replace(member, batch_size=len(self.x))
         result = replace(member, eps=self.eps[rows])(
@@ -204,14 +204,14 @@ class Trial:
         with torch.no_grad():
             logits = logits_of(self.model, tally.x_adv)
         finite = torch.isfinite(logits).all(1) & torch.isfinite(self.logits).all(1)
-        value = self.goal.value(logits).masked_fill(~finite, torch.nan)
+        value = self.goal.objective(logits).masked_fill(~finite, torch.nan)
         counts = tally.counts(names)
         warnings = self._warnings(tally, finite, counts)
         return AttackResult(
             x=self.x,
             x_adv=tally.x_adv.clone(),
             success=tally.fooled_by != NOBODY,
-            already=self.goal.met(self.logits),
+            already=self.goal.is_adversarial(self.logits),
             queries=tally.queries + 1,
             loss=self.goal.as_loss(value),
             info={"members": counts, "fooled_by": tally.fooled_by}

@@ -39,7 +39,7 @@ class Tally:
     @classmethod
     def start(cls, x: Tensor, goal: Goal, logits: Tensor) -> "Tally":
         """Begin with the clean samples x (B, ...) and their logits (B, K)."""
-        fooled_by = torch.where(goal.met(logits), CLEAN, NOBODY)
+        fooled_by = torch.where(goal.is_adversarial(logits), CLEAN, NOBODY)
         return cls(x, fooled_by, torch.ones_like(goal.y), 0, [])
 
     def add(self, name: str, rows: Tensor, result: AttackResult) -> None:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box import squares
-from attacks.common.active_set import ActiveSet, due, put, take
-from attacks.common.best_by_loss import Best
-from attacks.common.forward import prepared
+from attacks.common.active_set import ActiveSet, index_rows, is_check_step, scatter_rows
+from attacks.common.best_by_loss import BestByLoss
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators, unit
@@ -85,13 +85,13 @@ class Square:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model), torch.no_grad():
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             goal = Goal(y, target, self.loss)
             search = Search(forward, self, goal, threat, generators)
             state, history = search.run(progress)
-            already = goal.met(logits_of(forward, x))
+            already = goal.is_adversarial(logits_of(forward, x))
         best = state.best
         return AttackResult(
             x=x,
@@ -136,7 +136,7 @@ class State:
 
     goal: Goal
     threat: Threat
-    best: Best
+    best: BestByLoss
     mask: Tensor
     numbers: Tensor
     queries: Tensor
@@ -161,13 +161,13 @@ class Search:
         *,
         mask: Tensor | None = None,
     ) -> None:
-        """Prepare to search; `model` is frozen and `prepared`; without a mask all may change."""
+        """Prepare to search; `model` is frozen and wrapped; without a mask all may change."""
         self.model, self.options, self.generators = model, options, generators
         none, x = torch.zeros_like(goal.y), threat.x
         if mask is None:
             mask = torch.ones_like(threat.eps, dtype=torch.bool)
         numbers = x.new_empty(len(x), 0)
-        state = State(goal, threat, Best.start(x), mask, numbers, none, none.bool())
+        state = State(goal, threat, BestByLoss.start(x), mask, numbers, none, none.bool())
         self.active = ActiveSet(state, torch.arange(len(x), device=x.device))
         self.logits = x.new_empty(0)
 
@@ -187,7 +187,7 @@ class Search:
     def _advance(self, query: int) -> Tensor:
         """Try the next change of each sample, or several; return values after each, (n, A)."""
         early = self.options.early_stop
-        if early and due(query):
+        if early and is_check_step(query):
             self.active.drop(self.active.now.left)
         state = self.active.now
         if not len(state.left):
@@ -232,7 +232,7 @@ class Search:
             rows, turn = (over[:, None] <= turns).nonzero(as_tuple=True)  # (P,); waits
             if not len(rows):
                 return values
-            base = take(state, rows)
+            base = index_rows(state, rows)
             numbers = base.numbers[torch.arange(len(rows), device=device), query % BLOCK + turn]
             seen = self._look(base, self._change(base, query, numbers))
             better = base.best.better(seen, keep_first=early)
@@ -241,9 +241,9 @@ class Search:
             broken = rows[~seen.finite & (turn <= kept[rows])]
             state.best.finite = state.best.finite.index_fill(0, broken, False)
             won = (turn == kept[rows]).nonzero()[:, 0]
-            best = take(state.best, rows[won])
-            best.merge(take(seen, won), keep_first=early)
-            state.best = put(state.best, rows[won], best)
+            best = index_rows(state.best, rows[won])
+            best.merge(index_rows(seen, won), keep_first=early)
+            state.best = scatter_rows(state.best, rows[won], best)
             values = torch.where(turns[:, None] >= kept, state.best.value, values)
             now = (kept + 1).clamp_max(count)
             state.queries, over = state.queries + (now - over), now
@@ -260,12 +260,12 @@ class Search:
             x_new = squares.proposal(state.threat, state.best.x_adv, size=side, numbers=numbers)
         return torch.where(state.mask, x_new, state.threat.x)
 
-    def _look(self, state: State, x_new: Tensor) -> Best:
+    def _look(self, state: State, x_new: Tensor) -> BestByLoss:
         """Return what the model says of x_new, (A, ...)."""
         logits = logits_of(self.model, x_new)
         if not len(self.logits):
             self.logits = logits
-        return Best.seen(x_new, state.goal, logits=logits, value=state.goal.value(logits))
+        return BestByLoss.seen(x_new, state.goal, logits=logits, value=state.goal.objective(logits))
 
     def _draw(self, *shape: int) -> Tensor:
         """Return U[0, 1) numbers for the active samples, (A, *shape)."""

@@ -1,6 +1,6 @@
 """The active set: samples that are done leave the batch, and their results stay.
 
-Only `survivors` waits for the device, so it is asked every few steps. The sizes that a batch
+Only `unfinished_rows` waits for the device, so it is asked every few steps. The sizes that a batch
 shrinks to come from a ladder: a compiled step sees few shapes.
 """
 
@@ -13,16 +13,16 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def due(step: int) -> bool:
+def is_check_step(step: int) -> bool:
     """Return whether to look who is done before a step: often at first, when many leave.
 
-    >>> [step for step in range(33) if due(step)]
+    >>> [step for step in range(33) if is_check_step(step)]
     [0, 1, 2, 4, 8, 16, 24, 32]
     """
     return step in (1, 2, 4) or step % 8 == 0
 
 
-def bucket(count: int) -> int:
+def padded_size(count: int) -> int:
     """Return the smallest size of a ladder with eight rungs an octave that holds a count.
 
     At most an eighth of the work is wasted: with rungs at powers of two and between them, 33
@@ -35,7 +35,7 @@ def bucket(count: int) -> int:
     return -(-count // rung) * rung
 
 
-def survivors(done: Tensor) -> Tensor | None:
+def unfinished_rows(done: Tensor) -> Tensor | None:
     """Return the rows to go on with: all that are not done, and some done that fill the bucket.
 
     Args:
@@ -44,13 +44,13 @@ def survivors(done: Tensor) -> Tensor | None:
     Returns:
         Row numbers, int64 (A',), those not done first; None when the bucket is no smaller.
     """
-    size = bucket(int((~done).sum()))
+    size = padded_size(int((~done).sum()))
     if size >= len(done):
         return None
     return torch.argsort(done.byte(), stable=True)[:size]  # (A',)
 
 
-def take(state: T, rows: Tensor) -> T:
+def index_rows(state: T, rows: Tensor) -> T:
     """Return a copy of some rows of a state.
 
     Args:
@@ -61,7 +61,7 @@ def take(state: T, rows: Tensor) -> T:
     return part
 
 
-def put(state: T, rows: Tensor, part: T) -> T:
+def scatter_rows(state: T, rows: Tensor, part: T) -> T:
     """Return a copy of a state (B, ...) in which `part` (A, ...) stands in some rows (A,)."""
     whole: T = _mapped(lambda tensor, new: tensor.index_copy(0, rows, new), state, part)
     return whole
@@ -82,7 +82,7 @@ class ActiveSet(Generic[T]):
     """The state of a batch, and of those of its samples that are still worked on.
 
     Attributes:
-        now: the state of the active samples, to be worked on; a dataclass that `take` knows,
+        now: the state of the active samples, to be worked on; a dataclass that `index_rows` knows,
             with a row for each sample in all its tensors.
         rows: which samples these are, int64 (A,). Some may be done, and fill the bucket: a
             state must not let go of what a done sample has found.
@@ -96,15 +96,15 @@ class ActiveSet(Generic[T]):
 
     def drop(self, done: Tensor) -> None:
         """Let samples go that are done, bool (A,), if that makes the batch smaller."""
-        keep = survivors(done)
+        keep = unfinished_rows(done)
         if keep is not None:
-            self._all, self.now = self.everything(), take(self.now, keep)
+            self._all, self.now = self.everything(), index_rows(self.now, keep)
             self.rows = self.rows[keep]  # (A',)
 
     def everything(self) -> T:
         """Return the state of all samples, each as it was when it left."""
         whole = len(self.rows) == self._count
-        return self.now if whole else put(self._all, self.rows, self.now)
+        return self.now if whole else scatter_rows(self._all, self.rows, self.now)
 
     def spread(self, values: Tensor, *, absent: float) -> Tensor:
         """Return the active samples' values (A,) as (B,), with `absent` for the others."""

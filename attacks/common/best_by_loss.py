@@ -10,7 +10,7 @@ from attacks.common.threat import column
 
 
 @dataclass
-class Best:
+class BestByLoss:
     """The best iterate of each sample so far: one that meets the goal, then the highest value.
 
     Attributes:
@@ -26,17 +26,19 @@ class Best:
     finite: Tensor
 
     @classmethod
-    def start(cls, x: Tensor) -> "Best":
+    def start(cls, x: Tensor) -> "BestByLoss":
         """Begin with the clean samples, whose value is not known."""
         value = x.new_full((len(x),), torch.nan)
         no = torch.zeros_like(value, dtype=torch.bool)
         return cls(x_adv=x, value=value, success=no, finite=~no)
 
     @classmethod
-    def seen(cls, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> "Best":
+    def seen(cls, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> "BestByLoss":
         """Return what one look at x_adv (B, ...) says; the arguments are those of `update`."""
         finite = torch.isfinite(logits).all(1)
-        return cls(x_adv, value.masked_fill(~finite, torch.nan), goal.met(logits), finite)
+        return cls(
+            x_adv, value.masked_fill(~finite, torch.nan), goal.is_adversarial(logits), finite
+        )
 
     def update(
         self, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor, keep_first: bool = False
@@ -50,17 +52,17 @@ class Best:
             value: the goal's, of these logits, (B,).
             keep_first: a sample's first success stays, whatever the value of later ones.
         """
-        other = Best.seen(x_adv, goal, logits=logits, value=value)
+        other = BestByLoss.seen(x_adv, goal, logits=logits, value=value)
         self.merge(other, keep_first=keep_first)
 
-    def better(self, other: "Best", *, keep_first: bool = False) -> Tensor:
+    def better(self, other: "BestByLoss", *, keep_first: bool = False) -> Tensor:
         """Return whose best is better in `other`, bool (B,); see `update`."""
         higher = ~(other.value <= self.value)  # than NaN, too
         first = other.success & ~self.success
         better = ~other.value.isnan() & (first | ((other.success == self.success) & higher))
         return better & ~self.success if keep_first else better
 
-    def merge(self, other: "Best", *, keep_first: bool = False) -> None:
+    def merge(self, other: "BestByLoss", *, keep_first: bool = False) -> None:
         """Take over the samples whose best is better in `other`; see `update`."""
         better = self.better(other, keep_first=keep_first)
         finite = other.finite | self.success if keep_first else other.finite

@@ -20,7 +20,7 @@ _FEW = 2  # passes, those of a single step
 _COMPLAINTS = ("contiguous", "stride", "view", "layout")  # words of who wants the default layout
 
 
-def prepared(
+def wrap_forward(
     model: nn.Module,
     x: Tensor,
     *,
@@ -45,7 +45,7 @@ def prepared(
         compiled: run it through torch.compile, as it is.
 
     Returns:
-        The forward pass, and whether the model is random, see `diagnosis.is_random`: asked of the
+        The forward pass, and whether the model is random, see `warnings.is_random`: asked of the
         pass that is returned, so that what the layout changes is not taken for chance.
     """
     some, forward = x[:2], cast(Classifier, torch.compile(model)) if compiled else model

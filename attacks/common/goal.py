@@ -27,7 +27,7 @@ class Goal:
     loss: LossName = "ce"
     any_class: bool = False
 
-    def value(self, logits: Tensor) -> Tensor:
+    def objective(self, logits: Tensor) -> Tensor:
         """Return (B,), growing as the goal comes nearer, from logits (B, K)."""
         self.check_classes(logits)
         loss = usable_loss(self.loss, logits.shape[1], targeted=self.target is not None)
@@ -41,11 +41,11 @@ class Goal:
         """Return the loss itself for a value: the same, or its negative when targeted."""
         return value if self.target is None else -value
 
-    def met(self, logits: Tensor) -> Tensor:
+    def is_adversarial(self, logits: Tensor) -> Tensor:
         """Return (B,) bool: prediction differs from y, or equals target; never if not finite.
 
         >>> logits = torch.tensor([[0.0, 1.0], [torch.nan, 0.0]])
-        >>> Goal(torch.tensor([0, 1])).met(logits)
+        >>> Goal(torch.tensor([0, 1])).is_adversarial(logits)
         tensor([ True, False])
         """
         self.check_classes(logits)

@@ -90,7 +90,7 @@ def check_clips(x: Tensor) -> None:
         )
 
 
-def own_copies(
+def clone_inputs(
     model: Classifier, x: Tensor, y: Tensor | None, target: Tensor | int | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return a checked batch as tensors of its own, x clamped to [0, 1].

@@ -10,7 +10,7 @@ from attacks.common.goal import Goal, logits_of
 from attacks.common.warnings import warnings_of
 
 
-def judged(
+def verify(
     model: nn.Module,
     x: Tensor,
     x_adv: Tensor,
@@ -30,20 +30,20 @@ def judged(
         x_adv: the perturbed samples, like x.
         goal: what counts as success, and the loss.
         queries: (B,) forward passes spent before this one.
-        random: what `diagnosis.is_random` said.
+        random: what `warnings.is_random` said.
         history: (steps, B) losses, or None.
-        stuck: see `diagnosis.warnings_of`.
+        stuck: see `warnings.warnings_of`.
         info: what the attack alone reports.
     """
     with torch.no_grad():
         logits, clean = logits_of(model, x_adv), logits_of(model, x)
     finite = torch.isfinite(logits).all(1)
-    value = goal.value(logits).masked_fill(~finite, torch.nan)
+    value = goal.objective(logits).masked_fill(~finite, torch.nan)
     return AttackResult(
         x=x,
         x_adv=x_adv.contiguous(),
-        success=goal.met(logits),
-        already=goal.met(clean),
+        success=goal.is_adversarial(logits),
+        already=goal.is_adversarial(clean),
         queries=queries + 1,
         loss=goal.as_loss(value),
         history=history,

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
-from attacks.common.active_set import ActiveSet, due
-from attacks.common.forward import prepared
+from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
-from attacks.common.verify import judged
+from attacks.common.verify import verify
 from attacks.fooling.fooling_ascent import Ascent
 from attacks.fooling.fooling_evolution import Evolution
 
@@ -108,12 +108,12 @@ class FoolingImage:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             goal = Goal(y, target)
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             start = self._noise(goal, x, generators)
             search, queries, history = self._run(forward, start, generators, progress)
-            result = judged(
+            result = verify(
                 model,
                 x,
                 search.image,
@@ -157,7 +157,7 @@ class FoolingImage:
         queries, latest = torch.zeros_like(active.rows), torch.zeros_like(start.value)
         history, steps, streams = [], self._option("steps"), generators
         for number in range(steps):
-            if due(number):
+            if is_check_step(number):
                 active.drop(self._done(active.now))
                 streams = [generators[row] for row in active.rows.tolist()]
             if len(active.rows):

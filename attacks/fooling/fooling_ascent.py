@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.common.best_by_loss import Best
+from attacks.common.best_by_loss import BestByLoss
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.randomness import uniform
 from attacks.common.threat import Threat, column
@@ -34,7 +34,7 @@ class Ascent:
     goal: Goal
     x_adv: Tensor
     gradient: Tensor
-    best: Best
+    best: BestByLoss
     stuck: Tensor
     step_size: float
     decay: float
@@ -53,7 +53,9 @@ class Ascent:
         """Begin with uniform noise for each sample of x (B, C, ...)."""
         noise = (uniform(x, generators) + 1) / 2  # (B, C, ...) in [0, 1]
         no = torch.zeros_like(goal.y, dtype=torch.bool)
-        return cls(goal, noise, torch.zeros_like(noise), Best.start(noise), no, step_size, decay)
+        return cls(
+            goal, noise, torch.zeros_like(noise), BestByLoss.start(noise), no, step_size, decay
+        )
 
     @property
     def image(self) -> Tensor:
@@ -75,7 +77,7 @@ class Ascent:
         if number:
             here = column(done, self.x_adv)  # (B, 1, ...)
             self.x_adv = torch.where(here, self.x_adv, self._moved())
-        logits, value, self.gradient = value_and_gradient(model, self.x_adv, self.goal.value)
+        logits, value, self.gradient = value_and_gradient(model, self.x_adv, self.goal.objective)
         self.best.update(self.x_adv, self.goal, logits=logits, value=value)
         self.stuck = self.stuck | (without_slope(self.gradient) & ~self.best.success)
 

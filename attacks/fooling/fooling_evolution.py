@@ -101,7 +101,7 @@ class Evolution:
             logits = torch.cat([logits_of(model, part) for part in torch.split(images, IMAGES)])
         target = None if goal.target is None else goal.target.repeat_interleave(size)
         each = replace(goal, y=goal.y.repeat_interleave(size), target=target)  # (B * P,)
-        value = each.value(logits).masked_fill(~torch.isfinite(logits).all(1), -torch.inf)
+        value = each.objective(logits).masked_fill(~torch.isfinite(logits).all(1), -torch.inf)
         return value.reshape(-1, size)  # (B, P)
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logit_warnings, logits_of
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.generator.generator_network import Architecture
@@ -108,12 +108,12 @@ class LearnedGenerator:
         """
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             with torch.no_grad():
                 clean = logits_of(model, x)  # (B, K)
             before, goal = clean.softmax(1), Goal(y, target)
             task = self._task(x, before, goal)
-            training = Training(prepared(model, x)[0], task, self._rule())
+            training = Training(wrap_forward(model, x)[0], task, self._rule())
             if seed and self.noise:
                 generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
                 training.shift = self.noise * normal(training.shift, generators)
@@ -129,8 +129,8 @@ class LearnedGenerator:
         return AttackResult(
             x=x,
             x_adv=x_adv,
-            success=goal.met(logits),
-            already=goal.met(clean),
+            success=goal.is_adversarial(logits),
+            already=goal.is_adversarial(clean),
             queries=training.queries + 2,
             loss=value,
             history=history,  # (steps, B)

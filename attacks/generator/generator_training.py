@@ -178,7 +178,7 @@ class Training:
             check_differentiable(logits)
         log_scores = logits.log_softmax(1)
         value = self.task.value(log_scores, x_adv).detach()
-        met = self.task.goal.met(logits.detach())
+        met = self.task.goal.is_adversarial(logits.detach())
         self.best.update(self.active, weights.detach(), value, met)
         self.latest[self.active] = value
         self.queries[self.active] += 1

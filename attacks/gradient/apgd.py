@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
@@ -75,9 +75,9 @@ class APGD:
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             goals = self._goals(forward, x, y, target)
 
             def record(value: Tensor) -> None:

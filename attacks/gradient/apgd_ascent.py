@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult
-from attacks.common.active_set import ActiveSet, due
-from attacks.common.best_by_loss import Best
+from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.best_by_loss import BestByLoss
 from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
 from attacks.common.threat import Threat, column
 from attacks.common.warnings import warnings_of, without_slope
@@ -81,7 +81,7 @@ class Found:
         left: whether the sample is done, bool (B,).
     """
 
-    best: Best
+    best: BestByLoss
     queries: Tensor
     stuck: Tensor
     left: Tensor
@@ -89,7 +89,7 @@ class Found:
     @classmethod
     def start(cls, x: Tensor) -> "Found":
         """Begin with the clean samples and nothing known."""
-        best = Best.start(x)
+        best = BestByLoss.start(x)
         no = best.success
         return cls(best, torch.zeros_like(no, dtype=torch.int64), no, no)
 
@@ -128,7 +128,7 @@ class Ascent:
         """Prepare to climb.
 
         Args:
-            model: the classifier, frozen and `prepared`.
+            model: the classifier, frozen and wrapped.
             x: the clean samples, (B, ...).
             early_stop: whether a sample leaves with its first success.
             record: called before each step with the values (B,), NaN where a sample has left.
@@ -156,7 +156,7 @@ class Ascent:
         )
         reviews = rule.reviews(steps)
         for step in range(steps + 1):
-            if self.early_stop and due(step):
+            if self.early_stop and is_check_step(step):
                 active.drop(active.now.found.left)
             if len(active.rows):
                 self._step(active.now, first=step == 0, last=step == steps, counts=counts)
@@ -178,9 +178,9 @@ class Ascent:
         if last:
             with torch.no_grad():
                 logits = logits_of(self.model, climb.x_adv)
-            value, gradient = goal.value(logits), climb.gradient
+            value, gradient = goal.objective(logits), climb.gradient
         else:
-            logits, value, gradient = value_and_gradient(self.model, climb.x_adv, goal.value)
+            logits, value, gradient = value_and_gradient(self.model, climb.x_adv, goal.objective)
         climb.arrive(value.masked_fill(~torch.isfinite(logits).all(1), torch.nan), gradient)
         found.queries = found.queries + ~found.left
         if counts:
@@ -199,7 +199,7 @@ class Ascent:
         """
         found, best = self.found, self.found.best
         with torch.no_grad():
-            already = goal.met(logits_of(self.model, x))
+            already = goal.is_adversarial(logits_of(self.model, x))
         return AttackResult(
             x=x,
             x_adv=best.x_adv,

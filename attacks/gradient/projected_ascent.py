@@ -10,12 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.active_set import ActiveSet, due, put, survivors, take
-from attacks.common.best_by_loss import Best
-from attacks.common.forward import prepared
+from attacks.common.active_set import (
+    ActiveSet,
+    index_rows,
+    is_check_step,
+    scatter_rows,
+    unfinished_rows,
+)
+from attacks.common.best_by_loss import BestByLoss
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
@@ -81,7 +87,7 @@ class Climb:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
             goal = self._goal(model, x, y, target)
             climber = Climber(model, self, goal, threat, progress)
@@ -128,7 +134,7 @@ class State:
 
     goal: Goal
     threat: Threat
-    best: Best
+    best: BestByLoss
     x_adv: Tensor
     direction: Tensor
     queries: Tensor
@@ -151,9 +157,11 @@ class Climber:
         x, no = threat.x, torch.zeros_like(goal.y, dtype=torch.bool)
         # To choose the class of a goal without a target given took a pass.
         queries = torch.full_like(goal.y, int(goal.any_class))
-        self.state = State(goal, threat, Best.start(x), x, torch.zeros_like(x), queries, no, no)
+        self.state = State(
+            goal, threat, BestByLoss.start(x), x, torch.zeros_like(x), queries, no, no
+        )
         self.model, self.rules, self.progress = model, rules, progress
-        self.forward, self.random = prepared(
+        self.forward, self.random = wrap_forward(
             model,
             x,
             passes=rules.starts * (rules.steps + 1),
@@ -172,10 +180,10 @@ class Climber:
             self.began_at_x = start is self.state.threat.x
         confirmed = self.state.best
         if self.rules.bf16:  # what float32 has confirmed gives way to nothing unconfirmed
-            self.state.best = Best.start(self.state.threat.x)
+            self.state.best = BestByLoss.start(self.state.threat.x)
         active = ActiveSet(self.state, torch.arange(len(start), device=start.device))
         for step in range(self.rules.steps):
-            if self.rules.early_stop and due(step):
+            if self.rules.early_stop and is_check_step(step):
                 if self.rules.bf16:
                     self._confirm(active.now, claims_only=True)
                 active.drop(active.now.left)
@@ -192,7 +200,9 @@ class Climber:
         left = state.left
         if not len(left):
             return state.best.value
-        logits, value, gradient = value_and_gradient(self.forward, state.x_adv, state.goal.value)
+        logits, value, gradient = value_and_gradient(
+            self.forward, state.x_adv, state.goal.objective
+        )
         self._note(state, logits, value)
         searching = state.best.finite & ~state.best.success & ~left
         state.stuck = state.stuck | (searching & without_slope(gradient))
@@ -206,7 +216,7 @@ class Climber:
         if len(state.left):
             with torch.no_grad():
                 logits = logits_of(self.forward, state.x_adv)
-            self._note(state, logits, state.goal.value(logits))
+            self._note(state, logits, state.goal.objective(logits))
 
     def _note(self, state: State, logits: Tensor, value: Tensor) -> None:
         """Keep what is better than before."""
@@ -221,12 +231,12 @@ class Climber:
     def _confirm(self, state: State, *, claims_only: bool) -> None:
         """Let float32 decide about what bfloat16 has found, or about its new successes alone."""
         done = state.left | ~state.best.success if claims_only else state.left
-        rows = survivors(done)
+        rows = unfinished_rows(done)
         rows = torch.arange(len(done), device=done.device) if rows is None else rows
-        part, asked = take(state, rows), ~done[rows]
+        part, asked = index_rows(state, rows), ~done[rows]
         if len(rows):
             self._judge(part, asked)
-            whole = put(state, rows, part)
+            whole = scatter_rows(state, rows, part)
             state.best, state.queries, state.left = whole.best, whole.queries, whole.left
 
     def _judge(self, state: State, asked: Tensor) -> None:
@@ -235,8 +245,8 @@ class Climber:
         with torch.no_grad():
             logits = logits_of(self.model, best.x_adv)
         finite = torch.isfinite(logits).all(1)
-        value = state.goal.value(logits).masked_fill(~finite, torch.nan)
-        best.success = torch.where(asked, state.goal.met(logits), best.success)
+        value = state.goal.objective(logits).masked_fill(~finite, torch.nan)
+        best.success = torch.where(asked, state.goal.is_adversarial(logits), best.success)
         best.value = torch.where(asked, value, best.value)
         best.finite = best.finite & (finite | ~asked)
         state.queries = state.queries + asked
@@ -253,9 +263,11 @@ class Climber:
         """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""
         goal, bf16 = self.state.goal, self.rules.bf16
         if self.began_at_x and not bf16 and self.first_logits is not None:
-            return goal.met(self.first_logits)
+            return goal.is_adversarial(self.first_logits)
         with torch.no_grad():
-            return goal.met(logits_of(self.model if bf16 else self.forward, self.state.threat.x))
+            return goal.is_adversarial(
+                logits_of(self.model if bf16 else self.forward, self.state.threat.x)
+            )
 
     def result(self) -> AttackResult:
         """Return what was found."""

@@ -23,7 +23,7 @@ def clearance(logits: Tensor) -> Tensor:
 
 
 @dataclass
-class Closest:
+class BestByNorm:
     """The successful iterate of each sample with the smallest norm so far, else the sample.
 
     A sample that meets the goal from the start is its own nearest success.
@@ -49,11 +49,11 @@ class Closest:
     finite: Tensor
 
     @classmethod
-    def start(cls, x: Tensor, logits: Tensor, *, goal: Goal, norm: Norm) -> "Closest":
+    def start(cls, x: Tensor, logits: Tensor, *, goal: Goal, norm: Norm) -> "BestByNorm":
         """Begin with the clean samples x (B, ...) and their logits (B, K)."""
         finite = torch.isfinite(logits).all(1)
-        size = torch.zeros_like(logits[:, 0]).masked_fill(~goal.met(logits), torch.inf)
-        value = goal.value(logits).masked_fill(~finite, torch.nan)
+        size = torch.zeros_like(logits[:, 0]).masked_fill(~goal.is_adversarial(logits), torch.inf)
+        value = goal.objective(logits).masked_fill(~finite, torch.nan)
         return cls(x, goal, norm, logits, x_adv=x, size=size, value=value, finite=finite)
 
     @property
@@ -75,9 +75,9 @@ class Closest:
         Returns:
             Which of them meet the goal, bool (B,).
         """
-        value = self.goal.value(logits)
+        value = self.goal.objective(logits)
         size = lengths(x_adv - self.x, self.norm) if size is None else size
-        met = self.goal.met(logits) & (value > lead + clearance(logits))
+        met = self.goal.is_adversarial(logits) & (value > lead + clearance(logits))
         nearer = met & (size < self.size)
         mask = column(nearer, x_adv)
         self.x_adv = torch.where(mask, x_adv, self.x_adv)
@@ -111,7 +111,7 @@ class Closest:
             x=self.x,
             x_adv=self.x_adv.clone(),
             success=self.success,
-            already=self.goal.met(self.logits),
+            already=self.goal.is_adversarial(self.logits),
             queries=queries,
             loss=self.goal.as_loss(self.value),
             history=history,

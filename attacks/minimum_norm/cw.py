@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
 from attacks.common.warnings import without_slope
-from attacks.minimum_norm.best_by_norm import Closest, clearance
+from attacks.minimum_norm.best_by_norm import BestByNorm, clearance
 from attacks.minimum_norm.hyperplane import distance, movable
 from attacks.minimum_norm.nearest_boundary import nearest_boundary
 
@@ -86,8 +86,8 @@ class CW:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
-            forward, random = prepared(model, x)
-            active = self._start(forward, *own_copies(model, x, y, target))
+            forward, random = wrap_forward(model, x)
+            active = self._start(forward, *clone_inputs(model, x, y, target))
             for number in range(self.search_steps):
                 descent = _Descent.start(active.now)
                 for step in range(self.steps):
@@ -112,7 +112,7 @@ class CW:
         """Look at x, and leave out the samples that are wrong from the start."""
         goal = Goal(y, target, "margin")
         found = nearest_boundary(model, x, goal, norm="l2")
-        closest = Closest.start(x, found.logits, goal=goal, norm="l2")
+        closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
         gap = found.gap + self.confidence
         most = lengths(torch.ones_like(x), "l2")
         reach = distance(movable(found.gradient, x), gap, "l2").minimum(most)
@@ -148,8 +148,8 @@ class CW:
         length = length.nan_to_num(0, 0, 0)  # without a slope there is no step
         descent.x_adv = (descent.x_adv - column(length, closest.x) * descent.mean).clamp(0, 1)
         goal = search.aim if aimed else closest.goal
-        logits, value, descent.gradient = value_and_gradient(model, descent.x_adv, goal.value)
-        descent.value = closest.goal.value(logits)
+        logits, value, descent.gradient = value_and_gradient(model, descent.x_adv, goal.objective)
+        descent.value = closest.goal.objective(logits)
         descent.short = value < self.confidence + clearance(logits)
         descent.met = descent.met | closest.update(descent.x_adv, logits, lead=self.confidence)
         search.stuck = search.stuck | (without_slope(descent.gradient) & ~closest.success)
@@ -172,7 +172,7 @@ def _choose_c(search: "_Search", descent: "_Descent") -> None:
 class _Search:
     """What is known of each sample: its first `aim`, and the gradient of its lead at x."""
 
-    closest: Closest
+    closest: BestByNorm
     aim: Goal
     gradient: Tensor
     c: Tensor

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_norm, column
-from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.hyperplane import movable, shortest_step, straight_step
 from attacks.minimum_norm.nearest_boundary import nearest_boundary
 
@@ -74,8 +74,8 @@ class DeepFool:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            forward, random = prepared(model, x)
-            state = self._start(forward, *own_copies(model, x, y, target))
+            forward, random = wrap_forward(model, x)
+            state = self._start(forward, *clone_inputs(model, x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):
                 # A step is classes + 1 passes: worth waiting for the device each time.
@@ -90,7 +90,7 @@ class DeepFool:
     def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         with torch.no_grad():
             logits = logits_of(model, x)
-        closest = Closest.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
+        closest = BestByNorm.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
         return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
 
     def _step(self, model: Classifier, state: "_State", *, straight: bool) -> None:
@@ -122,7 +122,7 @@ class DeepFool:
 class _State:
     """What is known of each sample: delta is without the overshoot."""
 
-    closest: Closest
+    closest: BestByNorm
     delta: Tensor
     done: Tensor
     queries: Tensor

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
-from attacks.common.active_set import ActiveSet, due
-from attacks.common.forward import prepared
+from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, check_eps, own_copies
+from attacks.common.inputs import check_call, check_eps, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_norm, check_radius, column
 from attacks.common.warnings import without_slope
-from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.hyperplane import shortest_step
 
 
@@ -34,7 +34,7 @@ class State:
         done: bool (B,).
     """
 
-    closest: Closest
+    closest: BestByNorm
     enough: Tensor
     x_adv: Tensor
     wanted: Tensor
@@ -43,7 +43,7 @@ class State:
     done: Tensor
 
     @classmethod
-    def start(cls, closest: Closest, enough: Tensor) -> "State":
+    def start(cls, closest: BestByNorm, enough: Tensor) -> "State":
         """Begin at the clean samples, which took one pass each."""
         y, done = closest.goal.y, closest.size <= enough
         one, no = torch.ones_like(y), torch.zeros_like(done)
@@ -56,7 +56,7 @@ class State:
         """
         goal = self.closest.goal
         if goal.target is not None:
-            return goal.value(logits)
+            return goal.objective(logits)
         pair = logits.gather(1, torch.stack([self.wanted, goal.y], 1))  # (B, 2)
         return pair[:, 0] - pair[:, 1]
 
@@ -119,9 +119,9 @@ class FAB:
         """Perturb x as little as it takes; see `Attack.__call__`. Nothing here is random."""
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             goal = Goal(y, target, "margin")
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             with torch.no_grad():
                 logits = logits_of(forward, x)
             goal.check_classes(logits)
@@ -133,7 +133,7 @@ class FAB:
                     progress(next(ticks), wanted.shape[1] * self.steps)
 
             enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
-            state = State.start(Closest.start(x, logits, goal=goal, norm=self.norm), enough)
+            state = State.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
             for classes in wanted.unbind(1):
                 state.x_adv, state.wanted = x, classes
                 state = self._approach(forward, state, tick)
@@ -144,7 +144,7 @@ class FAB:
         """Step to the wanted classes; call `tick` after each step."""
         active = ActiveSet(state, torch.arange(len(state.done), device=state.done.device))
         for step in range(self.steps):
-            if due(step):
+            if is_check_step(step):
                 active.drop(active.now.done)
             if len(active.rows):
                 self._step(model, active.now)
@@ -190,10 +190,10 @@ class FAB:
         return shortest_step(x, -column(lead.sign(), x) * slope, lead.abs(), self.norm)
 
 
-def within(closest: Closest, radius: Tensor) -> Closest:
+def within(closest: BestByNorm, radius: Tensor) -> BestByNorm:
     """Return the nearest successes without those beyond a radius, (B,)."""
     x, far = closest.x, closest.size > radius
-    none = Closest.start(x, closest.logits, goal=closest.goal, norm=closest.norm)
+    none = BestByNorm.start(x, closest.logits, goal=closest.goal, norm=closest.norm)
     return replace(
         closest,
         x_adv=torch.where(column(far, x), x, closest.x_adv),

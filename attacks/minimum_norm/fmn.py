@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, column
 from attacks.common.warnings import without_slope
-from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.hyperplane import distance
 from attacks.minimum_norm.nearest_boundary import nearest_boundary
 
@@ -75,8 +75,8 @@ class FMN:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history = []
         with frozen(model):
-            forward, random = prepared(model, x)
-            state = self._start(forward, *own_copies(model, x, y, target))
+            forward, random = wrap_forward(model, x)
+            state = self._start(forward, *clone_inputs(model, x, y, target))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             active.drop(state.closest.success)  # those that were wrong before
             for step in range(self.steps):
@@ -97,7 +97,7 @@ class FMN:
     def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
         goal = Goal(y, target, "margin")
         found = nearest_boundary(model, x, goal, norm=self.norm)
-        closest = Closest.start(x, found.logits, goal=goal, norm=self.norm)
+        closest = BestByNorm.start(x, found.logits, goal=goal, norm=self.norm)
         return _State(
             closest=closest,
             aim=found.aim(goal),
@@ -123,8 +123,8 @@ class FMN:
         ahead = Threat(closest.x, "l2", eps).ascent(state.gradient, length=length)
         state.x_adv = Threat(closest.x, self.norm, eps).project(state.x_adv + ahead)
         goal = state.aim if step < self.steps * _AIMED else closest.goal
-        logits, value, state.gradient = value_and_gradient(model, state.x_adv, goal.value)
-        state.value, state.gap = closest.goal.value(logits), -value
+        logits, value, state.gradient = value_and_gradient(model, state.x_adv, goal.objective)
+        state.value, state.gap = closest.goal.objective(logits), -value
         state.met = closest.update(state.x_adv, logits)
         state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
         state.queries = state.queries + 1
@@ -149,7 +149,7 @@ class _State:
     The gradient is that of the lead across the boundary: at first that of `aim`, the nearest.
     """
 
-    closest: Closest
+    closest: BestByNorm
     aim: Goal
     x_adv: Tensor
     eps: Tensor

@@ -12,15 +12,15 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.active_set import put, take
-from attacks.common.forward import prepared
+from attacks.common.active_set import index_rows, scatter_rows
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.losses import LossName
 from attacks.common.options import check_kinds
 from attacks.common.warnings import without_slope
-from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
 
 Pixels = npt.NDArray[np.float64]
@@ -75,22 +75,24 @@ class LBFGS:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            forward, random = prepared(model, x)
-            x, y, target = own_copies(model, x, y, target)
+            forward, random = wrap_forward(model, x)
+            x, y, target = clone_inputs(model, x, y, target)
             goal = Goal(y, target, "margin")
             found = nearest_boundary(forward, x, goal, norm="l2")
-            closest = Closest.start(x, found.logits, goal=goal, norm="l2")
+            closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
             aim = found.aim(goal)
             stuck, queries = without_slope(found.gradient), torch.ones_like(y)
             skipped = closest.success | stuck | ~closest.finite
             for row in range(len(x)):
                 if not skipped[row]:
                     here = torch.tensor([row], device=x.device)
-                    descent = _Descent(forward, take(closest, here), take(aim, here), self.loss)
-                    c = descent.first(take(found, here))
+                    descent = _Descent(
+                        forward, index_rows(closest, here), index_rows(aim, here), self.loss
+                    )
+                    c = descent.first(index_rows(found, here))
                     stuck[row] |= c is None
                     self._search(descent, c or 1.0)
-                    closest = put(closest, here, descent.closest)
+                    closest = scatter_rows(closest, here, descent.closest)
                     queries[row] += descent.queries
                 if progress:
                     progress(row + 1, len(x))
@@ -110,7 +112,7 @@ class LBFGS:
 class _Descent:
     """Descents of one sample: its tensors are (1, ...)."""
 
-    def __init__(self, model: Classifier, closest: Closest, aim: Goal, loss: LossName) -> None:
+    def __init__(self, model: Classifier, closest: BestByNorm, aim: Goal, loss: LossName) -> None:
         """Begin with what `closest` knows, and go to the class that `aim` says."""
         self.model, self.closest, self.queries, self.met = model, closest, 0, False
         margin, free = loss == "margin", Goal(closest.goal.y, closest.goal.target, loss)
@@ -119,7 +121,7 @@ class _Descent:
 
     def first(self, found: Boundary) -> float | None:
         """Return the c that ends just on a boundary if all were linear; None without a slope."""
-        _, _, slope = value_and_gradient(self.model, self.closest.x, self.aim.value)
+        _, _, slope = value_and_gradient(self.model, self.closest.x, self.aim.objective)
         self.queries += 1
         gain = (found.gradient.double() * slope.double()).sum()
         c = float(2 * found.gap.double().sum() / gain)
@@ -141,7 +143,7 @@ class _Descent:
         x = self.closest.x
         x_adv = torch.from_numpy(pixels).to(x).reshape(x.shape).clamp(0, 1)  # (1, ...)
         goal = self.free if self.closest.success.item() else self.aim
-        logits, value, gradient = value_and_gradient(self.model, x_adv, goal.value)
+        logits, value, gradient = value_and_gradient(self.model, x_adv, goal.objective)
         self.met = bool(self.closest.update(x_adv, logits))
         self.queries += 1
         delta = (x_adv - x).double()

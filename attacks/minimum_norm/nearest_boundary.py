@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.attack import Norm, lengths
-from attacks.common.active_set import take
+from attacks.common.active_set import index_rows
 from attacks.common.goal import Classifier, Goal, check_differentiable, likeliest_wrong, logits_of
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import clearance
@@ -57,7 +57,8 @@ def nearest_boundary(
     # All gradients of a pass keep it in memory to the end: half a batch at once, half of that.
     halves = torch.arange(len(x), device=x.device).chunk(2 if len(x) >= _LARGE else 1)
     parts = [
-        _nearest(model, x[rows], take(goal, rows), norm=norm, classes=classes) for rows in halves
+        _nearest(model, x[rows], index_rows(goal, rows), norm=norm, classes=classes)
+        for rows in halves
     ]
     names = [field.name for field in fields(Boundary)]
     return Boundary(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
@@ -72,7 +73,7 @@ def _nearest(model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: i
         rivals = likeliest_wrong(logits.detach(), goal.y, classes - 1)  # (B, k)
         leads = logits.gather(1, rivals) - logits.gather(1, goal.y[:, None])
     else:
-        rivals, leads = goal.target[:, None], goal.value(logits)[:, None]  # (B, 1)
+        rivals, leads = goal.target[:, None], goal.objective(logits)[:, None]  # (B, 1)
     least = torch.finfo(x.dtype).eps ** 2  # of a tie, where all logits are 0
     gaps = (2 * clearance(logits)[:, None] - leads).detach().clamp_min(least)  # (B, k)
     far = gaps.new_full((len(x),), torch.inf)

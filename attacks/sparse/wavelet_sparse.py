@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
-from attacks.common.active_set import ActiveSet, due
-from attacks.common.forward import prepared
+from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
 from attacks.common.warnings import without_slope
-from attacks.minimum_norm.best_by_norm import Closest
+from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.hyperplane import movable
 from compress.wavelet.transform import Coefficients, check_wavelet, dwt, idwt
 
@@ -38,7 +38,7 @@ class State:
         done: whether it was wrong from the start, bool (B,).
     """
 
-    closest: Closest
+    closest: BestByNorm
     change: Coefficients
     fewest: Coefficients
     shrink: Tensor
@@ -101,12 +101,12 @@ class WaveletSparse:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
         with frozen(model):
-            forward, random = prepared(model, x)
-            x, y, target = own_copies(model, x, y, target)
+            forward, random = wrap_forward(model, x)
+            x, y, target = clone_inputs(model, x, y, target)
             state = self._start(forward, x, Goal(y, target, "margin"))
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(self.steps):
-                if due(step):
+                if is_check_step(step):
                     active.drop(active.now.done)
                 value = self._step(forward, active.now) if len(active.rows) else x.new_empty(0)
                 history.append(active.spread(state.closest.goal.as_loss(value), absent=torch.nan))
@@ -124,7 +124,7 @@ class WaveletSparse:
     def _start(self, model: Classifier, x: Tensor, goal: Goal) -> State:
         with torch.no_grad():
             logits = logits_of(model, x)
-        closest = Closest.start(x, logits, goal=goal, norm="l1")
+        closest = BestByNorm.start(x, logits, goal=goal, norm="l1")
         zero = dwt(torch.zeros_like(x), wavelet=self.wavelet, levels=self.levels)
         one = torch.ones_like(goal.y)
         shrink = x.new_full((len(x),), _FIRST_SHRINK)
@@ -134,7 +134,7 @@ class WaveletSparse:
         """Look at each sample, and move its coefficients; return the margins before, (A,)."""
         closest, change = state.closest, state.change
         x_adv = applied(closest.x, change)
-        logits, value, slope = value_and_gradient(model, x_adv, closest.goal.value)
+        logits, value, slope = value_and_gradient(model, x_adv, closest.goal.objective)
         met = self._keep(state, x_adv, logits)
         state.stuck = state.stuck | (without_slope(slope) & ~closest.success)
         slope = slope_of(change, movable(slope.nan_to_num(0, 0, 0), x_adv))

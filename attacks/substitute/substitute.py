@@ -147,7 +147,7 @@ class SubstituteFit:
         for rows in torch.split(order[:room].sort().values, BATCH):
             x, label = self.x[rows].to(self.device), self.labels[rows].to(self.device)
             own = label.clamp_min(0)  # -1 where the model gave no finite answer
-            _, _, gradient = value_and_gradient(self.network, x, Goal(own, own).value)
+            _, _, gradient = value_and_gradient(self.network, x, Goal(own, own).objective)
             parts.append((x + self.options.lam * gradient.sign()).clamp(0, 1).cpu())
         return torch.cat(parts)
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from attacks.attack import Attack, AttackResult, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, own_copies
-from attacks.common.verify import judged
+from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.verify import verify
 from attacks.common.warnings import is_random
 from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
@@ -63,7 +63,7 @@ class Substitute(Kept):
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         asked = int(self.history[-1]["queries"]) if self.history else 0
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             inner = self.attack(
                 self.network().to(x),
                 x,
@@ -73,7 +73,7 @@ class Substitute(Kept):
                 sample_ids=sample_ids,
                 progress=progress,
             )
-            result = judged(
+            result = verify(
                 model,
                 x,
                 inner.x_adv,

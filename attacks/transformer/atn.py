@@ -149,7 +149,7 @@ class TransformerFit:
         loss = self.options.beta * change + miss
         descend(loss.mean(), self.optimizer)
         could = before.argmax(1) != wanted
-        reached = (could & Goal(wanted, wanted).met(logits)).sum()
+        reached = (could & Goal(wanted, wanted).is_adversarial(logits)).sum()
         counts = [reached.to(x), could.sum().to(x), loss.new_tensor(len(x))]
         return torch.stack([loss.detach().sum(), *counts])
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.randomness import sample_generators
-from attacks.common.verify import judged
+from attacks.common.verify import verify
 from attacks.common.warnings import is_random
 from attacks.transformer.atn_network import TransformerShape, Weights, transform
 from attacks.universal.fitting import Record, check_aim
@@ -78,12 +78,12 @@ class Transformer(Kept):
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             if self.target is not None:
                 check_aim(target, self.target)
             wanted = self._aimed(y, generators) if target is None else target
             x_adv = self.apply(x, wanted)
-            result = judged(
+            result = verify(
                 model,
                 x,
                 x_adv,

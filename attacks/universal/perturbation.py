@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, own_copies
+from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.threat import Threat, check_norm
-from attacks.common.verify import judged
+from attacks.common.verify import verify
 from attacks.common.warnings import is_random
 from attacks.universal.fitting import Record, check_aim
 from attacks.universal.saved_attack import Config, Kept, Tensors
@@ -67,10 +67,10 @@ class Perturbation(Kept):
         """Perturb x without looking at the model; see `Attack.__call__`. Nothing is random."""
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             check_aim(target, self.target)
             x_adv = self.apply(x)
-            result = judged(
+            result = verify(
                 model,
                 x,
                 x_adv,

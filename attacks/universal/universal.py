@@ -184,7 +184,7 @@ class UniversalFit:
         goal = Goal(before.clamp_min(0), self._wanted(before))
 
         def bounded(logits: Tensor) -> Tensor:
-            return goal.value(logits).clamp_max(_BOUND)  # (B,)
+            return goal.objective(logits).clamp_max(_BOUND)  # (B,)
 
         _, _, gradient = value_and_gradient(self.model, self._applied(x), bounded)
         # What the range of pixels cuts off does not move with the perturbation.

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.active_set import ActiveSet, due
-from attacks.common.forward import prepared
+from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, check_clips, check_eps, own_copies
+from attacks.common.inputs import check_call, check_clips, check_eps, clone_inputs
 from attacks.common.optimizers import Adam
 from attacks.common.threat import Threat, check_radius, column
-from attacks.common.verify import judged
+from attacks.common.verify import verify
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import clearance
 from attacks.video.flicker_loss import FlickerLoss
@@ -90,14 +90,14 @@ class Flicker(FlickerLoss):
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         check_clips(x)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             goal = Goal(y, target, "margin")
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))
             history = self._search(forward, active, progress)
             end = active.everything()
             x_adv = Threat.around(x, norm="linf", eps=self.eps).project(x + end.best)
-            result = judged(
+            result = verify(
                 model,
                 x,
                 x_adv,
@@ -120,7 +120,7 @@ class Flicker(FlickerLoss):
         """Take all steps; return the objective before each, (steps, B)."""
         history: list[Tensor] = []
         for step in range(self.steps):
-            if due(step):
+            if is_check_step(step):
                 active.drop(active.now.done)
             state = active.now
             values = self._step(forward, state, step) if len(active.rows) else state.value
@@ -161,7 +161,7 @@ class Flicker(FlickerLoss):
         cost, slope = self.visible(state.pattern)
         value = (cost + miss).masked_fill(~torch.isfinite(logits).all(1), torch.nan)
         going = ~state.done
-        met = state.goal.met(logits) & (state.goal.value(logits) > clearance(logits))
+        met = state.goal.is_adversarial(logits) & (state.goal.objective(logits) > clearance(logits))
         self._keep(state, met, cost=cost, miss=miss, value=value, step=step)
         state.stuck = state.stuck | (without_slope(gradient) & (state.first < 0))
         state.queries = state.queries + going

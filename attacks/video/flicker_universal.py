@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
 from attacks.common.inputs import check_clips
@@ -125,7 +125,7 @@ class FlickerFit:
         self.options, self.samples, self.seed = options, samples, seed
         x = samples.like()
         check_clips(x)
-        self.model, _ = prepared(model, x)
+        self.model, _ = wrap_forward(model, x)
         with torch.no_grad():
             logits = logits_of(self.model, x[:1])
         for named in (options.target, options.source):
@@ -221,6 +221,6 @@ class FlickerFit:
         move = self.adam.step(mean + slope, number=int(self.steps), lr=lr)
         self.pattern = (self.pattern - move).clamp(-self.options.eps, self.options.eps)
         could = could_be_fooled(before, named)
-        counts = [(could & goal.met(logits)).sum(), could.sum()]
+        counts = [(could & goal.is_adversarial(logits)).sum(), could.sum()]
         sums = [miss.nan_to_num(0).sum(), *(count.to(miss) for count in counts)]
         return torch.stack([*sums, miss.new_tensor(len(x))])

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.active_set import ActiveSet, due
-from attacks.common.best_by_loss import Best
-from attacks.common.forward import prepared
+from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.best_by_loss import BestByLoss
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, check_clips, own_copies
+from attacks.common.inputs import check_call, check_clips, clone_inputs
 from attacks.common.losses import LossName, check_loss
 from attacks.common.optimizers import Adam
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_radius, column
-from attacks.common.verify import judged
+from attacks.common.verify import verify
 from attacks.common.warnings import without_slope
 from attacks.video.frame_weights import Weight, check_weight, frame_weights
 from attacks.video.keyframes import (
@@ -144,14 +144,14 @@ class Keyframe:
         check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         check_clips(x)
         with frozen(model):
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             keyframes, chosen_by = self._chosen(model, x, targeted=target is not None)
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             start = _State.start(threat, goal, keyframes)
             end, history = self._search(forward, start, progress)
             selection = int(self.frames == "gradient")  # passes
-            result = judged(
+            result = verify(
                 model,
                 x,
                 threat.project(with_frames(x, end.places, end.best.x_adv)),
@@ -179,7 +179,7 @@ class Keyframe:
         history: list[Tensor] = []
         steps = self.steps or _STEPS[state.goal.target is not None]
         for number in range(1, steps + 1):
-            if self.early_stop and due(number - 1):
+            if self.early_stop and is_check_step(number - 1):
                 active.drop(active.now.left)
             value = self._step(forward, active.now, number)
             history.append(active.spread(value, absent=torch.nan))
@@ -219,7 +219,7 @@ class Keyframe:
             lambda logits: self._value(goal, logits),
         )
         gradient = frames_at(whole, state.places)  # (A, K, C, H, W)
-        met, sizes = goal.met(logits), frame_sizes(state.delta)
+        met, sizes = goal.is_adversarial(logits), frame_sizes(state.delta)
         rank = torch.where(met, -sizes.sum(1), value)  # of two successes the lighter is better
         best.update(frames, goal, logits=logits, value=rank, keep_first=self.early_stop)
         searching = best.finite & ~best.success & ~left
@@ -244,7 +244,7 @@ class Keyframe:
     def _value(self, goal: Goal, logits: Tensor) -> Tensor:
         """Return what is raised, (B,)."""
         bounded = self.lam is not None and self.loss == "ce"
-        return escape(goal, logits) if bounded else goal.value(logits)
+        return escape(goal, logits) if bounded else goal.objective(logits)
 
 
 @dataclass
@@ -257,7 +257,7 @@ class _State:
     """
 
     goal: Goal
-    best: Best
+    best: BestByLoss
     x: Tensor
     places: Tensor
     frames: Tensor
@@ -282,7 +282,7 @@ class _State:
         none, no = torch.zeros_like(goal.y), torch.zeros_like(goal.y).bool()
         return cls(
             goal=goal,
-            best=Best.start(frames),
+            best=BestByLoss.start(frames),
             x=threat.x,
             places=places,
             frames=frames,

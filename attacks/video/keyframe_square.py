@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box.square import Search, Square, State
-from attacks.common.active_set import take
-from attacks.common.forward import prepared
+from attacks.common.active_set import index_rows
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, check_clips, own_copies
+from attacks.common.inputs import check_call, check_clips, clone_inputs
 from attacks.common.losses import LossName, check_loss
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
@@ -93,9 +93,9 @@ class KeyframeSquare:
         check_clips(x)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model), torch.no_grad():
-            x, y, target = own_copies(model, x, y, target)
+            x, y, target = clone_inputs(model, x, y, target)
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
-            forward, random = prepared(model, x)
+            forward, random = wrap_forward(model, x)
             clean = logits_of(forward, x)
             weights = frame_effects(forward, x, goal, clean=clean)
             mask = self._chosen(weights)
@@ -104,7 +104,7 @@ class KeyframeSquare:
             state, history = search.run(progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
-            best, already = state.best, goal.met(clean)
+            best, already = state.best, goal.is_adversarial(clean)
         return AttackResult(
             x=x,
             x_adv=best.x_adv,
@@ -138,8 +138,10 @@ def frame_effects(model: Classifier, x: Tensor, goal: Goal, *, clean: Tensor) ->
     for frame in range(x.shape[2]):
         without = x.clone()
         without[:, :, frame] = mean
-        values.append(goal.value(logits_of(model, without)))
-    return (torch.stack(values, 1) - goal.value(clean)[:, None]).abs().nan_to_num(0, 0, 0)  # (B, T)
+        values.append(goal.objective(logits_of(model, without)))
+    return (
+        (torch.stack(values, 1) - goal.objective(clean)[:, None]).abs().nan_to_num(0, 0, 0)
+    )  # (B, T)
 
 
 def _restored(
@@ -160,10 +162,10 @@ def _restored(
             continue
         trial, here = best.x_adv[rows], (torch.arange(len(rows)), slice(None), frame[rows])
         trial[here] = x[rows][here]
-        goal = take(state.goal, rows)
+        goal = index_rows(state.goal, rows)
         logits = logits_of(model, trial)
-        met, won = goal.met(logits), rows[goal.met(logits)]
-        best.x_adv[won], best.value[won] = trial[met], goal.value(logits)[met]
+        met, won = goal.is_adversarial(logits), rows[goal.is_adversarial(logits)]
+        best.x_adv[won], best.value[won] = trial[met], goal.objective(logits)[met]
         mask[won, frame[won]] = False
         spent[rows] += 1
     return mask, spent

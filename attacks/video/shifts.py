@@ -79,11 +79,11 @@ def _fooled(model: nn.Module, moved: Sequence[Perturbation], x: Tensor, y: Tenso
     check_batch(x, y)
     check_clips(x)
     named, logits = moved[0].target, logits_of(model, x)
-    right = torch.isfinite(logits).all(1) & ~Goal(y).met(logits)
+    right = torch.isfinite(logits).all(1) & ~Goal(y).is_adversarial(logits)
     if named is not None:
         right = right & (y != named)
     x, y = x[right], y[right]  # (A, ...), (A,)
     if not len(x):
         return right.new_zeros(len(moved), 0)
     goal = Goal(y, None if named is None else torch.full_like(y, named))
-    return torch.stack([goal.met(logits_of(model, p.apply(x))) for p in moved])  # (T, A)
+    return torch.stack([goal.is_adversarial(logits_of(model, p.apply(x))) for p in moved])  # (T, A)

@@ -37,7 +37,7 @@ def escape(goal: Goal, logits: Tensor) -> Tensor:
     0.5
     """
     if goal.target is not None:
-        return goal.value(logits)
+        return goal.objective(logits)
     goal.check_classes(logits)
     own = torch.nn.functional.one_hot(goal.y, logits.shape[1]).bool()
     return (logits.softmax(1).masked_fill(own, 0).sum(1) + _SURE).log()

@@ -197,7 +197,7 @@ class _Fit:
         self.steps = self.steps + 1
         self.delta.sub_(self.adam.step(slope, number=int(self.steps), lr=self.options.lr))
         self.delta.clamp_(-self.options.eps, self.options.eps).mul_(self.mask)
-        return goal.met(logits)[could_be_fooled(before, wanted)], len(x)
+        return goal.is_adversarial(logits)[could_be_fooled(before, wanted)], len(x)
 
     def _mask(self, like: Tensor) -> Tensor:
         """Return 1 in the frames that may change and 0 in others; it broadcasts over like."""

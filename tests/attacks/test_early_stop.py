@@ -40,7 +40,7 @@ def test_results_are_the_same_without_the_active_set(make, easy, monkeypatch):
     model, x, y = easy
     attack = make(early_stop=True)
     packed, rows = rows_passed(attack, model, x, y)
-    monkeypatch.setattr(attacks.common.active_set, "survivors", lambda done: None)
+    monkeypatch.setattr(attacks.common.active_set, "unfinished_rows", lambda done: None)
     whole, all_rows = rows_passed(attack, model, x, y)
     assert 0 < packed.success.sum() < 20
     for name in ("x_adv", "loss", "history"):

@@ -244,7 +244,7 @@ def test_clips_that_are_done_leave_and_nothing_else_changes(mixed, early_stop, m
     handle = model.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
     packed = attack(model, x, y)
     handle.remove()
-    monkeypatch.setattr(attacks.common.active_set, "survivors", lambda done: None)
+    monkeypatch.setattr(attacks.common.active_set, "unfinished_rows", lambda done: None)
     whole = attack(model, x, y)
     for name in ("x_adv", "loss", "history", "queries"):
         ours, theirs = getattr(packed, name), getattr(whole, name)

@@ -127,7 +127,7 @@ def test_the_fittest_survive_and_of_equals_the_older(linear):
     start.step(model, 0, streams, going)
     before = start.fitness
     assert torch.equal(before, before.sort(dim=1, descending=True).values)
-    value = goal.value(model(start.image))
+    value = goal.objective(model(start.image))
     torch.testing.assert_close(start.value, value.detach())
     start.step(model, 1, streams, torch.tensor([False, True]))
     assert (start.fitness[0] >= before[0]).all()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from attacks import PGD, DeepFool
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.goal import value_and_gradient
 
 
@@ -50,7 +50,7 @@ def test_samples_come_in_channels_last_and_gradients_in_the_layout_of_x(batch, d
     x, _ = batch(dims=dims, side=4)
     model = Seen(dims)
     assert not x.is_contiguous(memory_format=model.last)
-    forward, random = prepared(model, x)
+    forward, random = wrap_forward(model, x)
     assert not random
     model.layouts.clear()
     logits, _, gradient = value_and_gradient(forward, x, lambda z: z[:, 0])
@@ -66,7 +66,7 @@ def test_a_model_that_wants_the_default_layout_gets_it(batch, wants):
     x, y = batch()
     model, plain = Seen(wants=wants), Seen()
     plain.load_state_dict(model.state_dict())
-    forward, random = prepared(model, x)
+    forward, random = wrap_forward(model, x)
     assert not random
     model.layouts.clear()
     torch.testing.assert_close(forward(x), plain(x))
@@ -89,4 +89,4 @@ def test_other_errors_are_the_models_own(batch):
             return x.flatten(1)[:, :5]
 
     with pytest.raises(RuntimeError, match="out of order"):
-        prepared(Broken(), batch()[0])
+        wrap_forward(Broken(), batch()[0])

@@ -10,7 +10,7 @@ import attacks.black_box.square
 import attacks.common.active_set
 from attacks import PGD, Keyframe, KeyframeSquare, Square, frame_weights, sparsity
 from attacks.attack import AttackResult
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
 from attacks.video.keyframe_square import frame_effects
@@ -211,7 +211,7 @@ def test_early_stop_leaves_at_the_first_success(clips, monkeypatch):
     assert (ours.queries[won] == ours.info["first_success"][won] + 2).all()
     assert (ours.queries[~won] == theirs.queries[~won]).all()
     assert (theirs.info["mean_abs"][won] <= ours.info["mean_abs"][won] * (1 + 1e-9)).all()
-    monkeypatch.setattr(attacks.common.active_set, "survivors", lambda done: None)
+    monkeypatch.setattr(attacks.common.active_set, "unfinished_rows", lambda done: None)
     whole = early(model, x, y)
     torch.testing.assert_close(whole.x_adv, ours.x_adv, **EXACT)
     assert torch.equal(whole.queries, ours.queries)
@@ -251,7 +251,7 @@ def test_queries_of_keyframe_square_are_those_a_model_counts(clips, monkeypatch)
     for i in range(len(x)):
         rows.clear()
         with frozen(model):
-            prepared(model, x[i : i + 1])
+            wrap_forward(model, x[i : i + 1])
         asked_before.append(len(rows))
         rows.clear()
         result = attack(model, x[i : i + 1], y[i : i + 1])
@@ -272,7 +272,7 @@ def test_frames_matter_as_much_as_the_loss_without_them(clips):
         for frame in (0, 3):
             other = x.clone()
             other[:, :, frame] = x.mean(2)
-            expected = (goal.value(model(other)) - goal.value(model(x))).abs()
+            expected = (goal.objective(model(other)) - goal.objective(model(x))).abs()
             torch.testing.assert_close(effects[:, frame], expected)
 
 

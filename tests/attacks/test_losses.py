@@ -37,8 +37,8 @@ def test_dlr_of_equal_logits_is_finite():
 @pytest.mark.parametrize("target", [None, torch.tensor([1])])
 def test_a_goal_without_the_classes_for_dlr_takes_the_margin(classes, target):
     logits, y = torch.tensor([[3.0, 1.0, 0.5, -1.0]])[:, :classes], torch.tensor([0])
-    value = Goal(y, target, "dlr").value(logits)
-    plain = Goal(y, target, "margin").value(logits)
+    value = Goal(y, target, "dlr").objective(logits)
+    plain = Goal(y, target, "margin").objective(logits)
     assert torch.equal(value, plain) == (classes < (3 if target is None else 4))
 
 
@@ -47,11 +47,11 @@ def test_a_goal_of_any_class_pursues_the_target_and_takes_what_comes():
     logits = torch.tensor([[3.0, 1.0, 4.0, -1.0]])
     for loss in LOSSES:
         goal = Goal(y, target, loss, any_class=True)
-        assert goal.met(logits).all()
-        assert not Goal(y, target, loss).met(logits).any()
+        assert goal.is_adversarial(logits).all()
+        assert not Goal(y, target, loss).is_adversarial(logits).any()
         rise = torch.tensor([[0.0, 0.5, 0.0, 0.0]])
-        assert goal.value(logits + rise) > goal.value(logits)
-    value = Goal(y, target, "dlr", any_class=True).value(logits)
+        assert goal.objective(logits + rise) > goal.objective(logits)
+    value = Goal(y, target, "dlr", any_class=True).objective(logits)
     assert value.item() == pytest.approx(-(3 - 1) / (4 - (1 - 1) / 2))
 
 
@@ -89,8 +89,8 @@ def test_goal_values_grow_towards_the_goal():
     y, target = torch.tensor([0]), torch.tensor([1])
     for name in LOSSES:
         for goal in (Goal(y, None, name), Goal(y, target, name)):
-            assert goal.value(nearer) > goal.value(logits)
-            assert goal.met(nearer).all()
-            assert not goal.met(logits).any()
+            assert goal.objective(nearer) > goal.objective(logits)
+            assert goal.is_adversarial(nearer).all()
+            assert not goal.is_adversarial(logits).any()
         loss = (targeted_dlr if name == "dlr" else LOSSES[name])(logits, target)
-        assert torch.equal(goal.as_loss(goal.value(logits)), loss)
+        assert torch.equal(goal.as_loss(goal.objective(logits)), loss)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from attacks import FGSM, PGD, AutoAttack, Perturbation, Square
-from attacks.common.forward import prepared
+from attacks.common.forward import wrap_forward
 from attacks.common.warnings import REPEATS, is_random
 
 SEEDS = 40
@@ -67,8 +67,8 @@ def test_autoattack_flags_at_least_what_the_reference_does(share):
     [
         (lambda model, x: is_random(model, x[:2]), False),
         (lambda model, x: is_random(model, x[:2]), True),
-        (lambda model, x: prepared(model, x)[1], False),
-        (lambda model, x: prepared(model, x)[1], True),
+        (lambda model, x: wrap_forward(model, x)[1], False),
+        (lambda model, x: wrap_forward(model, x)[1], True),
         (says_random(PGD(early_stop=True), wrong=True), False),
         (says_random(Square(queries=2), wrong=True), False),
         (says_random(Perturbation(torch.zeros(3, 1, 1), "linf", 0.1)), False),
@@ -92,7 +92,7 @@ def test_the_check_costs_what_the_references_does():
     AutoAttack(version="custom", steps=1, targets=1, queries=1)(Counts(), x, torch.zeros(16).long())
     assert sizes == [16] * 6  # no sample was right: the check, and the last look
     sizes.clear()
-    prepared(Counts(), x)
+    wrap_forward(Counts(), x)
     assert set(sizes) == {2}
     assert len(sizes) <= 7
     sizes.clear()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, lengths
-from attacks.common.active_set import take
+from attacks.common.active_set import index_rows
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
 from attacks.common.inputs import check_eps
@@ -54,7 +54,7 @@ def round_to_bytes(
             met = _surely(goal, logits_of(model, start / TOP))
         pushed, spent = _push_on(model, start, result.success & ~met, goal, room)
         with torch.no_grad():
-            success = goal.met(logits_of(model, pushed / TOP)) & room.holds(pushed)
+            success = goal.is_adversarial(logits_of(model, pushed / TOP)) & room.holds(pushed)
     return replace(result, x_adv=pushed / TOP, success=success, queries=result.queries + spent + 2)
 
 
@@ -71,7 +71,7 @@ def _push_on(
     for step in range(STEPS):
         if not len(rows):
             break
-        part, here = take(goal, rows), take(room, rows)
+        part, here = index_rows(goal, rows), index_rows(room, rows)
         pushed[rows] = _push(model, pushed[rows], part, here, step)
         with torch.no_grad():
             met = _surely(part, logits_of(model, pushed[rows] / TOP))
@@ -83,7 +83,7 @@ def _push_on(
 
 def _surely(goal: Goal, logits: Tensor) -> Tensor:
     """Tell where the goal is met by more than rounding, whatever the batch, (B,) bool."""
-    return goal.met(logits) & (goal.value(logits) > clearance(logits))
+    return goal.is_adversarial(logits) & (goal.objective(logits) > clearance(logits))
 
 
 def _push(model: nn.Module, z: Tensor, goal: Goal, room: "_Room", step: int) -> Tensor:
@@ -108,11 +108,11 @@ def _push(model: nn.Module, z: Tensor, goal: Goal, room: "_Room", step: int) -> 
 def _slope(model: nn.Module, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits, margin and its gradient in x; 0 of a model that none flows through."""
     try:
-        return value_and_gradient(model, x, goal.value)
+        return value_and_gradient(model, x, goal.objective)
     except (ValueError, RuntimeError):
         with torch.no_grad():
             logits = logits_of(model, x)
-        return logits, goal.value(logits), torch.zeros_like(x)
+        return logits, goal.objective(logits), torch.zeros_like(x)
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def keep_batch(
         "y": batch.y,
         "success": result.success,
         **{name: scored[name] for name in STORED},
-        "success_as_png": goal.met(rounded),
-        "success_rounded": goal.met(plain),
+        "success_as_png": goal.is_adversarial(rounded),
+        "success_rounded": goal.is_adversarial(plain),
         "top_sum_before": before.topk(k).values.sum(1),
         "top_sum_after": after.gather(1, before.topk(k).indices).sum(1),
     }
