@@ -28,7 +28,7 @@ def padded_size(count: int) -> int:
     At most an eighth of the work is wasted: with rungs at powers of two and between them, 33
     samples that resist to the end would cost as much as 48.
 
-    >>> [bucket(count) for count in (0, 1, 16, 17, 33, 49, 250)]
+    >>> [padded_size(count) for count in (0, 1, 16, 17, 33, 49, 250)]
     [0, 1, 16, 18, 36, 52, 256]
     """
     rung = max(1, 1 << max(count - 1, 0).bit_length() >> 4)
