@@ -244,7 +244,7 @@ def test_queries_of_keyframe_square_are_those_a_model_counts(clips, monkeypatch)
     """A clip alone, looked at after every query, leaves at once: nothing is asked in vain."""
     model, x, y = clips
     attack, rows = KeyframeSquare(eps=0.1, queries=30), []
-    monkeypatch.setattr(attacks.black_box.square, "due", lambda query: True)
+    monkeypatch.setattr(attacks.black_box.square, "is_check_step", lambda query: True)
     handle = model.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
     model(x[:1])
     asked_before = []
