@@ -12,12 +12,13 @@ from attacks.attack import AttackResult, Norm, Progress
 from attacks.autoattack.tally import NOBODY, Tally, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import index_rows
+from attacks.common.begin import check_call, clone_inputs
+from attacks.common.forward import REPEATS, is_random
 from attacks.common.frozen import frozen
-from attacks.common.goal import Goal, logits_of
-from attacks.common.inputs import check_call, check_eps, clone_inputs
+from attacks.common.goal import Goal, logits_of, warnings_of
 from attacks.common.options import check_kinds
 from attacks.common.randomness import derive_seed, ids_of
-from attacks.common.warnings import REPEATS, is_random, warnings_of
+from attacks.common.threat import check_eps
 from attacks.gradient.apgd import APGD
 from attacks.minimum_norm.fab import FAB
 

@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, index_rows, is_check_step, scatter_rows
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators, unit
 from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.common.warnings import warnings_of
 
 # The squares halve their area after these queries, of SCHEDULE in all.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
 from attacks.common.verify import verify

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import Classifier, Goal, LossName, check_loss, likeliest_wrong, logits_of
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.common.threat import Threat, check_norm, check_radius

@@ -7,14 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import (
+    Goal,
+    LossName,
+    check_loss,
+    logits_of,
+    value_and_gradient,
+    warnings_of,
+    without_slope,
+)
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.common.warnings import warnings_of, without_slope
 
 
 @dataclass(frozen=True)

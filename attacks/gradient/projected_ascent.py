@@ -17,16 +17,23 @@ from attacks.common.active_set import (
     scatter_rows,
     unfinished_rows,
 )
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import (
+    Classifier,
+    Goal,
+    LossName,
+    check_loss,
+    logits_of,
+    value_and_gradient,
+    warnings_of,
+    without_slope,
+)
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
 from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.common.warnings import warnings_of, without_slope
 
 
 @dataclass(frozen=True)

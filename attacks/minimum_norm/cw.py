@@ -10,16 +10,14 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm, clearance
-from attacks.minimum_norm.hyperplane import distance, movable
-from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.minimum_norm.nearest_boundary import distance, movable, nearest_boundary
 
 _BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
 _FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary

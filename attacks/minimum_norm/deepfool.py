@@ -9,15 +9,19 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_norm, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import movable, shortest_step, straight_step
-from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.minimum_norm.nearest_boundary import (
+    movable,
+    nearest_boundary,
+    shortest_step,
+    straight_step,
+)
 
 # So many steps may leave what the range cuts off to the next one; where most pixels are at
 # their ends that would never arrive.

@@ -9,15 +9,21 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, check_eps, clone_inputs
+from attacks.common.goal import (
+    Classifier,
+    Goal,
+    likeliest_wrong,
+    logits_of,
+    value_and_gradient,
+    without_slope,
+)
 from attacks.common.options import check_kinds
-from attacks.common.threat import check_norm, check_radius, column
-from attacks.common.warnings import without_slope
+from attacks.common.threat import check_eps, check_norm, check_radius, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import shortest_step
+from attacks.minimum_norm.nearest_boundary import shortest_step
 
 
 @dataclass

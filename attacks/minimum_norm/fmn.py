@@ -9,16 +9,14 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, column
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import distance
-from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.minimum_norm.nearest_boundary import distance, nearest_boundary
 
 _LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
 _AIMED = 0.25  # share of the steps that go to the nearest boundary

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import index_rows, scatter_rows
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName
+from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
 

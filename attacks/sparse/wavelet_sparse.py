@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import movable
+from attacks.minimum_norm.nearest_boundary import movable
 from compress.wavelet.transform import Coefficients, check_wavelet, dwt, idwt
 
 _FIRST_SHRINK, _LESS, _MORE = 0.5, 0.9, 1.1

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Attack, AttackResult, Progress
+from attacks.common.begin import check_call, clone_inputs
+from attacks.common.forward import is_random
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.verify import verify
-from attacks.common.warnings import is_random
 from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
 from attacks.universal.fitting import Record

@@ -113,25 +113,6 @@ def clone_inputs(
     return x, y.detach().clone(), None if target is None else target.detach().clone()
 
 
-def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
-    """Return eps as a tensor that broadcasts over x, (B, 1, ..., 1).
-
-    Raises:
-        ValueError: when eps is negative, not finite, or neither a number nor (B,).
-    """
-    if isinstance(eps, Tensor) and eps.dtype == torch.bool:
-        raise ValueError("eps is a tensor of True and False; give numbers, one a sample")
-    value = torch.as_tensor(eps, dtype=x.dtype, device=x.device)
-    if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
-        raise ValueError(
-            f"eps has shape {tuple(value.shape)} for {len(x)} samples; give a number or one "
-            "value a sample"
-        )
-    if not bool((torch.isfinite(value) & (value >= 0)).all()):
-        raise ValueError(f"eps is {value.tolist()}; give finite values >= 0")
-    return value.expand(len(x)).reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ..., 1)
-
-
 def _ids(target: object, x: Tensor) -> Tensor:
     """Return one class id for all samples of x (B, ...), int64 (B,)."""
     if isinstance(target, bool) or not hasattr(target, "__index__"):
