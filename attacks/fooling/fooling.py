@@ -105,7 +105,7 @@ class FoolingImage:
         """
         if target is None:
             raise ValueError("fooling needs a target, (B,): the class that noise shall become")
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

@@ -106,7 +106,7 @@ class LearnedGenerator:
             "score_sum" (B,), the scores of the original top-k classes summed, and "mean_abs"
             (B,), mean |x_adv - x| in pixel units.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)
             with torch.no_grad():

@@ -60,7 +60,7 @@ class Substitute(Kept):
             The result on the model, `queries` those of the model. `info` holds
             "substitute_success" (B,) and "label_queries", the labels asked for in the fit.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         asked = int(self.history[-1]["queries"]) if self.history else 0
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

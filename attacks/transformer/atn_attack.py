@@ -75,7 +75,7 @@ class Transformer(Kept):
         Returns:
             The result; `info["target"]` (B,) are the classes aimed at.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

@@ -65,7 +65,7 @@ class Perturbation(Kept):
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x without looking at the model; see `Attack.__call__`. Nothing is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)
             check_aim(target, self.target)

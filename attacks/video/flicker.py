@@ -86,7 +86,7 @@ class Flicker(FlickerLoss):
         Raises:
             ValueError: for images, too.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         check_clips(x)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

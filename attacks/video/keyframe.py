@@ -146,7 +146,7 @@ class Keyframe:
         Raises:
             ValueError: for images, or a layer or frames that there are not.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         check_clips(x)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)
