@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.autoattack.tally import NOBODY, Tally, fingerprint
+from attacks.autoattack.evaluation_state import NOBODY, EvaluationState, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import index_rows
-from attacks.common.frozen import frozen
-from attacks.common.goal import Goal, logits_of
-from attacks.common.inputs import check_call, check_eps, clone_inputs
+from attacks.common.begin import Call, begin
+from attacks.common.forward import REPEATS, is_random
+from attacks.common.goal import Goal, logits_of, warnings_of
 from attacks.common.options import check_kinds
-from attacks.common.randomness import derive_seed, ids_of
-from attacks.common.warnings import REPEATS, is_random, warnings_of
+from attacks.common.randomness import derive_seed
+from attacks.common.threat import check_eps
 from attacks.gradient.apgd import APGD
 from attacks.minimum_norm.fab import FAB
 
@@ -109,37 +109,36 @@ class AutoAttack:
             ValueError: also for a target, unless version is "custom".
             RefusedInput: when the state in `folder` is damaged.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         if target is not None and self.version == "standard":
             raise ValueError("target is given; the standard is untargeted, use version='custom'")
-        ids, members = ids_of(x, sample_ids), self.members()
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            eps = check_eps(self.eps, x).flatten()  # (B,)
-            trial = Trial.start(model, x, Goal(y, target, "margin"), eps=eps, seed=seed, ids=ids)
-            path = self._path(trial)
-            tally = trial.begin(path)
+        members = self.members()
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            eps = check_eps(self.eps, call.x).flatten()  # (B,)
+            run = EnsembleRun.start(call, eps=eps)
+            path = self._path(run)
+            state = run.begin(path)
             for number, (name, member) in enumerate(members.items(), 1):
-                if number > tally.members:
-                    trial.run(member, name, tally)
+                if number > state.members:
+                    run.attack(member, name, state)
                     if path:
-                        tally.save(path)
-                if progress:
-                    progress(number, len(members))
-            return trial.result(tally, list(members))
+                        state.save(path)
+                call.progress(number, len(members))
+            return run.result(state, list(members))
 
-    def _path(self, trial: "Trial") -> Path | None:
+    def _path(self, run: "EnsembleRun") -> Path | None:
         """Return where the state of this very call is kept: same options, samples and answers."""
         if self.folder is None:
             return None
-        text = repr((replace(self, eps=0.0, folder=None), trial.seed, trial.ids))
-        goal = trial.goal
-        name = fingerprint(text, trial.x, goal.y, goal.target, trial.eps, trial.logits)
+        text = repr((replace(self, eps=0.0, folder=None), run.seed, run.ids))
+        goal = run.goal
+        name = fingerprint(text, run.x, goal.y, goal.target, run.eps, run.logits)
         return Path(self.folder) / f"autoattack-{name}.safetensors"
 
 
 @dataclass(frozen=True)
-class Trial:
+class EnsembleRun:
     """One call of AutoAttack.
 
     Attributes:
@@ -163,28 +162,27 @@ class Trial:
     random: bool
 
     @classmethod
-    def start(
-        cls, model: nn.Module, x: Tensor, goal: Goal, *, eps: Tensor, seed: int, ids: list[int]
-    ) -> "Trial":
-        """Look at the clean samples."""
+    def start(cls, call: Call, *, eps: Tensor) -> "EnsembleRun":
+        """Evaluate the clean samples, and whether the model is random."""
+        model, x, goal = call.model, call.x, Goal(call.y, call.target, "margin")
         with torch.no_grad():
             logits = logits_of(model, x)
         # With the one before, five passes, as many as the published check has.
         random = is_random(model, x, usual=logits, repeats=REPEATS - 1)
-        return cls(model, x, goal, eps, seed, ids, logits, random)
+        return cls(model, x, goal, eps, call.seed, call.ids, logits, random)
 
-    def begin(self, path: Path | None) -> Tally:
+    def begin(self, path: Path | None) -> EvaluationState:
         """Return what is kept at `path`, or else what the clean samples show."""
         if path and path.exists():
-            return Tally.load(path, self.x.device)
-        return Tally.start(self.x, self.goal, self.logits)
+            return EvaluationState.load(path, self.x.device)
+        return EvaluationState.start(self.x, self.goal, self.logits)
 
-    def run(self, member: Member, name: str, tally: Tally) -> None:
+    def attack(self, member: Member, name: str, state: EvaluationState) -> None:
         """Attack the samples that nobody has fooled; those with broken logits are left alone."""
-        open_ = (tally.fooled_by == NOBODY) & torch.isfinite(self.logits).all(1)
+        open_ = (state.fooled_by == NOBODY) & torch.isfinite(self.logits).all(1)
         rows = open_.nonzero().flatten()  # (A,); waits for the device, once a member
         if not len(rows):
-            tally.members += 1
+            state.members += 1
             return
         goal = index_rows(self.goal, rows)
         if isinstance(member, Square):  # memory for all is there, even if few are left
@@ -197,32 +195,34 @@ class Trial:
             seed=derive_seed(self.seed, name),
             sample_ids=[self.ids[row] for row in rows.tolist()],
         )
-        tally.add(name, rows, result)
+        state.add(name, rows, result)
 
-    def result(self, tally: Tally, names: list[str]) -> AttackResult:
+    def result(self, state: EvaluationState, names: list[str]) -> AttackResult:
         """Return the worst case of each sample."""
         with torch.no_grad():
-            logits = logits_of(self.model, tally.x_adv)
+            logits = logits_of(self.model, state.x_adv)
         finite = torch.isfinite(logits).all(1) & torch.isfinite(self.logits).all(1)
         value = self.goal.objective(logits).masked_fill(~finite, torch.nan)
-        counts = tally.counts(names)
-        warnings = self._warnings(tally, finite, counts)
+        counts = state.counts(names)
+        warnings = self._warnings(state, finite, counts)
         return AttackResult(
             x=self.x,
-            x_adv=tally.x_adv.clone(),
-            success=tally.fooled_by != NOBODY,
+            x_adv=state.x_adv.clone(),
+            success=state.fooled_by != NOBODY,
             already=self.goal.is_adversarial(self.logits),
-            queries=tally.queries + 1,
+            queries=state.queries + 1,
             loss=self.goal.as_loss(value),
-            info={"members": counts, "fooled_by": tally.fooled_by}
+            info={"members": counts, "fooled_by": state.fooled_by}
             | ({"warnings": warnings} if warnings else {}),
         )
 
-    def _warnings(self, tally: Tally, finite: Tensor, counts: dict[str, int]) -> list[str]:
+    def _warnings(
+        self, state: EvaluationState, finite: Tensor, counts: dict[str, int]
+    ) -> list[str]:
         """Return what is wrong with the model, then what each member alone has met."""
         own = warnings_of(self.goal, self.logits, finite=finite, random=self.random)
         texts = own.get("warnings", [])
-        texts += [w for w in tally.warnings if w.partition(": ")[2] not in texts]
+        texts += [w for w in state.warnings if w.partition(": ")[2] not in texts]
         if counts["square"] > SQUARE_SHARE * len(self.x):
             texts.append(
                 f"square, which takes no gradient, fooled {counts['square']} of {len(self.x)} "

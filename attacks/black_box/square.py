@@ -10,16 +10,12 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, index_rows, is_check_step, scatter_rows
+from attacks.common.begin import begin
 from attacks.common.best_by_loss import BestByLoss
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
 from attacks.common.options import check_kinds
-from attacks.common.randomness import sample_generators, unit
+from attacks.common.randomness import unit
 from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.common.warnings import warnings_of
 
 # The squares halve their area after these queries, of SCHEDULE in all.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -82,26 +78,25 @@ class Square:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`. A video's frames share the squares."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-        with frozen(model), torch.no_grad():
-            x, y, target = clone_inputs(model, x, y, target)
-            threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = wrap_forward(model, x)
-            goal = Goal(y, target, self.loss)
-            search = Search(forward, self, goal, threat, generators)
-            state, history = search.run(progress)
-            already = goal.is_adversarial(logits_of(forward, x))
+        opening = begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        )
+        with opening as call, torch.no_grad():
+            threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
+            goal = Goal(call.y, call.target, self.loss)
+            search = Search(call.forward, self, goal, threat, call.generators)
+            state, history = search.run(call.progress)
+            already = goal.is_adversarial(logits_of(call.forward, call.x))
         best = state.best
         return AttackResult(
-            x=x,
+            x=call.x,
             x_adv=best.x_adv,
             success=best.success,
             already=already,
             queries=state.queries,
             loss=goal.as_loss(best.value),
             history=goal.as_loss(history),
-            info=warnings_of(goal, search.logits, finite=best.finite, random=random),
+            info=warnings_of(goal, search.logits, finite=best.finite, random=call.random),
         )
 
     def side(self, query: int, x: Tensor) -> int:

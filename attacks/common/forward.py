@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from attacks.common.goal import Classifier, logits_of
-from attacks.common.warnings import REPEATS, are_alike, is_random
+
+REPEATS = 5  # passes after the first, by which a random model is known
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _FEW = 2  # passes, those of a single step
@@ -77,6 +78,33 @@ def _agrees(forward: Classifier, x: Tensor, usual: Tensor) -> bool:
             if isinstance(error, AssertionError) or any(word in str(error) for word in _COMPLAINTS):
                 return False
             raise
+
+
+def is_random(
+    model: Classifier, x: Tensor, *, usual: Tensor | None = None, repeats: int = REPEATS
+) -> bool:
+    """Return whether forward passes of the same samples x (B, ...) differ by more than rounding.
+
+    A model that changes its input in one pass of ten gives itself away in 47 % of the calls
+    with five repeats, in three of ten in 88 %; one that draws anew for each sample, more often.
+
+    Args:
+        model: the classifier, frozen.
+        x: the samples.
+        usual: the logits of another pass of x, (B, K), computed in the same way; None takes one.
+        repeats: passes that are compared with it, at most.
+
+    Source: AutoAttack (Croce & Hein 2020), whose check looks at five passes of the batch.
+    """
+    with torch.no_grad():
+        usual = logits_of(model, x) if usual is None else usual
+        return not all(are_alike(usual, logits_of(model, x)) for _ in range(repeats))
+
+
+def are_alike(first: Tensor, second: Tensor) -> bool:
+    """Return whether two answers (B, K) to the same samples differ by no more than rounding."""
+    size = first.nan_to_num(0, 0, 0).abs().amax()
+    return torch.allclose(first, second, rtol=0, atol=1e-4 * float(size), equal_nan=True)
 
 
 def _in_layout(forward: Classifier, layout: torch.memory_format) -> Classifier:

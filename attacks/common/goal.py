@@ -1,14 +1,105 @@
-"""What an attack wants, and how far it has come."""
+"""What an attack wants: a loss to raise, how far it has come, and signs that it failed in vain.
+
+Each warning has a section in docs/attacks.md that says what to do.
+
+Source of the warnings: Carlini et al. 2019, section 5; Croce & Hein 2020, and AutoAttack's flags.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks.common.calling import call
-from attacks.common.losses import LOSSES, LossName, targeted_dlr, usable_loss
+from attacks.attack import lengths
+from attacks.common.frozen import call
+
+LossName = Literal["ce", "margin", "dlr"]
+
+
+def check_loss(loss: str) -> None:
+    """Raise ValueError unless `loss` is one of LOSSES."""
+    if loss not in get_args(LossName):
+        raise ValueError(f"loss is {loss!r}; allowed here: {', '.join(get_args(LossName))}")
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return -log softmax(logits)[y], (B,).
+
+    Source: Goodfellow et al. 2015; Madry et al. 2018.
+    """
+    return F.cross_entropy(logits, y, reduction="none")
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Return max over i != y of logits[i] - logits[y], (B,): positive where y is not on top.
+
+    The label is masked with -inf, not 0, which would be the largest of all-negative logits.
+
+    Source: Carlini & Wagner 2017, f6, with the sign of a loss to raise.
+
+    >>> margin(torch.tensor([[-1.0, -3.0]]), torch.tensor([0]))
+    tensor([-2.])
+    """
+    own = F.one_hot(y, logits.shape[1]).bool()
+    other = logits.masked_fill(own, -torch.inf).amax(1)
+    return other - logits.gather(1, y[:, None]).squeeze(1)
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the margin over the distance of the first from the third logit, (B,); K >= 3.
+
+    Neither a shift nor a scale of the logits changes it, so no confidence makes it vanish.
+
+    Source: Croce & Hein 2020, eq. (6).
+
+    >>> dlr(torch.tensor([[4.0, 3.0, 2.0]]), torch.tensor([0]))
+    tensor([-0.5000])
+    """
+    first, _, third = logits.topk(3, dim=1).values.unbind(1)
+    return margin(logits, y) / (first - third + TINY)
+
+
+def targeted_dlr(logits: Tensor, target: Tensor, rival: Tensor | None = None) -> Tensor:
+    """Return logits[rival] - logits[target] over the distance of the leading logits, (B,); K >= 4.
+
+    The distance is that of the first from the mean of the third and fourth.
+
+    Args:
+        logits: (B, K).
+        target: the class to reach, int64 (B,).
+        rival: the class to lower, int64 (B,); the paper takes the label, which means the same
+            while the label leads. None takes the strongest class but the target.
+
+    Source: Croce & Hein 2020, eq. (7).
+    """
+    first, _, third, fourth = logits.topk(4, dim=1).values.unbind(1)
+    if rival is None:
+        lead = margin(logits, target)
+    else:
+        pair = logits.gather(1, torch.stack([rival, target], 1))  # (B, 2)
+        lead = pair[:, 0] - pair[:, 1]
+    return lead / (first - (third + fourth) / 2 + TINY)
+
+
+TINY = 1e-12  # keeps equal logits from dividing by zero
+LOSSES: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+    "ce": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+}
+
+
+def usable_loss(loss: LossName, classes: int, *, targeted: bool) -> LossName:
+    """Return the loss, or "margin" in place of a DLR that the model has too few classes for.
+
+    >>> usable_loss("dlr", 3, targeted=False), usable_loss("dlr", 3, targeted=True)
+    ('dlr', 'margin')
+    """
+    return "margin" if loss == "dlr" and classes < (4 if targeted else 3) else loss
 
 
 @dataclass(frozen=True)
@@ -131,3 +222,54 @@ def logit_warnings(finite: Tensor) -> dict[str, list[str]]:
         return {}
     text = f"{broken} of {len(finite)} samples gave non-finite logits and count as not fooled"
     return {"warnings": [text]}
+
+
+def without_slope(gradient: Tensor) -> Tensor:
+    """Return which samples' gradients (B, ...) point nowhere: all zero, or not finite; (B,)."""
+    peak = lengths(gradient, "linf")
+    return ~((peak > 0) & (peak < torch.inf))
+
+
+def are_probabilities(logits: Tensor) -> Tensor:
+    """Return whether every row of logits (B, K) is at least 0 and sums to 1, a bool ().
+
+    >>> are_probabilities(torch.tensor([[0.25, 0.75], [1.0, 0.0]])).item()
+    True
+    """
+    sums = logits.sum(1)
+    return (logits >= 0).all() & ((sums - 1).abs() < 1e-2).all()
+
+
+def warnings_of(
+    goal: Goal,
+    logits: Tensor,
+    *,
+    finite: Tensor,
+    stuck: Tensor | None = None,
+    random: bool = False,
+) -> dict[str, list[str]]:
+    """Return {"warnings": [...]} for `AttackResult.info`, or {} when nothing was wrong.
+
+    Args:
+        goal: what was attacked.
+        logits: some answers of the model to all samples, such as the first, (B, K).
+        finite: samples whose logits were always finite, bool (B,).
+        stuck: samples that met `without_slope` before they were fooled, bool (B,); None for
+            attacks that take no gradient.
+        random: what `is_random` said.
+    """
+    texts = logit_warnings(finite).get("warnings", [])
+    count = 0 if stuck is None else int(stuck.sum())
+    if count:
+        texts.append(
+            f"{count} of {len(finite)} samples met a zero or non-finite gradient before they were "
+            "fooled"
+        )
+    if bool(are_probabilities(logits)):
+        texts.append("the model's outputs look like probabilities, not logits")
+    if random:
+        texts.append("the model is random: two forward passes of the same samples differ")
+    classes = logits.shape[1]
+    if usable_loss(goal.loss, classes, targeted=goal.target is not None) != goal.loss:
+        texts.append(f"loss {goal.loss} on {classes} classes needs more, so the margin was taken")
+    return {"warnings": texts} if texts else {}

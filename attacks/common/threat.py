@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from attacks.attack import Norm, lengths
-from attacks.common.inputs import check_eps
 from attacks.common.randomness import laplace, normal, uniform
 
 
@@ -29,6 +28,25 @@ def check_radius(norm: str, eps: float | Tensor | None) -> None:
             f"eps is {least} in linf, and pixels lie in [0, 1]; give at most 1: write 8 of 255 "
             "as 8/255"
         )
+
+
+def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
+    """Return eps as a tensor that broadcasts over x, (B, 1, ..., 1).
+
+    Raises:
+        ValueError: when eps is negative, not finite, or neither a number nor (B,).
+    """
+    if isinstance(eps, Tensor) and eps.dtype == torch.bool:
+        raise ValueError("eps is a tensor of True and False; give numbers, one a sample")
+    value = torch.as_tensor(eps, dtype=x.dtype, device=x.device)
+    if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
+        raise ValueError(
+            f"eps has shape {tuple(value.shape)} for {len(x)} samples; give a number or one "
+            "value a sample"
+        )
+    if not bool((torch.isfinite(value) & (value >= 0)).all()):
+        raise ValueError(f"eps is {value.tolist()}; give finite values >= 0")
+    return value.expand(len(x)).reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ..., 1)
 
 
 def column(values: Tensor, x: Tensor) -> Tensor:

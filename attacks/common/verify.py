@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult
-from attacks.common.goal import Goal, logits_of
-from attacks.common.warnings import warnings_of
+from attacks.common.goal import Goal, logits_of, warnings_of
 
 
 def verify(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
 from attacks.common.verify import verify
@@ -105,7 +105,7 @@ class FoolingImage:
         """
         if target is None:
             raise ValueError("fooling needs a target, (B,): the class that noise shall become")
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

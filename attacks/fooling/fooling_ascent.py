@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from attacks.common.best_by_loss import BestByLoss
-from attacks.common.goal import Classifier, Goal, value_and_gradient
+from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.randomness import uniform
 from attacks.common.threat import Threat, column
-from attacks.common.warnings import without_slope
 
 GREY = 0.5
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
+from attacks.common.begin import check_call, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logit_warnings, logits_of
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.generator.generator_network import Architecture
@@ -106,7 +106,7 @@ class LearnedGenerator:
             "score_sum" (B,), the scores of the original top-k classes summed, and "mean_abs"
             (B,), mean |x_adv - x| in pixel units.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)
             with torch.no_grad():

@@ -7,13 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.begin import begin
+from attacks.common.goal import Classifier, Goal, LossName, check_loss, likeliest_wrong, logits_of
 from attacks.common.options import check_kinds
-from attacks.common.randomness import normal, sample_generators
+from attacks.common.randomness import normal
 from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.gradient.apgd_ascent import Ascent
 
@@ -71,24 +68,22 @@ class APGD:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            x, forward = call.x, call.forward
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = wrap_forward(model, x)
-            goals = self._goals(forward, x, y, target)
+            goals = self._goals(forward, x, call.y, call.target)
 
             def record(value: Tensor) -> None:
                 history.append(goals[0].as_loss(value))
-                if progress:
-                    progress(len(history), len(goals) * self.restarts * self.steps)
+                call.progress(len(history), len(goals) * self.restarts * self.steps)
 
             ascent = Ascent(forward, x, early_stop=self.early_stop, record=record)
             for goal in goals * self.restarts:
-                self._climb(ascent, goal, threat, generators)
-            return ascent.result(x, goals[0], torch.stack(history), random=random)
+                self._climb(ascent, goal, threat, call.generators)
+            return ascent.result(x, goals[0], torch.stack(history), random=call.random)
 
     def _goals(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
         """Return what to climb to, one after the other."""

@@ -9,9 +9,15 @@ from torch import Tensor
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.best_by_loss import BestByLoss
-from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
+from attacks.common.goal import (
+    Classifier,
+    Goal,
+    logits_of,
+    value_and_gradient,
+    warnings_of,
+    without_slope,
+)
 from attacks.common.threat import Threat, column
-from attacks.common.warnings import warnings_of, without_slope
 from attacks.gradient.apgd_rules import Rule, rule_for
 
 

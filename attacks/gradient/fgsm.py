@@ -7,14 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.begin import begin
+from attacks.common.goal import (
+    Goal,
+    LossName,
+    check_loss,
+    logits_of,
+    value_and_gradient,
+    warnings_of,
+    without_slope,
+)
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.common.warnings import warnings_of, without_slope
 
 
 @dataclass(frozen=True)
@@ -54,26 +58,25 @@ class FGSM:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            goal = Goal(y, target, self.loss)
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress,
+            passes=2,
+        ) as call:  # fmt: skip
+            x, forward, goal = call.x, call.forward, Goal(call.y, call.target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            forward, random = wrap_forward(model, x, passes=2)
             clean, before, gradient = value_and_gradient(forward, x, goal.objective)
             x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
                 logits = logits_of(forward, x_adv)
             finite = torch.isfinite(logits).all(1)
             value = goal.objective(logits).masked_fill(~finite, torch.nan)
-        if progress:
-            progress(1, 1)
+            call.progress(1, 1)
         return AttackResult(
             x=x,
             x_adv=x_adv,
             success=goal.is_adversarial(logits),
             already=goal.is_adversarial(clean),
-            queries=torch.full_like(y, 2),
+            queries=torch.full_like(goal.y, 2),
             loss=goal.as_loss(value),
             history=goal.as_loss(before)[None],  # (1, B)
             info=warnings_of(
@@ -81,6 +84,6 @@ class FGSM:
                 clean,
                 finite=finite,
                 stuck=without_slope(gradient) & finite & ~goal.is_adversarial(clean),
-                random=random,
+                random=call.random,
             ),
         )

@@ -17,16 +17,20 @@ from attacks.common.active_set import (
     scatter_rows,
     unfinished_rows,
 )
+from attacks.common.begin import Call, begin
 from attacks.common.best_by_loss import BestByLoss
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import (
+    Classifier,
+    Goal,
+    LossName,
+    check_loss,
+    logits_of,
+    value_and_gradient,
+    warnings_of,
+    without_slope,
+)
 from attacks.common.options import check_kinds
-from attacks.common.randomness import sample_generators
 from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.common.warnings import warnings_of, without_slope
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,15 @@ class Climb:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            goal = self._goal(model, x, y, target)
-            climber = Climber(model, self, goal, threat, progress)
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress,
+            passes=self.starts * (self.steps + 1), bf16=self.bf16, compiled=self.compile,
+        ) as call:  # fmt: skip
+            threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
+            goal = self._goal(model, call.x, call.y, call.target)
+            climber = Climber(call, self, goal, threat)
             for _ in range(self.starts):
-                climber.run(self._start(threat, generators))
+                climber.run(self._start(threat, call.generators))
             return climber.result()
 
     def length(self, eps: Tensor) -> float | Tensor:
@@ -147,27 +151,20 @@ class Climber:
 
     def __init__(
         self,
-        model: nn.Module,
+        call: Call,
         rules: Climb,
         goal: Goal,
         threat: Threat,
-        progress: Progress | None,
     ) -> None:
-        """Begin at the clean samples of `threat`; `model` is frozen."""
+        """Begin at the clean samples of `threat`."""
         x, no = threat.x, torch.zeros_like(goal.y, dtype=torch.bool)
         # To choose the class of a goal without a target given took a pass.
         queries = torch.full_like(goal.y, int(goal.any_class))
         self.state = State(
             goal, threat, BestByLoss.start(x), x, torch.zeros_like(x), queries, no, no
         )
-        self.model, self.rules, self.progress = model, rules, progress
-        self.forward, self.random = wrap_forward(
-            model,
-            x,
-            passes=rules.starts * (rules.steps + 1),
-            bf16=rules.bf16,
-            compiled=rules.compile,
-        )
+        self.model, self.rules, self.progress = call.model, rules, call.progress
+        self.forward, self.random = call.forward, call.random
         self.advance = torch.compile(advance) if rules.compile else advance
         self.first_logits: Tensor | None = None
         self.began_at_x = False
@@ -256,8 +253,7 @@ class Climber:
     def _record(self, value: Tensor) -> None:
         """Write down the values (B,) before a step."""
         self.history.append(self.state.goal.as_loss(value))
-        if self.progress:
-            self.progress(len(self.history), self.rules.starts * self.rules.steps)
+        self.progress(len(self.history), self.rules.starts * self.rules.steps)
 
     def _already(self) -> Tensor:
         """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""

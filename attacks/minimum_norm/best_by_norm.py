@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult, Norm, lengths
-from attacks.common.goal import Goal
+from attacks.common.goal import Goal, warnings_of
 from attacks.common.threat import column
-from attacks.common.warnings import warnings_of
 
 _ROUNDING_ERRORS = 32
 

@@ -10,16 +10,12 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.begin import Call, begin
+from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm, clearance
-from attacks.minimum_norm.hyperplane import distance, movable
-from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.minimum_norm.nearest_boundary import distance, movable, nearest_boundary
 
 _BETAS = (0.8, 0.95)  # of Adam: short memories, for short runs
 _FIRST_WEIGHT = 3.0  # of the penalty, over what it takes to cross a linear boundary
@@ -83,35 +79,32 @@ class CW:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
-        with frozen(model):
-            forward, random = wrap_forward(model, x)
-            active = self._start(forward, *clone_inputs(model, x, y, target))
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            active = self._start(call)
             for number in range(self.search_steps):
                 descent = _Descent.start(active.now)
                 for step in range(self.steps):
                     if len(active.rows):
-                        self._step(forward, active.now, descent, step, aimed=number == 0)
+                        self._step(call.forward, active.now, descent, step, aimed=number == 0)
                     losses = active.now.closest.goal.as_loss(descent.value)
                     history.append(active.spread(losses, absent=torch.nan))
-                    if progress:
-                        progress(len(history), self.search_steps * self.steps)
+                    call.progress(len(history), self.search_steps * self.steps)
                 _choose_c(active.now, descent)
             end = active.everything()
             return end.closest.result(
                 queries=end.queries,
                 stuck=end.stuck,
                 history=torch.stack(history),  # (search_steps * steps, B)
-                random=random,
+                random=call.random,
             )
 
-    def _start(
-        self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None
-    ) -> "ActiveSet[_Search]":
-        """Look at x, and leave out the samples that are wrong from the start."""
-        goal = Goal(y, target, "margin")
-        found = nearest_boundary(model, x, goal, norm="l2")
+    def _start(self, call: Call) -> "ActiveSet[_Search]":
+        """Evaluate x, and leave out the samples that are wrong from the start."""
+        x, goal = call.x, Goal(call.y, call.target, "margin")
+        found = nearest_boundary(call.forward, x, goal, norm="l2")
         closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
         gap = found.gap + self.confidence
         most = lengths(torch.ones_like(x), "l2")
@@ -127,7 +120,7 @@ class CW:
             enough=torch.full_like(c, torch.inf),
             reach=reach,
             stuck=without_slope(found.gradient),
-            queries=torch.ones_like(y),
+            queries=torch.ones_like(call.y),
         )
         active = ActiveSet(search, torch.arange(len(x), device=x.device))
         active.drop(closest.success)

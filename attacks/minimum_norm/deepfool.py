@@ -9,15 +9,17 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
+from attacks.common.begin import Call, begin
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_norm, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import movable, shortest_step, straight_step
-from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.minimum_norm.nearest_boundary import (
+    movable,
+    nearest_boundary,
+    shortest_step,
+    straight_step,
+)
 
 # So many steps may leave what the range cuts off to the next one; where most pixels are at
 # their ends that would never arrive.
@@ -72,26 +74,25 @@ class DeepFool:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            forward, random = wrap_forward(model, x)
-            state = self._start(forward, *clone_inputs(model, x, y, target))
-            active = ActiveSet(state, torch.arange(len(x), device=x.device))
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            active = ActiveSet(self._start(call), torch.arange(len(x), device=x.device))
             for step in range(1, self.steps + 1):
                 # A step is classes + 1 passes: worth waiting for the device each time.
                 active.drop(active.now.done)
                 if len(active.rows):
-                    self._step(forward, active.now, straight=step <= _STRAIGHT)
-                if progress:
-                    progress(step, self.steps)
+                    self._step(call.forward, active.now, straight=step <= _STRAIGHT)
+                call.progress(step, self.steps)
             end = active.everything()
-            return end.closest.result(queries=end.queries, stuck=end.done, random=random)
+            return end.closest.result(queries=end.queries, stuck=end.done, random=call.random)
 
-    def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
+    def _start(self, call: Call) -> "_State":
         with torch.no_grad():
-            logits = logits_of(model, x)
-        closest = BestByNorm.start(x, logits, goal=Goal(y, target, "margin"), norm=self.norm)
-        return _State(closest, torch.zeros_like(x), closest.success, torch.ones_like(y))
+            logits = logits_of(call.forward, call.x)
+        goal = Goal(call.y, call.target, "margin")
+        closest = BestByNorm.start(call.x, logits, goal=goal, norm=self.norm)
+        return _State(closest, torch.zeros_like(call.x), closest.success, torch.ones_like(call.y))
 
     def _step(self, model: Classifier, state: "_State", *, straight: bool) -> None:
         """Move all samples that are not done; `straight`: whatever the range then cuts off."""

@@ -9,15 +9,19 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, likeliest_wrong, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, check_eps, clone_inputs
+from attacks.common.begin import begin
+from attacks.common.goal import (
+    Classifier,
+    Goal,
+    likeliest_wrong,
+    logits_of,
+    value_and_gradient,
+    without_slope,
+)
 from attacks.common.options import check_kinds
-from attacks.common.threat import check_norm, check_radius, column
-from attacks.common.warnings import without_slope
+from attacks.common.threat import check_eps, check_norm, check_radius, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import shortest_step
+from attacks.minimum_norm.nearest_boundary import shortest_step
 
 
 @dataclass
@@ -117,20 +121,18 @@ class FAB:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as it takes; see `Attack.__call__`. Nothing here is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            goal = Goal(y, target, "margin")
-            forward, random = wrap_forward(model, x)
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
             with torch.no_grad():
                 logits = logits_of(forward, x)
             goal.check_classes(logits)
-            wanted = likeliest_wrong(logits, y, self.targets) if target is None else target[:, None]
+            wanted = self._classes(logits, goal)
             ticks = itertools.count(1)
 
             def tick() -> None:
-                if progress:
-                    progress(next(ticks), wanted.shape[1] * self.steps)
+                call.progress(next(ticks), wanted.shape[1] * self.steps)
 
             enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
             state = State.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
@@ -138,7 +140,13 @@ class FAB:
                 state.x_adv, state.wanted = x, classes
                 state = self._approach(forward, state, tick)
             closest = state.closest if self.eps is None else within(state.closest, enough)
-            return closest.result(queries=state.queries, stuck=state.stuck, random=random)
+            return closest.result(queries=state.queries, stuck=state.stuck, random=call.random)
+
+    def _classes(self, logits: Tensor, goal: Goal) -> Tensor:
+        """Return the classes to step to, one after the other, int64 (B, n)."""
+        if goal.target is not None:
+            return goal.target[:, None]  # (B, 1)
+        return likeliest_wrong(logits, goal.y, self.targets)
 
     def _approach(self, model: Classifier, state: State, tick: Callable[[], None]) -> State:
         """Step to the wanted classes; call `tick` after each step."""

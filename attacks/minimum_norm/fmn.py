@@ -9,16 +9,12 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.begin import Call, begin
+from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, column
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import distance
-from attacks.minimum_norm.nearest_boundary import nearest_boundary
+from attacks.minimum_norm.nearest_boundary import distance, nearest_boundary
 
 _LAST_STEP_SIZE, _LAST_GAMMA = 1e-5, 1e-3  # of the cosine schedules; the former as a share
 _AIMED = 0.25  # share of the steps that go to the nearest boundary
@@ -72,31 +68,30 @@ class FMN:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history = []
-        with frozen(model):
-            forward, random = wrap_forward(model, x)
-            state = self._start(forward, *clone_inputs(model, x, y, target))
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            state = self._start(call)
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             active.drop(state.closest.success)  # those that were wrong before
             for step in range(self.steps):
                 losses = active.now.closest.goal.as_loss(active.now.value)
                 history.append(active.spread(losses, absent=torch.nan))
                 if len(active.rows):
-                    self._step(forward, active.now, step)
-                if progress:
-                    progress(step + 1, self.steps)
+                    self._step(call.forward, active.now, step)
+                call.progress(step + 1, self.steps)
             end = active.everything()
             return end.closest.result(
                 queries=end.queries,
                 stuck=end.stuck,
                 history=torch.stack(history),  # (steps, B)
-                random=random,
+                random=call.random,
             )
 
-    def _start(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> "_State":
-        goal = Goal(y, target, "margin")
-        found = nearest_boundary(model, x, goal, norm=self.norm)
+    def _start(self, call: Call) -> "_State":
+        x, goal = call.x, Goal(call.y, call.target, "margin")
+        found = nearest_boundary(call.forward, x, goal, norm=self.norm)
         closest = BestByNorm.start(x, found.logits, goal=goal, norm=self.norm)
         return _State(
             closest=closest,
@@ -108,7 +103,7 @@ class FMN:
             gradient=found.gradient,
             met=closest.success,
             stuck=without_slope(found.gradient),
-            queries=torch.ones_like(y),
+            queries=torch.ones_like(call.y),
         )
 
     def _step(self, model: Classifier, state: "_State", step: int) -> None:

@@ -13,13 +13,9 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import index_rows, scatter_rows
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.losses import LossName
+from attacks.common.begin import begin
+from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
 
@@ -73,15 +69,14 @@ class LBFGS:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            forward, random = wrap_forward(model, x)
-            x, y, target = clone_inputs(model, x, y, target)
-            goal = Goal(y, target, "margin")
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            forward, x, goal = call.forward, call.x, Goal(call.y, call.target, "margin")
             found = nearest_boundary(forward, x, goal, norm="l2")
             closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
             aim = found.aim(goal)
-            stuck, queries = without_slope(found.gradient), torch.ones_like(y)
+            stuck, queries = without_slope(found.gradient), torch.ones_like(call.y)
             skipped = closest.success | stuck | ~closest.finite
             for row in range(len(x)):
                 if not skipped[row]:
@@ -94,9 +89,8 @@ class LBFGS:
                     self._search(descent, c or 1.0)
                     closest = scatter_rows(closest, here, descent.closest)
                     queries[row] += descent.queries
-                if progress:
-                    progress(row + 1, len(x))
-            return closest.result(queries=queries, stuck=stuck, random=random)
+                call.progress(row + 1, len(x))
+            return closest.result(queries=queries, stuck=stuck, random=call.random)
 
     def _search(self, descent: "_Descent", c: float) -> None:
         """Double c until a descent ends in a success, then halve what lies between."""

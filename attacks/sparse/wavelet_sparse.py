@@ -9,15 +9,12 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_call, clone_inputs
+from attacks.common.begin import begin
+from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import BestByNorm
-from attacks.minimum_norm.hyperplane import movable
+from attacks.minimum_norm.nearest_boundary import movable
 from compress.wavelet.transform import Coefficients, check_wavelet, dwt, idwt
 
 _FIRST_SHRINK, _LESS, _MORE = 0.5, 0.9, 1.1
@@ -98,25 +95,27 @@ class WaveletSparse:
 
         `info["nonzeros"]` is their number, int64 (B,), 0 where x is returned.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
         history: list[Tensor] = []
-        with frozen(model):
-            forward, random = wrap_forward(model, x)
-            x, y, target = clone_inputs(model, x, y, target)
-            state = self._start(forward, x, Goal(y, target, "margin"))
+        with begin(
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
+            state = self._start(forward, x, goal)
             active = ActiveSet(state, torch.arange(len(x), device=x.device))
             for step in range(self.steps):
                 if is_check_step(step):
                     active.drop(active.now.done)
                 value = self._step(forward, active.now) if len(active.rows) else x.new_empty(0)
                 history.append(active.spread(state.closest.goal.as_loss(value), absent=torch.nan))
-                if progress:
-                    progress(step + 1, self.steps)
+                call.progress(step + 1, self.steps)
             if len(active.rows):
                 self._leave_out(forward, active.now)
             end = active.everything()
             result = end.closest.result(
-                queries=end.queries, stuck=end.stuck, history=torch.stack(history), random=random
+                queries=end.queries,
+                stuck=end.stuck,
+                history=torch.stack(history),
+                random=call.random,
             )
             result.info["nonzeros"] = (end.fewest.flat != 0).sum(1)
             return result

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Attack, AttackResult, Progress
+from attacks.common.begin import check_call, clone_inputs
+from attacks.common.forward import is_random
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.verify import verify
-from attacks.common.warnings import is_random
 from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
 from attacks.universal.fitting import Record
@@ -60,7 +60,7 @@ class Substitute(Kept):
             The result on the model, `queries` those of the model. `info` holds
             "substitute_success" (B,) and "label_queries", the labels asked for in the fit.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         asked = int(self.history[-1]["queries"]) if self.history else 0
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
+from attacks.common.begin import check_call, clone_inputs
+from attacks.common.forward import is_random
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.randomness import sample_generators
 from attacks.common.verify import verify
-from attacks.common.warnings import is_random
 from attacks.transformer.atn_network import TransformerShape, Weights, transform
 from attacks.universal.fitting import Record, check_aim
 from attacks.universal.saved_attack import Config, Kept, Tensors
@@ -75,7 +75,7 @@ class Transformer(Kept):
         Returns:
             The result; `info["target"]` (B,) are the classes aimed at.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

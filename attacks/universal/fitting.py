@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Attack, Progress
-from attacks.common.inputs import check_samples
+from attacks.common.begin import check_samples
 
 Loader = Iterable[Sequence[Tensor]]  # of batches whose first tensor is x (B, ...) in [0, 1]
 Record = dict[str, float]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
+from attacks.common.begin import check_call, clone_inputs
+from attacks.common.forward import is_random
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.threat import Threat, check_norm
 from attacks.common.verify import verify
-from attacks.common.warnings import is_random
 from attacks.universal.fitting import Record, check_aim
 from attacks.universal.saved_attack import Config, Kept, Tensors
 
@@ -65,7 +65,7 @@ class Perturbation(Kept):
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x without looking at the model; see `Attack.__call__`. Nothing is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)
             check_aim(target, self.target)

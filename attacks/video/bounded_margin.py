@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.common.goal import Goal
-from attacks.common.losses import margin as lead_of_others
+from attacks.common.goal import margin as lead_of_others
 
 Space = Literal["prob", "logit"]
 _LEAST = 1e-5  # probability that the logits' margin is taken at; below, it would grow without end

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.begin import check_call, check_clips, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, check_clips, check_eps, clone_inputs
+from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.optimizers import Adam
-from attacks.common.threat import Threat, check_radius, column
+from attacks.common.threat import Threat, check_eps, check_radius, column
 from attacks.common.verify import verify
-from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import clearance
 from attacks.video.flicker_loss import FlickerLoss
 from attacks.video.flicker_pattern import added, visibility
@@ -87,7 +86,7 @@ class Flicker(FlickerLoss):
         Raises:
             ValueError: for images, too.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         check_clips(x)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
+from attacks.common.begin import check_clips
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_clips
 from attacks.common.optimizers import Adam
 from attacks.common.randomness import generator_for
 from attacks.common.threat import check_radius

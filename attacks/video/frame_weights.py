@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeGuard, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from attacks.common.begin import check_batch, check_clips
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, check_differentiable, logits_of
-from attacks.common.inputs import check_batch, check_clips
 
 Weight = Literal["abs", "l1", "relu", "signed"]
 # The weight of each output in time, (B, T'), from a layer's gradient (B, T', D).

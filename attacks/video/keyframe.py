@@ -10,17 +10,22 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import ActiveSet, is_check_step
+from attacks.common.begin import check_call, check_clips, clone_inputs
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.inputs import check_call, check_clips, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import (
+    Classifier,
+    Goal,
+    LossName,
+    check_loss,
+    value_and_gradient,
+    without_slope,
+)
 from attacks.common.optimizers import Adam
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_radius, column
 from attacks.common.verify import verify
-from attacks.common.warnings import without_slope
 from attacks.video.frame_weights import Weight, check_weight, frame_weights
 from attacks.video.keyframes import (
     Frames,
@@ -141,7 +146,7 @@ class Keyframe:
         Raises:
             ValueError: for images, or a layer or frames that there are not.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         check_clips(x)
         with frozen(model):
             x, y, target = clone_inputs(model, x, y, target)

@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box.square import Search, Square, State
 from attacks.common.active_set import index_rows
+from attacks.common.begin import check_call, check_clips, clone_inputs
 from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.inputs import check_call, check_clips, clone_inputs
-from attacks.common.losses import LossName, check_loss
+from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
 from attacks.common.threat import Threat
-from attacks.common.warnings import warnings_of
 from attacks.video.keyframes import check_boundary, check_count, heaviest, reaching
 
 
@@ -89,7 +87,7 @@ class KeyframeSquare:
         Raises:
             ValueError: for images, or more frames than there are.
         """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
         check_clips(x)
         generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
         with frozen(model), torch.no_grad():

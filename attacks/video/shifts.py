@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from attacks.common.begin import check_batch, check_clips
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
-from attacks.common.inputs import check_batch, check_clips
 from attacks.universal.fitting import Loader, Samples
 from attacks.universal.perturbation import Perturbation
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
+from attacks.common.begin import check_clips
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, value_and_gradient
-from attacks.common.inputs import check_clips
 from attacks.common.optimizers import Adam
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_radius

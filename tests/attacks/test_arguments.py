@@ -74,6 +74,7 @@ WRONG = {
     "ids str": (dict(sample_ids="ab"), ["sample_ids", "str"]),
     "ids iterator": (dict(sample_ids=iter([1, 2])), ["sample_ids is a list_iterator", "a list"]),
     "ids bool": (dict(sample_ids=torch.tensor([True, False])), ["sample_ids", "True and False"]),
+    "progress int": (dict(progress=3), ["progress is 3, an int", "steps done"]),
     "ids int": (dict(sample_ids=4), ["sample_ids", "int"]),
 }
 

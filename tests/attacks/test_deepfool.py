@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from attacks import DeepFool
-from attacks.common.warnings import REPEATS
+from attacks.common.forward import REPEATS
 
 
 class Planes(torch.nn.Module):

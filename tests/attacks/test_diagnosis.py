@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks import BIM, FGSM, MIFGSM, PGD
-from attacks.common.goal import Goal
-from attacks.common.warnings import are_probabilities, is_random, warnings_of, without_slope
+from attacks.common.forward import is_random
+from attacks.common.goal import Goal, are_probabilities, warnings_of, without_slope
 
 FINE = torch.ones(3, dtype=torch.bool)
 LOGITS = torch.tensor([[0.5, 2.0, -1.0]]).expand(3, -1)

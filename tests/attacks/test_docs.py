@@ -8,8 +8,7 @@ import pytest
 import torch
 
 import attacks
-from attacks.common.goal import Goal
-from attacks.common.warnings import warnings_of
+from attacks.common.goal import Goal, warnings_of
 
 MODULES = [m.name for m in pkgutil.walk_packages(attacks.__path__, "attacks.")]
 

@@ -5,7 +5,7 @@ import torch
 
 import attacks.common.active_set
 from attacks import BIM, MIFGSM, PGD, LeastLikely
-from attacks.common.warnings import REPEATS
+from attacks.common.forward import REPEATS
 
 EXACT = dict(atol=1e-9, rtol=0)
 MAKES = [

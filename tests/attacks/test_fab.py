@@ -5,7 +5,7 @@ import torch
 
 from attacks import FAB, PGD, DeepFool
 from attacks.attack import lengths
-from attacks.common.warnings import REPEATS
+from attacks.common.forward import REPEATS
 
 NORMS = ["linf", "l2", "l1"]
 

@@ -11,8 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from attacks import FGSM, PGD, Square, frame_weights
-from attacks.common.calling import call, own_dtype
-from attacks.common.frozen import frozen
+from attacks.common.frozen import call, frozen, own_dtype
 from attacks.common.goal import value_and_gradient
 from trainers.evaluate.evaluation import predict
 

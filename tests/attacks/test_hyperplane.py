@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import linprog, minimize
 
 from attacks.attack import lengths
-from attacks.minimum_norm.hyperplane import distance, movable, shortest_step
+from attacks.minimum_norm.nearest_boundary import distance, movable, shortest_step
 
 NORMS = ["linf", "l2", "l1"]
 

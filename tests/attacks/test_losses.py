@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.special import logsumexp
 
-from attacks.common.goal import Goal
-from attacks.common.losses import LOSSES, cross_entropy, dlr, margin, targeted_dlr
+from attacks.common.goal import LOSSES, Goal, cross_entropy, dlr, margin, targeted_dlr
 
 
 def test_margin_by_hand():

@@ -5,7 +5,7 @@ import torch
 
 from attacks import CW, FAB, FMN, LBFGS, DeepFool
 from attacks.attack import lengths
-from attacks.minimum_norm.hyperplane import shortest_step
+from attacks.minimum_norm.nearest_boundary import shortest_step
 
 # The attack of a norm, and how much longer than exact its answers may be.
 ATTACKS = {

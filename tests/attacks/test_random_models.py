@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from attacks import FGSM, PGD, AutoAttack, Perturbation, Square
-from attacks.common.forward import wrap_forward
-from attacks.common.warnings import REPEATS, is_random
+from attacks.common.forward import REPEATS, is_random, wrap_forward
 
 SEEDS = 40
 # Of models that mirror their input in a share of the passes, AutoAttack's own check (Croce & Hein

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from attacks.autoattack.tally import Tally
+from attacks.autoattack.evaluation_state import EvaluationState
 from attacks.files import packed
 from augment import SampleBank
 from tests.soak.folders import differences
@@ -44,20 +44,20 @@ def test_equal_shards_and_tallies_have_equal_bytes(tmp_path: Path) -> None:
         bank.append("k", torch.zeros(1, 1, 2, 2), [entry])
         shards |= {file.read_bytes() for file in bank.folder.glob("*.safetensors")}
         none = torch.zeros(1, dtype=torch.int64)
-        Tally(torch.zeros(1, 1), none, none.clone(), 1, ["w"]).save(tmp_path / "tally")
+        EvaluationState(torch.zeros(1, 1), none, none.clone(), 1, ["w"]).save(tmp_path / "tally")
         tallies.add((tmp_path / "tally").read_bytes())
     assert (len(shards), len(tallies)) == (1, 1)
 
 
 def test_a_tally_that_was_changed_is_refused(tmp_path: Path) -> None:
     file, none = tmp_path / "tally", torch.zeros(1, dtype=torch.int64)
-    Tally(torch.zeros(1, 1), none, none.clone(), 1, []).save(file)
+    EvaluationState(torch.zeros(1, 1), none, none.clone(), 1, []).save(file)
     data = file.read_bytes()
     file.write_bytes(data[:-1] + b"\x01")
     from attacks import RefusedInput
 
     with pytest.raises(RefusedInput, match="changed after it was written"):
-        Tally.load(file, torch.device("cpu"))
+        EvaluationState.load(file, torch.device("cpu"))
 
 
 def test_the_bank_of_a_round_has_no_later_samples(tmp_path: Path) -> None:

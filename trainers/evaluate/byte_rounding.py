@@ -9,8 +9,7 @@ from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import index_rows
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
-from attacks.common.inputs import check_eps
-from attacks.common.threat import column
+from attacks.common.threat import check_eps, column
 from attacks.minimum_norm.best_by_norm import clearance
 
 TOP = 255

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks.common.calling import has_reentrant_checkpoint
+from attacks.common.frozen import has_reentrant_checkpoint
 from attacks.common.goal import logits_of
 from attacks.common.randomness import derive_seed, generator_for
 from augment import Dataset, iterate

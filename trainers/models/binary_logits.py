@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from attacks.common.calling import unwrapped
+from attacks.common.frozen import unwrapped
 
 
 class BinaryLogits(nn.Module):

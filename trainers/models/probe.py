@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from attacks.common.calling import call
-from attacks.common.frozen import frozen
+from attacks.common.frozen import call, frozen
 from attacks.errors import RefusedInput
 
 _LOG = logging.getLogger(__name__)

@@ -1,18 +1,113 @@
-"""Refuse what no attack can work with, before any work is done."""
+"""Begin a call of an attack: check and copy its arguments, freeze the model, wrap its passes."""
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from attacks.common.frozen import check_module
+from attacks.attack import Progress
+from attacks.common.forward import wrap_forward
+from attacks.common.frozen import check_module, frozen
 from attacks.common.goal import Classifier, logits_of
-from attacks.common.randomness import ids_of
+from attacks.common.randomness import ids_of, sample_generators
 
 RANGE_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of one call, in the form an attack works with.
+
+    Attributes:
+        model: the classifier, frozen.
+        x: a copy of the samples, (B, ...) in [0, 1].
+        y: labels, int64 (B,); the model's answers where none were given.
+        target: wanted classes, int64 (B,), or None.
+        seed: with a sample's id, fixes that sample's random numbers.
+        given: the samples as they were given; their contents derive the ids where there are none.
+        sample_ids: ids as they were given, or None.
+        progress: called with (steps done, steps in all); does nothing where none was given.
+        passes: of the model that the attack makes at most, see `wrap_forward`; so the next two.
+        bf16: whether they run under bfloat16 autocast.
+        compiled: whether they run through torch.compile.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    target: Tensor | None
+    seed: int
+    given: Tensor
+    sample_ids: Sequence[int] | Tensor | None
+    progress: Progress
+    passes: int | None = None
+    bf16: bool = False
+    compiled: bool = False
+
+    @property
+    def forward(self) -> Classifier:
+        """The model's forward pass, the quickest that answers as the model does."""
+        return self._wrapped[0]
+
+    @property
+    def random(self) -> bool:
+        """Whether two passes of the same samples differ."""
+        return self._wrapped[1]
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """An id for each sample."""
+        return ids_of(self.given, self.sample_ids)
+
+    @cached_property
+    def generators(self) -> list[torch.Generator]:
+        """A generator for each sample."""
+        return sample_generators(self.x, seed=self.seed, sample_ids=self.ids)
+
+    @cached_property
+    def _wrapped(self) -> tuple[Classifier, bool]:
+        return wrap_forward(
+            self.model, self.x, passes=self.passes, bf16=self.bf16, compiled=self.compiled
+        )
+
+
+@contextmanager
+def begin(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | None,
+    *,
+    target: Tensor | int | None = None,
+    seed: int = 0,
+    sample_ids: Sequence[int] | Tensor | None = None,
+    progress: Progress | None = None,
+    passes: int | None = None,
+    bf16: bool = False,
+    compiled: bool = False,
+) -> Iterator[Call]:
+    """Run the body of an attack's call: with the model frozen and the arguments checked.
+
+    The arguments are those of `Attack.__call__`, and `passes`, `bf16` and `compiled` those of
+    `wrap_forward`, which looks at the model when the call's `forward` is first asked for.
+
+    Raises:
+        ValueError: naming the argument of a wrong kind, its value, and the kinds allowed.
+    """
+    check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
+    told = progress or _tell_nobody
+    with frozen(model):
+        own = clone_inputs(model, x, y, target)
+        yield Call(model, *own, seed, x, sample_ids, told, passes, bf16, compiled)
+
+
+def _tell_nobody(done: int, steps: int) -> None:
+    pass
 
 
 def check_call(
@@ -23,6 +118,7 @@ def check_call(
     target: Tensor | int | None,
     seed: int,
     sample_ids: Sequence[int] | Tensor | None,
+    progress: Progress | None = None,
 ) -> None:
     """Check the arguments of an attack's call; see `Attack.__call__` for what they are.
 
@@ -37,6 +133,11 @@ def check_call(
         _check_labels("target", target if isinstance(target, Tensor) else _ids(target, x), x)
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed is {seed!r}, {_kind(seed)}; give an integer")
+    if progress is not None and not callable(progress):
+        raise ValueError(
+            f"progress is {progress!r}, {_kind(progress)}; give a function of (steps done, "
+            "steps in all), or None"
+        )
     if sample_ids is not None:
         ids_of(x, sample_ids)
     devices = {t.device for t in chain(model.parameters(), model.buffers())}
@@ -111,25 +212,6 @@ def clone_inputs(
     if target is not None and not isinstance(target, Tensor):
         target = _ids(target, x)
     return x, y.detach().clone(), None if target is None else target.detach().clone()
-
-
-def check_eps(eps: float | Tensor, x: Tensor) -> Tensor:
-    """Return eps as a tensor that broadcasts over x, (B, 1, ..., 1).
-
-    Raises:
-        ValueError: when eps is negative, not finite, or neither a number nor (B,).
-    """
-    if isinstance(eps, Tensor) and eps.dtype == torch.bool:
-        raise ValueError("eps is a tensor of True and False; give numbers, one a sample")
-    value = torch.as_tensor(eps, dtype=x.dtype, device=x.device)
-    if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
-        raise ValueError(
-            f"eps has shape {tuple(value.shape)} for {len(x)} samples; give a number or one "
-            "value a sample"
-        )
-    if not bool((torch.isfinite(value) & (value >= 0)).all()):
-        raise ValueError(f"eps is {value.tolist()}; give finite values >= 0")
-    return value.expand(len(x)).reshape(-1, *[1] * (x.ndim - 1))  # (B, 1, ..., 1)
 
 
 def _ids(target: object, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ NOBODY, CLEAN = -1, 0  # who fooled a sample: no member, or the sample was wrong
 
 
 @dataclass
-class Tally:
+class EvaluationState:
     """The worst case of each sample so far.
 
     Attributes:
@@ -37,7 +37,7 @@ class Tally:
     warnings: list[str]
 
     @classmethod
-    def start(cls, x: Tensor, goal: Goal, logits: Tensor) -> "Tally":
+    def start(cls, x: Tensor, goal: Goal, logits: Tensor) -> "EvaluationState":
         """Begin with the clean samples x (B, ...) and their logits (B, K)."""
         fooled_by = torch.where(goal.is_adversarial(logits), CLEAN, NOBODY)
         return cls(x, fooled_by, torch.ones_like(goal.y), 0, [])
@@ -57,7 +57,7 @@ class Tally:
         return {name: int((self.fooled_by == number).sum()) for number, name in numbers}
 
     def save(self, path: Path) -> None:
-        """Write the tally to a safetensors file.
+        """Write the state to a safetensors file.
 
         Raises:
             OSError: when the disk is full, say; an earlier file of that name is then untouched.
@@ -68,11 +68,11 @@ class Tally:
         write_bytes(path, packed(plain, notes | {"digest": _digest(plain, notes)}))
 
     @classmethod
-    def load(cls, path: Path, device: torch.device) -> "Tally":
+    def load(cls, path: Path, device: torch.device) -> "EvaluationState":
         """Read what `save` wrote.
 
         Raises:
-            RefusedInput: when the file is damaged, or none of a tally.
+            RefusedInput: when the file is damaged, or holds no such state.
         """
         try:
             with safe_open(path, framework="pt") as file:
