@@ -22,7 +22,7 @@ def iterate(
     drop_last: bool = False,
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """Batches of a dataset, once through.
+    """Iterate over the batches of a dataset once.
 
     Args:
         dataset: What to read.

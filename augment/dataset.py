@@ -14,8 +14,8 @@ _SPREAD = 256  # samples that are decoded to tell a data set by
 _PIECE = 2**24  # values that are hashed at once
 
 
-class Pixels(Protocol):
-    """What a dataset reads its samples from; a `(N, C, H, W)` tensor is one.
+class PixelSource(Protocol):
+    """The source that a dataset reads pixels from; a `(N, C, H, W)` tensor is one.
 
     Videos are `(N, C, T, H, W)`; where `(C, H, W)` stands below, they have `(C, T, H, W)`.
     """
@@ -25,7 +25,7 @@ class Pixels(Protocol):
         """`(N, C, H, W)`, of videos `(N, C, T, H, W)`."""
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """The samples of these rows, `(B, C, H, W)`, uint8 or float32 in [0, 1]."""
+        """Read the samples of rows `(B,)`, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
 
 
 class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
@@ -41,7 +41,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
     def __init__(
         self,
-        pixels: Tensor | Pixels,
+        pixels: Tensor | PixelSource,
         labels: Tensor,
         ids: Sequence[str],
         *,
@@ -82,11 +82,11 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         self._pixels, self._rows = pixels, rows
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Count the samples."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Sample `(C, H, W)` float32 in [0, 1] and label."""
+        """Read sample `(C, H, W)` float32 in [0, 1] and its label."""
         x, y = self.stack([range(len(self))[index]])
         return x[0], int(y[0])
 
@@ -106,16 +106,16 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return len(self.classes)
 
     def raw(self, indices: Rows) -> Tensor:
-        """Samples as they are kept, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
+        """Read samples in their stored type, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
         return self._pixels[self._rows[row_numbers(indices)]]
 
     def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
-        """Samples `(B, C, H, W)` float32 in [0, 1] and labels `(B,)` int64."""
+        """Read samples `(B, C, H, W)` float32 in [0, 1] and labels `(B,)` int64."""
         indices = row_numbers(indices)
         return as_float(self.raw(indices)), self.labels[indices]
 
     def digest(self) -> str:
-        """Return a hash of the samples: their ids, labels, classes and pixels.
+        """Hash the samples: their ids, labels, classes and pixels.
 
         Of samples that are read when asked for, the sizes of all files and the pixels of `_SPREAD`
         of them, spread evenly, stand for the rest.
@@ -131,7 +131,7 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return result.hexdigest()
 
     def subset(self, indices: Rows) -> "Dataset":
-        """The dataset of these samples, in this order; pixels are shared, not copied."""
+        """Select samples in the given order; pixels are shared, not copied."""
         chosen = row_numbers(indices)
         return Dataset(
             self._pixels,
@@ -145,10 +145,10 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def row_numbers(indices: Rows) -> Tensor:
-    """Numbers of samples, `(B,)` int64.
+    """Convert numbers of samples to `(B,)` int64.
 
     Raises:
-        ValueError: They are no whole numbers: a mask would be taken for samples 0 and 1.
+        ValueError: For a mask, which would be taken for samples 0 and 1, or floats.
 
     >>> row_numbers(range(2))
     tensor([0, 1])
@@ -162,7 +162,7 @@ def row_numbers(indices: Rows) -> Tensor:
 
 
 def as_float(pixels: Tensor) -> Tensor:
-    """Pixels as float32 in [0, 1]; uint8 is divided by 255, other types only widened.
+    """Convert pixels to float32 in [0, 1]; uint8 is divided by 255, other types only widened.
 
     >>> as_float(torch.tensor([0, 255], dtype=torch.uint8))
     tensor([0., 1.])

@@ -6,10 +6,10 @@ from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets import SOURCES, Source
 from augment.datasets.arrays.torchvision_arrays import NAMES
-from augment.datasets.images.recolour import recoloured
-from augment.datasets.images.resize import resized
+from augment.datasets.images.recolour import convert_channels
+from augment.datasets.images.resize import resize_dataset
 from augment.datasets.request import Request
-from augment.splits import Split, balanced
+from augment.splits import Split, choose_balanced
 
 MOST_CLIP_FRAMES = 2**16
 
@@ -83,14 +83,14 @@ def load_dataset(
     if not len(dataset):
         raise RefusedInput(f"{spec}: the {split} split is empty; add samples or name another")
     if samples is not None and len(dataset) > samples:
-        dataset = dataset.subset(balanced(dataset.labels, samples, seed=seed))
+        dataset = dataset.subset(choose_balanced(dataset.labels, samples, seed=seed))
     if channels is not None:
-        dataset = recoloured(dataset, channels)
-    return dataset if size is None else resized(dataset, size)
+        dataset = convert_channels(dataset, channels)
+    return dataset if size is None else resize_dataset(dataset, size)
 
 
 def _source(spec: str) -> tuple[Source, str]:
-    """What reads a spec, and what it is to read."""
+    """Parse a spec into its source and target."""
     name, _, target = spec.partition(":")
     if name in NAMES:
         name, target = "torchvision", spec

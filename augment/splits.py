@@ -1,4 +1,4 @@
-"""Which sample belongs to which split, and small balanced subsets: deterministic, all of it."""
+"""Splits by hash and class-balanced subsets, both deterministic."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -13,10 +13,10 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def share(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone.
+def hash_fraction(name: str) -> float:
+    """Hash a name to a fraction in [0, 1).
 
-    >>> 0 <= share("cat/1.jpg") < 1 and share("a") == share("a")
+    >>> 0 <= hash_fraction("cat/1.jpg") < 1 and hash_fraction("a") == hash_fraction("a")
     True
     """
     return (
@@ -28,7 +28,7 @@ def share(name: str) -> float:
 
 
 def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list[int]:
-    """Positions of the names that fall into a split; adding a file moves no other file.
+    """List the positions of the names of a split; adding a file moves no other file.
 
     Args:
         names: One unique name per sample.
@@ -40,16 +40,16 @@ def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list
     """
 
     def side(name: str) -> Split:
-        u = share(name)
+        u = hash_fraction(name)
         return "test" if u < test else "val" if u < test + 0.1 else "train"
 
     return [i for i, name in enumerate(names) if side(name) == split]
 
 
-def home_of(
+def source_split(
     split: Split, present: Collection[str], *, origin: str
 ) -> tuple[str | None, float | None]:
-    """Which part of the data holds a split, and whether that part is cut by hash.
+    """Choose the part of the data that holds a split, and whether that part is cut by hash.
 
     Without a test part, `val` is the test split. A validation split without a part of its own is
     a tenth of `train`. Data without parts are cut 80 : 10 : 10.
@@ -84,8 +84,8 @@ def home_of(
     return home, 0.0 if home == "train" and not has_val else None
 
 
-def balanced(labels: Tensor, count: int, *, seed: int) -> Tensor:
-    """Positions of a class-balanced subset.
+def choose_balanced(labels: Tensor, count: int, *, seed: int) -> Tensor:
+    """Choose the positions of a class-balanced subset.
 
     Every class gives the same number (to within one) until it has no more; a larger count with
     the same seed contains the smaller subset.

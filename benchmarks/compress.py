@@ -33,7 +33,7 @@ from benchmarks.measure import machine
 from compress import Codec, dwt, idwt
 from compress.file_format import parse
 from compress.quantise.quantise import to_array
-from compress.quantise.signals import signal_of
+from compress.quantise.signals import to_signal
 
 Job = Callable[[], Any]
 WAVELET, LEVELS = "bior4.4", 3
@@ -128,7 +128,7 @@ def sizes(codec: Codec, x: Tensor) -> dict[str, Any]:
     """Compare whole files with general compressors on the same whole numbers, band by band."""
     out = {}
     for step in (0.1, 0.3, 0.5, 0.8):
-        q = codec.quantised(signal_of(x, "x", None), step)
+        q = codec.quantised(to_signal(x, "x", None), step)
         whole = to_array(q).clip(-128, 127).astype(np.int8)
         data = b"".join(np.ascontiguousarray(whole[(..., *b.where)]).tobytes() for b in q.bands)
         general = {"xz": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))}

@@ -7,18 +7,18 @@ if TYPE_CHECKING:
     from compress.codec import Codec
     from compress.decoding import decode
     from compress.errors import FormatError
-    from compress.network.network import Gate, Network, NetworkConfig
-    from compress.quantise.task import Task
+    from compress.network.restoration_net import BlendWeight, NetworkConfig, RestorationNet
+    from compress.quantise.task_quantiser import TaskQuantiser
     from compress.wavelet.transform import Coefficients, dwt, idwt
 
 __all__ = [
+    "BlendWeight",
     "Codec",
     "Coefficients",
     "FormatError",
-    "Gate",
-    "Network",
     "NetworkConfig",
-    "Task",
+    "RestorationNet",
+    "TaskQuantiser",
     "decode",
     "dwt",
     "idwt",
@@ -28,10 +28,10 @@ _HOMES = {
     "Codec": "compress.codec",
     "Coefficients": "compress.wavelet.transform",
     "FormatError": "compress.errors",
-    "Gate": "compress.network.network",
-    "Network": "compress.network.network",
-    "NetworkConfig": "compress.network.network",
-    "Task": "compress.quantise.task",
+    "BlendWeight": "compress.network.restoration_net",
+    "RestorationNet": "compress.network.restoration_net",
+    "NetworkConfig": "compress.network.restoration_net",
+    "TaskQuantiser": "compress.quantise.task_quantiser",
     "decode": "compress.decoding",
     "dwt": "compress.wavelet.transform",
     "idwt": "compress.wavelet.transform",

@@ -1,4 +1,4 @@
-"""What a caller gives, refused with a sentence where it cannot be coded."""
+"""Checks of arguments: samples, steps, numbers."""
 
 import math
 from numbers import Real
@@ -6,20 +6,20 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from compress.limits import STEP_RANGE, excess
+from compress.limits import STEP_RANGE, describe_excess
 
 _LAYOUTS = "(B, C, H, W) or (B, C, T, H, W)"
 
 
 def check_tensor(name: str, x: object) -> Tensor:
-    """Return a tensor of images or videos, of real numbers that are there.
+    """Check that an argument is a dense floating tensor of images or videos, and return it.
 
     Args:
         name: of the argument, for messages.
         x: the argument.
 
     Raises:
-        ValueError: for anything else, with what to do.
+        ValueError: for anything else.
     """
     if not isinstance(x, Tensor):
         how = "torch.from_numpy(x)" if hasattr(x, "__array_interface__") else "torch.tensor(x)"
@@ -40,13 +40,13 @@ def check_tensor(name: str, x: object) -> Tensor:
 
 
 def check_samples(name: str, x: object) -> None:
-    """Refuse what are no samples in [0, 1], or more than a file can hold.
+    """Check that a tensor holds samples in [0, 1], and no more than a file can hold.
 
     Raises:
-        ValueError: with what it is, and what is allowed.
+        ValueError: for other values, or too many.
     """
     x = check_tensor(name, x)
-    if text := excess(len(x), x.shape[1:]):
+    if text := describe_excess(len(x), x.shape[1:]):
         raise ValueError(f"{name} has {tuple(x.shape)}; {text}")
     low, high = (value.item() for value in torch.aminmax(x.detach()))
     if not (low >= -1e-4 and high <= 1 + 1e-4):
@@ -54,10 +54,10 @@ def check_samples(name: str, x: object) -> None:
 
 
 def check_step(step: object) -> float:
-    """Return a step that a file can name.
+    """Check a quantiser step against the range that a file can store, and return it.
 
     Raises:
-        ValueError: with what is allowed.
+        ValueError: for a step out of range.
     """
     low, high = STEP_RANGE
     if not is_number(step) or not low <= float(step) <= high:  # type: ignore[arg-type]

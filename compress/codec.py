@@ -11,25 +11,25 @@ from torch import Tensor, nn
 
 from compress import codec_file
 from compress.checks import check_step
-from compress.codec_file import Parts
-from compress.decoding import check_network, decoded
+from compress.codec_file import SavedCodec
+from compress.decoding import check_network, decode_chunks
 from compress.entropy.chunk import encode_chunk
+from compress.entropy.coding_order import coding_order
 from compress.entropy.contexts import Ints
-from compress.entropy.fitting import Gatherer, fit_tables
-from compress.entropy.places import places
-from compress.entropy.symbols import LARGEST, MOST, buckets
+from compress.entropy.fitting import StatisticsCollector, fit_tables
+from compress.entropy.symbols import LARGEST, MOST, to_symbols
 from compress.entropy.tables import Tables
 from compress.entropy.traversal import traverse
 from compress.errors import FormatError
-from compress.file_format import NO_MODEL, WAVELETS, Head, Kind, padded, write
+from compress.file_format import NO_MODEL, WAVELETS, FileHeader, Kind, pad_chunk, write
 from compress.limits import MAX_LEVELS
-from compress.names import fault
-from compress.network.network import Network
-from compress.quantise import promise
-from compress.quantise.quantise import fineness, largest, quantise, to_array
-from compress.quantise.rate import step_for
-from compress.quantise.signals import cached_parts, signal_of, transform
-from compress.quantise.task import Task, check_way
+from compress.names import describe_fault
+from compress.network.restoration_net import RestorationNet
+from compress.quantise import error_bound
+from compress.quantise.quantise import max_magnitude, quantise, quantiser_index, to_array
+from compress.quantise.rate import find_step
+from compress.quantise.signals import split_for_cache, to_signal, transform
+from compress.quantise.task_quantiser import TaskQuantiser, check_task
 from compress.wavelet.transform import Coefficients
 
 Quantiser = Callable[[Coefficients, float], Coefficients]  # with a step
@@ -100,29 +100,32 @@ class Codec:
             ValueError: for samples that cannot be coded, or impossible options.
         """
         blank = cls(_BLANK, step, wavelet, levels, time_levels)
-        signal = signal_of(x, kind, x_adv)
+        signal = to_signal(x, kind, x_adv)
         signal = signal[: max(1, _FITTED_VALUES // signal[0].numel())]
-        gathered = Gatherer()
+        statistics = StatisticsCollector()
         for factor in FITTED:
-            q = blank.quantised(signal, step * factor)
-            around = places(q.bands, x.shape[1])
-            symbols = buckets(np.abs(to_array(q)))
-            traverse(gathered, symbols, around, fineness=fineness(step * factor))
-        return replace(blank, tables=fit_tables(gathered))
+            q = blank.quantise_signal(signal, step * factor)
+            order = coding_order(q.bands, x.shape[1])
+            symbols = to_symbols(np.abs(to_array(q)))
+            traverse(statistics, symbols, order, quantiser_index=quantiser_index(step * factor))
+        return replace(blank, tables=fit_tables(statistics))
 
-    def quantised(self, signal: Tensor, step: float, how: Quantiser = quantise) -> Coefficients:
-        """Return the whole numbers that stand for a signal, with a step.
+    def quantise_signal(
+        self, signal: Tensor, step: float, quantiser: Quantiser = quantise
+    ) -> Coefficients:
+        """Transform a signal (B, C, ...) and quantise its coefficients with a step.
 
         Raises:
-            ValueError: when they are larger than a file can hold.
+            ValueError: for quantised coefficients larger than a file can hold.
         """
         levels, time_levels = self.levels, self.time_levels
         parts = [
-            how(transform(part, wavelet=self.wavelet, levels=levels, time_levels=time_levels), step)
-            for part in cached_parts(signal)
+            transform(part, wavelet=self.wavelet, levels=levels, time_levels=time_levels)
+            for part in split_for_cache(signal)
         ]
+        parts = [quantiser(part, step) for part in parts]
         q = parts[0].with_values(torch.cat([part.values for part in parts]))
-        if not (most := largest(q)) < MOST:
+        if not (most := max_magnitude(q)) < MOST:
             raise ValueError(
                 f"step is {step:g}; coefficients of these samples are up to {most:.3g} of it, at "
                 f"most {MOST} is coded: give a larger step"
@@ -136,14 +139,14 @@ class Codec:
         kind: Kind = "x",
         x_adv: Tensor | None = None,
         model: nn.Module | None = None,
-        task: Task | None = None,
+        task: TaskQuantiser | None = None,
         step: float | None = None,
         bytes_per_sample: float | None = None,
         embed_tables: bool = False,
-        network: Network | None = None,
+        network: RestorationNet | None = None,
         names: Sequence[str] = (),
     ) -> bytes:
-        """Code samples.
+        """Encode samples.
 
         No decoded value is farther from its sample than `largest_error` says.
 
@@ -161,27 +164,29 @@ class Codec:
             names: of the samples, which the file then holds: paths below a folder.
 
         Returns:
-            A file; `decode` gives the samples, or the difference, back, about.
+            The bytes of a file; `decode` approximates the samples, or the difference.
 
         Raises:
             ValueError: for samples that cannot be coded, or options that contradict each other.
         """
-        signal = signal_of(x, kind, x_adv)
-        check_way(kind, model, task)
+        signal = to_signal(x, kind, x_adv)
+        check_task(kind, model, task)
         check_network(network)
         if step is not None and bytes_per_sample is not None:
             raise ValueError(f"step={step}, bytes_per_sample={bytes_per_sample}; give one of them")
         if network is not None and network.config.kind != kind:
             raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")
-        if names and (text := fault(names, len(x))):
+        if names and (text := describe_fault(names, len(x))):
             raise ValueError(f"{text}; give each sample a path of its own, such as cats/1.png")
-        how = quantise if model is None else partial((task or Task()).quantise, model=model)
+        quantiser = (
+            quantise if model is None else partial((task or TaskQuantiser()).quantise, model=model)
+        )
         if bytes_per_sample is not None:
-            step = self._step_for(signal, bytes_per_sample, how)
+            step = self._find_step(signal, bytes_per_sample, quantiser)
         step = check_step(self.step if step is None else step)
         step = float(np.float32(step))  # as the file says it
-        q = self.quantised(signal, step, how)
-        head = self._head(q, kind, step)
+        q = self.quantise_signal(signal, step, quantiser)
+        head = self._make_header(q, kind, step)
         head = replace(
             head,
             tables=self.tables.packed if embed_tables else b"",
@@ -190,15 +195,17 @@ class Codec:
         )
         parts = (to_array(q.with_values(part)) for part in torch.split(q.values, head.per_chunk))
         wide = head.wide
-        return write(head, [padded(self._chunk(q, p, step, wide=wide), p.size) for p in parts])
+        return write(
+            head, [pad_chunk(self._encode_chunk(q, p, step, wide=wide), p.size) for p in parts]
+        )
 
-    def _head(self, q: Coefficients, kind: Kind, step: float) -> Head:
-        """Return what a file of whole numbers says of them."""
+    def _make_header(self, q: Coefficients, kind: Kind, step: float) -> FileHeader:
+        """Make the header of a file of quantised coefficients."""
         samples, shape = len(q.values), tuple(q.values.shape[1:])
         per_chunk = min(samples, max(1, _CHUNK_VALUES // q.values[0].numel()))
-        return Head(
+        return FileHeader(
             kind, q.wavelet, q.levels, q.time_levels, step, samples, shape, per_chunk,
-            self.tables.digest, wide=largest(q) > LARGEST,
+            self.tables.digest, wide=max_magnitude(q) > LARGEST,
         )  # fmt: skip
 
     def largest_error(
@@ -207,9 +214,9 @@ class Codec:
         *,
         step: float | None = None,
         kind: Kind = "x",
-        task: Task | None = None,
+        task: TaskQuantiser | None = None,
     ) -> float:
-        """Return how far a decoded value is at most from the sample's, without R.
+        """Bound the absolute error of a decoded value, without a restoration network.
 
         Proportional to the step, but for what float32 rounds (2e-5 at most): of images with three
         colours 5.1 steps for haar, 14.2 for cdf53, 13.6 for cdf97, whatever their size. What is
@@ -221,7 +228,7 @@ class Codec:
             kind: likewise; of "delta" the error is that of x - x_adv.
             task: likewise.
         """
-        return promise.largest_error(
+        return error_bound.largest_error(
             shape,
             check_step(self.step if step is None else step),
             wavelet=self.wavelet,  # type: ignore[arg-type]
@@ -231,60 +238,62 @@ class Codec:
             task=task,
         )
 
-    def _chunk(self, q: Coefficients, part: Ints, step: float, *, wide: bool) -> bytes:
-        around = places(q.bands, part.shape[1])
-        return encode_chunk(part, around, self.tables, fineness=fineness(step), wide=wide)
+    def _encode_chunk(self, q: Coefficients, part: Ints, step: float, *, wide: bool) -> bytes:
+        order, index = coding_order(q.bands, part.shape[1]), quantiser_index(step)
+        return encode_chunk(part, order, self.tables, quantiser_index=index, wide=wide)
 
-    def _step_for(self, signal: Tensor, bytes_per_sample: float, how: Quantiser) -> float:
-        """Return the step with which some of the samples have so many bytes each, without a head.
+    def _find_step(self, signal: Tensor, bytes_per_sample: float, quantiser: Quantiser) -> float:
+        """Find the step at which a subset of samples takes a number of bytes each, without header.
 
         Raises:
-            ValueError: when no step gives so few or so many.
+            ValueError: for a number of bytes that no step gives.
         """
 
-        def size(count: int, how: Quantiser, step: float) -> float:
+        def size(count: int, quantiser: Quantiser, step: float) -> float:
             some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), count)).long()]
-            q = self.quantised(some, step, how)
-            wide = largest(q) > LARGEST
-            return len(self._chunk(q, to_array(q), step, wide=wide)) / len(some)
+            q = self.quantise_signal(some, step, quantiser)
+            wide = max_magnitude(q) > LARGEST
+            return len(self._encode_chunk(q, to_array(q), step, wide=wide)) / len(some)
 
         plain = partial(size, _PROBED, quantise)
-        step = step_for(plain, bytes_per_sample, start=_FIRST, close=0.002)
-        if how is quantise:
+        step = find_step(plain, bytes_per_sample, start=_FIRST, close=0.002)
+        if quantiser is quantise:
             return step
         # A search takes long: a few samples, which should take what they take plainly where
         # all of them take so many bytes.
         count = min(_SEARCHED, max(8, len(signal) // 4))
         wanted = size(count, quantise, step)
-        return step_for(partial(size, count, how), wanted, start=_FINER * step, close=0.02)
+        return find_step(partial(size, count, quantiser), wanted, start=_FINER * step, close=0.02)
 
-    def decode(self, data: bytes, *, network: Network | None = None) -> Tensor:
-        """Return the samples, or the differences, of a file.
+    def decode(self, data: bytes, *, network: RestorationNet | None = None) -> Tensor:
+        """Decode the samples, or the differences, of a file.
 
         Args:
             data: the file.
             network: restores the samples, those of differences too.
 
         Raises:
-            FormatError: when the bytes are no such file, or for other tables or another network.
+            FormatError: for bytes that are no code file, other tables, or another network.
         """
         return torch.cat(list(self.decode_chunks(data, network=network)))
 
-    def decode_chunks(self, data: bytes, *, network: Network | None = None) -> Iterator[Tensor]:
-        """Yield the samples of a file chunk by chunk, each (B', ...); see `decode`."""
-        return decoded(data, self.tables, network)
+    def decode_chunks(
+        self, data: bytes, *, network: RestorationNet | None = None
+    ) -> Iterator[Tensor]:
+        """Decode a file chunk by chunk, each (B', ...); see `decode`."""
+        return decode_chunks(data, self.tables, network)
 
     def save(self, path: str | Path) -> None:
         """Write the codec to a file, which appears whole or not at all."""
-        parts = Parts(self.tables, self.step, self.wavelet, self.levels, self.time_levels)
+        parts = SavedCodec(self.tables, self.step, self.wavelet, self.levels, self.time_levels)
         codec_file.write(Path(path), parts)
 
     @classmethod
     def load(cls, path: str | Path) -> "Codec":
-        """Read what `save` wrote.
+        """Read a codec's file.
 
         Raises:
-            FormatError: when the file is no codec.
+            FormatError: for a file that holds no codec.
         """
         parts = codec_file.read(Path(path))
         try:

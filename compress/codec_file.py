@@ -16,8 +16,8 @@ _MAGIC, _VERSION = b"SPRT", 1
 _ALL = 255  # as many levels as there are
 
 
-class Parts(NamedTuple):
-    """What a codec is made of; see `Codec`."""
+class SavedCodec(NamedTuple):
+    """The fields of a `Codec` as its file stores them."""
 
     tables: Tables
     step: float
@@ -26,7 +26,7 @@ class Parts(NamedTuple):
     time_levels: int | None
 
 
-def write(path: Path, parts: Parts) -> None:
+def write(path: Path, parts: SavedCodec) -> None:
     """Write a codec's file, which appears whole or not at all."""
     levels = [_ALL if n is None else n for n in (parts.levels, parts.time_levels)]
     wavelet = WAVELETS.index(parts.wavelet)
@@ -43,7 +43,7 @@ def write(path: Path, parts: Parts) -> None:
         raise
 
 
-def read(path: Path) -> Parts:
+def read(path: Path) -> SavedCodec:
     """Read what `write` wrote.
 
     Raises:
@@ -59,4 +59,4 @@ def read(path: Path) -> Parts:
         raise FormatError(f"{path} is of version {version}; {_VERSION} is known")
     tables = Tables.unpack(data[_FILE.size : -4])
     some = [None if n == _ALL else n for n in (levels, time_levels)]
-    return Parts(tables, step, WAVELETS[wavelet], *some)
+    return SavedCodec(tables, step, WAVELETS[wavelet], *some)

@@ -1,4 +1,4 @@
-"""From a file to samples."""
+"""Decoding: from the bytes of a file to samples."""
 
 from collections.abc import Iterator
 
@@ -6,63 +6,64 @@ import torch
 from torch import Tensor
 
 from compress.entropy.chunk import decode_chunk
-from compress.entropy.places import places
+from compress.entropy.coding_order import coding_order
 from compress.entropy.tables import Tables
 from compress.errors import FormatError
-from compress.file_format import Parsed, parse
-from compress.network.network import Network
-from compress.quantise.quantise import fineness
-from compress.quantise.signals import cached_parts, restored
+from compress.file_format import CodeFile, parse
+from compress.network.restoration_net import RestorationNet
+from compress.quantise.quantise import quantiser_index
+from compress.quantise.signals import dequantise_and_invert, split_for_cache
 from compress.wavelet.bands import bands
 from compress.wavelet.transform import Coefficients
 
 
-def decode(data: bytes, *, network: Network | None = None) -> Tensor:
-    """Return the samples of a file with tables of its own; see `Codec.decode`.
+def decode(data: bytes, *, network: RestorationNet | None = None) -> Tensor:
+    """Decode the samples of a file with embedded tables; see `Codec.decode`.
 
     Raises:
-        FormatError: when the bytes are no such file.
-        ValueError: when they are no bytes, or the network is none.
+        FormatError: for bytes that are no such file.
+        ValueError: for data that is no bytes, or a network of another type.
     """
-    return torch.cat(list(decoded(data, None, network)))
+    return torch.cat(list(decode_chunks(data, None, network)))
 
 
-def decoded(data: bytes, tables: Tables | None, network: Network | None = None) -> Iterator[Tensor]:
-    """Yield the samples of a file chunk by chunk, each (B', ...).
+def decode_chunks(
+    data: bytes, tables: Tables | None, network: RestorationNet | None = None
+) -> Iterator[Tensor]:
+    """Decode the samples of a file chunk by chunk, each (B', ...).
 
     Args:
         data: the file.
-        tables: those it was coded with, unless it has its own.
-        network: makes of what is decoded something nearer to the samples.
+        tables: those of the codec; None for a file that embeds them.
+        network: restores the decoded samples; None leaves them.
 
     Raises:
-        FormatError: when the bytes are no file, or were coded with other tables, or for another
-            network.
-        ValueError: when they are no bytes, or the network is none.
+        FormatError: for bytes that are no code file, other tables, or another network.
+        ValueError: for data that is no bytes, or a network of another type.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise ValueError(f"data is {type(data).__name__}; give the bytes of a code file")
     check_network(network)
-    return restored_chunks(parse(bytes(data)), tables, network)
+    return reconstruct_chunks(parse(bytes(data)), tables, network)
 
 
-def restored_chunks(
-    file: Parsed, tables: Tables | None, network: Network | None = None
+def reconstruct_chunks(
+    file: CodeFile, tables: Tables | None, network: RestorationNet | None = None
 ) -> Iterator[Tensor]:
-    """Yield the samples of a file that is taken apart; see `decoded`."""
+    """Decode the samples of a parsed file chunk by chunk; see `decode_chunks`."""
     head = file.head
-    check_fitting(file, tables, network)
-    for q in whole_numbers(file, tables):
-        some = (q.with_values(part) for part in cached_parts(q.values))
-        x = torch.cat([restored(part, head.step, head.kind) for part in some])
+    check_decodable(file, tables, network)
+    for q in decode_quantised(file, tables):
+        some = (q.with_values(part) for part in split_for_cache(q.values))
+        x = torch.cat([dequantise_and_invert(part, head.step, head.kind) for part in some])
         yield x if network is None else network.restore(x, head.step)
 
 
-def check_fitting(file: Parsed, tables: Tables | None, network: Network | None) -> None:
-    """Refuse tables or a network that are not those of a file, before anything is decoded.
+def check_decodable(file: CodeFile, tables: Tables | None, network: RestorationNet | None) -> None:
+    """Check that tables and network are those of a file.
 
     Raises:
-        FormatError: with what it needs.
+        FormatError: for missing or other tables, or another network.
     """
     head = file.head
     if network is not None:
@@ -79,21 +80,21 @@ def check_fitting(file: Parsed, tables: Tables | None, network: Network | None) 
 
 
 def check_network(network: object) -> None:
-    """Refuse what is no network.
+    """Check that an argument is a restoration network or None.
 
     Raises:
-        ValueError: with what it is.
+        ValueError: for anything else.
     """
-    if network is not None and not isinstance(network, Network):
+    if network is not None and not isinstance(network, RestorationNet):
         raise ValueError(
-            f"network is {type(network).__name__}; give a Network, as `load_network` reads it"
+            f"network is {type(network).__name__}; give a RestorationNet, as `load_network` reads"
         )
 
 
-def whole_numbers(file: Parsed, tables: Tables | None) -> Iterator[Coefficients]:
-    """Yield what a file holds before it is scaled, chunk by chunk; see `decoded`."""
+def decode_quantised(file: CodeFile, tables: Tables | None) -> Iterator[Coefficients]:
+    """Decode the quantised coefficients of a file, chunk by chunk."""
     head = file.head
-    check_fitting(file, tables, None)
+    check_decodable(file, tables, None)
     if head.tables or tables is None:
         tables = Tables.unpack(head.tables)
         if tables.digest != head.digest:
@@ -102,11 +103,11 @@ def whole_numbers(file: Parsed, tables: Tables | None) -> Iterator[Coefficients]
                 f"{tables.digest.hex()}: it is damaged"
             )
     c, t, h, w = head.volume
-    around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
+    order = coding_order(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
     for number, samples in enumerate(head.chunks):
         q = decode_chunk(
-            file.chunk(number), (samples, c, t, h, w), around, tables,
-            fineness=fineness(head.step), wide=head.wide,
+            file.chunk(number), (samples, c, t, h, w), order, tables,
+            quantiser_index=quantiser_index(head.step), wide=head.wide,
         )  # fmt: skip
         values = torch.from_numpy(q).float().view(samples, *head.shape)
         yield Coefficients(values, head.wavelet, head.levels, head.time_levels)

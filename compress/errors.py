@@ -1,4 +1,4 @@
-"""What is wrong with bytes that are no code."""
+"""The error of bytes that are no code file."""
 
 
 class FormatError(ValueError):

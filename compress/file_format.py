@@ -1,4 +1,4 @@
-"""The file around the chunks; docs/compression.md has it byte by byte."""
+"""The container of the chunks; docs/compression.md has it byte by byte."""
 
 import math
 import struct
@@ -9,7 +9,14 @@ from typing import Literal, get_args
 
 from compress import names
 from compress.errors import FormatError
-from compress.limits import LEAST_CHUNK, MAX_LEVELS, STEP_RANGE, excess, outside, volume
+from compress.limits import (
+    LEAST_CHUNK,
+    MAX_LEVELS,
+    STEP_RANGE,
+    describe_excess,
+    describe_outside,
+    volume,
+)
 from compress.wavelet.lifting import STEPS
 
 Kind = Literal["x", "x-task", "delta"]
@@ -27,8 +34,8 @@ NO_MODEL = bytes(8)
 
 
 @dataclass(frozen=True)
-class Head:
-    """What a file says of itself before its chunks.
+class FileHeader:
+    """The header of a code file.
 
     Attributes:
         kind: what is coded.
@@ -42,7 +49,7 @@ class Head:
         digest: that of the tables.
         tables: the tables themselves, deflated, or nothing.
         model: eight bytes that tell the network made for these samples, or zeros.
-        wide: whether there are whole numbers too large for files of before 1.2.
+        wide: whether coefficients need the wide escapes of version 1.2.
         names: of the samples, or none.
     """
 
@@ -61,13 +68,13 @@ class Head:
     names: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse what is larger than allowed, or makes no sense.
+        """Check every field against its range.
 
         Raises:
-            FormatError: with the value and what is allowed.
+            FormatError: for a value out of range.
         """
         in_time = MAX_LEVELS if len(self.shape) == 4 else 0
-        text = excess(self.samples, self.shape) or outside(
+        text = describe_excess(self.samples, self.shape) or describe_outside(
             ("samples in a chunk", self.per_chunk, self.least_per_chunk, self.samples),
             ("levels", self.levels, 0, MAX_LEVELS),
             ("levels in time", self.time_levels, 0, in_time),
@@ -80,7 +87,7 @@ class Head:
 
     @property
     def minor(self) -> int:
-        """The oldest minor version of the format, from 1.1 on, that can say this."""
+        """The oldest minor version of the format, from 1.1 on, that has these fields."""
         return 2 if self.wide or self.names else 1
 
     @property
@@ -90,32 +97,32 @@ class Head:
 
     @property
     def least_per_chunk(self) -> int:
-        """How many samples each chunk but the last has to hold, so that files have few chunks."""
+        """The least samples of each chunk but the last, so that files have few chunks."""
         return min(self.samples, -(-LEAST_CHUNK // math.prod(self.shape)))
 
     @property
     def chunks(self) -> list[int]:
-        """How many samples each chunk holds."""
+        """The number of samples in each chunk."""
         whole, rest = divmod(self.samples, self.per_chunk)
         return [self.per_chunk] * whole + [rest] * (rest > 0)
 
 
 def values_for(size: int) -> int:
-    """Return how many values a chunk of so many bytes may hold; a smaller one is padded.
+    """Return how many values a chunk of `size` bytes may hold; a smaller chunk is padded.
 
     Without a limit a few bytes could ask for any amount of memory.
     """
     return 2**16 + 2**11 * size
 
 
-def padded(chunk: bytes, values: int) -> bytes:
-    """Return a chunk with zeros after it, where it is too small for its values."""
+def pad_chunk(chunk: bytes, values: int) -> bytes:
+    """Append zeros to a chunk that is too small for its values."""
     missing = -(-(values - values_for(len(chunk))) // 2**11)
     return chunk + bytes(max(missing, 0))
 
 
-def write(head: Head, chunks: list[bytes], *, minor: int | None = None) -> bytes:
-    """Return a whole file; `minor` is for tests, which need older ones."""
+def write(head: FileHeader, chunks: list[bytes], *, minor: int | None = None) -> bytes:
+    """Join a header and chunks to a file; `minor` is for tests, which need older versions."""
     head.check()
     minor = head.minor if minor is None else minor
     named = names.pack(head.names)
@@ -128,80 +135,82 @@ def write(head: Head, chunks: list[bytes], *, minor: int | None = None) -> bytes
     )  # fmt: skip
     index = b"".join(_CHUNK.pack(len(chunk), zlib.crc32(chunk)) for chunk in chunks)
     first = b"".join([fixed, *more, index])
-    return b"".join([_summed(first), _summed(head.tables), _summed(named), *chunks])
+    return b"".join(
+        [_with_checksum(first), _with_checksum(head.tables), _with_checksum(named), *chunks]
+    )
 
 
-def _summed(part: bytes) -> bytes:
-    """Return a part of the file with its check sum after it; nothing of nothing."""
+def _with_checksum(part: bytes) -> bytes:
+    """Append its check sum to a part of the file; an empty part stays empty."""
     return part + _CRC.pack(zlib.crc32(part)) if part else b""
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """A file taken apart.
+class CodeFile:
+    """A parsed code file.
 
     Attributes:
-        head: what it says of itself.
-        places: where each chunk begins and ends.
-        sums: their check sums.
+        head: its header.
+        spans: where each chunk begins and ends.
+        checksums: their check sums.
         data: the file.
     """
 
-    head: Head
-    places: list[tuple[int, int]]
-    sums: list[int]
+    head: FileHeader
+    spans: list[tuple[int, int]]
+    checksums: list[int]
     data: memoryview
 
     @property
     def payload(self) -> float:
         """Bytes a sample, without the head."""
-        return sum(end - start for start, end in self.places) / self.head.samples
+        return sum(end - start for start, end in self.spans) / self.head.samples
 
     def chunk(self, number: int) -> bytes:
-        """Return a chunk.
+        """Return the bytes of a chunk.
 
         Raises:
-            FormatError: when its check sum is another.
+            FormatError: for a wrong check sum.
         """
-        start, end = self.places[number]
+        start, end = self.spans[number]
         chunk = bytes(self.data[start:end])
-        if zlib.crc32(chunk) != self.sums[number]:
+        if zlib.crc32(chunk) != self.checksums[number]:
             raise FormatError(
-                f"chunk {number} of {len(self.sums)} is damaged: its check sum differs"
+                f"chunk {number} of {len(self.checksums)} is damaged: its check sum differs"
             )
         return chunk
 
 
-def parse(data: bytes) -> Parsed:
-    """Take a file apart; nothing large is allocated.
+def parse(data: bytes) -> CodeFile:
+    """Parse a file into header and chunk spans; nothing large is allocated.
 
     Raises:
         FormatError: for anything that `write` does not write; also for a pack.
     """
-    file, end = _parsed(memoryview(data))
+    file, end = _parse_first(memoryview(data))
     if end != len(data):
         more = ": it is a pack, or damaged" if data[end : end + 4] == MAGIC else ""
         raise FormatError(f"the file has {len(data)} bytes; its chunks end at {end}{more}")
     return file
 
 
-def parse_pack(data: bytes) -> list[Parsed]:
-    """Take apart files that stand one after another: those of samples of several shapes.
+def parse_pack(data: bytes) -> list[CodeFile]:
+    """Parse a pack: files one after another, of samples of several shapes.
 
     Where only the first has tables, they are those of the others too.
 
     Raises:
-        FormatError: when they are no files, or two samples have one name.
+        FormatError: for bytes that are no pack, or a name that stands twice.
     """
     rest = memoryview(data)
-    files: list[Parsed] = []
+    files: list[CodeFile] = []
     while rest or not files:
-        file, end = _parsed(rest)
+        file, end = _parse_first(rest)
         files.append(file)
         rest = rest[end:]
     tables, digest = files[0].head.tables, files[0].head.digest
     found = [name for file in files for name in file.head.names]
-    if len(files) > 1 and (text := names.fault(found, sum(f.head.samples for f in files))):
+    if len(files) > 1 and (text := names.describe_fault(found, sum(f.head.samples for f in files))):
         raise FormatError(text)
     return [
         file
@@ -211,14 +220,14 @@ def parse_pack(data: bytes) -> list[Parsed]:
     ]
 
 
-def _parsed(data: memoryview) -> tuple[Parsed, int]:
-    """Take the first file apart; return where it ends, too."""
-    head, end, table_size, names_size = _head(data)
+def _parse_first(data: memoryview) -> tuple[CodeFile, int]:
+    """Parse the first file of some bytes; return the file and its end."""
+    head, end, table_size, names_size = _read_header(data)
     count = -(-head.samples // head.per_chunk)
     start = end + count * _CHUNK.size
     if len(data) < start + _CRC.size:
         raise FormatError(f"the file has {len(data)} bytes; its head and index alone have {start}")
-    after = _checked(data, 0, start, "head is")
+    after = _check_part(data, 0, start, "head is")
     index = list(_CHUNK.iter_unpack(data[end:start]))
     values = math.prod(head.shape)
     for samples, (size, _) in zip(head.chunks, index, strict=True):
@@ -226,29 +235,29 @@ def _parsed(data: memoryview) -> tuple[Parsed, int]:
             raise FormatError(
                 f"a chunk of {size} bytes claims {samples} samples of {values} values"
             )
-    tables, after = _taken(data, after, table_size, "tables are")
-    named, after = _taken(data, after, names_size, "names are")
+    tables, after = _read_part(data, after, table_size, "tables are")
+    named, after = _read_part(data, after, names_size, "names are")
     ends = list(accumulate((size for size, _ in index), initial=after))
     if ends[-1] > len(data):
         raise FormatError(f"the file has {len(data)} bytes; its chunks end at {ends[-1]}")
     head = replace(head, tables=tables, names=names.unpack(named, head.samples))
-    file = Parsed(head, list(pairwise(ends)), [crc for _, crc in index], data[: ends[-1]])
+    file = CodeFile(head, list(pairwise(ends)), [crc for _, crc in index], data[: ends[-1]])
     return file, ends[-1]
 
 
-def _taken(data: memoryview, start: int, size: int, what: str) -> tuple[bytes, int]:
-    """Return a part of the file, and where it and its check sum end; nothing of no size."""
+def _read_part(data: memoryview, start: int, size: int, what: str) -> tuple[bytes, int]:
+    """Read a part of the file and its check sum; return the part and its end."""
     if not size:
         return b"", start
     end = start + size
-    return bytes(data[start:end]), _checked(data, start, end, what)
+    return bytes(data[start:end]), _check_part(data, start, end, what)
 
 
-def _checked(data: memoryview, start: int, end: int, what: str) -> int:
-    """Return where the check sum of a part ends.
+def _check_part(data: memoryview, start: int, end: int, what: str) -> int:
+    """Verify the check sum of a part; return its end.
 
     Raises:
-        FormatError: when the file ends before, or the sum is another.
+        FormatError: for a file that ends before, or a wrong check sum.
     """
     if len(data) < end + _CRC.size:
         raise FormatError(f"the file has {len(data)} bytes: it ends within its {what.split()[0]}")
@@ -257,8 +266,8 @@ def _checked(data: memoryview, start: int, end: int, what: str) -> int:
     return end + _CRC.size
 
 
-def _head(data: memoryview) -> tuple[Head, int, int, int]:
-    """Read the head: it, where it ends, and how long the tables and the names after it are."""
+def _read_header(data: memoryview) -> tuple[FileHeader, int, int, int]:
+    """Read the header; return it, its end, and the sizes of the tables and the names."""
     if data[:4] != MAGIC:
         raise FormatError(f"this is no code: it begins with {bytes(data[:4])!r}, not {MAGIC!r}")
     if len(data) < _FIXED.size:
@@ -279,7 +288,7 @@ def _head(data: memoryview) -> tuple[Head, int, int, int]:
     if wide > 1:
         raise FormatError(f"flags {wide}: unknown")
     shape = (c, t, h, w) if is_video else (c, h, w)
-    head = Head(
+    head = FileHeader(
         KINDS[kind], WAVELETS[wavelet], levels, time_levels, step, samples, shape, per_chunk,
         digest, model=model, wide=bool(wide),
     )  # fmt: skip

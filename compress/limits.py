@@ -1,4 +1,4 @@
-"""How large what is coded or decoded may be: nothing larger is."""
+"""Size limits of what is encoded and decoded."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,18 @@ def volume(shape: Sequence[int]) -> tuple[int, int, int, int]:
     return c, t, h, w
 
 
-def excess(samples: int, shape: Sequence[int]) -> str | None:
-    """Say what of so many samples, of a shape (C, H, W) or (C, T, H, W), is too much, if any.
+def describe_excess(samples: int, shape: Sequence[int]) -> str | None:
+    """Describe which size of a batch exceeds its limit, or return None.
 
-    >>> excess(2, (65, 8, 8))
+    Args:
+        samples: how many.
+        shape: of a sample, (C, H, W) or (C, T, H, W).
+
+    >>> describe_excess(2, (65, 8, 8))
     'channels: 65; allowed: 1 to 64'
     """
     c, t, h, w = volume(shape)
-    return outside(
+    return describe_outside(
         ("samples", samples, 1, MAX_SAMPLES),
         ("channels", c, 1, MAX_CHANNELS),
         ("frames", t, 1, MAX_FRAMES),
@@ -34,8 +38,8 @@ def excess(samples: int, shape: Sequence[int]) -> str | None:
     )
 
 
-def outside(*ranges: tuple[str, int, int, int]) -> str | None:
-    """Say which of some named values is not from its least to its most, if any."""
+def describe_outside(*ranges: tuple[str, int, int, int]) -> str | None:
+    """Describe the first (name, value, least, most) whose value is out of range, or return None."""
     for name, value, least, most in ranges:
         if not least <= value <= most:
             return f"{name}: {value}; allowed: {least} to {most}"

@@ -1,4 +1,4 @@
-"""Names of samples, which a file may hold, and what they may be."""
+"""Names of samples in a code file: what is allowed, and how they are packed."""
 
 import zlib
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ _MOST_ALL = 2**26  # of all names of a file
 _UNFIT = ("", ".", "..")
 
 
-def fault(names: Sequence[str], count: int) -> str | None:
-    """Say what keeps names from being those of so many samples, if anything does.
+def describe_fault(names: Sequence[str], count: int) -> str | None:
+    """Describe why a list of sample names is invalid, or return None.
 
     A name is a path below a folder: of the file that a sample was, with / between its parts.
 
-    >>> fault(["a.png", "../b.png"], 2)
+    >>> describe_fault(["a.png", "../b.png"], 2)
     "name '../b.png': a part of it is '..'"
     """
     if len(names) != count:
@@ -24,10 +24,10 @@ def fault(names: Sequence[str], count: int) -> str | None:
         return f"name {others[0]!r}: of the kind {type(others[0]).__name__}, not a text"
     if len(set(names)) < count:
         return "names: two are the same"
-    return next((text for name in names if (text := _fault(name))), None)
+    return next((text for name in names if (text := _describe_fault(name))), None)
 
 
-def _fault(name: str) -> str | None:
+def _describe_fault(name: str) -> str | None:
     parts = name.split("/")
     for part in parts:
         if part in _UNFIT:
@@ -35,7 +35,7 @@ def _fault(name: str) -> str | None:
     if "\0" in name:
         return f"name {name[:80]!r}: it holds a zero byte"
     try:
-        sizes = [len(_encoded(part)) for part in parts]
+        sizes = [len(_encode(part)) for part in parts]
     except UnicodeEncodeError:
         return f"name {name[:80]!r}: it is no file's"
     if max(sizes) > _MOST_PART or sum(sizes) + len(sizes) > _MOST_BYTES:
@@ -44,15 +44,15 @@ def _fault(name: str) -> str | None:
 
 
 def pack(names: Sequence[str]) -> bytes:
-    """Return names as a file holds them: deflated, each after a zero byte."""
-    return zlib.compress(b"".join(b"\0" + _encoded(name) for name in names), 9) if names else b""
+    """Deflate names, each after a zero byte."""
+    return zlib.compress(b"".join(b"\0" + _encode(name) for name in names), 9) if names else b""
 
 
 def unpack(packed: bytes, count: int) -> tuple[str, ...]:
-    """Return the names of so many samples, or none of no bytes.
+    """Inflate the names of `count` samples; no bytes hold none.
 
     Raises:
-        FormatError: when these are not what `pack` makes, or no names.
+        FormatError: for bytes that `pack` does not make, or invalid names.
     """
     if not packed:
         return ()
@@ -65,10 +65,10 @@ def unpack(packed: bytes, count: int) -> tuple[str, ...]:
     if not whole or data[:1] != b"\0" or data.count(b"\0") != count:
         raise FormatError("the names are more or less than they should be")
     names = tuple(part.decode("utf-8", "surrogateescape") for part in data[1:].split(b"\0"))
-    if text := fault(names, count):
+    if text := describe_fault(names, count):
         raise FormatError(text)
     return names
 
 
-def _encoded(name: str) -> bytes:
+def _encode(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")

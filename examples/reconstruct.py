@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from attacks import PGD, LearnedGenerator
 from augment import load_dataset
-from compress import Codec, Gate, Network
+from compress import BlendWeight, Codec, RestorationNet
 from compress.file_format import parse
 from trainers import (
     FitOptions,
@@ -139,16 +139,16 @@ def answers(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def measured(
-    work: Work, network: Network, file: bytes, codec: Codec, *, name: str, x: Tensor
+    work: Work, network: RestorationNet, file: bytes, codec: Codec, *, name: str, x: Tensor
 ) -> Row:
     """Decode a file of images x plainly, with R alone, and with R behind its gate."""
-    step, gate = parse(file).head.step, network.gate
+    step, gate = parse(file).head.step, network.blend_weight
     decoded = codec.decode(file)
     kept = network.restore(decoded, step)
-    network.gate = Gate((step,), (1.0,))
+    network.blend_weight = BlendWeight((step,), (1.0,))
     alone = network.restore(decoded, step)
-    network.gate = gate
-    row: Row = {"name": name, "step": step, "bytes": len(file) / len(x), "share": gate.share(step)}
+    network.blend_weight = gate
+    row: Row = {"name": name, "step": step, "bytes": len(file) / len(x), "share": gate.at(step)}
     judged = answers(work.judge, x)
     plain = network.base(decoded).clamp(0, 1)
     for key, got in (("plain", plain), ("alone", alone), ("gated", kept)):

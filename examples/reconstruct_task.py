@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from augment import Dataset, load_dataset
-from compress import Codec, Gate
+from compress import BlendWeight, Codec
 from compress.file_format import parse
 from trainers import (
     FitOptions,
@@ -118,10 +118,13 @@ def measured(
         )  # fmt: skip
         name = f"{head.kind} + R" + (", task" if options.task else "")
         more = size | {"network": network_bytes(fit.network)}
-        for ending, gate in (("", fit.network.gate), (", no gate", Gate((head.step,), (1.0,)))):
-            fit.network.gate = gate
+        for ending, gate in (
+            ("", fit.network.blend_weight),
+            (", no gate", BlendWeight((head.step,), (1.0,))),
+        ):
+            fit.network.blend_weight = gate
             got = fit.network.restore(decoded, head.step)
-            share = {"share": gate.share(head.step)}
+            share = {"share": gate.at(head.step)}
             rows.append(seen(name + ending, got, test, y, models) | more | share)
     return rows
 

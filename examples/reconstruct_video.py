@@ -22,7 +22,7 @@ from torch import Tensor
 
 from augment import load_dataset
 from augment.datasets.videos.clips import video_of
-from compress import Codec, Gate, Network
+from compress import BlendWeight, Codec, RestorationNet
 from trainers import ReconstructionOptions, coded_steps, fit_network
 from trainers.evaluate.quality import psnr
 from trainers.reconstruction.terms import flicker
@@ -73,7 +73,11 @@ def measured(
         print(f"trained: {name}, {time.perf_counter() - start:.0f} s", flush=True)
         for decoded, step, size in coded:
             kept = network.restore(decoded, step, batch=4)
-            found = facts(name, step, size) | {"share": network.gate.share(step)} | seen(kept, test)
+            found = (
+                facts(name, step, size)
+                | {"share": network.blend_weight.at(step)}
+                | seen(kept, test)
+            )
             before = seen(alone(network, decoded, step), test)
             rows.append(found | {f"alone_{key}": value for key, value in before.items()})
         shown[name] = kept[args.shown]
@@ -109,12 +113,12 @@ def loaded(args: argparse.Namespace, split: str) -> tuple[Tensor, list[str]]:
     return clips.stack(range(len(clips)))[0], [video_of(clip) for clip in clips.ids]
 
 
-def alone(network: Network, decoded: Tensor, step: float) -> Tensor:
+def alone(network: RestorationNet, decoded: Tensor, step: float) -> Tensor:
     """Return what R makes of videos without its gate."""
-    gate = network.gate
-    network.gate = Gate((step,), (1.0,))
+    gate = network.blend_weight
+    network.blend_weight = BlendWeight((step,), (1.0,))
     restored = network.restore(decoded, step, batch=4)
-    network.gate = gate
+    network.blend_weight = gate
     return restored
 
 

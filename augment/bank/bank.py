@@ -13,7 +13,8 @@ from torch import Tensor
 
 from attacks.errors import RefusedInput
 from attacks.files import sweep
-from augment.bank.samples import STATUSES, Entry, Fools, Status, encode
+from augment.bank.review_log import append_review, read_review_log
+from augment.bank.samples import STATUSES, Entry, Status, StillFools, encode
 from augment.bank.shards import (
     Shard,
     ShardName,
@@ -22,7 +23,6 @@ from augment.bank.shards import (
     split_bytes,
     write_shards,
 )
-from augment.bank.verdicts import append_verdict, read_verdicts
 from augment.dataset import Rows, row_numbers
 
 _KEY = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9_=,+.-]{0,149}")
@@ -67,48 +67,48 @@ class SampleBank:
             rounds = {entry.round for shard in shards for entry in shard.entries}
             if until is None or max(rounds, default=0) <= until:
                 self._shards[names[0].key, names[0].rank] = shards
-        self._verdicts = read_verdicts(self.folder)
+        self._review_log = read_review_log(self.folder)
         self._swept = False
 
     @cached_property
     def _table(self) -> list[tuple[Shard, int, Entry]]:
         """Every sample in order: its shard, its row there, and its entry with the verdict."""
         return [
-            (shard, row, replace(entry, status=self._verdicts.on(entry)))
+            (shard, row, replace(entry, status=self._review_log.on(entry)))
             for _, shards in sorted(self._shards.items())
             for shard in shards
             for row, entry in enumerate(shard.entries)
         ]
 
     def __len__(self) -> int:
-        """Number of samples, of every status."""
+        """Count the samples of every status."""
         return sum(len(s.entries) for shards in self._shards.values() for s in shards)
 
     def __contains__(self, key: str) -> bool:
-        """Whether this key has been appended, by any rank."""
+        """Tell whether a key has been appended, by any rank."""
         return any(key == held for held, _ in self._shards)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Entry]:
-        """Sample `(C, H, W)` float32 in [0, 1] and what is known of it."""
+        """Read sample `(C, H, W)` float32 in [0, 1] and its entry."""
         shard, row, entry = self._table[index]
         return shard.pixels(row), entry
 
     def __iter__(self) -> Iterator[tuple[Tensor, Entry]]:
-        """All samples in order."""
+        """Iterate over all samples in order."""
         return (self[i] for i in range(len(self)))
 
     def keys(self) -> list[str]:
-        """The keys that are wholly in the bank, sorted."""
+        """List the keys whose shards are complete, sorted."""
         return sorted({key for key, _ in self._shards})
 
     def entries(self) -> list[Entry]:
-        """What is known of every sample, in order."""
+        """List the entry of every sample, in order."""
         return [entry for *_, entry in self._table]
 
     def indices(
         self, *, status: Status | None = None, round: int | None = None, attack: str | None = None
     ) -> list[int]:
-        """Numbers of the samples that have all the given properties; None means any."""
+        """List the numbers of the samples that have all given properties; None means any."""
         return [
             i
             for i, entry in enumerate(self.entries())
@@ -118,13 +118,13 @@ class SampleBank:
         ]
 
     def stack(self, indices: Rows) -> tuple[Tensor, Tensor]:
-        """Samples `(N, C, H, W)` float32 in [0, 1] and their correct labels `(N,)` int64."""
+        """Read samples `(N, C, H, W)` float32 in [0, 1] and their correct labels `(N,)` int64."""
         chosen = row_numbers(indices)
         labels = torch.tensor([self._table[i][2].label for i in chosen.tolist()])
         return self.pixels(chosen)[torch.arange(len(chosen))], labels.long()
 
     def pixels(self, indices: Rows) -> StoredPixels:
-        """Samples to be read later, `(N, C, H, W)`; they stay the same when the bank grows."""
+        """Select samples `(N, C, H, W)` to read later; a growing bank does not change them."""
         chosen = row_numbers(indices).tolist()
         return StoredPixels([self._table[i][:2] for i in chosen], self.shape or (0, 0, 0))
 
@@ -139,7 +139,7 @@ class SampleBank:
         x_adv: Tensor,
         entries: Sequence[Mapping[str, Any]],
         *,
-        fools: Fools | None = None,
+        fools: StillFools | None = None,
     ) -> int:
         """Store perturbed samples under a new key, down to the disk, wholly or not at all.
 
@@ -182,8 +182,8 @@ class SampleBank:
         if not chosen:
             return
         entries = [self._table[i][2] for i in chosen]
-        self._verdicts = append_verdict(
-            self.folder, self._verdicts, status, entries, rank=self.rank
+        self._review_log = append_review(
+            self.folder, self._review_log, status, entries, rank=self.rank
         )
         self.__dict__.pop("_table", None)
 
@@ -217,17 +217,17 @@ class SampleBank:
 
 
 def stored_keys(folder: Path) -> set[str]:
-    """The keys that are wholly in a bank, by the names of its files alone."""
+    """List the keys whose shards are complete, by the names of the files alone."""
     return {names[0].key for names in _whole(folder)}
 
 
 def _whole(folder: Path) -> list[list[ShardName]]:
-    """The groups of shard files of which none is missing."""
+    """List the groups of shard files of which none is missing."""
     return [names for names in _groups(folder) if len(names) == names[0].parts]
 
 
 def _groups(folder: Path) -> list[list[ShardName]]:
-    """The shard files of a folder, grouped by key and rank, all in order."""
+    """Group the shard files of a folder by key and rank, all in order."""
     found = [ShardName.parse(path.name) for path in folder.glob("*.safetensors")]
     names = sorted(name for name in found if name is not None)
     return [list(group) for _, group in groupby(names, key=lambda n: (n.key, n.rank, n.parts))]

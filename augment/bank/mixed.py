@@ -42,13 +42,13 @@ class MixedDataset(Dataset):
         entries = bank.entries()
         chosen = bank.indices(status="accepted")
         if per_sample is not None:
-            chosen = _newest(chosen, entries, per_sample)
+            chosen = _select_newest(chosen, entries, per_sample)
         if ratio is not None:
-            chosen = _resized(chosen, round(ratio * len(originals)), seed)
+            chosen = _resample(chosen, round(ratio * len(originals)), seed)
         taken = [entries[i] for i in chosen]
         _check(originals, bank, taken)
         super().__init__(
-            _Joined(originals, bank.pixels(chosen)),
+            _OriginalsThenPerturbed(originals, bank.pixels(chosen)),
             torch.cat([originals.labels, torch.tensor([entry.label for entry in taken]).long()]),
             originals.ids + _ids(taken),
             name=f"{originals.name}+bank",
@@ -57,7 +57,7 @@ class MixedDataset(Dataset):
         )
 
 
-class _Joined:
+class _OriginalsThenPerturbed:
     """Pixels of the originals, then of the chosen samples of a bank."""
 
     def __init__(self, originals: Dataset, perturbed: StoredPixels) -> None:
@@ -73,8 +73,8 @@ class _Joined:
         return x
 
 
-def _newest(chosen: Sequence[int], entries: Sequence[Entry], count: int) -> list[int]:
-    """At most `count` samples of each original: later rounds first, then the bank's order."""
+def _select_newest(chosen: Sequence[int], entries: Sequence[Entry], count: int) -> list[int]:
+    """Select at most `count` samples of each original: later rounds first, then bank order."""
     taken: defaultdict[str, int] = defaultdict(int)
     kept = []
     for i in sorted(chosen, key=lambda i: -entries[i].round):
@@ -84,8 +84,8 @@ def _newest(chosen: Sequence[int], entries: Sequence[Entry], count: int) -> list
     return sorted(kept)
 
 
-def _resized(chosen: Sequence[int], count: int, seed: int) -> list[int]:
-    """Exactly `count` of the samples, each as often as the others to within one."""
+def _resample(chosen: Sequence[int], count: int, seed: int) -> list[int]:
+    """Draw exactly `count` of the samples, each as often as the others to within one."""
     if not chosen:
         return []
     order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -106,7 +106,7 @@ def _check(originals: Dataset, bank: SampleBank, entries: Sequence[Entry]) -> No
 
 
 def _ids(entries: Sequence[Entry]) -> list[str]:
-    """A unique id each: the bank's, numbered from the second occurrence on."""
+    """Make a unique id for each entry: the bank's, numbered from the second occurrence on."""
     seen: defaultdict[str, int] = defaultdict(int)
     ids = []
     for entry in entries:

@@ -1,4 +1,4 @@
-"""One perturbed sample: what is known of it, and the fewest bytes that keep what it does."""
+"""One perturbed sample: its metadata, and the smallest encoding that still fools."""
 
 import hashlib
 import operator
@@ -13,7 +13,7 @@ from augment.dataset import as_float
 
 Encoding = Literal["uint8", "float16", "float32"]
 Status = Literal["pending", "accepted", "rejected"]
-Fools = Callable[[Tensor], Tensor]
+StillFools = Callable[[Tensor], Tensor]
 
 DTYPES: dict[Encoding, torch.dtype] = {
     "uint8": torch.uint8,
@@ -26,7 +26,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 @dataclass(frozen=True)
 class Entry:
-    """What the bank knows of a perturbed sample, besides its pixels.
+    """The metadata of a perturbed sample in the bank.
 
     Attributes:
         source: Id of the original in its dataset.
@@ -73,7 +73,7 @@ _GIVEN: dict[str, Callable[[Any], object]] = {
 
 
 def given_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that the maker of a sample supplies, as plain Python values.
+    """Parse the fields of an entry that its maker supplies to plain Python values.
 
     Raises:
         ValueError: A field is missing, unknown or of the wrong type.
@@ -87,12 +87,12 @@ def given_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack(x: Tensor, encoding: Encoding) -> Tensor:
-    """Pixels in [0, 1] as they are stored; `as_float` is the way back."""
+    """Convert pixels in [0, 1] to their stored type; `as_float` inverts."""
     return (x * 255).round().to(torch.uint8) if encoding == "uint8" else x.to(DTYPES[encoding])
 
 
-def choose_encodings(x: Tensor, fools: Fools | None) -> list[Encoding]:
-    """For each sample the smallest encoding that keeps what matters.
+def choose_encodings(x: Tensor, fools: StillFools | None) -> list[Encoding]:
+    """Choose for each sample the smallest encoding whose rounding does no harm.
 
     With `fools`, that is the first of uint8, float16, float32 whose round trip still fools; a
     sample that does not fool at all has nothing to lose and takes uint8. Without, uint8 where
@@ -119,9 +119,9 @@ def choose_encodings(x: Tensor, fools: Fools | None) -> list[Encoding]:
 
 
 def encode(
-    x: Tensor, entries: Sequence[Mapping[str, Any]], fools: Fools | None
+    x: Tensor, entries: Sequence[Mapping[str, Any]], fools: StillFools | None
 ) -> list[tuple[Tensor, Entry]]:
-    """Samples as they are stored, each with its entry; the id follows from the place on disk.
+    """Encode samples for storage, each with its entry; the id follows from the place on disk.
 
     Args:
         x: `(B, ...)` float32 in [0, 1].
@@ -142,5 +142,5 @@ def encode(
 
 
 def digest(stored: Tensor) -> str:
-    """Hash of the bytes of one stored sample, 32 hex digits."""
+    """Hash the bytes of one stored sample, 32 hex digits."""
     return hashlib.blake2b(stored.contiguous().numpy().tobytes(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Shard files of the sample bank: written whole or not at all, believed only when they add up."""
+"""Shard files of the sample bank: written whole or not at all, and checked on opening."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _NAME = re.compile(r"(?P<key>.+)\.rank(?P<rank>\d+)\.(?P<part>\d+)of(?P<parts>\d
 
 @dataclass(frozen=True, order=True)
 class ShardName:
-    """Which piece of a bank a file holds; part 2 of 3 is the second of three files of a key."""
+    """The name of a shard file; part 2 of 3 is the second of three files of a key."""
 
     key: str
     rank: int
@@ -34,12 +34,12 @@ class ShardName:
     part: int
 
     def __str__(self) -> str:
-        """The file name."""
+        """Format the file name."""
         return f"{self.key}.rank{self.rank:03d}.{self.part}of{self.parts}.safetensors"
 
     @classmethod
     def parse(cls, text: str) -> "ShardName | None":
-        """The name a file name stands for, or None for a file that is no shard."""
+        """Parse a file name; None for a file that is no shard."""
         found = _NAME.fullmatch(text)
         if found is None:
             return None
@@ -72,14 +72,14 @@ class Shard:
             with safe_open(self.path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise refused(self.path, str(error)) from error
+            raise refusal(self.path, str(error)) from error
         for place, entry in zip(self._places, self.entries, strict=True):
             if digest(tensors[entry.encoding][place]) != entry.hash:
-                raise refused(self.path, f"pixels of {entry.id} do not match their hash")
+                raise refusal(self.path, f"pixels of {entry.id} do not match their hash")
         return tensors
 
     def pixels(self, row: int) -> Tensor:
-        """Sample of this row, `(C, H, W)` float32 in [0, 1]."""
+        """Read the sample of a row, `(C, H, W)` float32 in [0, 1]."""
         stored = self._tensors[self.entries[row].encoding][self._places[row]]
         return as_float(stored).clone()  # never a view that could write into the mapped file
 
@@ -97,7 +97,7 @@ class StoredPixels:
         self._places, self.shape = list(places), (len(places), *shape)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Samples `(B, C, H, W)` float32 in [0, 1].
+        """Read samples `(B, C, H, W)` float32 in [0, 1].
 
         Raises:
             RefusedInput: The pixels do not match their hash.
@@ -109,8 +109,8 @@ class StoredPixels:
         return x
 
 
-def refused(path: Path, reason: str) -> RefusedInput:
-    """The one sentence for a bank file that cannot be used."""
+def refusal(path: Path, reason: str) -> RefusedInput:
+    """Make the error of a bank file that cannot be used."""
     return RefusedInput(f"{path}: {reason}; delete this file and run again to regenerate it")
 
 
@@ -157,7 +157,7 @@ def write_shards(folder: Path, pieces: Mapping[ShardName, Sequence[Pair]]) -> No
 
 
 def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
-    """A safetensors file: one tensor an encoding, the entries and their hash as metadata."""
+    """Serialise a shard: one tensor per encoding, entries and their hash as metadata."""
     tensors: dict[str, Tensor] = {
         encoding: torch.stack(rows)  # (n, C, H, W)
         for encoding in ENCODINGS
@@ -169,7 +169,7 @@ def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
 
 
 def open_shards(folder: Path, names: Sequence[ShardName]) -> list[Shard]:
-    """Open all shards of a key and check that their headers add up.
+    """Open all shards of a key and check their headers.
 
     Pixels are checked against their hashes when first read. All samples are pending.
 
@@ -191,12 +191,12 @@ def _open(folder: Path, name: ShardName, *, first_row: int) -> Shard:
             shapes = {kind: tuple(part.get_shape()) for kind, part in slices.items()}
             dtypes = {kind: part.get_dtype() for kind, part in slices.items()}
     except (OSError, SafetensorError) as error:
-        raise refused(path, f"not a whole safetensors file ({error})") from error
+        raise refusal(path, f"not a whole safetensors file ({error})") from error
     text = metadata.get("entries", "")
     if metadata.get("format") != FORMAT or metadata.get("name") != path.name:
-        raise refused(path, f"not a {FORMAT} shard of this name")
+        raise refusal(path, f"not a {FORMAT} shard of this name")
     if metadata.get("digest") != _checksum(text):
-        raise refused(path, "entries do not match their hash")
+        raise refusal(path, "entries do not match their hash")
     prefix = f"{name.key}.{name.rank:03d}"
     entries = _parse(path, text, prefix=prefix, first_row=first_row)
     _check_tensors(path, entries, shapes, dtypes)
@@ -204,7 +204,7 @@ def _open(folder: Path, name: ShardName, *, first_row: int) -> Shard:
 
 
 def _known(entry: Entry) -> dict[str, object]:
-    """What is written of an entry: its id follows from its place, its status lives elsewhere."""
+    """Select the stored fields of an entry: the id follows from its place, the status is logged."""
     return {name: value for name, value in asdict(entry).items() if name not in ("id", "status")}
 
 
@@ -221,7 +221,7 @@ def _parse(path: Path, text: str, *, prefix: str, first_row: int) -> list[Entry]
             entry = Entry(**given_fields(raw), encoding=encoding, hash=hashed, id=f"{prefix}.{row}")
             entries.append(entry)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise refused(path, f"entries cannot be read ({error})") from error
+        raise refusal(path, f"entries cannot be read ({error})") from error
     return entries
 
 
@@ -234,11 +234,11 @@ def _check_tensors(
     shapes: dict[str, tuple[int, ...]],
     dtypes: dict[str, str],
 ) -> None:
-    """The tensors are exactly those that the entries speak of."""
+    """Check that the tensors are exactly those of the entries."""
     counted = Counter(str(entry.encoding) for entry in entries)
     if counted != {kind: shape[0] if shape else 0 for kind, shape in shapes.items()}:
-        raise refused(path, f"{dict(counted)} entries but tensors of shapes {shapes}")
+        raise refusal(path, f"{dict(counted)} entries but tensors of shapes {shapes}")
     if len({shape[1:] for shape in shapes.values()}) > 1:
-        raise refused(path, f"samples of different shapes {shapes}")
+        raise refusal(path, f"samples of different shapes {shapes}")
     if any(dtypes[kind] != _STORED_AS[kind] for kind in counted):
-        raise refused(path, f"tensors of types {dtypes}, not {_STORED_AS}")
+        raise refusal(path, f"tensors of types {dtypes}, not {_STORED_AS}")

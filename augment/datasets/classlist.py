@@ -29,7 +29,7 @@ class ClassList:
     shared: Mapping[str, list[int]] = field(default_factory=dict)
 
     def id_of(self, folder: str) -> int:
-        """Class id of a folder; accents may be composed in the one and apart in the other.
+        """Look up the class id of a folder; accents may be composed in one and apart in the other.
 
         Raises:
             RefusedInput: The list does not have it, or has it more than once.
@@ -41,7 +41,7 @@ class ClassList:
                 "each line with a folder name of its own"
             )
         exact = {self.ids[folder]} if folder in self.ids else None
-        found = exact or self._composed_ids.get(_composed(folder))
+        found = exact or self._composed_ids.get(_compose_accents(folder))
         if found is None or len(found) > 1:
             raise RefusedInput(
                 f"class folder {folder!r} is not among the {len(self.names)} classes of "
@@ -54,12 +54,12 @@ class ClassList:
         """The class ids of each name with its accents composed."""
         found: dict[str, set[int]] = {}
         for name, i in self.ids.items():
-            found.setdefault(_composed(name), set()).add(i)
+            found.setdefault(_compose_accents(name), set()).add(i)
         return found
 
 
 def classes_of_folders(folders: Iterable[str]) -> ClassList:
-    """The classes of a data set without a list: its folders in alphabetical order."""
+    """Make the class list of a data set without one: its folders in alphabetical order."""
     names = sorted(set(folders))
     return ClassList(names, {name: i for i, name in enumerate(names)}, "the data folder")
 
@@ -100,13 +100,13 @@ def read_class_list(path: str) -> ClassList:
 
 
 def _places(names: Iterable[str]) -> dict[str, list[int]]:
-    """The places of each name."""
+    """Map each name to its places."""
     found: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         found.setdefault(name, []).append(i)
     return found
 
 
-def _composed(name: str) -> str:
-    """A name with its accents in one encoding; archives of other systems may bring another."""
+def _compose_accents(name: str) -> str:
+    """Normalise the accents of a name to one encoding; archives of other systems may differ."""
     return unicodedata.normalize("NFC", name)

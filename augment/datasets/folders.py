@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks.errors import RefusedInput
-from augment.splits import Split, hash_split, home_of
+from augment.splits import Split, hash_split, source_split
 
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train", "training": "train",
@@ -35,12 +35,12 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataFolder:
-    """What a data folder holds.
+    """The contents of a data folder.
 
     Attributes:
         files: The files of its splits, sorted. Beside class folders no file counts.
         classes: The class folders of all splits, sorted, those without files among them.
-        splits: The folder of each split; none where the data folder holds the class folders.
+        splits: Map each split to its folder; empty where the data folder holds the class folders.
         unused: Folders beside those of the splits, of which nothing is read.
         others: How many files have each suffix that is not read.
         problems: A line for each folder that could not be read.
@@ -55,7 +55,7 @@ class DataFolder:
 
 
 def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
-    """Find out the splits, classes and files of a data folder.
+    """Find the splits, classes and files of a data folder.
 
     A folder is a split if its name says so, in any case, and it holds class folders; without
     class folders it is one where another split has them, or where no other folder could be a
@@ -68,7 +68,7 @@ def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
     Raises:
         RefusedInput: It is not clear which folder is which split.
     """
-    paths, folders, problems = walk(root)
+    paths, folders, problems = walk_files(root)
     files = [path for path in paths if suffix_of(path) in suffixes]
     splits = _splits(root, files, folders)
     placed = [file for path in files if (file := _place(path, splits)) is not None]
@@ -89,8 +89,8 @@ def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
     )
 
 
-def walk(root: Path) -> tuple[list[str], list[str], list[str]]:
-    """Visible files and folders below a folder, relative to it and sorted.
+def walk_files(root: Path) -> tuple[list[str], list[str], list[str]]:
+    """List the visible files and folders below a folder, relative to the folder and sorted.
 
     Links are followed unless they lead back up; below each folder of the root's folders no
     folder is entered twice.
@@ -116,15 +116,15 @@ def walk(root: Path) -> tuple[list[str], list[str], list[str]]:
 
 
 def suffix_of(path: str) -> str:
-    """The lower-case suffix of a path, with its dot."""
+    """Return the lower-case suffix of a path, with its dot."""
     return os.path.splitext(path)[1].lower()
 
 
 def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[DataFile]:
-    """The files of one split.
+    """List the files of one split.
 
-    The split folders are the parts that `home_of` speaks of. Files without class folders are all
-    in every split unless in split folders.
+    The split folders are the parts of `source_split`. Files without class folders are all in every
+    split unless in split folders.
 
     Args:
         folder: What the data folder holds.
@@ -134,7 +134,7 @@ def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[Data
     Raises:
         RefusedInput: The split has no folder.
     """
-    home, test = home_of(split, folder.splits, origin=f"{root}")
+    home, test = source_split(split, folder.splits, origin=f"{root}")
     chosen = [file for file in folder.files if file.split == home]
     if test is None or (home is None and not any(file.folder for file in chosen)):
         return chosen
@@ -142,7 +142,7 @@ def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[Data
 
 
 def _splits(root: Path, files: Sequence[str], folders: Sequence[str]) -> dict[Split, str]:
-    """The folder of each split; none where the data folder holds the class folders."""
+    """Map each split to its folder; empty where the data folder holds the class folders."""
     tops = [folder for folder in folders if "/" not in folder]
     named = [top for top in tops if top.casefold() in SPLIT_FOLDERS]
     holding = {path.partition("/")[0] for path in files if "/" in path}
@@ -177,13 +177,13 @@ def _one_each(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
 
 def _ambiguous(root: Path, named: Sequence[str], beside: Sequence[str]) -> RefusedInput:
     return RefusedInput(
-        f"{root}: {_listed(named)} may be a split or a class, as {_listed(beside)} beside it "
-        f"may be classes; for splits move {_listed(beside)} out of the data folder, for "
+        f"{root}: {_join_some(named)} may be a split or a class, as {_join_some(beside)} beside it "
+        f"may be classes; for splits move {_join_some(beside)} out of the data folder, for "
         "classes put all of them into train/ and test/"
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_some(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:3]))
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
@@ -204,7 +204,7 @@ def _visible(name: str) -> bool:
 
 
 def _leads_up(root: Path, at: Path, name: str) -> bool:
-    """Whether a link leads to a folder on the way to it, or to one that holds such a folder."""
+    """Tell whether a link leads to a folder above the link."""
     if not os.path.islink(root / at / name):
         return False
     target = os.path.realpath(root / at / name)

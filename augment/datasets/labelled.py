@@ -13,7 +13,7 @@ from attacks.errors import RefusedInput
 from augment.datasets.classlist import classes_of_folders, read_class_list
 from augment.datasets.folders import DataFile, DataFolder, files_of_split, read_folder
 from augment.datasets.request import Request
-from augment.splits import Split, balanced
+from augment.splits import Split, choose_balanced
 
 logger = logging.getLogger(__name__)
 NAMED = 10  # files or classes that are named aloud; the log's finest level has all files left out
@@ -28,7 +28,7 @@ _WORDS: dict[Split, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledFiles:
     """The files of one split.
 
     Attributes:
@@ -60,10 +60,10 @@ class Labelled:
     skipped: list[str]
 
 
-def labelled_files(
+def find_labelled_files(
     request: Request, suffixes: frozenset[str], *, name: str, kind: str, samples: int | None
-) -> Labelled:
-    """The files of one split of a folder with class folders, split folders, both or neither.
+) -> LabelledFiles:
+    """Find the files of one split of a folder with class folders, split folders, both or neither.
 
     Args:
         request: `target` is the folder. The classes are those of `classes`, or else the class
@@ -89,14 +89,14 @@ def labelled_files(
     labels = torch.tensor(ids, dtype=torch.int64)
     counts = _count(chosen, folder.classes)
     if samples is not None:
-        kept = balanced(labels, samples, seed=request.seed)
+        kept = choose_balanced(labels, samples, seed=request.seed)
         chosen, labels = [chosen[i] for i in kept], labels[kept]
     if not chosen:
         place = root / folder.splits.get(request.split, request.split)
         raise RefusedInput(
             f"{root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
         )
-    return Labelled(
+    return LabelledFiles(
         root,
         kind,
         request.split,
@@ -113,7 +113,7 @@ def labelled_files(
 
 
 def data_folder(target: str, name: str) -> Path:
-    """The data folder that a spec names.
+    """Return the data folder that a spec names.
 
     Raises:
         ValueError: It names none.
@@ -127,8 +127,8 @@ def data_folder(target: str, name: str) -> Path:
     return root
 
 
-def report(files: Labelled, broken: Mapping[int, str]) -> list[str]:
-    """Name the files that were left out, and the class folders of which nothing is left.
+def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str]:
+    """Log the files that were left out, and the class folders without a readable file.
 
     Args:
         files: The files of the split.
@@ -159,8 +159,8 @@ def report(files: Labelled, broken: Mapping[int, str]) -> list[str]:
     return skipped
 
 
-def _name_empty(files: Labelled, lost: Counter[str]) -> None:
-    """Name the class folders without a file of the split that can be read."""
+def _name_empty(files: LabelledFiles, lost: Counter[str]) -> None:
+    """Log the class folders without a readable file of the split."""
     empty = [name for name, count in files.counts.items() if count <= lost[name]]
     if not empty or len(empty) == len(files.counts):
         return
@@ -171,7 +171,7 @@ def _name_empty(files: Labelled, lost: Counter[str]) -> None:
             "no sample is of them",
             files.root,
             files.kind,
-            _listed(nowhere),
+            _join_some(nowhere),
         )
     if missing := [name for name in empty if name not in nowhere]:
         word, meaning = _WORDS[files.split]
@@ -180,23 +180,23 @@ def _name_empty(files: Labelled, lost: Counter[str]) -> None:
             files.root,
             word,
             files.kind,
-            _listed(missing),
+            _join_some(missing),
             meaning,
         )
 
 
 def _count(files: Sequence[DataFile], classes: Sequence[str]) -> Counter[str]:
-    """How many of some files each class folder has, those without any among them."""
+    """Count the files of each class folder, empty ones included."""
     counts = Counter(dict.fromkeys(classes, 0))
     counts.update(file.folder for file in files if file.folder is not None)
     return counts
 
 
 def _tell_layout(root: Path, folder: DataFolder, kind: str) -> None:
-    """Say what is taken for what where that may surprise."""
+    """Log surprising roles of folders, shared samples, and files of unknown suffixes."""
     told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
     if any(split != name for split, name in folder.splits.items()) or folder.unused:
-        unused = f"; not read: {_listed(folder.unused)}" if folder.unused else ""
+        unused = f"; not read: {_join_some(folder.unused)}" if folder.unused else ""
         logger.info("%s: takes %s%s", root, ", ".join(told), unused)
     places = {name: (root / name).resolve() for name in folder.splits.values()}
     if len(set(places.values())) < len(places):
@@ -213,10 +213,10 @@ def _tell_layout(root: Path, folder: DataFolder, kind: str) -> None:
             for suffix, count in sorted(folder.others.items())
         ]
         logger.info(
-            "%s: not read, as not known for %s by their suffixes: %s", root, kind, _listed(found)
+            "%s: not read, as not known for %s by their suffixes: %s", root, kind, _join_some(found)
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_some(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -1,4 +1,4 @@
-"""What is asked of a source of samples."""
+"""The options of a source of samples."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from augment.splits import Split
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `load_dataset`, `spec` already taken apart.
+    """The arguments of `load_dataset`, `spec` already parsed.
 
     Attributes:
         target: What stands after the first colon of the spec; empty when nothing does.

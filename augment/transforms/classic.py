@@ -13,7 +13,7 @@ from kornia.enhance import (
 )
 from torch import Tensor
 
-from augment.transforms.geometry import move
+from augment.transforms.geometry import warp
 
 _SIGNS = ("digit", "mnist", "svhn", "gtsrb")  # mirrored, these show something else
 
@@ -79,7 +79,7 @@ class ClassicAugmentation:
             raise ValueError("saturation and hue need RGB samples; set both to 0 for grey ones")
 
         def draw(largest: float) -> Tensor:
-            """(B,) uniform in [-largest, largest), on the device of x."""
+            """Draw `(B,)` uniform in [-largest, largest), on the device of x."""
             u = torch.rand(len(x), generator=generator, device=generator.device)
             return ((2 * u - 1) * largest).to(x.device)
 
@@ -106,7 +106,7 @@ class ClassicAugmentation:
         if not (self.shift or self.flip or self.rotation or self.zoom):
             return x
         span = self.shift + 0.5  # rounds to -shift .. shift, each as likely
-        return move(
+        return warp(
             x,
             right=draw(span).round().clamp(-self.shift, self.shift),
             down=draw(span).round().clamp(-self.shift, self.shift),
@@ -117,7 +117,7 @@ class ClassicAugmentation:
 
 
 def classic_for(dataset_name: str, shape: Sequence[int]) -> ClassicAugmentation:
-    """The usual augmentation for a kind of data: shifts by an eighth, and mirroring.
+    """Choose the default augmentation of a data set: shifts by an eighth, and mirroring.
 
     Args:
         dataset_name: Name of the dataset; signs such as digits are not mirrored.

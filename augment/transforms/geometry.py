@@ -5,7 +5,7 @@ from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 from torch import Tensor
 
 
-def move(
+def warp(
     x: Tensor, *, right: Tensor, down: Tensor, mirrored: Tensor, degrees: Tensor, scale: Tensor
 ) -> Tensor:
     """Mirror, turn, scale and shift each image; what comes into view is black.

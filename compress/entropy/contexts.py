@@ -1,8 +1,8 @@
-"""What is known about a coefficient before it is decoded: magnitudes near it, in other places.
+"""Context features: magnitudes of coded coefficients, from which the next ones are predicted.
 
-A frame of a band is coded in four phases, the places of each phase two apart in height and
-width. All of a phase are coded at once, from what phases, frames, channels and bands before have
-shown. Everything is an integer.
+A frame of a subband is coded in four phases, the positions of each phase two apart in height and
+width. A phase is coded at once, from the phases, frames, channels and subbands coded before.
+Everything is an integer.
 """
 
 from collections.abc import Iterator
@@ -10,70 +10,72 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.entropy.places import Place
+from compress.entropy.coding_order import SubbandChannel
 from compress.wavelet.bands import Band
 
 Ints = NDArray[np.int32]
 Small = NDArray[np.int16]
 Rows = NDArray[np.int64] | slice
-Feature = Small | None  # None where there is nothing to know
+Feature = Small | None  # None where nothing has been coded
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))  # first row and column of each
 FEATURES = 15
 ONE = 16  # what is no magnitude is counted in sixteenths
 CAP = 64  # of a magnitude, as a context
 
 
-def steady(seen: Small, rows: Rows, place: Place, frame: int, fineness: int) -> list[Feature]:
-    """Return what does not change while a frame of a band is coded.
+def static_features(
+    coded_magnitudes: Small, rows: Rows, subband: SubbandChannel, frame: int, quantiser_index: int
+) -> list[Feature]:
+    """List the features that stay the same while a frame of a subband is coded.
 
     Args:
-        seen: magnitudes known so far, at most CAP, 0 where not known, (B, C, T, H, W).
-        rows: the samples looked at, (A,).
-        place: band and channel.
-        frame: the frame, within the band.
-        fineness: of the quantiser; the same for all.
+        coded_magnitudes: at most CAP, 0 where not coded yet, (B, C, T, H, W).
+        rows: the samples whose subband is not zero, (A,).
+        subband: the subband of a channel.
+        frame: the frame, within the subband.
+        quantiser_index: of the step; the same for all positions.
 
     Returns:
         The first 12 features, each (A, h, w) or of size 1 in some dimensions.
     """
-    band, channel, (_, h, w) = place.band, place.channel, place.band.shape
+    band, channel, (_, h, w) = subband.band, subband.channel, subband.band.shape
 
     def at(other: Band | None, channel: int, frame: int) -> Feature:
         if other is None:
             return None
         t, h, w = other.where
-        return seen[rows, channel, t.start + frame, h, w]
+        return coded_magnitudes[rows, channel, t.start + frame, h, w]
 
-    parent, slower = at(place.parent, channel, frame), at(place.slower, channel, frame // 2)
-    siblings = [_fitted(at(sibling, channel, frame), h, w) for sibling in place.siblings]
+    parent, slower = at(subband.parent, channel, frame), at(subband.slower, channel, frame // 2)
+    siblings = [_crop_or_repeat(at(sibling, channel, frame), h, w) for sibling in subband.siblings]
     earlier = [at(band, c, frame) for c in range(channel)]
     previous = at(band, channel, frame - 1) if frame else None
     return [
         np.full((1, 1, 1), ONE, np.int16),
-        np.full((1, 1, 1), fineness, np.int16),
-        _mean(parent if parent is not None else slower),
-        *_both(_doubled(parent, h, w)),
-        *_both(_sum(siblings)),
-        *_both(_sum(earlier)),
-        *_both(previous),
+        np.full((1, 1, 1), quantiser_index, np.int16),
+        _mean_magnitude(parent if parent is not None else slower),
+        *_centre_and_ring(_upsample_parent(parent, h, w)),
+        *_centre_and_ring(_add_features(siblings)),
+        *_centre_and_ring(_add_features(earlier)),
+        *_centre_and_ring(previous),
         slower,
     ]
 
 
-def moving(inside: Small, phase: tuple[int, int]) -> list[Feature]:
-    """Return what the phases before have shown beside each place of a phase.
+def causal_features(frame_magnitudes: Small, phase: tuple[int, int]) -> list[Feature]:
+    """List the features that come from the phases coded before, at each position of a phase.
 
     Args:
-        inside: magnitudes of the frame known so far, with a border of zeros, (A, h + 2, w + 2).
+        frame_magnitudes: coded magnitudes of the frame, with a border of zeros, (A, h + 2, w + 2).
         phase: first row and column.
 
     Returns:
         The last 3 features: neighbours in the row, in the column, across, each (A, h', w').
     """
-    (y, x), (h, w) = phase, (inside.shape[1] - 2, inside.shape[2] - 2)
+    (y, x), (h, w) = phase, (frame_magnitudes.shape[1] - 2, frame_magnitudes.shape[2] - 2)
 
     def beside(dy: int, dx: int) -> Small:
-        return inside[:, 1 + y + dy : 1 + h + dy : 2, 1 + x + dx : 1 + w + dx : 2]
+        return frame_magnitudes[:, 1 + y + dy : 1 + h + dy : 2, 1 + x + dx : 1 + w + dx : 2]
 
     if phase == (0, 0):
         return [None, None, None]
@@ -84,8 +86,8 @@ def moving(inside: Small, phase: tuple[int, int]) -> list[Feature]:
     return [row, column, across if phase == (1, 0) else None]
 
 
-def _both(centre: Feature) -> Iterator[Feature]:
-    """Yield magnitudes (A, h, w), and of each place the sum of the eight around it."""
+def _centre_and_ring(centre: Feature) -> Iterator[Feature]:
+    """Yield magnitudes (A, h, w), and the sum of the eight neighbours of each position."""
     yield centre
     if centre is None:
         yield None
@@ -98,8 +100,8 @@ def _both(centre: Feature) -> Iterator[Feature]:
     yield rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] - centre
 
 
-def _mean(magnitudes: Feature) -> Feature:
-    """Return the mean of each sample, (A, 1, 1), in sixteenths."""
+def _mean_magnitude(magnitudes: Feature) -> Feature:
+    """Average the magnitudes of each sample, (A, 1, 1), in sixteenths."""
     if magnitudes is None:
         return None
     total: Ints = magnitudes.sum((1, 2), dtype=np.int32, keepdims=True)
@@ -107,15 +109,15 @@ def _mean(magnitudes: Feature) -> Feature:
     return np.asarray(mean, np.int16)
 
 
-def _doubled(parent: Feature, h: int, w: int) -> Feature:
-    """Return what stands above each place of a band of h x w in the band one level coarser."""
+def _upsample_parent(parent: Feature, h: int, w: int) -> Feature:
+    """Repeat the magnitudes of the next coarser level to the size h x w of a subband."""
     if parent is None:
         return None
-    return _fitted(parent.repeat(2, axis=1).repeat(2, axis=2), h, w)
+    return _crop_or_repeat(parent.repeat(2, axis=1).repeat(2, axis=2), h, w)
 
 
-def _fitted(part: Feature, h: int, w: int) -> Feature:
-    """Cut off or repeat the last row and column: bands of odd lengths differ by one."""
+def _crop_or_repeat(part: Feature, h: int, w: int) -> Feature:
+    """Crop or repeat the last row and column: subbands of odd lengths differ by one."""
     if part is None:
         return None
     part = part[:, :h, :w]
@@ -123,6 +125,6 @@ def _fitted(part: Feature, h: int, w: int) -> Feature:
     return np.pad(part, short, mode="edge") if any(s[1] for s in short) else part
 
 
-def _sum(parts: list[Feature]) -> Feature:
+def _add_features(parts: list[Feature]) -> Feature:
     given = [part for part in parts if part is not None]
     return sum(given[1:], start=given[0]) if given else None

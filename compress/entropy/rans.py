@@ -32,7 +32,7 @@ class Frequencies:
     """
 
     def __init__(self, of: Ints) -> None:
-        """Prepare for both directions; a symbol of frequency 0 can't be coded."""
+        """Prepare both directions; a symbol of frequency 0 cannot be coded."""
         self.of = of
         below = np.cumsum(of, axis=1) - of
         self._symbols = of.shape[1]
@@ -41,12 +41,12 @@ class Frequencies:
         self._at: NDArray[np.uint8] | None = None
 
     def spans(self, table: Ints, symbol: Ints) -> tuple[States, States]:
-        """Return frequency and sum of the frequencies before of symbols (N,)."""
-        place = table * self._symbols + symbol
-        return self._of[place], self._below[place]
+        """Look up the frequency and the cumulative frequency of symbols (N,)."""
+        index = table * self._symbols + symbol
+        return self._of[index], self._below[index]
 
     def find(self, table: Ints, slot: States) -> tuple[NDArray[np.uint8], States, States]:
-        """Return the symbols (N,) at slots in [0, TOTAL), and their `spans`."""
+        """Look up the symbols (N,) at slots in [0, TOTAL), and their `spans`."""
         if self._at is None:
             row = np.arange(self._symbols, dtype=np.uint8)
             self._at = np.concatenate([np.repeat(row, of) for of in self.of])
@@ -57,21 +57,23 @@ class Frequencies:
 Batch = tuple[States, States]
 
 
-def encode(batches: list[Batch], lanes: int, start: Words) -> tuple[States, Words]:
-    """Code batches of symbols, given by their spans, so that `Decoder` takes them in this order.
+def rans_encode(batches: list[Batch], lanes: int, start: Words) -> tuple[States, Words]:
+    """Encode batches of symbols; `RansDecoder` returns them in the same order.
 
     Args:
-        batches: frequencies and sums before, each (N,).
-        lanes: how many.
-        start: bits that the first states carry and `Decoder.rest` returns, (lanes,).
+        batches: frequencies and cumulative frequencies, each (N,), see `Frequencies.spans`.
+        lanes: how many states are interleaved.
+        start: 16 payload bits of each initial state, (lanes,); `RansDecoder.rest` returns them.
 
     Returns:
-        States (lanes,) and words to start decoding with.
+        Final states (lanes,) and words, with which decoding starts.
     """
     state = start.astype(np.uint32) + _LOW
     out: list[Words] = []
     for of, below in reversed(batches):
-        most = (of << (np.uint32(32) - _BITS)) - np.uint32(1)  # that a state may be
+        most = (of << (np.uint32(32) - _BITS)) - np.uint32(
+            1
+        )  # largest state before renormalisation
         gap = np.uint32(TOTAL) - of
         for begin in reversed(range(0, len(of), lanes)):
             row = slice(begin, begin + lanes)
@@ -84,20 +86,20 @@ def encode(batches: list[Batch], lanes: int, start: Words) -> tuple[States, Word
     return state, np.concatenate([*reversed(out), np.empty(0, np.uint16)])
 
 
-class Decoder:
-    """Takes symbols from a stream, in the order in which `encode` was given them."""
+class RansDecoder:
+    """Decodes symbols from a stream, in the order in which `rans_encode` was given them."""
 
     def __init__(self, state: States, words: Words, *, rows: int, batches: int) -> None:
-        """Begin with the states (lanes,) and words that `encode` returned.
+        """Start from the states (lanes,) and words of `rans_encode`.
 
         Args:
-            state: the states.
-            words: the words.
-            rows: how many full rows to take at most, which bounds the time.
-            batches: how many batches likewise.
+            state: final states of the encoder.
+            words: its words.
+            rows: most full rows to decode, which bounds the time.
+            batches: most batches to decode.
 
         Raises:
-            FormatError: for a state that there is not.
+            FormatError: for a state out of range.
         """
         if (state < _LOW).any():
             raise FormatError("a state of the entropy coder is out of range")
@@ -105,10 +107,10 @@ class Decoder:
         self._rows, self._batches = rows, batches
 
     def take(self, frequencies: Frequencies, tables: Ints) -> Ints:
-        """Return the next symbols, (N,), each coded with a table of its own (N,).
+        """Decode the next symbols (N,), each with a table of its own (N,).
 
         Raises:
-            FormatError: when the words end, or the rows or batches.
+            FormatError: for a stream that ends early, or asks for too many rows or batches.
         """
         out, lanes = np.empty(len(tables), np.int32), len(self._state)
         self._rows -= len(tables) // lanes
@@ -132,10 +134,10 @@ class Decoder:
         return out
 
     def rest(self) -> Words:
-        """Return what the first states of `encode` carried, (lanes,).
+        """Return the payload bits of the encoder's initial states, (lanes,).
 
         Raises:
-            FormatError: unless all words were taken and the states are such as it began with.
+            FormatError: for words left over, or states that are no initial states.
         """
         if self._next != len(self._words) or (self._state >= 2 * _LOW).any():
             raise FormatError("the entropy code goes on after its last symbol")

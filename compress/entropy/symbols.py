@@ -26,16 +26,16 @@ _OPEN = {wide: np.append(BITS, np.int32(m.bit_length())) for wide, m in ((0, LAR
 _BASE = np.append(FLOOR, np.int32(0))
 _ENDS = np.append(FLOOR, np.int32(LARGEST + 1))
 _SMALL = (np.searchsorted(FLOOR, np.arange(4096), side="right") - 1).astype(np.int32)
-# What a context takes an escaped magnitude for.
-SEEN = np.append(FLOOR, np.int32(64))
+# The magnitude of each symbol as a context; escaped ones count as 64.
+CONTEXT_MAGNITUDE = np.append(FLOOR, np.int32(64))
 
 
-def buckets(magnitude: Ints) -> Ints:
-    """Return the symbol of each magnitude, 0 to MOST.
+def to_symbols(magnitude: Ints) -> Ints:
+    """Map each magnitude, 0 to MOST, to its symbol.
 
-    >>> buckets(np.array([0, 4, 5, 6, 7, 9, 12, 13]))
+    >>> to_symbols(np.array([0, 4, 5, 6, 7, 9, 12, 13]))
     array([0, 4, 5, 5, 6, 7, 7, 8], dtype=int32)
-    >>> buckets(np.array([LARGEST, LARGEST + 1, MOST])) - ESCAPE
+    >>> to_symbols(np.array([LARGEST, LARGEST + 1, MOST])) - ESCAPE
     array([-1,  0,  0], dtype=int32)
     """
     if magnitude.max(initial=0) < len(_SMALL):
@@ -43,14 +43,14 @@ def buckets(magnitude: Ints) -> Ints:
     return (np.searchsorted(_ENDS, magnitude, side="right") - 1).astype(np.int32)
 
 
-def pack(values: Ints, symbols: Ints, *, wide: bool = False) -> Bytes:
-    """Return the raw bits of values (N,) with symbols (N,), none of which is 0.
+def pack_raw_bits(values: Ints, symbols: Ints, *, wide: bool = False) -> Bytes:
+    """Pack the raw bits of nonzero values (N,) with symbols (N,).
 
-    Of each, the sign, then what its symbol leaves open, the lowest bit first.
+    Of each, the sign, then the remainder within its bucket, the lowest bit first.
 
     Args:
-        values: whole numbers.
-        symbols: theirs.
+        values: quantised coefficients.
+        symbols: of the values.
         wide: whether any is above LARGEST: escapes then have 31 bits, not 20.
     """
     rest = np.abs(values) - _BASE[symbols]
@@ -65,11 +65,11 @@ def pack(values: Ints, symbols: Ints, *, wide: bool = False) -> Bytes:
     return np.packbits(bits, bitorder="little")
 
 
-def unpack(data: Bytes, symbols: Ints, *, wide: bool = False) -> Ints:
-    """Return the values (N,) of symbols (N,), none of which is 0, from their raw bits; see `pack`.
+def unpack_raw_bits(data: Bytes, symbols: Ints, *, wide: bool = False) -> Ints:
+    """Restore nonzero values (N,) from symbols (N,) and raw bits; see `pack_raw_bits`.
 
     Raises:
-        FormatError: when there are fewer bits than these need, or set ones beyond.
+        FormatError: for fewer bits than the symbols need, or set bits beyond.
     """
     count = _OPEN[wide][symbols] + 1
     ends = np.cumsum(count, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Fitted statistics: how large coefficients are to be expected, and how often symbols then are."""
+"""Fitted statistics: weights that predict magnitudes, and symbol frequencies given a prediction."""
 
 import hashlib
 import zlib
@@ -7,34 +7,37 @@ from functools import cached_property
 
 import numpy as np
 
+from compress.entropy.coding_order import STATISTICS_CLASSES, TABLE_GROUPS, table_group
 from compress.entropy.contexts import FEATURES, PHASES, Feature, Ints
-from compress.entropy.places import GROUPS, KINDS, group_of
 from compress.entropy.rans import TOTAL, Frequencies
 from compress.entropy.symbols import ESCAPE, SYMBOLS
-from compress.entropy.traversal import FLAG_CONTEXTS, Spot
+from compress.entropy.traversal import FLAG_CONTEXTS, CodingUnit
 from compress.errors import FormatError
 
-UNIT = 1024  # of an expected magnitude
+UNIT = 1024  # of a predicted magnitude
 BINS = 28
-# Between these lie the bins of expected magnitudes.
+# Edges between the bins of predicted magnitudes.
 EDGES = np.round(np.geomspace(0.004, 24, BINS - 1) * UNIT).astype(np.int32)
 _BIN_OF = np.searchsorted(EDGES, np.arange(EDGES[-1] + 1), side="right").astype(np.int32)
-TABLES = GROUPS * BINS
-_WEIGHTS = (KINDS, len(PHASES), FEATURES)
+TABLES = TABLE_GROUPS * BINS
+_WEIGHTS = (STATISTICS_CLASSES, len(PHASES), FEATURES)
 _SHORT = np.dtype("<i2")
-_BYTES = 2 * (KINDS * len(PHASES) * FEATURES + TABLES * SYMBOLS + KINDS * FLAG_CONTEXTS)
+_BYTES = 2 * (
+    STATISTICS_CLASSES * len(PHASES) * FEATURES
+    + TABLES * SYMBOLS
+    + STATISTICS_CLASSES * FLAG_CONTEXTS
+)
 
 
 @dataclass(frozen=True)
 class Tables:
-    """All the statistics of a codec, 16-bit integers.
+    """The statistics of a codec, 16-bit integers.
 
     Attributes:
-        weights: of the features, by which a magnitude is expected, in 1/UNIT,
-            (KINDS, phases, FEATURES).
+        weights: of the features, in 1/UNIT, (STATISTICS_CLASSES, phases, FEATURES).
         symbols: frequencies of the symbols in each bin, (TABLES, SYMBOLS), each row adding up
             to TOTAL.
-        flags: frequencies of empty bands, in [1, TOTAL), (KINDS * FLAG_CONTEXTS,).
+        flags: frequencies of empty bands, in [1, TOTAL), (STATISTICS_CLASSES * FLAG_CONTEXTS,).
     """
 
     weights: Ints
@@ -42,37 +45,37 @@ class Tables:
     flags: Ints
 
     @cached_property
-    def of_symbols(self) -> Frequencies:
-        """Those of the symbols, ready for use."""
+    def symbol_frequencies(self) -> Frequencies:
+        """The frequencies of the symbols, prepared for coding."""
         return Frequencies(self.symbols)
 
     @cached_property
-    def of_flags(self) -> Frequencies:
-        """Those of the flags, ready for use."""
+    def flag_frequencies(self) -> Frequencies:
+        """The frequencies of the flags, prepared for coding."""
         return Frequencies(np.stack([self.flags, TOTAL - self.flags], 1))
 
-    def choose(self, spot: Spot) -> Ints:
-        """Return the number of the table for each place of a spot, (A * h' * w',)."""
-        expected = expect(spot.features, self.weights[spot.kind, spot.phase])
-        expected = np.broadcast_to(expected, spot.shape).ravel()
-        return np.asarray(_BIN_OF[expected.clip(0, EDGES[-1])] + BINS * group_of(spot.kind))
+    def select_tables(self, unit: CodingUnit) -> Ints:
+        """Select the table of each position of a unit, (A * h' * w',)."""
+        group, weights = unit.statistics_class, self.weights[unit.statistics_class, unit.phase]
+        predicted = np.broadcast_to(predict_magnitude(unit.features, weights), unit.shape).ravel()
+        return np.asarray(_BIN_OF[predicted.clip(0, EDGES[-1])] + BINS * table_group(group))
 
     def to_bytes(self) -> bytes:
-        """Return all numbers, little-endian."""
+        """Serialise all numbers, little-endian."""
         parts = (self.weights, self.symbols, self.flags)
         return b"".join(part.astype(_SHORT).tobytes() for part in parts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Tables":
-        """Read what `to_bytes` wrote.
+        """Parse the bytes of `to_bytes`.
 
         Raises:
-            FormatError: when these are no tables.
+            FormatError: for bytes that hold no tables.
         """
         if len(data) != _BYTES:
             raise FormatError(f"tables have {_BYTES} bytes, these {len(data)}")
         numbers = np.frombuffer(data, _SHORT).astype(np.int32)
-        first = KINDS * len(PHASES) * FEATURES
+        first = STATISTICS_CLASSES * len(PHASES) * FEATURES
         second = first + TABLES * SYMBOLS
         weights = numbers[:first].reshape(_WEIGHTS)
         symbols, flags = numbers[first:second].reshape(TABLES, SYMBOLS), numbers[second:]
@@ -84,10 +87,10 @@ class Tables:
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Tables":
-        """Read what `packed` holds.
+        """Inflate and parse the bytes of `packed`.
 
         Raises:
-            FormatError: when it is no tables.
+            FormatError: for bytes that hold no tables.
         """
         inflate = zlib.decompressobj()
         try:
@@ -100,7 +103,7 @@ class Tables:
 
     @cached_property
     def packed(self) -> bytes:
-        """`to_bytes`, deflated: what a file embeds."""
+        """The bytes of `to_bytes`, deflated, as a file embeds them."""
         return zlib.compress(self.to_bytes(), 9)
 
     @cached_property
@@ -109,8 +112,8 @@ class Tables:
         return hashlib.sha256(self.to_bytes()).digest()[:8]
 
 
-def expect(features: list[Feature], weights: Ints) -> Ints:
-    """Return the magnitude that features let expect, in 1/UNIT, (A, h', w')."""
+def predict_magnitude(features: list[Feature], weights: Ints) -> Ints:
+    """Predict each coefficient's magnitude from its features, in 1/UNIT, (A, h', w')."""
     total = np.zeros((1, 1, 1), np.int32)
     for feature, weight in zip(features, weights, strict=True):
         if feature is not None and weight:

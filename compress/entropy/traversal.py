@@ -1,4 +1,4 @@
-"""The one walk over the bands that encoding, decoding and fitting share."""
+"""The traversal of all coefficients that encoding, decoding and fitting share."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,89 +6,110 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.entropy.contexts import CAP, PHASES, Feature, Ints, Rows, Small, moving, steady
-from compress.entropy.places import Place
-from compress.entropy.symbols import SEEN
+from compress.entropy.coding_order import SubbandChannel
+from compress.entropy.contexts import (
+    CAP,
+    PHASES,
+    Feature,
+    Ints,
+    Rows,
+    Small,
+    causal_features,
+    static_features,
+)
+from compress.entropy.symbols import CONTEXT_MAGNITUDE
 
-_SEEN = np.minimum(SEEN, CAP).astype(np.int16)
+_CONTEXT_MAGNITUDE = np.minimum(CONTEXT_MAGNITUDE, CAP).astype(np.int16)
 FLAG_CONTEXTS = 4
 
 
 @dataclass(frozen=True)
-class Spot:
-    """What is coded at once: a phase of a frame of a band of a channel.
+class CodingUnit:
+    """The positions coded at once: a phase of a frame of a subband of a channel.
 
     Attributes:
-        kind: which statistics it shares.
+        statistics_class: which statistics it shares.
         phase: which of PHASES.
-        features: what is known of each place, broadcast to its shape (A, h', w').
+        features: context of each position, broadcast to the shape (A, h', w').
         shape: that shape.
     """
 
-    kind: int
+    statistics_class: int
     phase: int
     features: list[Feature]
     shape: tuple[int, int, int]
 
 
 class Coder(Protocol):
-    """Gives or takes what is coded."""
+    """An encoder, a decoder or a collector of symbols."""
 
     def flags(self, contexts: Ints, block: Ints) -> NDArray[np.bool_]:
-        """Return which samples have anything in a band; contexts (B,), symbols (B, t, h, w)."""
+        """Code which samples have a nonzero subband; contexts (B,), symbols (B, t, h, w)."""
 
-    def symbols(self, spot: Spot, part: Ints) -> Ints:
-        """Return the symbols of a phase, (A, h', w'); `part` has them where they are known."""
+    def symbols(self, unit: CodingUnit, part: Ints) -> Ints:
+        """Code the symbols of a unit, (A, h', w'); `part` holds them except when decoding."""
 
 
-def traverse(coder: Coder, symbols: Ints, places: list[Place], *, fineness: int) -> None:
-    """Walk over all coefficients in the order of the code.
+def traverse(
+    coder: Coder, symbols: Ints, order: list[SubbandChannel], *, quantiser_index: int
+) -> None:
+    """Visit all coefficients in coding order.
 
     Args:
-        coder: asked for everything, in turn.
-        symbols: of all samples, (B, C, T, H, W); what the coder returns is written there.
-        places: bands and channels, in their order.
-        fineness: of the quantiser, a feature.
+        coder: called for each subband and each unit, in turn.
+        symbols: of all samples, (B, C, T, H, W); the coder's results are written there.
+        order: the subbands of all channels, see `coding_order`.
+        quantiser_index: of the step, a feature.
     """
-    seen = np.zeros(symbols.shape, np.int16)
-    full: dict[tuple[object, int], NDArray[np.bool_]] = {}
+    coded_magnitudes = np.zeros(symbols.shape, np.int16)
+    nonzero: dict[tuple[object, int], NDArray[np.bool_]] = {}
     nothing = np.zeros(len(symbols), np.bool_)
-    for place in places:
-        t, h, w = place.band.where
-        block = symbols[:, place.channel, t, h, w]  # a view, (B, t, h, w)
-        above = full.get((place.parent or place.slower, place.channel), nothing)
-        beside = full.get((place.band, place.channel - 1), nothing)
-        for sibling in place.siblings:
-            beside = beside | full[sibling, place.channel]
-        contexts = place.kind * FLAG_CONTEXTS + 2 * above.astype(np.int32) + beside
-        full[place.band, place.channel] = has = coder.flags(contexts.astype(np.int32), block)
-        if has.all():
-            _band(coder, place, block, seen, slice(None), fineness)
-        elif has.any():
-            _band(coder, place, block, seen, np.flatnonzero(has), fineness)
+    for subband in order:
+        t, h, w = subband.band.where
+        block = symbols[:, subband.channel, t, h, w]  # a view, (B, t, h, w)
+        above = nonzero.get((subband.parent or subband.slower, subband.channel), nothing)
+        beside = nonzero.get((subband.band, subband.channel - 1), nothing)
+        for sibling in subband.siblings:
+            beside = beside | nonzero[sibling, subband.channel]
+        contexts = subband.statistics_class * FLAG_CONTEXTS + 2 * above.astype(np.int32) + beside
+        flags = coder.flags(contexts.astype(np.int32), block)
+        nonzero[subband.band, subband.channel] = flags
+        if flags.any():
+            rows = slice(None) if flags.all() else np.flatnonzero(flags)
+            _traverse_band(coder, subband, block, coded_magnitudes, rows, quantiser_index)
 
 
-def _at(feature: Feature, y: int, x: int) -> Feature:
-    """Return a feature (A, h, w) at the places of a phase; one of size 1 is the same everywhere."""
+def _at_phase(feature: Feature, y: int, x: int) -> Feature:
+    """Select the positions of a phase from a feature (A, h, w), or (A or 1, 1, 1) everywhere."""
     if feature is None or feature.shape[1:] == (1, 1):
         return feature
     return feature[:, y::2, x::2]
 
 
-def _band(coder: Coder, place: Place, block: Ints, seen: Small, rows: Rows, fineness: int) -> None:
-    """Walk over a band of the samples that have anything in it."""
-    frames, h, w = place.band.shape
-    where_t, where_h, where_w = place.band.where
+def _traverse_band(
+    coder: Coder,
+    subband: SubbandChannel,
+    block: Ints,
+    coded_magnitudes: Small,
+    rows: Rows,
+    quantiser_index: int,
+) -> None:
+    """Visit the coefficients of a subband, of the samples whose subband is not zero."""
+    frames, h, w = subband.band.shape
+    where_t, where_h, where_w = subband.band.where
     for frame in range(frames):
-        fixed = steady(seen, rows, place, frame, fineness)
-        inside = np.zeros((len(block[rows]), h + 2, w + 2), np.int16)
+        static = static_features(coded_magnitudes, rows, subband, frame, quantiser_index)
+        frame_magnitudes = np.zeros((len(block[rows]), h + 2, w + 2), np.int16)
         for phase, (y, x) in enumerate(PHASES):
             part = block[rows, frame, y::2, x::2]  # (A, h', w')
             if not part.size:
                 continue
-            features = [_at(f, y, x) for f in fixed] + moving(inside, (y, x))
-            spot = Spot(place.kind, phase, features, part.shape)
-            part = coder.symbols(spot, part)
+            causal = causal_features(frame_magnitudes, (y, x))
+            features = [_at_phase(f, y, x) for f in static] + causal
+            unit = CodingUnit(subband.statistics_class, phase, features, part.shape)
+            part = coder.symbols(unit, part)
             block[rows, frame, y::2, x::2] = part
-            inside[:, 1 + y : 1 + h : 2, 1 + x : 1 + w : 2] = _SEEN[part]
-        seen[rows, place.channel, where_t.start + frame, where_h, where_w] = inside[:, 1:-1, 1:-1]
+            frame_magnitudes[:, 1 + y : 1 + h : 2, 1 + x : 1 + w : 2] = _CONTEXT_MAGNITUDE[part]
+        coded_magnitudes[rows, subband.channel, where_t.start + frame, where_h, where_w] = (
+            frame_magnitudes[:, 1:-1, 1:-1]
+        )

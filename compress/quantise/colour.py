@@ -1,4 +1,4 @@
-"""Red, green and blue as brightness and two differences, which tell less about each other."""
+"""The opponent colour transform: brightness and two differences, which are less correlated."""
 
 import math
 
@@ -15,17 +15,17 @@ _ROWS = (
 MOST_MIXED = max(sum(abs(row[i]) for row in _ROWS) for i in range(3))
 
 
-def opponent(x: Tensor) -> Tensor:
-    """Return RGB (B, 3, ...) as brightness, red to blue, and green to both; others as they are."""
-    return _mixed(x, _ROWS)
+def to_opponent(x: Tensor) -> Tensor:
+    """Transform RGB (B, 3, ...) to brightness, red-blue and green-magenta; others stay."""
+    return _mix_channels(x, _ROWS)
 
 
-def rgb(x: Tensor) -> Tensor:
-    """Undo `opponent`."""
-    return _mixed(x, tuple(zip(*_ROWS, strict=True)))
+def to_rgb(x: Tensor) -> Tensor:
+    """Invert `to_opponent`."""
+    return _mix_channels(x, tuple(zip(*_ROWS, strict=True)))
 
 
-def _mixed(x: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
+def _mix_channels(x: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
     """Mix the channels elementwise: a matrix product may depend on the number of threads."""
     if x.shape[1] != 3:
         return x

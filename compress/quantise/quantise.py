@@ -1,4 +1,4 @@
-"""Quantiser with a dead zone, finer where a band weighs more in the samples."""
+"""Dead-zone quantiser, finer in subbands that weigh more in the samples."""
 
 import math
 from functools import lru_cache
@@ -13,7 +13,7 @@ from compress.wavelet.bands import Band
 from compress.wavelet.lifting import Lifted, synthesise
 from compress.wavelet.transform import Coefficients
 
-# What a bit is worth, in squared steps: half of a coder's slope at low rates gave the best
+# The Lagrangian cost of a bit, in squared steps: half of a coder's slope at low rates gave the best
 # PSNR for its bytes on photographs.
 BIT = 0.16
 FINEST = 4096
@@ -21,7 +21,7 @@ FINEST = 4096
 
 @lru_cache(maxsize=256)
 def gain(wavelet: Lifted, level: int, high: bool) -> float:
-    """Return the l2 norm of a line's change when a coefficient in its middle grows by one."""
+    """Compute the l2 norm of a wavelet's synthesis function on a line."""
     if level == 0:
         return 1.0
     line = torch.zeros(64, dtype=torch.float64)
@@ -34,7 +34,7 @@ def gain(wavelet: Lifted, level: int, high: bool) -> float:
 
 
 def band_gain(c: Coefficients, band: Band) -> float:
-    """Return the l2 norm of a sample's change when a coefficient of a band grows by one."""
+    """Compute the l2 norm of the synthesis function of a subband's coefficients."""
     time, height, width = band.high
     wavelet: Lifted = c.wavelet  # type: ignore[assignment]
     return (
@@ -44,33 +44,33 @@ def band_gain(c: Coefficients, band: Band) -> float:
     )
 
 
-def fineness(step: float) -> int:
-    """Return what contexts know of a step.
+def quantiser_index(step: float) -> int:
+    """Map a step to its context feature, a whole number that grows as the step gets finer.
 
-    >>> fineness(0.5)
+    >>> quantiser_index(0.5)
     8
     """
     return max(1, min(round(4 / step), FINEST))
 
 
-def scaled(c: Coefficients, step: float) -> Coefficients:
-    """Return coefficients in units of their band's step, with which all weigh the same."""
+def normalise_subbands(c: Coefficients, step: float) -> Coefficients:
+    """Divide coefficients by the step of their subband, so that all weigh the same."""
     out = c.with_values(c.values.clone())
     for band in c.bands:
         out.band(band).mul_(band_gain(c, band) / step)
     return out
 
 
-def unscaled(c: Coefficients, step: float) -> Coefficients:
-    """Undo `scaled`."""
-    out = c.with_values(c.values.clone())
-    for band in c.bands:
-        out.band(band).mul_(step / band_gain(c, band))
+def dequantise(q: Coefficients, step: float) -> Coefficients:
+    """Rescale normalised or quantised coefficients to coefficients; undoes `normalise_subbands`."""
+    out = q.with_values(q.values.clone())
+    for band in q.bands:
+        out.band(band).mul_(step / band_gain(q, band))
     return out
 
 
 def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
-    """Return whole numbers, as floats; `dequantise` gives the coefficients back, about.
+    """Quantise coefficients to whole numbers, as floats; `dequantise` approximates the inverse.
 
     A coefficient becomes 0 where that saves more bits than it costs: the dead zone is wide among
     small neighbours, where a code spends most on a lone large one. The low-pass band is rounded.
@@ -81,7 +81,7 @@ def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
             sample by at most half of it in l2, those set to 0 aside.
         bit: what a bit is worth in squared steps; 0 rounds to the nearest.
     """
-    units = scaled(c, step)
+    units = normalise_subbands(c, step)
     size = units.with_values(units.values.abs())
     known: dict[tuple[int, int, tuple[bool, bool, bool]], Band] = {}
     out = units.with_values(torch.round(units.values))
@@ -89,7 +89,7 @@ def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
         if any(band.high):
             parent = known.get((band.level + 1, band.time_level, band.high))
             a = size.band(band)
-            bits = 1 + torch.log2(1 + 1 / (_expected(a, size, parent) + 0.02))
+            bits = 1 + torch.log2(1 + 1 / (_predict_magnitudes(a, size, parent) + 0.02))
             zone = (0.5 + 0.5 * bit * bits).clamp(max=1)
             whole = torch.floor(a + 0.5 - 0.5 * bit).clamp_min(1)
             whole = torch.where(a < zone, torch.zeros_like(a), whole)
@@ -98,17 +98,18 @@ def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
     return out
 
 
-def dequantise(q: Coefficients, step: float) -> Coefficients:
-    """Return the coefficients that whole numbers stand for."""
-    return unscaled(q, step)
+def _predict_magnitudes(a: Tensor, size: Coefficients, parent: Band | None) -> Tensor:
+    """Predict each coefficient's magnitude from its neighbours and parent, (B, C, T, H, W).
 
-
-def _expected(a: Tensor, size: Coefficients, parent: Band | None) -> Tensor:
-    """Return the magnitude that a place's surroundings let expect, like a, (B, C, T, H, W)."""
+    Args:
+        a: magnitudes of a subband, (B, C, T, H, W).
+        size: magnitudes of all subbands.
+        parent: the subband one level coarser, or None.
+    """
     h, w = a.shape[-2:]
     if min(h, w) >= 3:
-        area = _thrice(_thrice(torch.ones_like(a[0, 0, :1]), -1), -2)  # (1, H, W)
-        ring = (_thrice(_thrice(a, -1), -2) * (9 / area) - a) / 8
+        area = _sum_of_three(_sum_of_three(torch.ones_like(a[0, 0, :1]), -1), -2)  # (1, H, W)
+        ring = (_sum_of_three(_sum_of_three(a, -1), -2) * (9 / area) - a) / 8
     else:
         ring = a.mean((-2, -1), keepdim=True)
     if parent is None:
@@ -119,8 +120,8 @@ def _expected(a: Tensor, size: Coefficients, parent: Band | None) -> Tensor:
     return 0.65 * ring.clamp(max=8) + 0.2 * above.clamp(max=8)
 
 
-def _thrice(a: Tensor, dim: int) -> Tensor:
-    """Return the sum of each value and its neighbours along a dimension of at least 2."""
+def _sum_of_three(a: Tensor, dim: int) -> Tensor:
+    """Add to each value its neighbours along a dimension of at least 2."""
     n = a.shape[dim]
     out = a.clone()
     out.narrow(dim, 1, n - 1).add_(a.narrow(dim, 0, n - 1))
@@ -128,13 +129,13 @@ def _thrice(a: Tensor, dim: int) -> Tensor:
     return out
 
 
-def largest(q: Coefficients) -> float:
-    """Return the largest magnitude of whole numbers."""
+def max_magnitude(q: Coefficients) -> float:
+    """Return the largest magnitude of quantised coefficients."""
     low, high = (float(value) for value in torch.aminmax(q.values))
     return max(-low, high)
 
 
 def to_array(q: Coefficients) -> NDArray[np.int32]:
-    """Return whole numbers as the coder takes them, (B, C, T, H, W)."""
+    """Convert quantised coefficients to an int32 array, (B, C, T, H, W)."""
     values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
     return values.to(torch.int32).cpu().numpy()

@@ -1,4 +1,4 @@
-"""The step of the quantiser that gives a wanted number of bytes."""
+"""Rate control: the step of the quantiser that gives a wanted number of bytes."""
 
 import math
 from collections.abc import Callable
@@ -19,15 +19,17 @@ class OutOfReachError(ValueError):
     """
 
     def __init__(self, wanted: float, got: float, step: float) -> None:
-        """Say which number is the nearest."""
+        """Compose the message from the wanted and the nearest number."""
         super().__init__(
             f"bytes_per_sample is {wanted:g}; the nearest that these samples can have is {got:.1f}"
         )
         self.step = step
 
 
-def step_for(size: Callable[[float], float], wanted: float, *, start: float, close: float) -> float:
-    """Return a step with which samples have nearly so many bytes each, in few trials.
+def find_step(
+    size: Callable[[float], float], wanted: float, *, start: float, close: float
+) -> float:
+    """Find a step with which samples take nearly so many bytes each, in few trials.
 
     The secant method in logarithms, within the steps known to be too small and too large.
 
@@ -38,10 +40,10 @@ def step_for(size: Callable[[float], float], wanted: float, *, start: float, clo
         close: which logarithm of the ratio of sizes is near enough.
 
     Raises:
-        OutOfReachError: when no step gives so few or so many, to a tenth.
-        ValueError: when they are no number above 0.
+        OutOfReachError: for a number that no step gives to a tenth.
+        ValueError: for anything but a number above 0.
 
-    >>> round(step_for(lambda step: 20 / step, 50, start=1, close=1e-6), 6)
+    >>> round(find_step(lambda step: 20 / step, 50, start=1, close=1e-6), 6)
     0.4
     """
     if not is_number(wanted) or not wanted > 0:

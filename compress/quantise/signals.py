@@ -1,11 +1,11 @@
-"""What is transformed: samples without their middle, or a difference of samples."""
+"""The signal that is transformed: centred samples, or a difference of samples."""
 
 import torch
 from torch import Tensor
 
 from compress.checks import check_samples
 from compress.file_format import KINDS, Kind
-from compress.quantise.colour import opponent, rgb
+from compress.quantise.colour import to_opponent, to_rgb
 from compress.quantise.quantise import dequantise
 from compress.wavelet.transform import Coefficients, dwt, idwt
 
@@ -13,8 +13,8 @@ MIDDLE = 0.5  # of the range of samples
 _CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
 
 
-def signal_of(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
-    """Return what stands for samples, float32 on the CPU, like x.
+def to_signal(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
+    """Centre samples, or subtract x_adv from them: float32 on the CPU, like x.
 
     Args:
         x: samples (B, C, H, W) or (B, C, T, H, W) in [0, 1].
@@ -22,7 +22,7 @@ def signal_of(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
         x_adv: like x, for kind "delta" and no other.
 
     Raises:
-        ValueError: for samples, or a kind, that there are not.
+        ValueError: for samples that cannot be coded, or an unknown kind.
     """
     if kind not in KINDS:
         raise ValueError(f"kind is {kind!r}; allowed: {', '.join(KINDS)}")
@@ -42,18 +42,20 @@ def signal_of(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
 def transform(
     signal: Tensor, *, wavelet: str, levels: int | None, time_levels: int | None
 ) -> Coefficients:
-    """Return the coefficients of a signal; elementwise, so that no number of threads matters."""
+    """Transform a signal; elementwise, so that the number of threads does not matter."""
     return dwt(
-        opponent(signal), wavelet=wavelet, levels=levels, time_levels=time_levels, lifted=True
+        to_opponent(signal), wavelet=wavelet, levels=levels, time_levels=time_levels, lifted=True
     )
 
 
-def cached_parts(values: Tensor) -> tuple[Tensor, ...]:
+def split_for_cache(values: Tensor) -> tuple[Tensor, ...]:
     """Split values (B, ...) into parts (B', ...) that stay in a processor's cache."""
     return torch.split(values, max(1, _CACHED_VALUES // values[0].numel()))
 
 
-def restored(q: Coefficients, step: float, kind: Kind, *, lifted: bool | None = True) -> Tensor:
-    """Return the samples, or differences, that whole numbers stand for; lifted: see `dwt`."""
-    signal = rgb(idwt(dequantise(q, step), lifted=lifted))
+def dequantise_and_invert(
+    q: Coefficients, step: float, kind: Kind, *, lifted: bool | None = True
+) -> Tensor:
+    """Reconstruct samples, or differences, from quantised coefficients; lifted: see `dwt`."""
+    signal = to_rgb(idwt(dequantise(q, step), lifted=lifted))
     return signal.clamp(-1, 1) if kind == "delta" else (signal + MIDDLE).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Where the bands of a transform lie: in corners, each level within the low-pass one before.
+"""The layout of subbands: in corners, each level within the low-pass subband before.
 
 A sample (C, T, H, W) stays an array of its own shape. The low-pass half along a dimension is its
 first ceil(n / 2) entries.
@@ -12,7 +12,7 @@ Slices = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Band:
-    """A band of all channels.
+    """A subband of all channels.
 
     Attributes:
         level: of the transform in space, 1 the finest; the low-pass band has the last.
@@ -28,13 +28,13 @@ class Band:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Its size, (T, H, W)."""
+        """The size of the subband, (T, H, W)."""
         t, h, w = (s.stop - s.start for s in self.where)
         return t, h, w
 
 
 def lengths(n: int, levels: int) -> list[int]:
-    """Return the length of the low-pass part before each level and after the last.
+    """List the lengths of the low-pass part before each level and after the last.
 
     >>> lengths(33, 3)
     [33, 17, 9, 5]
@@ -46,18 +46,18 @@ def lengths(n: int, levels: int) -> list[int]:
 
 
 def bands(t: int, h: int, w: int, *, levels: int, time_levels: int) -> list[Band]:
-    """Return the bands of a sample of size (T, H, W) that hold anything, the coarsest first."""
-    pieces = _pieces(t, time_levels)
+    """List the non-empty subbands of a sample of size (T, H, W), the coarsest first."""
+    pieces = _split_line(t, time_levels)
     out = []
     for time_level, high_t, where_t in pieces:
-        for level, high_h, where_h, high_w, where_w in _plane(h, w, levels):
+        for level, high_h, where_h, high_w, where_w in _split_plane(h, w, levels):
             where = (where_t, where_h, where_w)
             out.append(Band(level, time_level, (high_t, high_h, high_w), where))
     return [band for band in out if min(band.shape) > 0]
 
 
-def _pieces(n: int, levels: int) -> list[tuple[int, bool, slice]]:
-    """Return the parts of a line, the coarsest first: level, whether high-pass, where."""
+def _split_line(n: int, levels: int) -> list[tuple[int, bool, slice]]:
+    """List the parts of a line, the coarsest first: level, whether high-pass, where."""
     sizes = lengths(n, levels)
     low = [(levels, False, slice(0, sizes[-1]))]
     return low + [
@@ -65,8 +65,8 @@ def _pieces(n: int, levels: int) -> list[tuple[int, bool, slice]]:
     ]
 
 
-def _plane(h: int, w: int, levels: int) -> list[tuple[int, bool, slice, bool, slice]]:
-    """Return the bands of a plane, the coarsest first."""
+def _split_plane(h: int, w: int, levels: int) -> list[tuple[int, bool, slice, bool, slice]]:
+    """List the subbands of a plane, the coarsest first."""
     rows, columns = lengths(h, levels), lengths(w, levels)
     out = [(levels, False, slice(0, rows[-1]), False, slice(0, columns[-1]))]
     for level in range(levels, 0, -1):

@@ -16,7 +16,7 @@ Lifted = Literal["haar", "cdf53", "cdf97"]
 
 
 @dataclass(frozen=True)
-class Steps:
+class LiftingSteps:
     """Weights of a wavelet's lifting steps.
 
     Attributes:
@@ -35,10 +35,10 @@ class Steps:
 
 _K = 1.149604398860241
 # haar: Sweldens 1996, section 3; cdf53 and cdf97: Daubechies & Sweldens 1998, section 7.
-STEPS: dict[str, Steps] = {
-    "haar": Steps((-1.0, 0.5), low=math.sqrt(2), high=-math.sqrt(0.5), both=False),
-    "cdf53": Steps((-0.5, 0.25), low=math.sqrt(2), high=-math.sqrt(0.5)),
-    "cdf97": Steps(
+STEPS: dict[str, LiftingSteps] = {
+    "haar": LiftingSteps((-1.0, 0.5), low=math.sqrt(2), high=-math.sqrt(0.5), both=False),
+    "cdf53": LiftingSteps((-0.5, 0.25), low=math.sqrt(2), high=-math.sqrt(0.5)),
+    "cdf97": LiftingSteps(
         (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971),
         low=_K,
         high=-1 / _K,
@@ -47,7 +47,7 @@ STEPS: dict[str, Steps] = {
 
 
 def analyse(x: Tensor, wavelet: Lifted, dim: int) -> Tensor:
-    """Return the low-pass half along a dimension, and after it the high-pass half, like x.
+    """Split x along a dimension into its low-pass half, and after it its high-pass half, like x.
 
     >>> analyse(torch.tensor([1.0, 3.0, 3.0, 5.0]), "haar", 0)
     tensor([ 2.8284,  5.6569, -1.4142, -1.4142])
@@ -66,7 +66,7 @@ def analyse(x: Tensor, wavelet: Lifted, dim: int) -> Tensor:
 
 
 def synthesise(c: Tensor, wavelet: Lifted, dim: int) -> Tensor:
-    """Return what `analyse` was given, like c."""
+    """Merge the halves along a dimension, like c; inverts `analyse`."""
     n = c.shape[dim]
     if n == 1:
         return c
@@ -84,7 +84,7 @@ def synthesise(c: Tensor, wavelet: Lifted, dim: int) -> Tensor:
 
 
 def _evens(even: Tensor, count: int, *, both: bool) -> Tensor:
-    """Return, for each odd sample, the sum of the even ones beside it (of Haar, the left one)."""
+    """Sum the even neighbours of each odd sample (of Haar, the left one)."""
     left = even[..., :count]
     if not both:
         return left
@@ -95,7 +95,7 @@ def _evens(even: Tensor, count: int, *, both: bool) -> Tensor:
 
 
 def _odds(odd: Tensor, count: int, *, both: bool) -> Tensor:
-    """Return, for each even sample, the sum of the odd ones beside it (of Haar, the right one)."""
+    """Sum the odd neighbours of each even sample (of Haar, the right one)."""
     right = odd[..., :count]
     if not both:
         # The last even sample of an odd length has no partner and stays.

@@ -18,10 +18,10 @@ LIFTED = get_args(Lifted)
 
 
 def check_wavelet(name: str) -> None:
-    """Refuse the name of no wavelet.
+    """Check the name of a wavelet.
 
     Raises:
-        ValueError: with what is allowed.
+        ValueError: for an unknown one.
     """
     if name not in LIFTED and name not in pywt.wavelist(kind="discrete"):
         families = ", ".join(pywt.families())
@@ -33,7 +33,7 @@ def check_wavelet(name: str) -> None:
 
 @lru_cache(maxsize=1024)
 def analysis(wavelet: str, n: int) -> Matrix:
-    """Return the matrix (n, n) of a level on n samples, the low-pass rows first.
+    """Build the analysis matrix (n, n) of a level on n samples, the low-pass rows first.
 
     Those of PyWavelets wrap around (its mode "periodization"), which is defined for even n: the
     last sample of an odd number of them goes to the low-pass half as it is, but for the scale
@@ -58,7 +58,7 @@ def analysis(wavelet: str, n: int) -> Matrix:
 
 @lru_cache(maxsize=1024)
 def synthesis(wavelet: str, n: int) -> Matrix:
-    """Return the inverse of `analysis`, (n, n).
+    """Build the synthesis matrix (n, n), the inverse of `analysis`.
 
     Inverted, for the reconstruction filters of some wavelets, such as dmey, are no exact ones.
     """
@@ -69,8 +69,8 @@ def synthesis(wavelet: str, n: int) -> Matrix:
     return np.asarray(np.linalg.inv(analysis(wavelet, n)), np.float64)
 
 
-def along(x: Tensor, matrix: Matrix, dim: int) -> Tensor:
-    """Return x with a matrix (m, n) applied along a dimension of n entries."""
+def apply_along(x: Tensor, matrix: Matrix, dim: int) -> Tensor:
+    """Multiply a matrix (m, n) with x along a dimension of n entries."""
     weight = torch.from_numpy(matrix).to(x)
     if dim % x.ndim == x.ndim - 1:
         return x @ weight.T

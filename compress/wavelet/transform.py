@@ -9,7 +9,14 @@ from torch import Tensor
 from compress.checks import check_tensor
 from compress.wavelet import lifting
 from compress.wavelet.bands import Band, bands, lengths
-from compress.wavelet.periodized import LIFTED, Matrix, along, analysis, check_wavelet, synthesis
+from compress.wavelet.periodized import (
+    LIFTED,
+    Matrix,
+    analysis,
+    apply_along,
+    check_wavelet,
+    synthesis,
+)
 
 __all__ = ["Coefficients", "check_wavelet", "dwt", "idwt"]
 
@@ -41,7 +48,7 @@ class Coefficients:
 
     @cached_property
     def bands(self) -> list[Band]:
-        """Its bands, the coarsest first."""
+        """The subbands, the coarsest first."""
         t, h, w = (1, *self.values.shape[2:])[-3:]
         return bands(t, h, w, levels=self.levels, time_levels=self.time_levels)
 
@@ -83,7 +90,7 @@ def dwt(
         The coefficients; `idwt` gives x back, to rounding.
 
     Raises:
-        ValueError: for anything but images or videos, or a wavelet that is none.
+        ValueError: for anything but images or videos, or an unknown wavelet.
 
     >>> import torch
     >>> c = dwt(torch.ones(1, 1, 4, 4), wavelet="haar", levels=2)
@@ -94,7 +101,7 @@ def dwt(
     """
     check_wavelet(wavelet)
     x = check_tensor("x", x)
-    levels, time_levels = depths(x.shape[1:], levels, time_levels)
+    levels, time_levels = count_levels(x.shape[1:], levels, time_levels)
     frames = x.shape[2] if x.ndim == 5 else 1
     line = _Line(wavelet, lifted)
     y = x.clone()
@@ -107,7 +114,7 @@ def dwt(
 
 
 def idwt(c: Coefficients, *, lifted: bool | None = None) -> Tensor:
-    """Return what was transformed, shaped like `c.values`; `lifted`: see `dwt`."""
+    """Invert `dwt`: samples shaped like `c.values`; `lifted`: see `dwt`."""
     y, line = c.values.clone(), _Line(c.wavelet, lifted)
     rows, columns = (lengths(n, c.levels) for n in y.shape[-2:])
     for h, w in list(zip(rows, columns, strict=True))[-2::-1]:
@@ -118,17 +125,19 @@ def idwt(c: Coefficients, *, lifted: bool | None = None) -> Tensor:
     return y
 
 
-def depths(shape: Sequence[int], levels: int | None, time_levels: int | None) -> tuple[int, int]:
-    """Return how many levels `dwt` takes of samples (C, H, W) or (C, T, H, W), in space and time.
+def count_levels(
+    shape: Sequence[int], levels: int | None, time_levels: int | None
+) -> tuple[int, int]:
+    """Count the levels of `dwt` on samples (C, H, W) or (C, T, H, W), in space and time.
 
     Raises:
-        ValueError: for impossible ones.
+        ValueError: for impossible levels.
     """
-    levels = _levels("levels", levels, min(shape[-2:]))
+    levels = _check_levels("levels", levels, min(shape[-2:]))
     frames = shape[1] if len(shape) == 4 else 1
     if time_levels is None:
         time_levels = min(levels, (frames - 1).bit_length())
-    time_levels = _levels("time_levels", time_levels, frames)
+    time_levels = _check_levels("time_levels", time_levels, frames)
     if len(shape) == 3 and time_levels:
         raise ValueError(f"time_levels is {time_levels}; images have no time, give 0 or None")
     return levels, time_levels
@@ -150,12 +159,12 @@ class _Line:
     def forward(self, x: Tensor, dim: int) -> Tensor:
         if self._is_lifted(x.shape[dim]):
             return lifting.analyse(x, self.wavelet, dim)  # type: ignore[arg-type]
-        return along(x, self._matrix(analysis, x.shape[dim]), dim)
+        return apply_along(x, self._matrix(analysis, x.shape[dim]), dim)
 
     def backward(self, x: Tensor, dim: int) -> Tensor:
         if self._is_lifted(x.shape[dim]):
             return lifting.synthesise(x, self.wavelet, dim)  # type: ignore[arg-type]
-        return along(x, self._matrix(synthesis, x.shape[dim]), dim)
+        return apply_along(x, self._matrix(synthesis, x.shape[dim]), dim)
 
     def _matrix(self, kind: object, n: int) -> Matrix:
         matrix: Matrix = kind(self.wavelet, n)  # type: ignore[operator]
@@ -167,8 +176,8 @@ class _Line:
         return self.lifted
 
 
-def _levels(name: str, levels: int | None, n: int) -> int:
-    """Return how many levels to take on n samples."""
+def _check_levels(name: str, levels: int | None, n: int) -> int:
+    """Check a number of levels, or choose one for n samples."""
     if levels is None:
         return (n - 1).bit_length()
     if not 0 <= levels <= 32:

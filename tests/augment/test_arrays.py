@@ -88,9 +88,9 @@ def test_frames_are_resized_one_by_one_as_images_are(tmp_path):
     frames = CLIPS.transpose(0, 2, 1, 3, 4).reshape(-1, 3, 5, 4)
     as_images = load_dataset(write(tmp_path, x_test=frames), "test", size=7)
     videos = load_dataset(write(tmp_path, x_test=CLIPS), "test", size=7)
-    resized = videos.raw(range(6)).transpose(1, 2).flatten(0, 1)
-    assert torch.equal(resized, as_images.raw(range(54)))
-    assert resized.shape[-2:] == (7, 7)
+    resize_dataset = videos.raw(range(6)).transpose(1, 2).flatten(0, 1)
+    assert torch.equal(resize_dataset, as_images.raw(range(54)))
+    assert resize_dataset.shape[-2:] == (7, 7)
 
 
 def test_npz_splits(tmp_path):

@@ -3,7 +3,7 @@ import torch
 from kornia.enhance import adjust_hue
 
 from augment import ClassicAugmentation, classic_for
-from augment.transforms.geometry import move
+from augment.transforms.geometry import warp
 
 
 def rng(seed=0):
@@ -17,7 +17,7 @@ def images(count=6, channels=3, height=12, width=10):
 def still(x, **changes):
     zero = torch.zeros(len(x))
     given = dict(right=zero, down=zero, mirrored=zero.bool(), degrees=zero, scale=zero + 1)
-    return move(x, **{**given, **changes})
+    return warp(x, **{**given, **changes})
 
 
 def test_whole_pixel_shifts_and_mirroring_copy_pixels():

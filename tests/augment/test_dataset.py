@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import augment
 from augment import Dataset, iterate
 from augment.dataset import as_float
-from augment.splits import balanced, hash_split, home_of
+from augment.splits import choose_balanced, hash_split, source_split
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,10 +130,10 @@ def test_shares_are_about_80_10_10():
 )
 def test_subsets_are_balanced_nested_and_exact(labels, count, seed):
     y = torch.tensor(labels)
-    chosen = balanced(y, count, seed=seed)
+    chosen = choose_balanced(y, count, seed=seed)
     assert len(set(chosen.tolist())) == len(chosen) == min(count, len(y))
     assert torch.equal(chosen, chosen.sort().values)
-    assert set(chosen.tolist()) <= set(balanced(y, count + 1, seed=seed).tolist())
+    assert set(chosen.tolist()) <= set(choose_balanced(y, count + 1, seed=seed).tolist())
     taken = {label: int((y[chosen] == label).sum()) for label in set(labels)}
     most = max(taken.values())
     assert all(n >= most - 1 or n == labels.count(label) for label, n in taken.items())
@@ -153,7 +153,7 @@ def test_subsets_are_balanced_nested_and_exact(labels, count, seed):
     ],
 )
 def test_where_a_split_comes_from(split, present, expected):
-    assert home_of(split, present, origin="o") == expected
+    assert source_split(split, present, origin="o") == expected
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from augment import load_dataset
-from augment.datasets.images.images import BROKEN, Fit, read_frame, read_image
+from augment.datasets.images.images import BROKEN, ImageForm, read_header, read_image
 
 RNG = np.random.default_rng(0)
 
@@ -97,7 +97,8 @@ def test_files_that_declare_their_bits_are_believed(tmp_path, caplog, suffix, ch
     assert torch.equal(load(tmp_path).raw([0])[0], expected(values, 4095))
     assert "declare 12 bits, and go up to 900: 4095 becomes white" in caplog.text
     assert torch.equal(
-        read_image(tmp_path / f"test/a/0.{suffix}", Fit(channels, 6, 8)), expected(values, 4095)
+        read_image(tmp_path / f"test/a/0.{suffix}", ImageForm(channels, 6, 8)),
+        expected(values, 4095),
     )
 
 
@@ -155,9 +156,9 @@ def test_orientation_holds_for_sixteen_bits_and_behind_the_pixels(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     write_png(tmp_path / "x.png", values, late=chunk(b"eXIf", exif.tobytes()[6:]))
-    frame = read_frame(tmp_path / "x.png")
+    frame = read_header(tmp_path / "x.png")
     assert (frame.width, frame.height) == (6, 8)
-    read = read_image(tmp_path / "x.png", Fit(1, 8, 6, {None: 4095}))
+    read = read_image(tmp_path / "x.png", ImageForm(1, 8, 6, {None: 4095}))
     assert torch.equal(read, expected(np.rot90(values, -1).copy(), 4095))
 
 
@@ -202,11 +203,12 @@ def test_one_bit_and_cmyk(tmp_path):
     bits = RNG.integers(0, 2, (6, 8)).astype(bool)
     Image.fromarray(bits).save(tmp_path / "x.png")
     assert torch.equal(
-        read_image(tmp_path / "x.png", Fit(1, 6, 8))[0], torch.from_numpy(bits * np.uint8(255))
+        read_image(tmp_path / "x.png", ImageForm(1, 6, 8))[0],
+        torch.from_numpy(bits * np.uint8(255)),
     )
     Image.new("CMYK", (8, 6), (0, 255, 255, 0)).save(tmp_path / "x.tif")
-    assert read_image(tmp_path / "x.tif", Fit(3, 6, 8))[:, 0, 0].tolist() == [255, 0, 0]
-    assert read_frame(tmp_path / "x.tif").colour
+    assert read_image(tmp_path / "x.tif", ImageForm(3, 6, 8))[:, 0, 0].tolist() == [255, 0, 0]
+    assert read_header(tmp_path / "x.tif").colour
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow remarks on much of it
@@ -222,8 +224,8 @@ def test_random_damage_never_raises_anything_unforeseen(tmp_path, suffix):
             bad[place] = RNG.integers(256)
         path.write_bytes(bad)
         try:
-            read_frame(path)
-            assert read_image(path, Fit(3, 16, 16)).shape == (3, 16, 16)
+            read_header(path)
+            assert read_image(path, ImageForm(3, 16, 16)).shape == (3, 16, 16)
             outcomes.add("read")
         except BROKEN:
             outcomes.add("refused")

@@ -10,7 +10,7 @@ from PIL import Image
 from attacks.errors import RefusedInput
 from augment import load_dataset
 from augment.datasets.images import reading
-from augment.datasets.images.images import BROKEN, Fit, read_frame, read_image
+from augment.datasets.images.images import BROKEN, ImageForm, read_header, read_image
 
 
 def save(path, size=(8, 6), mode="RGB", seed=0, **options):
@@ -208,12 +208,12 @@ def test_grey_folders_stay_grey_and_mixed_ones_become_rgb(tmp_path, caplog):
 
 
 def test_orientation_alpha_palette_cmyk_and_sixteen_bits(tmp_path):
-    fit = Fit(3, 6, 8)
+    fit = ImageForm(3, 6, 8)
     pixels = save(tmp_path / "turned.png", size=(6, 8))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    frame = read_frame(tmp_path / "turned.png")
+    frame = read_header(tmp_path / "turned.png")
     assert (frame.width, frame.height) == (8, 6)
     turned = np.rot90(pixels, -1).copy()
     assert torch.equal(read_image(tmp_path / "turned.png", fit), chw(turned))
@@ -231,8 +231,8 @@ def test_orientation_alpha_palette_cmyk_and_sixteen_bits(tmp_path):
 
     deep = np.linspace(0, 65535, 48).reshape(6, 8).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    assert not read_frame(tmp_path / "deep.png").colour
-    read = read_image(tmp_path / "deep.png", Fit(1, 6, 8))[0]
+    assert not read_header(tmp_path / "deep.png").colour
+    read = read_image(tmp_path / "deep.png", ImageForm(1, 6, 8))[0]
     assert torch.equal(read, torch.from_numpy(np.rint(deep / 257).astype(np.uint8)))
 
     Image.fromarray(np.full((6, 8), 0.5, np.float32)).save(tmp_path / "float.tiff")
@@ -246,14 +246,14 @@ def test_orientation_alpha_palette_cmyk_and_sixteen_bits(tmp_path):
 def test_lossless_formats_read_exactly(tmp_path, suffix):
     options = {"lossless": True} if suffix == "webp" else {}
     pixels = save(tmp_path / f"x.{suffix}", **options)
-    assert torch.equal(read_image(tmp_path / f"x.{suffix}", Fit(3, 6, 8)), chw(pixels))
+    assert torch.equal(read_image(tmp_path / f"x.{suffix}", ImageForm(3, 6, 8)), chw(pixels))
 
 
 def test_resizing_cuts_the_centre(tmp_path):
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    read = read_image(tmp_path / "wide.png", Fit(3, 5, 5))
+    read = read_image(tmp_path / "wide.png", ImageForm(3, 5, 5))
     whole = Image.fromarray(wide).resize((15, 5), Image.Resampling.BICUBIC)
     assert torch.equal(read, chw(np.array(whole.crop((5, 0, 10, 5)))))
 
@@ -299,7 +299,7 @@ def test_random_damage_never_raises_anything_unforeseen(tmp_path, suffix):
             bad[rng.randrange(min(len(bad), 400))] = rng.randrange(256)
         path.write_bytes(bad[: rng.randint(1, len(bad))] if rng.random() < 0.3 else bad)
         try:
-            assert read_image(path, Fit(3, 16, 16)).shape == (3, 16, 16)
+            assert read_image(path, ImageForm(3, 16, 16)).shape == (3, 16, 16)
         except BROKEN:
             failed += 1
     assert failed

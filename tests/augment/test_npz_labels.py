@@ -24,7 +24,7 @@ def spec_of(tmp_path, **arrays):
     return f"npz:{tmp_path / 'a.npz'}"
 
 
-def refused(spec, split="test"):
+def refusal(spec, split="test"):
     with pytest.raises(RefusedInput) as error:
         load_dataset(spec, split)
     text = str(error.value)
@@ -98,7 +98,7 @@ def test_other_labels_are_refused_in_one_sentence_for_every_split(tmp_path, labe
 
 def test_objects_are_refused(tmp_path):
     spec = spec_of(tmp_path, x_train=X, y_train=np.array(["a", 1] * 20, object))
-    assert "y_train.npy holds pickled objects, which could run code" in refused(spec, "train")
+    assert "y_train.npy holds pickled objects, which could run code" in refusal(spec, "train")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_objects_are_refused(tmp_path):
 def test_missing_keys_wrong_names_and_pixels_are_refused_in_one_sentence(tmp_path, arrays, words):
     with pytest.raises(RefusedInput, match=words):
         load_dataset(spec_of(tmp_path, **arrays), "test")
-    refused(f"npz:{tmp_path / 'a.npz'}")
+    refusal(f"npz:{tmp_path / 'a.npz'}")
 
 
 def test_plain_arrays_beside_those_of_splits_are_said_not_to_be_read(tmp_path, caplog):
@@ -166,7 +166,7 @@ def test_headers_of_huge_shapes_are_refused_before_memory_is_taken(tmp_path, des
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for name in ("x_test.npy", "y_test.npy"):
         spec = with_member(tmp_path / "a.npz", member(header(descr, shape)), name=name)
-        refused(spec)
+        refusal(spec)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
@@ -181,7 +181,7 @@ def test_a_bomb_is_refused_before_memory_is_taken(tmp_path):
         for _ in range(size >> 24):
             file.write(bytes(2**24))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "as bombs do" in refused(f"npz:{path}")
+    assert "as bombs do" in refusal(f"npz:{path}")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 
@@ -193,12 +193,12 @@ def test_plain_black_pictures_are_no_bomb(tmp_path):
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
 def test_other_ways_of_packing_are_refused(tmp_path, method):
     spec = with_member(tmp_path / "a.npz", member(header("|u1", "(1, 1, 1)"), b"a"), method=method)
-    assert f"packed by method {method}" in refused(spec)
+    assert f"packed by method {method}" in refusal(spec)
 
 
 def test_too_many_arrays_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(npz, "MOST_MEMBERS", 1)
-    assert "2 arrays, at most 1" in refused(spec_of(tmp_path, x_test=X, y_test=Y))
+    assert "2 arrays, at most 1" in refusal(spec_of(tmp_path, x_test=X, y_test=Y))
 
 
 def test_the_command_line_answers_with_a_sentence_and_3(tmp_path):

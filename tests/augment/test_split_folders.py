@@ -90,9 +90,9 @@ def test_beside_empty_class_folders_too(tmp_path):
 def test_what_is_ambiguous_is_refused(tmp_path, folders, words):
     tree(tmp_path, *(f"{folder}/{i}.png" for folder in folders for i in range(3)))
     for split in ("train", "val", "test"):
-        with pytest.raises(RefusedInput, match=words) as refused:
+        with pytest.raises(RefusedInput, match=words) as refusal:
             load(tmp_path, split)
-        assert "move" in str(refused.value)
+        assert "move" in str(refusal.value)
 
 
 def test_following_the_advice_helps(tmp_path):

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from augment import load_dataset
-from augment.datasets.images.images import Fit
+from augment.datasets.images.images import ImageForm
 from augment.datasets.videos.video_files import probe, read_clips
-from augment.datasets.videos.video_formats import suffixes
-from augment.datasets.videos.video_index import heads
+from augment.datasets.videos.video_formats import video_suffixes
+from augment.datasets.videos.video_index import probe_all
 
 ONE = 1 << 16
 
@@ -65,8 +65,8 @@ def test_every_suffix_that_ffmpeg_reads_is_read(tmp_path, suffix, codec, form):
 
 
 def test_sound_and_stills_are_not_taken_for_videos():
-    assert not {".m4a", ".mka", ".wma", ".avif", ".heic", ".mpo", ".png", ".wav"} & suffixes()
-    assert {".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".ogv", ".3gp"} <= suffixes()
+    assert not {".m4a", ".mka", ".wma", ".avif", ".heic", ".mpo", ".png", ".wav"} & video_suffixes()
+    assert {".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".ogv", ".3gp"} <= video_suffixes()
 
 
 def filtered(pixels, chain):
@@ -127,12 +127,12 @@ def test_a_display_matrix_turns_and_mirrors_as_ffmpeg_does(tmp_path, name):
     a, b, c, d = MATRICES[name]
     matrix = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
     plain = encode(tmp_path / "v.mp4", "mpeg4", frames=3)
-    upright = read_clips(plain, Fit(3, 32, 48), [[1]])[0, :, 0].permute(1, 2, 0).numpy()
+    upright = read_clips(plain, ImageForm(3, 32, 48), [[1]])[0, :, 0].permute(1, 2, 0).numpy()
     shown = filtered(np.ascontiguousarray(upright), autorotation(matrix))
     turned = with_matrix(plain, tmp_path / "t.mp4", matrix)
     head = probe(turned)
     assert (head.height, head.width) == shown.shape[:2]
-    read = read_clips(turned, Fit(3, *shown.shape[:2]), [[1]])[0, :, 0].permute(1, 2, 0)
+    read = read_clips(turned, ImageForm(3, *shown.shape[:2]), [[1]])[0, :, 0].permute(1, 2, 0)
     assert np.array_equal(read.numpy(), shown)
 
 
@@ -140,7 +140,7 @@ def test_a_display_matrix_turns_and_mirrors_as_ffmpeg_does(tmp_path, name):
 def test_a_matrix_without_a_turn_changes_nothing(tmp_path, matrix):
     plain = encode(tmp_path / "v.mp4", "mpeg4", frames=2)
     turned = with_matrix(plain, tmp_path / "t.mp4", matrix)
-    one, other = (read_clips(p, Fit(3, 32, 48), [[1]]) for p in (plain, turned))
+    one, other = (read_clips(p, ImageForm(3, 32, 48), [[1]]) for p in (plain, turned))
     assert torch.equal(one, other)
 
 
@@ -152,9 +152,9 @@ def test_a_truncated_mp4_is_said_to_be_cut_off(tmp_path, options, sound, suffix)
     path = tmp_path / f"cut.{suffix}"
     for length in range(40, len(whole) * 8 // 10, len(whole) // 60):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=r"cut off|cannot be decoded to its end") as refused:
+        with pytest.raises(ValueError, match=r"cut off|cannot be decoded to its end") as refusal:
             probe(path)
-        assert "only sound" not in str(refused.value)
+        assert "only sound" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_other_truncated_files_are_not_called_sound_either(tmp_path, suffix, cod
     path = tmp_path / f"cut.{suffix}"
     for length in range(1, len(whole) // 2, len(whole) // 30):
         path.write_bytes(whole[:length])
-        said = heads(tmp_path, [str(path)])[str(path)]
+        said = probe_all(tmp_path, [str(path)])[str(path)]
         assert "only sound" not in str(said)
 
 

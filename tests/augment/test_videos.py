@@ -14,11 +14,11 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import iterate, load_dataset
-from augment.datasets.images.images import Fit
+from augment.datasets.images.images import ImageForm
 from augment.datasets.videos import video_files, video_index, videofolder
 from augment.datasets.videos.clips import clip_frames
 from augment.datasets.videos.video_files import VideoFiles, probe, read_clips
-from augment.datasets.videos.video_index import cache_file, heads
+from augment.datasets.videos.video_index import cache_file, probe_all
 from augment.datasets.videos.write import write_video
 
 
@@ -129,13 +129,13 @@ def test_known_formats_are_decoded_as_pyav_does(tmp_path, name, codec):
         whole = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
     head = probe(path)
     assert (head.frames, head.height, head.width, head.colour) == (20, 32, 48, True)
-    read = read_clips(path, Fit(3, 32, 48), [range(3, 19)])[0]  # (3, 16, 32, 48)
+    read = read_clips(path, ImageForm(3, 32, 48), [range(3, 19)])[0]  # (3, 16, 32, 48)
     assert np.array_equal(read.permute(1, 2, 3, 0).numpy(), whole[3:19])
 
 
 def test_a_phone_held_sideways_is_shown_upright(tmp_path):
     content = bytearray(encode(tmp_path / "v.mp4", "mpeg4").read_bytes())
-    upright = read_clips(tmp_path / "v.mp4", Fit(3, 32, 48), [[4]])[0, :, 0]
+    upright = read_clips(tmp_path / "v.mp4", ImageForm(3, 32, 48), [[4]])[0, :, 0]
     start = content.index(b"tkhd") + 4 + 40  # a matrix of nine numbers, after the version's fields
     one = 1 << 16
     quarter = (0, one, 0, -one, 0, 0, 0, 0, 1 << 30)  # clockwise, by the QuickTime specification
@@ -143,7 +143,7 @@ def test_a_phone_held_sideways_is_shown_upright(tmp_path):
     (tmp_path / "turned.mp4").write_bytes(content)
     head = probe(tmp_path / "turned.mp4")
     assert (head.height, head.width) == (48, 32)
-    turned = read_clips(tmp_path / "turned.mp4", Fit(3, 48, 32), [[4]])[0, :, 0]
+    turned = read_clips(tmp_path / "turned.mp4", ImageForm(3, 48, 32), [[4]])[0, :, 0]
     assert torch.equal(turned, upright.rot90(-1, (1, 2)))  # clockwise
 
 
@@ -342,7 +342,7 @@ def test_the_index_decodes_once_notices_changes_and_survives_damage(tmp_path, mo
 
     def look():
         asked.clear()
-        found = heads(tmp_path, paths, probe=counting)
+        found = probe_all(tmp_path, paths, probe=counting)
         assert isinstance(found[paths[1]], ValueError)
         return found[paths[0]].frames
 
@@ -384,9 +384,9 @@ def test_a_killed_count_goes_on_where_it_was(tmp_path, monkeypatch):
         return probe(path)
 
     with pytest.raises(KeyboardInterrupt):
-        heads(tmp_path, paths, probe=killed)
+        probe_all(tmp_path, paths, probe=killed)
     asked = []
-    heads(tmp_path, paths, probe=lambda path: asked.append(path[-5:]) or probe(path))
+    probe_all(tmp_path, paths, probe=lambda path: asked.append(path[-5:]) or probe(path))
     assert asked == ["4.mkv"]
 
 
@@ -452,7 +452,7 @@ def test_random_damage_never_raises_anything_unforeseen(tmp_path, codec):
         (tmp_path / name).write_bytes(content[: rng.integers(1, len(whole) + 1)])
         try:
             head = probe(tmp_path / name)
-            clip = read_clips(tmp_path / name, Fit(3, 8, 8), [range(head.frames)])
+            clip = read_clips(tmp_path / name, ImageForm(3, 8, 8), [range(head.frames)])
             assert clip.shape == (1, 3, head.frames, 8, 8)
             outcomes.add("read")
         except (ValueError, OSError):

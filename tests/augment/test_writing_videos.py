@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augment.datasets.images.images import Fit
+from augment.datasets.images.images import ImageForm
 from augment.datasets.videos.video_files import probe, read_clips
 from augment.datasets.videos.write import write_video
 
@@ -19,7 +19,7 @@ def test_mkv_gives_back_the_rounded_bytes(tmp_path, shape):
     head = probe(tmp_path / "new/v.mkv")
     assert (head.frames, head.height, head.width) == shape[1:]
     assert head.colour == (shape[0] == 3)
-    read = read_clips(tmp_path / "new/v.mkv", Fit(shape[0], *shape[2:]), [range(shape[1])])[0]
+    read = read_clips(tmp_path / "new/v.mkv", ImageForm(shape[0], *shape[2:]), [range(shape[1])])[0]
     assert torch.equal(read, (x * 255).round().byte())
 
 
@@ -52,7 +52,7 @@ def test_mp4_looks_like_the_video(tmp_path, monkeypatch, size, encoder):
     head = probe(tmp_path / "v.mp4")
     even = tuple(s + s % 2 for s in size)
     assert (head.frames, head.height, head.width) == (12, *even)
-    read = read_clips(tmp_path / "v.mp4", Fit(3, *even), [range(12)])[0] / 255
+    read = read_clips(tmp_path / "v.mp4", ImageForm(3, *even), [range(12)])[0] / 255
     assert (read[..., : size[0], : size[1]] - x).abs().mean() < 0.02
     write_video(tmp_path / "grey.mp4", x[:1])
     assert probe(tmp_path / "grey.mp4").frames == 12

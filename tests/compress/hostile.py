@@ -35,15 +35,15 @@ class Parts:
         file = parse(data)
         end = _HEADS[data[5]]
         tables = file.head.tables
-        places = file.places
-        after = end + 8 * len(places) + 4 + (len(tables) + 4 if tables else 0)
-        names = data[after : places[0][0] - 4] if places[0][0] > after else b""
+        spans = file.spans
+        after = end + 8 * len(spans) + 4 + (len(tables) + 4 if tables else 0)
+        names = data[after : spans[0][0] - 4] if spans[0][0] > after else b""
         return cls(
             bytearray(data[:end]),
-            [b - a for a, b in places],
+            [b - a for a, b in spans],
             tables,
             names,
-            [file.chunk(i) for i in range(len(places))],
+            [file.chunk(i) for i in range(len(spans))],
         )
 
     def joined(self):
@@ -142,7 +142,7 @@ def _tables(packed, rng):
         flags = good.flags.copy()
         for _ in range(rng.integers(3)):
             flags[rng.integers(len(flags))] = rng.choice((1, 5, 2**14 - 1, 0, -1, 2**14, 32767))
-        whole = Tables(weights, _frequencies(good.symbols, rng), flags)
+        whole = Tables(weights, _normalise_counts(good.symbols, rng), flags)
         numbers = np.frombuffer(whole.to_bytes(), "<i2")
     data = numbers.tobytes()
     return zlib.compress(data + bytes(rng.integers(3)) if rng.random() < 0.1 else data)
@@ -155,7 +155,7 @@ def _known(packed):
         return None
 
 
-def _frequencies(symbols, rng):
+def _normalise_counts(symbols, rng):
     out = symbols.copy()
     for row in rng.integers(0, len(out), 20):
         out[row] = 0

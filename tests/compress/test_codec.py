@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from compress import Codec, FormatError, Task, decode
+from compress import Codec, FormatError, TaskQuantiser, decode
 from compress.file_format import parse
 from compress.quantise.quantise import to_array
-from compress.quantise.signals import restored, signal_of
+from compress.quantise.signals import dequantise_and_invert, to_signal
 
 
 def psnr(a, b):
@@ -22,8 +22,8 @@ def test_what_comes_back_is_what_was_quantised(codec, photographs):
     x = photographs[300:]
     for step in (1 / 64, 0.125, 0.5):  # exact in the file's 32 bits
         got = codec.decode(codec.encode(x, step=step))
-        q = codec.quantised(signal_of(x, "x", None), step)
-        assert torch.equal(got, restored(q, step, "x"))
+        q = codec.quantise_signal(to_signal(x, "x", None), step)
+        assert torch.equal(got, dequantise_and_invert(q, step, "x"))
         assert got.min() >= 0
         assert got.max() <= 1
 
@@ -110,7 +110,7 @@ def test_a_wanted_size(codec, photographs):
 def test_smaller_than_a_general_compressor(codec, photographs):
     x = photographs[300:]
     for step in (0.1, 0.4):
-        q = to_array(codec.quantised(signal_of(x, "x", None), step)).clip(-128, 127)
+        q = to_array(codec.quantise_signal(to_signal(x, "x", None), step)).clip(-128, 127)
         general = len(lzma.compress(q.astype(np.int8).tobytes(), preset=9 | lzma.PRESET_EXTREME))
         assert len(codec.encode(x, step=step)) < 0.85 * general
 
@@ -157,7 +157,10 @@ class Probe(torch.nn.Module):
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_a_search_needs_no_gradients_of_the_caller(codec, photographs, mode):
-    x, options = photographs[300:304], dict(kind="x-task", model=Probe(), task=Task(steps=3))
+    x, options = (
+        photographs[300:304],
+        dict(kind="x-task", model=Probe(), task=TaskQuantiser(steps=3)),
+    )
     with mode():
         file = codec.encode(x.clone(), **options)
     assert file == codec.encode(x, **options)
@@ -177,7 +180,9 @@ def test_a_classifier_gets_what_it_needs(codec, photographs, loss, views):
 
     plain = codec.encode(x, step=1.0)
     state = torch.get_rng_state()
-    task = codec.encode(x, kind="x-task", model=model, task=Task(loss=loss, views=views), step=1.0)
+    task = codec.encode(
+        x, kind="x-task", model=model, task=TaskQuantiser(loss=loss, views=views), step=1.0
+    )
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -225,7 +230,7 @@ def _environment():
         (dict(x_adv=torch.zeros(1, 1, 4, 4)), "leave it out"),
         (dict(kind="delta", x_adv=torch.zeros(1, 1, 4, 5)), "the same shape"),
         (dict(kind="x-task"), "model"),
-        (dict(task=Task()), "task"),
+        (dict(task=TaskQuantiser()), "task"),
         (dict(model=Probe()), "model"),
         (dict(step=0.0), "step is 0"),
         (dict(step=0.1, bytes_per_sample=10), "give one of them"),
@@ -237,11 +242,12 @@ def test_bad_input(codec, options, words):
 
 
 @pytest.mark.parametrize(
-    "options", [dict(loss="l2"), dict(steps=0), dict(pull=2.0), dict(views=-1), dict(rate=-1.0)]
+    "options",
+    [dict(loss="l2"), dict(steps=0), dict(data_weight=2.0), dict(views=-1), dict(rate=-1.0)],
 )
 def test_bad_tasks(options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        Task(**options)
+        TaskQuantiser(**options)
 
 
 def test_bad_codecs(codec):

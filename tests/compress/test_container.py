@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, decode
-from compress.file_format import Head, parse, values_for, write
+from compress.file_format import FileHeader, parse, values_for, write
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -154,7 +154,7 @@ def test_ten_thousand_mutated_files_take_little(files):
 
 
 def test_a_file_cannot_ask_for_more_than_its_size_allows():
-    head = Head("x", "cdf97", 5, 0, 0.1, 2**20, (3, 32, 32), 2**20, bytes(8))
+    head = FileHeader("x", "cdf97", 5, 0, 0.1, 2**20, (3, 32, 32), 2**20, bytes(8))
     with pytest.raises(FormatError, match="claims"):
         parse(write(head, [bytes(100)]))
     assert values_for(100) < 2**20 * 3072
@@ -188,9 +188,9 @@ def test_what_is_too_large_is_refused_before_anything_is_allocated(change, words
         kind="x", wavelet="haar", levels=1, time_levels=0, step=0.1, samples=4, shape=(3, 8, 8),
         per_chunk=4, digest=bytes(8),
     )  # fmt: skip
-    Head(**good).check()
+    FileHeader(**good).check()
     with pytest.raises(FormatError, match=words):
-        Head(**good | change).check()
+        FileHeader(**good | change).check()
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from compress import Codec, FormatError, Network, NetworkConfig, Task, decode, dwt
-from compress.quantise.rate import step_for
+from compress import Codec, FormatError, NetworkConfig, RestorationNet, TaskQuantiser, decode, dwt
+from compress.quantise.rate import find_step
 
 SMALL = torch.linspace(0, 1, 48).view(1, 3, 4, 4)
 
@@ -93,7 +93,7 @@ def test_layout_and_gradients_do_not_matter(small):
     )
 
 
-NETWORK = Network(NetworkConfig(channels=3, width=2))
+NETWORK = RestorationNet(NetworkConfig(channels=3, width=2))
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,13 @@ NETWORK = Network(NetworkConfig(channels=3, width=2))
         ({"kind": "x-task"}, 'model belongs to "x-task"'),
         ({"kind": "x", "model": Probe()}, 'model belongs to "x-task"'),
         ({"kind": "x-task", "model": lambda x: x}, "model is function; give an nn.Module"),
-        ({"kind": "x-task", "model": Probe(), "task": {"steps": 3}}, "task is dict; give a Task"),
+        (
+            {"kind": "x-task", "model": Probe(), "task": {"steps": 3}},
+            "task is dict; give a TaskQuantiser",
+        ),
         ({"kind": "x-task", "model": torch.nn.Identity()}, r"returns \(1, 3, 4, 4\)"),
-        ({"task": Task()}, "task to it alone"),
-        ({"network": "r.safetensors"}, "network is str; give a Network"),
+        ({"task": TaskQuantiser()}, "task to it alone"),
+        ({"network": "r.safetensors"}, "network is str; give a RestorationNet"),
         ({"network": NETWORK, "kind": "delta", "x_adv": SMALL}, "the network is for 'x'"),
         ({"names": ["a", "b"]}, "names: 2; there are 1 samples"),
         ({"names": ["../a"]}, r"a part of it is '..'"),
@@ -176,5 +179,5 @@ def test_a_transform_says_what_it_wants():
 
 def test_a_step_is_searched_for_a_number_alone():
     refused(
-        lambda: step_for(lambda step: 1 / step, "5", start=1, close=1e-3), "is 5; give a finite"
+        lambda: find_step(lambda step: 1 / step, "5", start=1, close=1e-3), "is 5; give a finite"
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from compress import Codec, FormatError, decode
-from compress.decoding import restored_chunks
+from compress.decoding import reconstruct_chunks
 from compress.entropy.tables import Tables
 from compress.file_format import parse, parse_pack
 from tests.compress.hostile import Parts, mutated
@@ -51,7 +51,7 @@ def attempt(data):
         assert float(out.abs().max()) <= 1
     try:
         for file in parse_pack(data):
-            for part in restored_chunks(file, None):
+            for part in reconstruct_chunks(file, None):
                 assert part.numel() <= 2**16 + 2048 * len(data)
     except FormatError:
         pass

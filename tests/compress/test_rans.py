@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compress.entropy.rans import TOTAL, Decoder, Frequencies, encode
-from compress.entropy.symbols import ESCAPE, FLOOR, LARGEST, buckets, pack, unpack
+from compress.entropy.rans import TOTAL, Frequencies, RansDecoder, rans_encode
+from compress.entropy.symbols import (
+    ESCAPE,
+    FLOOR,
+    LARGEST,
+    pack_raw_bits,
+    to_symbols,
+    unpack_raw_bits,
+)
 from compress.errors import FormatError
 
 
@@ -27,7 +34,7 @@ def coded(of, cuts, lanes, rng):
     ]
     start = rng.integers(0, 2**16, lanes).astype(np.uint16)
     spans = [frequencies.spans(t, s) for t, s in zip(tables, symbols, strict=True)]
-    return frequencies, tables, symbols, start, encode(spans, lanes, start)
+    return frequencies, tables, symbols, start, rans_encode(spans, lanes, start)
 
 
 @given(
@@ -40,7 +47,7 @@ def test_everything_comes_back(seed, cuts, lanes, tables):
     rng = np.random.default_rng(seed)
     of = random_tables(rng, tables, 7)
     frequencies, numbers, symbols, start, (state, words) = coded(of, cuts, lanes, rng)
-    decoder = Decoder(state, words, rows=10_000, batches=99)
+    decoder = RansDecoder(state, words, rows=10_000, batches=99)
     for table, want in zip(numbers, symbols, strict=True):
         np.testing.assert_array_equal(decoder.take(frequencies, table), want)
     np.testing.assert_array_equal(decoder.rest(), start)
@@ -59,10 +66,10 @@ def test_the_size_is_the_information(lanes):
 def test_a_certain_symbol_costs_nothing_and_a_rare_one_its_share():
     certain = Frequencies(np.array([[TOTAL - 1, 1]], np.int32))
     zeros = np.zeros(1000, np.int32)
-    _, words = encode([certain.spans(zeros, zeros)], 1, np.zeros(1, np.uint16))
+    _, words = rans_encode([certain.spans(zeros, zeros)], 1, np.zeros(1, np.uint16))
     assert len(words) == 0
     rare = np.ones(8, np.int32)
-    _, words = encode([certain.spans(rare * 0, rare)], 1, np.zeros(1, np.uint16))
+    _, words = rans_encode([certain.spans(rare * 0, rare)], 1, np.zeros(1, np.uint16))
     assert len(words) == 14 * 8 // 16
 
 
@@ -80,7 +87,7 @@ def test_damage_is_noticed(change, words):
     state, code = change(state, code)
 
     def decode():
-        decoder = Decoder(state.astype(np.uint32), code, rows=1000, batches=1)
+        decoder = RansDecoder(state.astype(np.uint32), code, rows=1000, batches=1)
         decoder.take(frequencies, numbers[0])
         decoder.rest()
 
@@ -93,26 +100,26 @@ def test_time_is_bounded():
     frequencies, numbers, _, _, (state, code) = coded(random_tables(rng, 2, 9), [300], 3, rng)
     for rows, batches in ((99, 1), (100, 0)):
         with pytest.raises(FormatError, match="no such code"):
-            Decoder(state, code, rows=rows, batches=batches).take(frequencies, numbers[0])
+            RansDecoder(state, code, rows=rows, batches=batches).take(frequencies, numbers[0])
 
 
 @given(st.lists(st.integers(-LARGEST, LARGEST).filter(bool), max_size=50), st.data())
 def test_raw_bits_come_back(values, data):
     values = np.array(values, np.int32)
-    symbols = buckets(np.abs(values))
+    symbols = to_symbols(np.abs(values))
     escaped = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
     symbols = np.where(np.array(escaped, bool), ESCAPE, symbols).astype(np.int32)
-    packed = pack(values, symbols)
-    np.testing.assert_array_equal(unpack(packed, symbols), values)
+    packed = pack_raw_bits(values, symbols)
+    np.testing.assert_array_equal(unpack_raw_bits(packed, symbols), values)
     if len(values):
         with pytest.raises(FormatError, match="raw bits"):
-            unpack(packed[:-1], symbols)
+            unpack_raw_bits(packed[:-1], symbols)
 
 
 def test_buckets_hold_what_their_floors_say():
     magnitude = np.concatenate([np.arange(3000), [4095, 4096, 70_000, LARGEST]]).astype(np.int32)
-    got = buckets(magnitude)
+    got = to_symbols(magnitude)
     ceiling = np.append(FLOOR[1:], LARGEST + 1)
     assert (FLOOR[got] <= magnitude).all()
     assert (magnitude < ceiling[got]).all()
-    np.testing.assert_array_equal(got[:-4], buckets(magnitude[:-4]))
+    np.testing.assert_array_equal(got[:-4], to_symbols(magnitude[:-4]))

@@ -9,7 +9,7 @@ from torch import nn
 
 from attacks import RefusedInput
 from augment import load_dataset
-from compress import Codec, Gate, Network, NetworkConfig
+from compress import BlendWeight, Codec, NetworkConfig, RestorationNet
 from trainers import (
     FitState,
     ReconstructionOptions,
@@ -165,7 +165,7 @@ def test_a_harmful_network_is_shut_out_and_a_perfect_one_let_in():
     x = samples(20, 1, 8, 8)
     base = (x + 0.1 * (samples(20, 1, 8, 8, seed=1) - 0.5)).clamp(0, 1)
 
-    class Oracle(Network):
+    class Oracle(RestorationNet):
         answer = None
 
         def forward(self, decoded, step):
@@ -192,7 +192,7 @@ def test_a_gain_that_may_be_chance_does_not_open_the_gate():
     base, answer = x + 0.1, x + 0.1 * 10 ** (1 / 20)
     answer[0] = x[0] + 0.1 * 10 ** (-12 / 20)
 
-    class Oracle(Network):
+    class Oracle(RestorationNet):
         def forward(self, decoded, step):
             return answer
 
@@ -212,7 +212,7 @@ def test_what_clips_of_one_video_share_counts_once():
     loss = torch.tensor([-3.0, -3.0, 0.5, 0.5, 0.5])[torch.arange(50) // 10]  # dB, (N,)
     answer = x + 0.1 * 10 ** (loss / 20).view(-1, 1, 1, 1)
 
-    class Oracle(Network):
+    class Oracle(RestorationNet):
         def forward(self, decoded, step):
             return answer
 
@@ -285,7 +285,7 @@ def test_the_temporal_term_calms_frame_changes():
             width=4, depth=1, epochs=25, batch_size=4, memorise=True, **more
         )
         network = fit_network(codec, x, options, steps=[step]).network
-        network.gate = Gate((step,), (1.0,))
+        network.blend_weight = BlendWeight((step,), (1.0,))
         return network.restore(decoded, step)
 
     without = restored()
@@ -335,12 +335,14 @@ def test_steps_have_the_bytes_that_were_asked_for(digits):
 
 
 def test_a_file_gives_the_same_network_back(tmp_path):
-    network = Network(NetworkConfig(channels=3, width=4), Gate((0.1, 0.3), (0.5, 1.0)))
+    network = RestorationNet(
+        NetworkConfig(channels=3, width=4), BlendWeight((0.1, 0.3), (0.5, 1.0))
+    )
     file = tmp_path / "deep" / "r.safetensors"
     save_network(file, network)
     again = load_network(file)
     assert again.digest == network.digest
-    assert again.gate == network.gate
+    assert again.blend_weight == network.blend_weight
     assert network_bytes(network) == file.stat().st_size
     weights = sum(p.numel() for p in network.parameters())
     assert 2 * weights < network_bytes(network) < 2 * weights + 8192

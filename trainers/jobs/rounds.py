@@ -24,7 +24,7 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from augment.bank.bank import stored_keys
-from augment.bank.verdicts import judged_keys
+from augment.bank.review_log import reviewed_keys
 from trainers.evaluate.drawing import draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, Columns
 from trainers.evaluate.measure import Trial, measured
@@ -142,7 +142,7 @@ def whole(game: Game, number: int) -> bool:
     return (
         present(game.file(number, ".safetensors"))
         and keys <= stored_keys(bank)
-        and keys <= judged_keys(bank)
+        and keys <= reviewed_keys(bank)
         and kept(game.file(number, ".json"))
         and round_name(number) in game.setting.folder.metrics
     )

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
-from compress import Codec, Network, Task
+from compress import Codec, RestorationNet, TaskQuantiser
 from compress.file_format import Kind
 from trainers.fit.state import FitState
 from trainers.reconstruction.fit import ReconstructionOptions, fit_network
@@ -20,16 +20,16 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.show.progress import Progress
 
 
-def save_network(path: Path, network: Network) -> None:
+def save_network(path: Path, network: RestorationNet) -> None:
     """Write R to a safetensors file; equal ones make equal files.
 
     Raises:
         OSError: when the disk is full, say; an earlier file of that name is then untouched.
     """
-    save_tensors(path, *network.parts())
+    save_tensors(path, *network.export_state())
 
 
-def load_network(path: Path) -> Network:
+def load_network(path: Path) -> RestorationNet:
     """Read what `save_network` wrote.
 
     Raises:
@@ -40,12 +40,12 @@ def load_network(path: Path) -> Network:
         raise RefusedInput(f"{path} is no file; {remedy}")
     tensors, rest = load_tensors(path, remedy=remedy)
     try:
-        return Network.of(tensors, rest)
+        return RestorationNet.from_state(tensors, rest)
     except ValueError as error:
         raise RefusedInput(f"{path} holds no network R ({error}); {remedy}") from error
 
 
-def network_bytes(network: Network) -> int:
+def network_bytes(network: RestorationNet) -> int:
     """Return the bytes that R adds to what is transmitted: those of its file."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "network"
@@ -63,11 +63,11 @@ def fitted_network(
     kind: Kind = "x",
     x_adv: Tensor | None = None,
     classifier: nn.Module | None = None,
-    task: Task | None = None,
+    task: TaskQuantiser | None = None,
     groups: Sequence[object] | Tensor | None = None,
     seed: int = 0,
     device: str = "cpu",
-) -> Network:
+) -> RestorationNet:
     """Train R in a run folder, or load the one that was trained there; see `fit_network`.
 
     After each epoch the state goes to one running checkpoint, from which a killed run goes on;
@@ -94,20 +94,20 @@ def fitted_network(
             codec, x, options, steps=steps, kind=kind, x_adv=x_adv, classifier=classifier,
             task=task, groups=groups, seed=seed, device=device, state=state, on_epoch=keep,
         )  # fmt: skip
-    tensors, rest = fit.network.parts()
+    tensors, rest = fit.network.export_state()
     history = [{k: v for k, v in record.items() if k != "seconds"} for record in fit.history]
     save_item(file, tensors, {"network": rest, "history": history, "gate": fit.gate})
     running.unlink(missing_ok=True)
     return _kept(folder, file)
 
 
-def _kept(folder: RunFolder, file: Path) -> Network:
+def _kept(folder: RunFolder, file: Path) -> RestorationNet:
     """Load the R that was trained in a run folder; note what was measured, unless that is done."""
     tensors, note = load_item(file)
     for record in note["history"]:
         _measured(folder, record)
     _gate_measured(folder, note["gate"])
-    return Network.of(tensors, note["network"])
+    return RestorationNet.from_state(tensors, note["network"])
 
 
 def _state(running: Path) -> FitState | None:

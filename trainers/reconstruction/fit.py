@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attacks.common.frozen import frozen
 from attacks.common.randomness import generator_for
-from compress import Codec, Network, NetworkConfig, Task
+from compress import Codec, NetworkConfig, RestorationNet, TaskQuantiser
 from compress.file_format import Kind, parse
 from trainers.fit.ema import Ema
 from trainers.fit.options import FitOptions
@@ -38,7 +38,7 @@ class NetworkFit:
         gate: one a step that the gate was measured at: step, share, plain_psnr, psnr.
     """
 
-    network: Network
+    network: RestorationNet
     history: list[Record]
     gate: list[Record]
 
@@ -76,7 +76,7 @@ def fit_network(
     kind: Kind = "x",
     x_adv: Tensor | None = None,
     classifier: nn.Module | None = None,
-    task: Task | None = None,
+    task: TaskQuantiser | None = None,
     groups: Sequence[object] | Tensor | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -139,7 +139,7 @@ class _Fit:
         self.samples, self.options, self.steps = samples, options, steps
         self.seed, self.device = seed, device
         self.rows, self.held_out = split(samples.groups, options, seed)
-        self.network = Network(_config(samples, options)).to(device)
+        self.network = RestorationNet(_config(samples, options)).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.lr, weight_decay=0, fused=True
         )
@@ -201,11 +201,11 @@ class _Fit:
         """Put the averaged weights into R, round them, and measure its gate."""
         if self.ema:
             self.network.load_state_dict(self.ema.average)
-        self.network.settle()
+        self.network.round_to_half()
         self.network.eval()
         at, x = knots(self.steps), self.samples.x[self.held_out]
         decoded = torch.stack([self.samples.decoded(step, self.held_out) for step in at])
-        self.network.gate, records = measured_gate(
+        self.network.blend_weight, records = measured_gate(
             self.network, list(decoded), x, steps=at, terms=self._terms(decoded, x),
             groups=self.samples.groups[self.held_out], certain=self.options.memorise,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from compress import Gate, Network
+from compress import BlendWeight, RestorationNet
 from trainers.evaluate.quality import psnr
 from trainers.reconstruction.terms import Terms
 
@@ -31,7 +31,7 @@ def knots(steps: Sequence[float]) -> tuple[float, ...]:
 
 
 def measured_gate(
-    network: Network,
+    network: RestorationNet,
     decoded: Sequence[Tensor],
     x: Tensor,
     *,
@@ -39,7 +39,7 @@ def measured_gate(
     terms: Terms,
     groups: Tensor,
     certain: bool,
-) -> tuple[Gate, list[Record]]:
+) -> tuple[BlendWeight, list[Record]]:
     """Choose at each step the share of R with the least loss that surely costs no PSNR.
 
     Args:
@@ -65,7 +65,7 @@ def measured_gate(
         best = int(table[..., 0].mean(0).where(kept, table.new_tensor(math.inf)).argmin())
         before, after = table[:, [0, best], 1].mean(0).tolist()
         records.append({"step": step, "share": SHARES[best], "plain_psnr": before, "psnr": after})
-    gate = Gate(tuple(steps), tuple(record["share"] for record in records))
+    gate = BlendWeight(tuple(steps), tuple(record["share"] for record in records))
     return gate, records
 
 
@@ -76,7 +76,7 @@ def _means(values: Tensor, groups: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _table(
-    network: Network, decoded: Tensor, x: Tensor, *, step: float, rate: int, terms: Terms
+    network: RestorationNet, decoded: Tensor, x: Tensor, *, step: float, rate: int, terms: Terms
 ) -> Tensor:
     """Return loss and PSNR of each sample with each share of R, on the CPU, (N, shares, 2)."""
     device = next(network.parameters()).device

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.common.randomness import generator_for
-from compress import Codec, Task
+from compress import Codec, TaskQuantiser
 from compress.file_format import Kind
 from trainers.reconstruction.options import ReconstructionOptions
 
@@ -36,7 +36,7 @@ class Samples:
     kind: Kind = "x"
     x_adv: Tensor | None = None
     classifier: nn.Module | None = None
-    task: Task | None = None
+    task: TaskQuantiser | None = None
 
     def decoded(self, step: float, rows: Tensor) -> Tensor:
         """Return what a file of some of them holds, (B, C, ...)."""

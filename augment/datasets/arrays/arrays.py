@@ -12,12 +12,12 @@ from torch import Tensor
 from attacks.common.begin import RANGE_TOLERANCE
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.labels import as_labels
+from augment.datasets.arrays.labels import to_labels
 from augment.datasets.classlist import read_class_list
-from augment.datasets.images.recolour import recoloured
+from augment.datasets.images.recolour import convert_channels
 from augment.datasets.request import Request
 from augment.datasets.videos.clips import clip_frames, clip_ids
-from augment.splits import hash_split, home_of
+from augment.splits import hash_split, source_split
 
 logger = logging.getLogger(__name__)
 Array = NDArray[np.generic]
@@ -26,7 +26,7 @@ Array = NDArray[np.generic]
 def pixel_shape(
     shape: Sequence[int], dtype: np.dtype[np.generic], *, origin: str
 ) -> tuple[int, ...]:
-    """The shape `(N, C, H, W)` or `(N, C, T, H, W)` that an array has with its channels in front.
+    """Move the channels of an array's shape to the front: `(N, C, H, W)` or `(N, C, T, H, W)`.
 
     Args:
         shape: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
@@ -53,8 +53,8 @@ def pixel_shape(
     return front
 
 
-def as_pixels(array: Array, *, origin: str) -> Tensor:
-    """Images `(N, C, H, W)` or videos `(N, C, T, H, W)`, uint8 or float32 in [0, 1].
+def to_pixels(array: Array, *, origin: str) -> Tensor:
+    """Convert an array to images `(N, C, H, W)` or videos `(N, C, T, H, W)`, uint8 or float32.
 
     Args:
         array: As of `pixel_shape`.
@@ -89,8 +89,8 @@ def as_pixels(array: Array, *, origin: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of a source.
+class ArrayPart:
+    """The arrays of one part of a source.
 
     Attributes:
         images: Reads the images or videos.
@@ -103,15 +103,15 @@ class Part:
     shape: tuple[int, ...] | None = None
 
 
-def dataset_of(
-    parts: Mapping[str | None, Part],
+def build_dataset(
+    parts: Mapping[str | None, ArrayPart],
     request: Request,
     *,
     name: str,
     origin: str,
     known: Sequence[str] | None = None,
 ) -> Dataset:
-    """The split of a source that holds arrays.
+    """Build the dataset of one split from arrays.
 
     Args:
         parts: train, val, test or some of them; or one part named None, which is cut.
@@ -125,10 +125,10 @@ def dataset_of(
     """
     channels = _common_channels(parts, request, origin=origin)
     present = [part for part in parts if part is not None]
-    home, test = home_of(request.split, present, origin=origin)
-    x = as_pixels(parts[home].images(), origin=f"{origin}: images")
+    home, test = source_split(request.split, present, origin=origin)
+    x = to_pixels(parts[home].images(), origin=f"{origin}: images")
     labels = {
-        part: as_labels(given.labels, count=len(given.labels), origin=f"{origin}: labels")
+        part: to_labels(given.labels, count=len(given.labels), origin=f"{origin}: labels")
         for part, given in parts.items()
         if given.labels is not None
     }
@@ -138,16 +138,16 @@ def dataset_of(
     classes = class_names(request, highest=highest, known=known)
     dataset = Dataset(x, y, ids, name=name, classes=classes)
     if channels is not None:
-        dataset = recoloured(dataset, channels)
+        dataset = convert_channels(dataset, channels)
     if test is not None and not (home is None and home not in labels):
         dataset = dataset.subset(hash_split(ids, request.split, test=test))
     return _clips(dataset, request) if dataset.is_video else dataset
 
 
 def _common_channels(
-    parts: Mapping[str | None, Part], request: Request, *, origin: str
+    parts: Mapping[str | None, ArrayPart], request: Request, *, origin: str
 ) -> int | None:
-    """The channels of all parts; None where they need no thought.
+    """Choose the channels of all parts; None where the parts agree.
 
     Raises:
         RefusedInput: The parts differ in what no option evens out.
@@ -171,7 +171,7 @@ def _common_channels(
 
 
 def _clips(dataset: Dataset, request: Request) -> Dataset:
-    """The clips of videos that are in memory; without a length, they last as long as the videos."""
+    """Cut clips from videos in memory; without a length, they last as long as the videos."""
     count = dataset.shape[1]
     frames = request.frames or -(-count // request.stride)
     wanted = clip_frames(count, frames=frames, stride=request.stride, clips=request.clips)

@@ -9,7 +9,7 @@ import numpy as np
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.arrays import Array, Part, dataset_of
+from augment.datasets.arrays.arrays import Array, ArrayPart, build_dataset
 from augment.datasets.images.imagefolder import read_imagefolder
 from augment.datasets.request import Request
 
@@ -22,7 +22,7 @@ _TEST = ("test_batch",)
 
 
 def read_cifar10(request: Request) -> Dataset:
-    """One split of CIFAR-10; a tenth of the training images is the validation split.
+    """Read one split of CIFAR-10; a tenth of the training images is the validation split.
 
     Args:
         request: `target` is the folder `cifar-10-batches-py`, the one that holds it, or an image
@@ -43,9 +43,9 @@ def _batches(folder: Path, request: Request) -> Dataset:
     names = _TEST if request.split == "test" else _TRAIN
     read = [_read_batch(folder / name) for name in names]
     images = np.concatenate([x for x, _ in read])  # (N, 3, 32, 32)
-    part = Part(lambda: images, np.concatenate([y for _, y in read]))
+    part = ArrayPart(lambda: images, np.concatenate([y for _, y in read]))
     home = "test" if request.split == "test" else "train"
-    return dataset_of({home: part}, request, name="cifar10", origin=str(folder), known=CLASSES)
+    return build_dataset({home: part}, request, name="cifar10", origin=str(folder), known=CLASSES)
 
 
 def _read_batch(path: Path) -> tuple[Array, Array]:
@@ -98,7 +98,7 @@ def _reconstruct(*_: object) -> _Bytes:
 
 
 def _latin1(text: str, _: object) -> bytes:
-    """What Python 3 pickles bytes with for protocol 2."""
+    """Decode bytes that Python 3 pickled with protocol 2."""
     return text.encode("latin1")
 
 

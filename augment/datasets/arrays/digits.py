@@ -13,14 +13,14 @@ TEST, VAL = 360, 180
 
 
 def read_digits(request: Request) -> Dataset:
-    """One split of the digits: 1257 to train, 180 to validate, 360 to test, stratified.
+    """Read one split of the digits: 1257 to train, 180 to validate, 360 to test, stratified.
 
     Raises:
         ValueError: Something stands after `digits:`.
     """
     if request.target:
         raise ValueError(f"digits:{request.target}: digits takes no folder; write `digits`")
-    images, labels = sixteenths()
+    images, labels = load_sixteenths()
     everything = Dataset(
         (images / 16).float()[:, None],  # (1797, 1, 8, 8)
         labels,
@@ -28,11 +28,11 @@ def read_digits(request: Request) -> Dataset:
         name="digits",
         classes=class_names(request, highest=9, known=[str(digit) for digit in range(10)]),
     )
-    return everything.subset(rows_of_splits(labels)[request.split])
+    return everything.subset(split_rows(labels)[request.split])
 
 
-def sixteenths() -> tuple[Tensor, Tensor]:
-    """Digits `(1797, 8, 8)`, whole numbers from 0 to 16, and which digits they are, `(1797,)`."""
+def load_sixteenths() -> tuple[Tensor, Tensor]:
+    """Load the digits `(1797, 8, 8)`, whole numbers from 0 to 16, and their labels `(1797,)`."""
     # scikit-learn takes a second to import, which other sources need not wait.
     from sklearn.datasets import load_digits
 
@@ -40,8 +40,8 @@ def sixteenths() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).view(-1, 8, 8), torch.from_numpy(labels)
 
 
-def rows_of_splits(labels: Tensor) -> dict[Split, list[int]]:
-    """Which digits belong to which split, ascending; labels are those of `sixteenths`."""
+def split_rows(labels: Tensor) -> dict[Split, list[int]]:
+    """List the rows of each split, ascending; labels are those of `load_sixteenths`."""
     from sklearn.model_selection import train_test_split
 
     y = labels.numpy()

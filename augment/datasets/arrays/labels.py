@@ -17,7 +17,7 @@ MOST_BYTES = 2**30
 def check_label_type(
     shape: Sequence[int], dtype: np.dtype[np.generic], *, count: int, origin: str
 ) -> None:
-    """Check what an array of labels promises, before it is read.
+    """Check shape and type of an array of labels, before the array is read.
 
     Args:
         shape: Its shape.
@@ -43,8 +43,8 @@ def check_label_type(
         )
 
 
-def as_labels(array: NDArray[np.generic], *, count: int, origin: str) -> Tensor:
-    """Class ids `(N,)` int64, at least 0, or -1 for unlabelled.
+def to_labels(array: NDArray[np.generic], *, count: int, origin: str) -> Tensor:
+    """Convert an array to class ids `(N,)` int64, at least 0, or -1 for unlabelled.
 
     Args:
         array: Whole numbers `(N,)` or `(N, 1)` of any type, or one-hot rows `(N, K)`.

@@ -9,7 +9,7 @@ from torch import Tensor
 from attacks.common.randomness import generator_for
 from augment.dataset import Dataset
 from augment.datasets.arrays.arrays import class_names
-from augment.datasets.arrays.digits import rows_of_splits, sixteenths
+from augment.datasets.arrays.digits import load_sixteenths, split_rows
 from augment.datasets.request import Request
 
 SIDE = 16  # of the canvas, which is a torus: what leaves on one side enters on the other
@@ -18,7 +18,7 @@ _Place = tuple[int, int]
 
 
 def _orbit(step: int) -> _Place:
-    """Place (down, right) on a circle after some steps of 1/16 turn, clockwise."""
+    """Compute the place (down, right) on a circle after some steps of 1/16 turn, clockwise."""
     angle = 2 * math.pi * step / SIDE
     return round(-RADIUS * math.cos(angle)), round(RADIUS * math.sin(angle))
 
@@ -35,7 +35,7 @@ MOTIONS: dict[str, Callable[[int], _Place]] = {
 
 
 def read_moving_digits(request: Request) -> Dataset:
-    """One split of 1797 clips, a motion for each of scikit-learn's digits; parts as of `digits`.
+    """Read one split of 1797 clips: each of scikit-learn's digits in motion, split as `digits`.
 
     A digit starts anywhere with equal chance and the canvas wraps around, so every frame of
     every motion shows it anywhere with equal chance: one frame says nothing about the class. A
@@ -56,9 +56,9 @@ def read_moving_digits(request: Request) -> Dataset:
         raise ValueError(
             f"moving-digits: clips={request.clips}; a digit has one clip: leave it out"
         )
-    images, labels = sixteenths()
+    images, labels = load_sixteenths()
     digits = (images * 255 / 16).round().to(torch.uint8)  # (1797, 8, 8)
-    rows = rows_of_splits(labels)
+    rows = split_rows(labels)
     motion = torch.empty(len(digits), dtype=torch.int64)  # (1797,) the class of each clip
     for split, members in rows.items():
         order = torch.randperm(len(members), generator=generator_for(0, "moving-digits", split))
@@ -69,7 +69,7 @@ def read_moving_digits(request: Request) -> Dataset:
     steps = [frame * request.stride for frame in range(request.frames or 16)]
     chosen = torch.tensor(rows[request.split])
     return Dataset(
-        _drawn(digits[chosen], motion[chosen], starts[chosen], steps),
+        _render_clips(digits[chosen], motion[chosen], starts[chosen], steps),
         motion[chosen],
         [f"{i:04d}" for i in chosen.tolist()],
         name="moving-digits",
@@ -77,8 +77,8 @@ def read_moving_digits(request: Request) -> Dataset:
     )
 
 
-def _drawn(digits: Tensor, motion: Tensor, starts: Tensor, steps: list[int]) -> Tensor:
-    """Clips `(N, 1, T, 16, 16)` uint8 of digits `(N, h, w)`; starts `(N, 2)` are down and right."""
+def _render_clips(digits: Tensor, motion: Tensor, starts: Tensor, steps: list[int]) -> Tensor:
+    """Render clips `(N, 1, T, 16, 16)` uint8 of digits `(N, h, w)`; starts `(N, 2)` down, right."""
     places = torch.tensor(
         [[move(step) for step in steps] for move in MOTIONS.values()]
     )  # (K, T, 2)

@@ -17,8 +17,8 @@ from numpy.lib import format as npy
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.arrays import Array, Part, dataset_of, pixel_shape
-from augment.datasets.arrays.labels import as_labels, check_label_type
+from augment.datasets.arrays.arrays import Array, ArrayPart, build_dataset, pixel_shape
+from augment.datasets.arrays.labels import check_label_type, to_labels
 from augment.datasets.request import Request
 from augment.splits import SPLITS, Split
 
@@ -48,15 +48,15 @@ _BROKEN = (
 
 
 @dataclass(frozen=True)
-class Header:
-    """What the header of an array promises: its shape and the type of its numbers."""
+class ArrayHeader:
+    """The header of an array: its shape and the type of its numbers."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
 
 
 def read_npz(request: Request) -> Dataset:
-    """One split of an npz file.
+    """Read one split of an npz file.
 
     Images are uint8 or floats in [0, 1], (N, H, W), (N, C, H, W) or (N, H, W, C); videos
     (N, C, T, H, W) or (N, T, H, W, C); labels whole numbers (N,) or (N, 1), or one-hot (N, K).
@@ -80,21 +80,23 @@ def read_npz(request: Request) -> Dataset:
     if lone:
         raise RefusedInput(
             f"{path}: {lone[0]} has no {lone[0].replace('y', 'x', 1)} beside it; the file holds "
-            f"{_listed(headers)}"
+            f"{_join_some(headers)}"
         )
     named = {part: end for part, end in ends.items() if f"x{end}" in headers}
     if not named:
         raise RefusedInput(
-            f"{path}: holds {_listed(headers)}; name the arrays x_train, y_train, x_test, y_test"
+            f"{path}: holds {_join_some(headers)}; name the arrays x_train, y_train, x_test, y_test"
         )
     if len(named) > 1 and None in named:
-        logger.warning("%s: x is not read, as there are %s", path, _listed(headers))
+        logger.warning("%s: x is not read, as there are %s", path, _join_some(headers))
         named.pop(None)
-    parts: dict[str | None, Part] = {part: _part(path, headers, end) for part, end in named.items()}
-    return dataset_of(parts, request, name="npz", origin=str(path))
+    parts: dict[str | None, ArrayPart] = {
+        part: _part(path, headers, end) for part, end in named.items()
+    }
+    return build_dataset(parts, request, name="npz", origin=str(path))
 
 
-def _part(path: Path, headers: Mapping[str, Header], end: str) -> Part:
+def _part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart:
     """One part of the file: its labels, checked, and what reads its pixels."""
     x, y = headers[f"x{end}"], headers.get(f"y{end}")
     shape = pixel_shape(x.shape, x.dtype, origin=f"{path}: x{end}")
@@ -102,12 +104,12 @@ def _part(path: Path, headers: Mapping[str, Header], end: str) -> Part:
     if y is not None:
         origin = f"{path}: y{end}"
         check_label_type(y.shape, y.dtype, count=shape[0], origin=origin)
-        labels = as_labels(_read(path, f"y{end}"), count=shape[0], origin=origin).numpy()
-    return Part(partial(_read, path, f"x{end}"), labels, shape)
+        labels = to_labels(_read(path, f"y{end}"), count=shape[0], origin=origin).numpy()
+    return ArrayPart(partial(_read, path, f"x{end}"), labels, shape)
 
 
-def _checked_headers(path: Path) -> dict[str, Header]:
-    """The headers of the arrays in a file, none of which lies about its size or holds objects."""
+def _checked_headers(path: Path) -> dict[str, ArrayHeader]:
+    """Read the array headers of a file; none lies about its size or holds objects."""
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; write npz:FILE with an existing one")
     try:
@@ -120,11 +122,11 @@ def _checked_headers(path: Path) -> dict[str, Header]:
                 raise ValueError(f"{len(members)} arrays, at most {MOST_MEMBERS} are read")
             return {m.filename.removesuffix(".npy"): _header(archive, m) for m in members}
     except _BROKEN as error:
-        raise _refused(path, error) from error
+        raise _refusal(path, error) from error
 
 
-def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
-    """The header of one array, after a look at how it is packed."""
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHeader:
+    """Read the header of one array, after a check of its compression."""
     name, size = member.filename[:100], member.file_size
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{name} is packed by method {member.compress_type}, not 0 or 8 (deflate)")
@@ -142,7 +144,7 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - head.tell():
         promised = f"{str(dtype)[:50]} of shape {str(shape)[:100]}"
         raise ValueError(f"{name} promises {promised}, but is not as long")
-    return Header(shape, dtype)
+    return ArrayHeader(shape, dtype)
 
 
 def _read(path: Path, name: str) -> Array:
@@ -151,13 +153,13 @@ def _read(path: Path, name: str) -> Array:
             array: Array = arrays[name]
             return array
     except _BROKEN as error:
-        raise _refused(path, error) from error
+        raise _refusal(path, error) from error
 
 
-def _listed(headers: Mapping[str, Header]) -> str:
+def _join_some(headers: Mapping[str, ArrayHeader]) -> str:
     return str(sorted(headers))[:200]
 
 
-def _refused(path: Path, error: BaseException) -> RefusedInput:
+def _refusal(path: Path, error: BaseException) -> RefusedInput:
     text = " ".join(str(error).split())[:300] or type(error).__name__
     return RefusedInput(f"{path}: {text}; write it anew with numpy.savez and plain number arrays")

@@ -8,7 +8,7 @@ import numpy as np
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.arrays import Part, dataset_of
+from augment.datasets.arrays.arrays import ArrayPart, build_dataset
 from augment.datasets.request import Request
 
 NAMES = ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "STL10", "SVHN", "USPS")
@@ -26,7 +26,7 @@ _BROKEN = (
 
 
 def read_torchvision(request: Request) -> Dataset:
-    """One split of a torchvision dataset; a tenth of its training images validates.
+    """Read one split of a torchvision dataset; a tenth of its training images validates.
 
     Args:
         request: `target` is NAME or NAME:ROOT; the files are in ROOT, else in `data`.
@@ -45,9 +45,9 @@ def read_torchvision(request: Request) -> Dataset:
     folder = Path(root or DEFAULT_ROOT).expanduser()
     data = _open(name, folder, home, download=request.download)
     labels = np.asarray(data.targets if hasattr(data, "targets") else data.labels)
-    part = Part(lambda: np.asarray(data.data), labels)
+    part = ArrayPart(lambda: np.asarray(data.data), labels)
     names = getattr(data, "classes", None)
-    return dataset_of({home: part}, request, name=name, origin=f"{folder} ({name})", known=names)
+    return build_dataset({home: part}, request, name=name, origin=f"{folder} ({name})", known=names)
 
 
 def _open(name: str, folder: Path, home: str, *, download: bool) -> Any:

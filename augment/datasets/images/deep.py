@@ -26,35 +26,35 @@ _CHUNKS = 2**16  # of a PNG that are looked at
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened image has whole numbers of more than 8 bits; not after it is decoded."""
+    """Tell whether an image, opened and not decoded, has whole numbers of more than 8 bits."""
     return image.mode == "I" or image.mode.startswith("I;") or is_deep_colour(image)
 
 
 def is_deep_colour(image: Image.Image) -> bool:
-    """Whether an opened image has 16 bits a channel and Pillow would keep 8 of them."""
+    """Tell whether an opened image has 16 bits a channel and Pillow would keep 8 of them."""
     if image.format not in _FORMATS or image.mode not in ("RGB", "RGBA", "LA", "RGBX"):
         return False
     return ";16" in _raw_mode(image)
 
 
 def has_deep_grey(image: Image.Image) -> bool:
-    """Whether an image is grey with alpha of 16 bits, which Pillow calls RGBA."""
+    """Tell whether an image is grey with alpha of 16 bits, which Pillow calls RGBA."""
     return image.format == "PNG" and "LA;16" in _raw_mode(image)
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How Pillow is to take the file's samples; empty once it has."""
+    """Return Pillow's raw mode of the file's samples; empty once they are decoded."""
     tiles: Iterable[Any] = image.tile  # type: ignore[attr-defined]
     return " ".join(str(tile.args) for tile in tiles)
 
 
 def path_of(image: Image.Image) -> str:
-    """The file that an image was opened from."""
+    """Return the file that an image was opened from."""
     return str(image.filename)  # type: ignore[attr-defined]
 
 
 def declared_bits(image: Image.Image) -> Declared:
-    """How many bits of each sample an opened file says that it uses; None if it does not say."""
+    """Read how many bits of each sample an opened file declares; None if it declares none."""
     if image.format in _SCALED:
         return 16
     bits = 0
@@ -75,7 +75,7 @@ def _whole(tag: object) -> list[int]:
 
 
 def png_chunks(file: IO[bytes]) -> dict[bytes, bytes]:
-    """The chunks of a PNG that say more than pixels, by name; those behind them by `+name`.
+    """Read the chunks of a PNG other than pixels, by name; those behind the pixels by `+name`.
 
     Raises:
         ValueError: The file ends within a chunk.
@@ -99,7 +99,7 @@ def png_chunks(file: IO[bytes]) -> dict[bytes, bytes]:
     return found
 
 
-def values_of(image: Image.Image) -> NDArray[Any]:
+def decode_deep(image: Image.Image) -> NDArray[Any]:
     """Decode a deep image, `(H, W)` or `(H, W, 3)` without alpha.
 
     Raises:
@@ -131,37 +131,37 @@ def values_of(image: Image.Image) -> NDArray[Any]:
         raise ValueError(f"its 16-bit colours cannot be decoded ({error})") from error
 
 
-def to_bytes(image: Image.Image, tops: Mapping[Declared, int]) -> Image.Image:
-    """A deep image brought to 8 bits.
+def to_eight_bit(image: Image.Image, white_levels: Mapping[Declared, int]) -> Image.Image:
+    """Convert a deep image to 8 bits.
 
     Args:
         image: The opened image.
-        tops: The value that becomes white, for each number of bits that files declare.
+        white_levels: The value that becomes white, for each number of bits that files declare.
 
     Raises:
         ValueError: The file is broken, or a value is negative or above the top.
     """
-    declared, values = declared_bits(image), values_of(image)
+    declared, values = declared_bits(image), decode_deep(image)
     low, high = int(values.min()), int(values.max())
-    top = tops.get(declared) or top_of(declared, high if declared else FULL)
+    top = white_levels.get(declared) or white_level(declared, high if declared else FULL)
     if not 0 <= low <= high <= top:
         raise ValueError(f"values from {low} to {high}, but allowed are 0 to {top}")
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 
-def top_of(declared: Declared, high: int) -> int:
-    """The value that becomes white, of files that declare so many bits and go up to some value.
+def white_level(declared: Declared, high: int) -> int:
+    """Choose the value that becomes white, from the declared bits and the highest value.
 
     The PNG specification wants 12 bits spread over 16; many files hold them as they are.
 
-    >>> top_of(12, 4000), top_of(12, 60000), top_of(None, 3000), top_of(None, 40000)
-    (4095, 65535, 4095, 65535)
+    >>> [white_level(*a) for a in ((12, 4000), (12, 60000), (None, 3000), (None, 40000))]
+    [4095, 65535, 4095, 65535]
     """
     depths: Iterable[int] = _DEPTHS if declared is None else (declared,)
     return next((2**d - 1 for d in depths if 0 < high < 2**d), FULL)
 
 
-def measure(path: Path | str) -> tuple[Declared, int]:
-    """How many bits a deep file declares, and its largest value; raises like `values_of`."""
+def measure_depth(path: Path | str) -> tuple[Declared, int]:
+    """Read the declared bits and the largest value of a deep file; raises like `decode_deep`."""
     with Image.open(path) as image:
-        return declared_bits(image), int(values_of(image).max())
+        return declared_bits(image), int(decode_deep(image).max())

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from augment.datasets.images.images import Fit
+from augment.datasets.images.images import ImageForm
 from augment.datasets.request import Request
 
 logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
 
-class Look(Protocol):
-    """What is seen of a file: its size as shown, and whether it has colours."""
+class Appearance(Protocol):
+    """The size of a file as shown, and whether it has colours."""
 
     @property
     def height(self) -> int:
@@ -24,11 +24,11 @@ class Look(Protocol):
 
     @property
     def colour(self) -> bool:
-        """Whether it is more than grey."""
+        """Whether the file has colours."""
 
 
 def spread_evenly(items: Sequence[_Item], count: int) -> Sequence[_Item]:
-    """At most so many of some items, evenly spread.
+    """Select at most `count` items, evenly spread.
 
     >>> spread_evenly([0, 1, 2, 3, 4], 3)
     [0, 2, 4]
@@ -37,9 +37,14 @@ def spread_evenly(items: Sequence[_Item], count: int) -> Sequence[_Item]:
 
 
 def common_form(
-    deciding: Sequence[Look], others: Sequence[Look], request: Request, *, default: int, kind: str
-) -> Fit:
-    """The form of a data folder: RGB if any file has colour, their own size if they share one.
+    deciding: Sequence[Appearance],
+    others: Sequence[Appearance],
+    request: Request,
+    *,
+    default: int,
+    kind: str,
+) -> ImageForm:
+    """Choose the form of a data folder: RGB if any file has colour, the files' size if shared.
 
     Args:
         deciding: Files of all splits, the same whatever split is asked for.
@@ -64,9 +69,9 @@ def common_form(
         if request.size is None and sizes:
             logger.warning("%s sizes differ: cut to %d x %d", kind, default, default)
         side = request.size or default
-        return Fit(channels, side, side)
+        return ImageForm(channels, side, side)
     height, width = sizes.pop()
     changed = sum((each.height, each.width) != (height, width) for each in others)
     if changed:
         logger.warning("%d %ss of other sizes are cut to %d x %d", changed, kind, height, width)
-    return Fit(channels, height, width)
+    return ImageForm(channels, height, width)

@@ -3,14 +3,14 @@
 import torch
 
 from augment.dataset import Dataset
-from augment.datasets.images.images import formats
-from augment.datasets.images.reading import common_fit, read_files
-from augment.datasets.labelled import labelled_files, report
+from augment.datasets.images.images import image_suffixes
+from augment.datasets.images.reading import common_image_form, read_files
+from augment.datasets.labelled import find_labelled_files, report_left_out
 from augment.datasets.request import Request
 
 
 def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
-    """One split of a folder of images.
+    """Read one split of a folder of images.
 
     Args:
         request: `target` is the folder. The classes are those of `classes`, or else the class
@@ -26,11 +26,13 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
         RefusedInput: The folder is missing, has no readable images or no such split, or a class
             folder is not in the class list.
     """
-    files = labelled_files(
-        request, frozenset(formats()), name=name, kind="images", samples=request.samples
+    files = find_labelled_files(
+        request, frozenset(image_suffixes()), name=name, kind="images", samples=request.samples
     )
-    pixels, broken = read_files(files.paths, common_fit(files.paths, files.everything, request))
-    skipped = report(files, broken)
+    pixels, broken = read_files(
+        files.paths, common_image_form(files.paths, files.everything, request)
+    )
+    skipped = report_left_out(files, broken)
     rows = [row for row in range(len(files.paths)) if row not in broken]
     return Dataset(
         pixels,

@@ -20,7 +20,7 @@ from augment.datasets.images.deep import (
     is_deep,
     path_of,
     png_chunks,
-    to_bytes,
+    to_eight_bit,
 )
 
 MOST_PIXELS = 2**26  # 67 million, 8192 x 8192: more is taken for a decompression bomb
@@ -52,8 +52,8 @@ BROKEN = (
 
 
 @cache
-def formats() -> dict[str, str]:
-    """The formats that this Pillow decodes by itself, by lower-case suffix with its dot."""
+def image_suffixes() -> dict[str, str]:
+    """Map lower-case suffixes with their dot to the formats that this Pillow decodes by itself."""
     Image.init()
     stubs = ImageFile.StubImageFile
     openers = {name: opener for name, (opener, _) in Image.OPEN.items() if name not in _NEVER}
@@ -62,8 +62,8 @@ def formats() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What a file's header promises.
+class ImageHeader:
+    """The properties in an image file's header.
 
     Attributes:
         width: As shown.
@@ -83,24 +83,24 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Fit:
+class ImageForm:
     """The one form that all images of a dataset are brought to.
 
     Attributes:
         channels: 1 or 3.
         height: Rows.
         width: Columns.
-        tops: What becomes white in images of more than 8 bits, as of `to_bytes`.
+        white_levels: The values that become white in deep images, as of `to_eight_bit`.
     """
 
     channels: int
     height: int
     width: int
-    tops: Mapping[Declared, int] = field(default_factory=dict)
+    white_levels: Mapping[Declared, int] = field(default_factory=dict)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Image as `(C, H, W)` uint8: upright, no alpha, scaled to cover and cut to the centre."""
-        plain = _eight_bit(image, self.tops)
+        """Convert an image to `(C, H, W)` uint8: upright, no alpha, scaled to cover and cropped."""
+        plain = _eight_bit(image, self.white_levels)
         if plain is not image:
             plain.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
         ImageOps.exif_transpose(plain, in_place=True)
@@ -122,7 +122,7 @@ def open_image(path: Path | str) -> Image.Image:
     """
     if not os.path.isfile(path):  # a pipe would block, a device never end
         raise OSError("not a regular file that can be read")
-    own = formats().get(os.path.splitext(path)[1].lower(), "PNG")
+    own = image_suffixes().get(os.path.splitext(path)[1].lower(), "PNG")
     image = Image.open(path, formats=[n for n in (*_COMMON, own) if n in Image.OPEN])
     if not 0 < image.width * image.height <= MOST_PIXELS:
         image.close()
@@ -130,7 +130,7 @@ def open_image(path: Path | str) -> Image.Image:
     return image
 
 
-def read_frame(path: Path | str) -> Frame:
+def read_header(path: Path | str) -> ImageHeader:
     """Read an image file's header; raises like `open_image`."""
     with open_image(path) as image:
         width, height = image.size
@@ -140,11 +140,11 @@ def read_frame(path: Path | str) -> Frame:
         alpha = image.has_transparency_data
         if _exif(image).get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
-        return Frame(width, height, not grey, alpha, several, deep)
+        return ImageHeader(width, height, not grey, alpha, several, deep)
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """The EXIF data; Pillow would decode every PNG for what may stand behind its pixels."""
+    """Read the EXIF data; Pillow would decode every PNG for what may stand behind its pixels."""
     if image.format == "PNG":
         with open(path_of(image), "rb") as file:
             if not {b"+eXIf", b"+iTXt"} & png_chunks(file).keys():
@@ -152,23 +152,23 @@ def _exif(image: Image.Image) -> Image.Exif:
     return image.getexif()
 
 
-def read_image(path: Path | str, fit: Fit) -> Tensor:
+def read_image(path: Path | str, form: ImageForm) -> Tensor:
     """Decode an image file, `(C, H, W)` uint8; raises like `open_image`."""
     with open_image(path) as image:
-        return fit(image)
+        return form(image)
 
 
-def reason(error: BaseException) -> str:
-    """Why a file was left out, in a few words."""
+def describe_error(error: BaseException) -> str:
+    """Describe in a few words why a file was left out."""
     if isinstance(error, UnidentifiedImageError):  # its own text repeats the path
         return "no image of a known format"
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _eight_bit(image: Image.Image, tops: Mapping[Declared, int]) -> Image.Image:
-    """Images of more than 8 bits a channel, brought to 8."""
+def _eight_bit(image: Image.Image, white_levels: Mapping[Declared, int]) -> Image.Image:
+    """Convert images of more than 8 bits a channel to 8."""
     if is_deep(image):
-        return to_bytes(image, tops)
+        return to_eight_bit(image, white_levels)
     if image.mode != "F":
         return image
     values = np.asarray(image, dtype=np.float64)  # (H, W)
@@ -180,22 +180,22 @@ def _eight_bit(image: Image.Image, tops: Mapping[Declared, int]) -> Image.Image:
 class ImageFiles:
     """Images of one form, decoded when asked for."""
 
-    def __init__(self, paths: Sequence[str], fit: Fit) -> None:
+    def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
         """Remember the files.
 
         Args:
             paths: The files.
-            fit: The form they are brought to.
+            form: The form they are brought to.
         """
-        self._paths, self._fit = list(paths), fit
-        self.shape = (len(self._paths), fit.channels, fit.height, fit.width)
+        self._paths, self._form = list(paths), form
+        self.shape = (len(self._paths), form.channels, form.height, form.width)
 
     def sizes(self) -> list[int]:
-        """Bytes of each file, by which `Dataset.digest` tells them apart."""
+        """List the bytes of each file, by which `Dataset.digest` tells them apart."""
         return [os.path.getsize(path) for path in self._paths]
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` uint8.
+        """Decode images `(B, C, H, W)` uint8.
 
         Raises:
             RefusedInput: A file turns out to be broken.
@@ -204,9 +204,9 @@ class ImageFiles:
         for place, row in enumerate(rows.tolist()):
             path = self._paths[row]
             try:
-                pixels[place] = read_image(path, self._fit)
+                pixels[place] = read_image(path, self._form)
             except BROKEN as error:
                 raise RefusedInput(
-                    f"{path}: {reason(error)}; remove or repair this file and run again"
+                    f"{path}: {describe_error(error)}; remove or repair this file and run again"
                 ) from error
         return pixels

@@ -1,4 +1,4 @@
-"""Pictures of a folder one by one, each of its own size, and what reading them loses."""
+"""Images of a folder in their own sizes, and what 8-bit pixels lose of them."""
 
 import os
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from augment.dataset import as_float
 from augment.datasets.folders import SPLIT_FOLDERS, read_folder
 from augment.datasets.images.images import (
     BROKEN,
-    Fit,
-    formats,
+    ImageForm,
+    describe_error,
+    image_suffixes,
     open_image,
-    read_frame,
+    read_header,
     read_image,
-    reason,
 )
-from augment.datasets.labelled import data_folder, labelled_files
+from augment.datasets.labelled import data_folder, find_labelled_files
 from augment.datasets.request import Request
 from augment.splits import Split
 
@@ -27,8 +27,8 @@ _METADATA = frozenset(("exif", "icc_profile", "xmp", "XML:com.adobe.xmp", "comme
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture's file, unread.
+class ImageFile:
+    """An image file, not decoded yet.
 
     Attributes:
         path: the file.
@@ -46,12 +46,12 @@ class Picture:
 
     def read(self) -> Tensor:
         """Return the pixels `(C, H, W)`, float32 in [0, 1]; raises like `open_image`."""
-        return as_float(read_image(self.path, Fit(*self.shape)))
+        return as_float(read_image(self.path, ImageForm(*self.shape)))
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The pictures of a folder.
+class ImageFolder:
+    """The image files of a folder.
 
     Attributes:
         root: the folder.
@@ -61,13 +61,13 @@ class Pictures:
     """
 
     root: Path
-    files: list[Picture]
+    files: list[ImageFile]
     left_out: list[str] = field(default_factory=list)
     split: Split | None = None
 
 
-def read_pictures(request: Request, split: Split | None) -> Pictures:
-    """Look at the pictures of a folder, without decoding them.
+def list_images(request: Request, split: Split | None) -> ImageFolder:
+    """List the image files of a folder, without decoding them.
 
     Args:
         request: `target` is the folder; of `samples` given, so many are taken.
@@ -82,34 +82,38 @@ def read_pictures(request: Request, split: Split | None) -> Pictures:
         split = "test"
     if split is not None:
         wanted = Request(request.target, split, classes=request.classes, seed=request.seed)
-        found = labelled_files(
-            wanted, frozenset(formats()), name="imagefolder", kind="images", samples=request.samples
+        found = find_labelled_files(
+            wanted,
+            frozenset(image_suffixes()),
+            name="imagefolder",
+            kind="images",
+            samples=request.samples,
         )
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
         named = list(zip(found.paths, found.ids, names, strict=True))
         left_out = list(found.skipped)
     else:
-        named, left_out = _all_of(root, request.samples)
+        named, left_out = _walk_images(root, request.samples)
     files = []
     for path, name, label in named:
         try:
-            files.append(_looked_at(path, name, label))
+            files.append(_inspect_image(path, name, label))
         except BROKEN as error:
-            left_out.append(f"{path}: {reason(error)}")
-    return Pictures(root, files, left_out, split)
+            left_out.append(f"{path}: {describe_error(error)}")
+    return ImageFolder(root, files, left_out, split)
 
 
 def _has_splits(root: Path) -> bool:
     """Tell whether a folder has split folders; only one with such names is searched."""
     named = any(entry.name.casefold() in SPLIT_FOLDERS for entry in os.scandir(root))
-    return named and bool(read_folder(root, frozenset(formats())).splits)
+    return named and bool(read_folder(root, frozenset(image_suffixes())).splits)
 
 
-def _all_of(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], list[str]]:
+def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return path, id and folder of all pictures, or the first, and lines for other files."""
     names: list[str] = []
     left_out: list[str] = []
-    suffixes = formats()
+    suffixes = image_suffixes()
     errors: list[OSError] = []
     for here, folders, files in os.walk(root, onerror=errors.append):
         links = [name for name in folders if os.path.islink(os.path.join(here, name))]
@@ -129,16 +133,16 @@ def _all_of(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], l
     return [(str(root / n), n, part) for n, part in zip(chosen, parts, strict=True)], left_out
 
 
-def _looked_at(path: str, name: str, label: str) -> Picture:
-    frame = read_frame(path)
+def _inspect_image(path: str, name: str, label: str) -> ImageFile:
+    frame = read_header(path)
     with open_image(path) as image:
-        lost = tuple(_lost(image))
+        lost = tuple(_lost_properties(image))
     shape = (3 if frame.colour else 1, frame.height, frame.width)
-    return Picture(path, name, label, shape, lost)
+    return ImageFile(path, name, label, shape, lost)
 
 
-def _lost(image: Image.Image) -> Sequence[str]:
-    """Return what of an opened image is not in its 8-bit grey or RGB pixels."""
+def _lost_properties(image: Image.Image) -> Sequence[str]:
+    """List the properties of an opened image that 8-bit grey or RGB pixels lose."""
     lost = []
     if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:
         lost.append("alpha")

@@ -11,16 +11,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from augment.datasets.images.deep import FULL, Declared, measure, top_of
+from augment.datasets.images.deep import FULL, Declared, measure_depth, white_level
 from augment.datasets.images.form import common_form, spread_evenly
 from augment.datasets.images.images import (
     BROKEN,
-    Fit,
-    Frame,
     ImageFiles,
-    read_frame,
+    ImageForm,
+    ImageHeader,
+    describe_error,
+    read_header,
     read_image,
-    reason,
 )
 from augment.datasets.request import Request
 
@@ -35,10 +35,10 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def attempt(
+def try_each(
     function: Callable[[_Item], _Result], items: Sequence[_Item], *, threads: int = 1
 ) -> list[_Result | Exception]:
-    """Call a function on every item; what a broken file raises takes the result's place."""
+    """Call a function on every item; the error of a broken file takes the place of its result."""
 
     def one(item: _Item) -> _Result | Exception:
         try:
@@ -52,8 +52,10 @@ def attempt(
         return list(pool.map(one, items))
 
 
-def common_fit(paths: Sequence[str], everything: Sequence[str], request: Request) -> Fit:
-    """The form for images, and a word on what it does not keep.
+def common_image_form(
+    paths: Sequence[str], everything: Sequence[str], request: Request
+) -> ImageForm:
+    """Choose the form of images, and log the losses of bringing them to it.
 
     Args:
         paths: The files to be read.
@@ -64,9 +66,9 @@ def common_fit(paths: Sequence[str], everything: Sequence[str], request: Request
         The form; of broken files nothing is asked.
     """
     deciding = spread_evenly(everything, MOST_LOOKED_AT)
-    seen = _looks(deciding)
-    others = _looks(sorted({*paths} - {*deciding}))
-    fit = common_form(
+    seen = _read_headers(deciding)
+    others = _read_headers(sorted({*paths} - {*deciding}))
+    form = common_form(
         [*seen.values()], [*others.values()], request, default=DEFAULT_SIZE, kind="image"
     )
     every = seen | others
@@ -77,23 +79,27 @@ def common_fit(paths: Sequence[str], everything: Sequence[str], request: Request
         if count:
             logger.warning("%d of %d images %s", count, len(every), what)
     deep = [path for path, frame in seen.items() if frame.deep]
-    return replace(fit, tops=_tops(spread_evenly(deep, MOST_MEASURED))) if deep else fit
+    return (
+        replace(form, white_levels=_measure_white_levels(spread_evenly(deep, MOST_MEASURED)))
+        if deep
+        else form
+    )
 
 
-def _looks(paths: Sequence[str]) -> dict[str, Frame]:
-    looks = zip(paths, attempt(read_frame, paths), strict=True)
-    return {path: frame for path, frame in looks if isinstance(frame, Frame)}
+def _read_headers(paths: Sequence[str]) -> dict[str, ImageHeader]:
+    looks = zip(paths, try_each(read_header, paths), strict=True)
+    return {path: frame for path, frame in looks if isinstance(frame, ImageHeader)}
 
 
-def _tops(paths: Sequence[str]) -> dict[Declared, int]:
-    """What becomes white in images of more than 8 bits, for each number of bits they declare."""
+def _measure_white_levels(paths: Sequence[str]) -> dict[Declared, int]:
+    """Measure the value that becomes white in deep images, for each number of declared bits."""
     highest: dict[Declared, int] = {}
-    for found in attempt(measure, paths):
+    for found in try_each(measure_depth, paths):
         if not isinstance(found, Exception):
             declared, high = found
             highest[declared] = max(high, highest.get(declared, 0))
-    tops = {declared: top_of(declared, high) for declared, high in highest.items()}
-    for declared, top in tops.items():
+    white_levels = {declared: white_level(declared, high) for declared, high in highest.items()}
+    for declared, top in white_levels.items():
         if top < FULL:
             told = f"declare {declared} bits" if declared else "do not say how many bits they use"
             logger.warning(
@@ -103,34 +109,34 @@ def _tops(paths: Sequence[str]) -> dict[Declared, int]:
                 highest[declared],
                 top,
             )
-    return tops
+    return white_levels
 
 
-def read_files(paths: Sequence[str], fit: Fit) -> tuple[Tensor | ImageFiles, dict[int, str]]:
+def read_files(paths: Sequence[str], form: ImageForm) -> tuple[Tensor | ImageFiles, dict[int, str]]:
     """Read image files into memory when they take at most 2 GiB, else read their headers.
 
     Args:
         paths: The files.
-        fit: The form they are brought to.
+        form: The form they are brought to.
 
     Returns:
         Pixels `(N, C, H, W)` uint8 or what reads them, and a line for each row without an image.
     """
-    on_demand = ImageFiles(paths, fit)
+    on_demand = ImageFiles(paths, form)
     if math.prod(on_demand.shape) > MOST_MEMORY:
-        return on_demand, _broken(paths, attempt(read_frame, paths))
+        return on_demand, _broken(paths, try_each(read_header, paths))
     pixels = torch.zeros(on_demand.shape, dtype=torch.uint8)  # (N, C, H, W)
 
     def decode(row: int) -> None:
-        pixels[row] = read_image(paths[row], fit)
+        pixels[row] = read_image(paths[row], form)
 
-    threads = 1 if fit.height * fit.width < _WORTH_THREADS else os.cpu_count() or 1
-    return pixels, _broken(paths, attempt(decode, range(len(paths)), threads=threads))
+    threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1
+    return pixels, _broken(paths, try_each(decode, range(len(paths)), threads=threads))
 
 
 def _broken(paths: Sequence[str], results: Sequence[object]) -> dict[int, str]:
     return {
-        row: f"{paths[row]}: {reason(result)}"
+        row: f"{paths[row]}: {describe_error(result)}"
         for row, result in enumerate(results)
         if isinstance(result, Exception)
     }

@@ -1,16 +1,16 @@
-"""Bringing samples that are in memory to grey or to RGB."""
+"""Conversion of samples in memory to grey or RGB."""
 
 import torch
 from torch import Tensor
 
 from augment.dataset import Dataset
-from augment.datasets.images.resize import check_memory, with_pixels
+from augment.datasets.images.resize import check_memory, replace_pixels
 
 _WEIGHTS = (19595, 38470, 7471)  # of R, G and B in 65536ths, as in Pillow: ITU-R BT.601
 
 
-def recoloured(dataset: Dataset, channels: int) -> Dataset:
-    """The dataset in grey or in RGB.
+def convert_channels(dataset: Dataset, channels: int) -> Dataset:
+    """Convert a dataset to grey or RGB.
 
     Args:
         dataset: Any; one of so many channels already comes back as it is.
@@ -25,16 +25,16 @@ def recoloured(dataset: Dataset, channels: int) -> Dataset:
     check_memory(dataset, (channels, *rest))
     parts = torch.split(torch.arange(len(dataset)), 1024)
     change = to_rgb if channels == 3 else to_grey
-    return with_pixels(dataset, torch.cat([change(dataset.raw(rows)) for rows in parts]))
+    return replace_pixels(dataset, torch.cat([change(dataset.raw(rows)) for rows in parts]))
 
 
 def to_rgb(pixels: Tensor) -> Tensor:
-    """Grey samples `(N, 1, ...)` as `(N, 3, ...)`."""
+    """Repeat grey samples `(N, 1, ...)` to `(N, 3, ...)`."""
     return pixels.expand(-1, 3, *pixels.shape[2:])
 
 
 def to_grey(pixels: Tensor) -> Tensor:
-    """RGB samples `(N, 3, ...)` as `(N, 1, ...)`, uint8 to the byte as Pillow does.
+    """Mix RGB samples `(N, 3, ...)` to grey `(N, 1, ...)`, uint8 to the byte as Pillow does.
 
     >>> to_grey(torch.tensor([[[[255]], [[0]], [[0]]]], dtype=torch.uint8)).flatten().tolist()
     [76]

@@ -1,4 +1,4 @@
-"""Bringing samples that are in memory to another size."""
+"""Resizing of samples in memory."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from augment.datasets.images.reading import MOST_MEMORY
 _CHUNK = 1024
 
 
-def resized(dataset: Dataset, size: int) -> Dataset:
-    """The dataset with square images or videos: scaled to cover, cut to the centre.
+def resize_dataset(dataset: Dataset, size: int) -> Dataset:
+    """Resize a dataset to square images or videos: scaled to cover, cropped to the centre.
 
     Args:
         dataset: Any; one of that size already comes back as it is.
@@ -30,9 +30,9 @@ def resized(dataset: Dataset, size: int) -> Dataset:
     check_memory(dataset, (*planes, size, size))
     chunk = max(1, _CHUNK // math.prod(planes[1:]))
     pixels = torch.cat(  # (N, C, size, size) or (N, C, T, size, size)
-        [_fit(dataset, rows, size) for rows in torch.split(torch.arange(len(dataset)), chunk)]
+        [_form(dataset, rows, size) for rows in torch.split(torch.arange(len(dataset)), chunk)]
     )
-    return with_pixels(dataset, pixels)
+    return replace_pixels(dataset, pixels)
 
 
 def check_memory(dataset: Dataset, shape: Sequence[int]) -> None:
@@ -48,8 +48,8 @@ def check_memory(dataset: Dataset, shape: Sequence[int]) -> None:
         )
 
 
-def with_pixels(dataset: Dataset, pixels: Tensor) -> Dataset:
-    """The dataset with other pixels, `(N, C, H, W)` or `(N, C, T, H, W)`."""
+def replace_pixels(dataset: Dataset, pixels: Tensor) -> Dataset:
+    """Replace the pixels of a dataset, `(N, C, H, W)` or `(N, C, T, H, W)`."""
     return Dataset(
         pixels,
         dataset.labels,
@@ -60,7 +60,7 @@ def with_pixels(dataset: Dataset, pixels: Tensor) -> Dataset:
     )
 
 
-def _fit(dataset: Dataset, rows: torch.Tensor, size: int) -> torch.Tensor:
+def _form(dataset: Dataset, rows: torch.Tensor, size: int) -> torch.Tensor:
     raw = dataset.raw(rows)  # (B, C, H, W) or (B, C, T, H, W)
     height, width = raw.shape[-2:]
     side = min(height, width)

@@ -1,4 +1,4 @@
-"""Which frames of a video a clip is made of."""
+"""The frames of each clip of a video."""
 
 import re
 
@@ -6,7 +6,7 @@ USUAL_FRAMES = 16
 
 
 def clip_frames(count: int, *, frames: int, stride: int, clips: int) -> list[list[int]]:
-    """The frames of each clip of a video.
+    """List the frames of each clip of a video.
 
     One clip is the middle of the video; several are spread evenly from its first frame to its
     last and overlap where they must. A video shorter than a clip is looped: then motion goes on,
@@ -37,7 +37,7 @@ def clip_frames(count: int, *, frames: int, stride: int, clips: int) -> list[lis
 
 
 def clip_ids(name: str, clips: int) -> list[str]:
-    """An id for each clip of a video: the video's own, or numbered where there are several.
+    """Make an id for each clip of a video: the video's own, or numbered where there are several.
 
     >>> clip_ids("wave/a.mp4", 2)
     ['wave/a.mp4#0', 'wave/a.mp4#1']
@@ -46,7 +46,7 @@ def clip_ids(name: str, clips: int) -> list[str]:
 
 
 def video_of(clip: str) -> str:
-    """The video that a clip is of, from the clip's id.
+    """Return the id of the video that a clip is of, from the clip's id.
 
     >>> video_of("wave/a.mp4#1"), video_of("wave/a.mp4")
     ('wave/a.mp4', 'wave/a.mp4')

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from attacks.errors import RefusedInput
-from augment.datasets.images.images import BROKEN, Fit, reason
+from augment.datasets.images.images import BROKEN, ImageForm, describe_error
 from augment.datasets.videos.video_formats import FORMATS, missing_part, orient
 
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
@@ -41,8 +41,8 @@ _WHOLE = 0.9  # a file with a smaller share of the frames it promises is cut off
 
 
 @dataclass(frozen=True)
-class Head:
-    """What decoding a whole file shows: its frames, their size, and whether it has colours."""
+class VideoHeader:
+    """The frames of a decoded file, their size, and whether they have colours."""
 
     frames: int
     height: int
@@ -50,7 +50,7 @@ class Head:
     colour: bool
 
 
-def probe(path: Path | str) -> Head:
+def probe(path: Path | str) -> VideoHeader:
     """Decode a video to its end; what its header says of frames and sizes is not believed.
 
     Raises:
@@ -64,19 +64,19 @@ def probe(path: Path | str) -> Head:
             first, count = first or last, count + 1
         if first is None or last is None:
             raise _cut_off(path) or ValueError("not one frame can be decoded")
-        promised = _promised(container, stream)
+        promised = _promised_frames(container, stream)
         if count < _WHOLE * promised - 1 and not _lasts(container, stream, first, last):
             raise ValueError(_fewer(container, count, promised))
-        height, width = _shown(first)
-        return Head(count, height, width, colour=not first.format.name.startswith("gray"))
+        height, width = _displayed_size(first)
+        return VideoHeader(count, height, width, colour=not first.format.name.startswith("gray"))
 
 
-def read_clips(path: Path | str, fit: Fit, wanted: Sequence[Sequence[int]]) -> Tensor:
-    """Clips of a video, `(clips, C, T, H, W)` uint8; raises like `probe`.
+def read_clips(path: Path | str, form: ImageForm, wanted: Sequence[Sequence[int]]) -> Tensor:
+    """Decode clips of a video, `(clips, C, T, H, W)` uint8; raises like `probe`.
 
     Args:
         path: The file.
-        fit: The form that frames are brought to.
+        form: The form that frames are brought to.
         wanted: The numbers of the frames of each clip; all clips have as many.
     """
     needed = {number for clip in wanted for number in clip}
@@ -85,7 +85,7 @@ def read_clips(path: Path | str, fit: Fit, wanted: Sequence[Sequence[int]]) -> T
     with _open(path) as (container, stream):
         for number, frame in enumerate(_frames(container, stream)):
             if number in needed:
-                kept[number] = fit(_upright(frame))  # (C, H, W)
+                kept[number] = form(_to_upright_image(frame))  # (C, H, W)
             if number == last:
                 break
     if last not in kept:
@@ -109,19 +109,19 @@ def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
             stream = _stream(container)
         except ValueError as error:
             raise _cut_off(path) or error from None
-        with _explained("cannot be decoded to its end"):
+        with _translate_errors("cannot be decoded to its end"):
             yield container, stream
 
 
-class _Reader:
-    """A file for FFmpeg: where it may not seek to, that is an answer and no exception."""
+class _SeekableFile:
+    """A file for FFmpeg whose impossible seeks return an answer instead of raising."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Remember the file."""
         self.read, self.tell, self._file = file.read, file.tell, file
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Seek, and say where that is; below 0 where it is not possible."""
+        """Seek, and return the new position; below 0 where seeking is not possible."""
         try:
             return self._file.seek(offset, whence)
         except (OSError, ValueError):
@@ -132,21 +132,21 @@ def _container(file: BinaryIO, path: Path | str) -> InputContainer:
     options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
     try:
-        with _explained(words):
-            return av.open(_Reader(file), "r", options=options)
+        with _translate_errors(words):
+            return av.open(_SeekableFile(file), "r", options=options)
     except ValueError as error:
         raise _cut_off(path) or error from error.__cause__
 
 
 def _cut_off(path: Path | str) -> ValueError | None:
-    """What is missing of a file that cannot be opened; None where that cannot be told."""
+    """Make the error of a truncated file; None where no truncation is found."""
     missing = missing_part(path)
     return None if missing is None else ValueError(f"cut off or damaged: {missing}")
 
 
 @contextmanager
-def _explained(words: str) -> Iterator[None]:
-    """Say what FFmpeg's errors mean."""
+def _translate_errors(words: str) -> Iterator[None]:
+    """Translate FFmpeg's errors to OSError and ValueError."""
     try:
         yield
     except av.FFmpegError as error:
@@ -156,7 +156,7 @@ def _explained(words: str) -> Iterator[None]:
 
 
 def _check_trailer(container: InputContainer, path: Path | str) -> None:
-    """A GIF promises no number of frames, but ends in a semicolon."""
+    """Check the end of a GIF, which promises no number of frames, but ends in a semicolon."""
     if container.format.name != "gif":
         return
     with open(path, "rb") as file:
@@ -196,7 +196,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """The frames in the order of showing; each is checked, for sizes change within files."""
+    """Decode the frames in display order; each is checked, for sizes change within files."""
     for number, frame in enumerate(container.decode(stream)):
         _check_size(frame.width, frame.height)
         if number >= MOST_FRAMES:
@@ -204,13 +204,13 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         yield frame
 
 
-def _promised(container: InputContainer, stream: VideoStream) -> int:
-    """How many frames the header promises; 0 where it does not say."""
+def _promised_frames(container: InputContainer, stream: VideoStream) -> int:
+    """Return the number of frames in the header; 0 where there is none."""
     return stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 0))
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
-    """How long the header promises the video to be; 0 where it does not say."""
+    """Return the duration in the header in seconds; 0 where there is none."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     if container.duration and len(container.streams) == 1:  # else the sound may be longer
@@ -234,7 +234,7 @@ def _lasts(
 
 
 def _fewer(container: InputContainer, count: int, promised: int) -> str:
-    """Say why there are fewer frames than promised."""
+    """Describe why there are fewer frames than the header promises."""
     if container.format.name == "gif":  # whole, see `_check_trailer`
         return (
             f"{count} of its {promised} frames can be told apart: some have no delay; give them one"
@@ -242,13 +242,13 @@ def _fewer(container: InputContainer, count: int, promised: int) -> str:
     return f"cut off: {count} frames of the {promised} that its header promises"
 
 
-def _shown(frame: VideoFrame) -> tuple[int, int]:
-    """Height and width as shown."""
+def _displayed_size(frame: VideoFrame) -> tuple[int, int]:
+    """Return height and width as shown."""
     height, width = orient(frame, np.empty((frame.height, frame.width), np.bool_)).shape
     return height, width
 
 
-def _upright(frame: VideoFrame) -> Image.Image:
+def _to_upright_image(frame: VideoFrame) -> Image.Image:
     grey = frame.format.name.startswith("gray")
     pixels = frame.to_ndarray(format="gray" if grey else "rgb24")  # (H, W) or (H, W, 3)
     return Image.fromarray(np.ascontiguousarray(orient(frame, pixels)))
@@ -258,25 +258,25 @@ class VideoFiles:
     """Clips of one form, decoded when asked for."""
 
     def __init__(
-        self, paths: Sequence[str], wanted: Sequence[Sequence[int]], fit: Fit, *, frames: int
+        self, paths: Sequence[str], wanted: Sequence[Sequence[int]], form: ImageForm, *, frames: int
     ) -> None:
         """Remember the files.
 
         Args:
             paths: The file of each clip.
             wanted: The numbers of the frames of each clip.
-            fit: The form that frames are brought to.
+            form: The form that frames are brought to.
             frames: Frames of a clip.
         """
-        self._paths, self._wanted, self._fit = list(paths), list(wanted), fit
-        self.shape = (len(self._paths), fit.channels, frames, fit.height, fit.width)
+        self._paths, self._wanted, self._form = list(paths), list(wanted), form
+        self.shape = (len(self._paths), form.channels, frames, form.height, form.width)
 
     def sizes(self) -> list[int]:
-        """Bytes of each file, by which `Dataset.digest` tells them apart."""
+        """List the bytes of each file, by which `Dataset.digest` tells them apart."""
         return [os.path.getsize(path) for path in self._paths]
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Clips `(B, C, T, H, W)` uint8, decoded on as many threads as there are cores.
+        """Decode clips `(B, C, T, H, W)` uint8 on as many threads as there are cores.
 
         Raises:
             RefusedInput: A file turns out to be broken.
@@ -287,10 +287,10 @@ class VideoFiles:
             row = int(rows[place])
             path = self._paths[row]
             try:
-                pixels[place] = read_clips(path, self._fit, [self._wanted[row]])[0]
+                pixels[place] = read_clips(path, self._form, [self._wanted[row]])[0]
             except BROKEN as error:
                 raise RefusedInput(
-                    f"{path}: {reason(error)}; remove or repair this file and run again"
+                    f"{path}: {describe_error(error)}; remove or repair this file and run again"
                 ) from error
 
         with ThreadPoolExecutor(min(len(rows), os.cpu_count() or 1) or 1) as pool:

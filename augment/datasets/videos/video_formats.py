@@ -1,4 +1,4 @@
-"""What video files may be: their formats and suffixes, their ends, and their way up."""
+"""Video files: formats and suffixes, truncation, and orientation."""
 
 import mimetypes
 import os
@@ -30,8 +30,8 @@ _BOXES = 2**16  # of an mp4 that are looked at
 
 
 @cache
-def suffixes() -> frozenset[str]:
-    """Lower-case suffixes of videos with their dot: those that FFmpeg or Python's list has."""
+def video_suffixes() -> frozenset[str]:
+    """List the lower-case suffixes of videos with their dot, by FFmpeg and Python's mimetypes."""
     found = set(_MORE)
     for name in (*FORMATS, *_WRITTEN_AS):
         try:
@@ -44,7 +44,7 @@ def suffixes() -> frozenset[str]:
 
 
 def missing_part(path: Path | str) -> str | None:
-    """What is missing at the end of an mp4 or AVI file; None of whole files and other formats."""
+    """Describe the missing end of an mp4 or AVI file; None for whole files and other formats."""
     end = os.path.getsize(path)
     with open(path, "rb") as file:
         start = file.read(12)
@@ -57,7 +57,7 @@ def missing_part(path: Path | str) -> str | None:
 
 
 def _missing_box(file: BinaryIO, end: int) -> str | None:
-    """The box of an mp4 that goes beyond its end, or the index that is not there."""
+    """Describe the box of an mp4 that exceeds the file, or the missing index; None if whole."""
     place, names = 0, set()
     for _ in range(_BOXES):
         file.seek(place)
@@ -80,7 +80,7 @@ def _missing_box(file: BinaryIO, end: int) -> str | None:
 
 
 def orient(frame: VideoFrame, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Pixels `(H, W, ...)` of a frame as its display matrix shows them, as FFmpeg does.
+    """Rotate and flip pixels `(H, W, ...)` by the display matrix of a frame, as FFmpeg does.
 
     The matrix takes the place (p, q), right and down, to (a p + c q, b p + d q); what is no
     quarter turn is taken for the nearest.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from attacks.files import write_bytes
-from augment.datasets.images.reading import attempt
-from augment.datasets.videos.video_files import Head, probe
+from augment.datasets.images.reading import try_each
+from augment.datasets.videos.video_files import VideoHeader, probe
 
 logger = logging.getLogger(__name__)
 FORMAT = "sparring-videos-3"
@@ -18,10 +18,10 @@ _BATCH = 2000  # videos that are counted between two writes of the cache
 _Stamp = tuple[int, int]  # size and time of change of a file, in bytes and nanoseconds
 
 
-def heads(
-    root: Path, paths: Sequence[str], *, probe: Callable[[str], Head] = probe
-) -> dict[str, Head | Exception]:
-    """What decoding shows of each file, or why it cannot be decoded.
+def probe_all(
+    root: Path, paths: Sequence[str], *, probe: Callable[[str], VideoHeader] = probe
+) -> dict[str, VideoHeader | Exception]:
+    """Probe every file, or return the error that its decoding raised.
 
     Files of the size and time of change that the cache knows are not decoded again. The cache is
     a file for each data folder, in the user's folder of caches; what a killed program counted is
@@ -46,11 +46,11 @@ def heads(
     for start in range(0, len(todo), _BATCH):
         part = todo[start : start + _BATCH]
         logger.info("%s: counting the frames of %d videos", root, len(todo) - start)
-        found = dict(zip(part, attempt(probe, part, threads=os.cpu_count() or 1), strict=True))
+        found = dict(zip(part, try_each(probe, part, threads=os.cpu_count() or 1), strict=True))
         known |= found
         for path, head in found.items():
             # Errors other than these may pass, such as a disk that is not there.
-            if (stamp := stamps[path]) is not None and isinstance(head, Head | ValueError):
+            if (stamp := stamps[path]) is not None and isinstance(head, VideoHeader | ValueError):
                 kept[names[path]] = (stamp, head)
         if place:
             _write(place, kept)
@@ -58,7 +58,7 @@ def heads(
 
 
 def cache_file(root: Path) -> Path | None:
-    """Where the index of a data folder is; None where the user has no home."""
+    """Return the path of a data folder's index; None where the user has no home."""
     given = os.environ.get("XDG_CACHE_HOME")
     try:
         base = Path(given) if given else Path.home() / ".cache"
@@ -76,11 +76,11 @@ def _stamp(path: str) -> _Stamp | None:
     return about.st_size, about.st_mtime_ns
 
 
-_Entries = dict[str, tuple[_Stamp, Head | Exception]]
+_Entries = dict[str, tuple[_Stamp, VideoHeader | Exception]]
 
 
 def _read(place: Path) -> _Entries:
-    """The entries of a cache file; none of one that is missing or damaged."""
+    """Read the entries of a cache file; empty where it is missing or damaged."""
     try:
         content = json.loads(place.read_text())
         if content["format"] != FORMAT:
@@ -101,19 +101,19 @@ def _read(place: Path) -> _Entries:
         return {}
 
 
-def _entry(line: Sequence[Any]) -> tuple[_Stamp, Head | Exception]:
+def _entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
     size, changed, about = line
     if isinstance(about, str):
         return (int(size), int(changed)), ValueError(about)
     frames, height, width, colour = (int(value) for value in about)
     if min(frames, height, width) < 1:
         raise ValueError(f"an entry says {about}")
-    return (int(size), int(changed)), Head(frames, height, width, bool(colour))
+    return (int(size), int(changed)), VideoHeader(frames, height, width, bool(colour))
 
 
-def _write(place: Path, entries: Mapping[str, tuple[_Stamp, Head | Exception]]) -> None:
-    def line(stamp: _Stamp, about: Head | Exception) -> list[Any]:
-        if isinstance(about, Head):
+def _write(place: Path, entries: Mapping[str, tuple[_Stamp, VideoHeader | Exception]]) -> None:
+    def line(stamp: _Stamp, about: VideoHeader | Exception) -> list[Any]:
+        if isinstance(about, VideoHeader):
             return [*stamp, [about.frames, about.height, about.width, int(about.colour)]]
         return [*stamp, str(about)]
 

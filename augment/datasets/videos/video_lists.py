@@ -13,12 +13,12 @@ import torch
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
-from augment.datasets.folders import suffix_of, walk
-from augment.datasets.labelled import Labelled, data_folder
+from augment.datasets.folders import suffix_of, walk_files
+from augment.datasets.labelled import LabelledFiles, data_folder
 from augment.datasets.request import Request
-from augment.datasets.videos.video_formats import suffixes
-from augment.datasets.videos.videofolder import clips_of, read_videofolder
-from augment.splits import Split, balanced, hash_split, home_of
+from augment.datasets.videos.video_formats import video_suffixes
+from augment.datasets.videos.videofolder import cut_clips, read_videofolder
+from augment.splits import Split, choose_balanced, hash_split, source_split
 
 logger = logging.getLogger(__name__)
 MOST_BYTES = 2**26  # of a list; that of Kinetics-700 has 25 million
@@ -32,7 +32,7 @@ _KINETICS_PARTS: dict[str, Split] = {
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedVideo:
     """A line of a list: a video, its class and part, and which others were cut from its film.
 
     Attributes:
@@ -49,7 +49,7 @@ class Listed:
 
 
 def read_ucf101(request: Request) -> Dataset:
-    """One split of UCF-101 by its lists; a tenth of the training groups is the validation split.
+    """Read one split of UCF-101 by its lists; a tenth of the training groups validates.
 
     Args:
         request: `target` is DIR or DIR:FOLD, the fold 1, 2 or 3 (1 when not given). DIR holds
@@ -70,13 +70,13 @@ def read_ucf101(request: Request) -> Dataset:
             folder, _, name = key.partition("/")
             if not name:
                 raise _bad(file, line, "CLASS/FILE.avi, in training lists with a number")
-            listed.append(Listed(key, folder, part, _UCF_TAKE.sub("", name)))
-    classes = _numbered(_one(root, "classInd.txt"))
+            listed.append(ListedVideo(key, folder, part, _UCF_TAKE.sub("", name)))
+    classes = _read_class_numbers(_one(root, "classInd.txt"))
     return _dataset(root, listed, request, name="ucf101", classes=classes)
 
 
-def _numbered(file: Path) -> ClassList:
-    """The classes of a list of numbers from 1 and names, in the order of the numbers."""
+def _read_class_numbers(file: Path) -> ClassList:
+    """Read a class list of numbers from 1 and names, in the order of the numbers."""
     found: dict[str, str] = {}
     known: set[str] = set()
     for line in _lines(file):
@@ -96,7 +96,7 @@ def _numbered(file: Path) -> ClassList:
 
 
 def read_hmdb51(request: Request) -> Dataset:
-    """One split of HMDB-51 by its lists; a tenth of the training films is the validation split.
+    """Read one split of HMDB-51 by its lists; a tenth of the training films validates.
 
     Args:
         request: `target` is DIR or DIR:FOLD, the fold 1, 2 or 3 (1 when not given). DIR holds
@@ -121,12 +121,12 @@ def read_hmdb51(request: Request) -> Dataset:
             if number != "0":
                 stem = name.strip().removesuffix(".avi")
                 film = stem.rpartition(f"_{folder}_")[0] or stem
-                listed.append(Listed(f"{folder}/{stem}", folder, _HMDB_PARTS[number], film))
+                listed.append(ListedVideo(f"{folder}/{stem}", folder, _HMDB_PARTS[number], film))
     return _dataset(root, listed, request, name="hmdb51")
 
 
 def read_kinetics(request: Request) -> Dataset:
-    """One split of Kinetics: class folders as of `videofolder`, or flat folders and csv lists.
+    """Read one split of Kinetics: class folders as of `videofolder`, or flat folders and csv lists.
 
     Args:
         request: `target` is DIR. Lists are csv files in it or its folders, with the columns
@@ -145,8 +145,8 @@ def read_kinetics(request: Request) -> Dataset:
     return _dataset(root, list(dict.fromkeys(listed)), request, name="kinetics")
 
 
-def _annotations(file: Path) -> list[Listed]:
-    """The lines of a csv list of Kinetics."""
+def _annotations(file: Path) -> list[ListedVideo]:
+    """Read the lines of a csv list of Kinetics."""
     try:
         header, *rows = csv.reader(_lines(file) or [""])
     except csv.Error as error:
@@ -162,22 +162,24 @@ def _annotations(file: Path) -> list[Listed]:
             part = _KINETICS_PARTS[cells.get("split") or file.stem.rpartition("_")[2]]
         except (LookupError, OverflowError, ValueError) as error:
             raise _bad(file, ",".join(row), "seconds, and a split train, val or test") from error
-        listed.append(Listed(f"{film}_{start:06d}_{end:06d}", cells.get("label", ""), part, film))
+        listed.append(
+            ListedVideo(f"{film}_{start:06d}_{end:06d}", cells.get("label", ""), part, film)
+        )
     return listed
 
 
 def _dataset(
     root: Path,
-    listed: Sequence[Listed],
+    listed: Sequence[ListedVideo],
     request: Request,
     *,
     name: str,
     classes: ClassList | None = None,
 ) -> Dataset:
-    """The clips of those videos of a split that are there."""
+    """Build the dataset of those listed videos of a split that are there."""
     chosen = _of_split(listed, request.split, root)
-    paths, _, skipped = walk(root)
-    places = _places([path for path in paths if suffix_of(path) in suffixes()])
+    paths, _, skipped = walk_files(root)
+    places = _places([path for path in paths if suffix_of(path) in video_suffixes()])
     there = [(e, places[e.key]) for e in _found(root, chosen, places, request.split)]
     if request.classes is not None:
         classes = read_class_list(request.classes)
@@ -185,9 +187,9 @@ def _dataset(
     labels = torch.tensor([classes.id_of(e.folder) if e.folder else -1 for e, _ in there])
     counts = _count([e for e, _ in there], listed)
     if request.samples is not None:
-        kept = balanced(labels, -(-request.samples // request.clips), seed=request.seed)
+        kept = choose_balanced(labels, -(-request.samples // request.clips), seed=request.seed)
         there, labels = [there[i] for i in kept], labels[kept]
-    split = Labelled(
+    split = LabelledFiles(
         root,
         "videos",
         request.split,
@@ -201,12 +203,12 @@ def _dataset(
         [str(root / place) for place in sorted({places[e.key] for e in listed if e.key in places})],
         skipped,
     )
-    return clips_of(split, request, name=name)
+    return cut_clips(split, request, name=name)
 
 
-def _of_split(listed: Sequence[Listed], split: Split, root: Path) -> list[Listed]:
-    """The lines of one split; a validation split that no list has is cut by film."""
-    home, test = home_of(split, {entry.part for entry in listed}, origin=f"{root}")
+def _of_split(listed: Sequence[ListedVideo], split: Split, root: Path) -> list[ListedVideo]:
+    """Select the lines of one split; a validation split without a list is cut by film."""
+    home, test = source_split(split, {entry.part for entry in listed}, origin=f"{root}")
     chosen = [entry for entry in listed if entry.part == home]
     if test is None:
         return chosen
@@ -214,7 +216,7 @@ def _of_split(listed: Sequence[Listed], split: Split, root: Path) -> list[Listed
 
 
 def _places(paths: Sequence[str]) -> dict[str, str]:
-    """The path of each video by what a list may call it; the suffix does not count."""
+    """Map the names that a list may use to the path of each video, without suffix."""
     places: dict[str, str] = {}
     for path in paths:
         parts = path.rpartition(".")[0].split("/")
@@ -222,17 +224,17 @@ def _places(paths: Sequence[str]) -> dict[str, str]:
     return places
 
 
-def _count(some: Sequence[Listed], listed: Sequence[Listed]) -> Counter[str]:
-    """How many of some videos each class has, those without any among them."""
+def _count(some: Sequence[ListedVideo], listed: Sequence[ListedVideo]) -> Counter[str]:
+    """Count the videos of each class, empty ones included."""
     counts = Counter({entry.folder: 0 for entry in listed if entry.folder})
     counts.update(entry.folder for entry in some if entry.folder)
     return counts
 
 
 def _found(
-    root: Path, chosen: Sequence[Listed], places: Mapping[str, str], split: Split
-) -> list[Listed]:
-    """The videos of a list that are there."""
+    root: Path, chosen: Sequence[ListedVideo], places: Mapping[str, str], split: Split
+) -> list[ListedVideo]:
+    """Select the videos of a list that are there."""
     if not chosen:
         raise RefusedInput(
             f"{root}: its lists have no video for the {split} split; use one that they have, or "
@@ -258,7 +260,7 @@ def _found(
 
 
 def _folder_and_fold(target: str, name: str) -> tuple[Path, str]:
-    """DIR:FOLD or DIR taken apart."""
+    """Split DIR:FOLD or DIR into folder and fold."""
     folder, _, fold = target.rpartition(":")
     if fold in FOLDS and folder:
         return data_folder(folder, name), fold
@@ -266,7 +268,7 @@ def _folder_and_fold(target: str, name: str) -> tuple[Path, str]:
 
 
 def _one(root: Path, name: str) -> Path:
-    """The list of this name in a data folder."""
+    """Find the list of a name in a data folder."""
     found = sorted(root.rglob(name))
     if not found:
         raise RefusedInput(f"{root}: there is no {name} in it; unpack the set's lists there too")
@@ -274,7 +276,7 @@ def _one(root: Path, name: str) -> Path:
 
 
 def _lines(file: Path) -> list[str]:
-    """The lines of a list that hold something."""
+    """Read the lines of a list that are not empty."""
     try:
         with file.open("rb") as opened:
             content = opened.read(MOST_BYTES + 1)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from augment.dataset import Dataset
 from augment.datasets.images.form import common_form, spread_evenly
-from augment.datasets.images.images import Fit, reason
-from augment.datasets.images.reading import MOST_MEMORY, attempt
-from augment.datasets.labelled import Labelled, labelled_files, report
+from augment.datasets.images.images import ImageForm, describe_error
+from augment.datasets.images.reading import MOST_MEMORY, try_each
+from augment.datasets.labelled import LabelledFiles, find_labelled_files, report_left_out
 from augment.datasets.request import Request
 from augment.datasets.videos.clips import USUAL_FRAMES, clip_frames, clip_ids
-from augment.datasets.videos.video_files import Head, VideoFiles, read_clips
-from augment.datasets.videos.video_formats import suffixes
-from augment.datasets.videos.video_index import heads
+from augment.datasets.videos.video_files import VideoFiles, VideoHeader, read_clips
+from augment.datasets.videos.video_formats import video_suffixes
+from augment.datasets.videos.video_index import probe_all
 
 logger = logging.getLogger(__name__)
 DEFAULT_SIZE = 112
@@ -26,14 +26,14 @@ MOST_LOOKED_AT = 2**8  # files of all splits that decide on the form
 
 
 def read_videofolder(request: Request, *, name: str = "videofolder") -> Dataset:
-    """One split of a folder of videos.
+    """Read one split of a folder of videos.
 
     Args:
         request: `target` is the folder, laid out as for `imagefolder`.
         name: Name of the dataset.
 
     Returns:
-        Clips as of `clips_of`.
+        Clips as of `cut_clips`.
 
     Raises:
         ValueError: No folder is given.
@@ -41,12 +41,14 @@ def read_videofolder(request: Request, *, name: str = "videofolder") -> Dataset:
             folder is not in the class list.
     """
     samples = None if request.samples is None else -(-request.samples // request.clips)
-    files = labelled_files(request, suffixes(), name=name, kind="videos", samples=samples)
-    return clips_of(files, request, name=name)
+    files = find_labelled_files(
+        request, video_suffixes(), name=name, kind="videos", samples=samples
+    )
+    return cut_clips(files, request, name=name)
 
 
-def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
-    """The clips of the videos of a split.
+def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
+    """Cut clips from the videos of a split.
 
     Args:
         files: The videos.
@@ -61,8 +63,8 @@ def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
         RefusedInput: None of the videos can be read.
     """
     deciding = spread_evenly(files.everything, MOST_LOOKED_AT)
-    known = heads(files.root, sorted({*files.paths, *deciding}))
-    whole = {path: head for path, head in known.items() if isinstance(head, Head)}
+    known = probe_all(files.root, sorted({*files.paths, *deciding}))
+    whole = {path: head for path, head in known.items() if isinstance(head, VideoHeader)}
     frames = request.frames or USUAL_FRAMES
     wanted = {
         path: clip_frames(
@@ -73,19 +75,21 @@ def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
     }
     broken = {path: head for path in files.paths if isinstance(head := known[path], Exception)}
     if wanted:
-        fit = common_form(
+        form = common_form(
             [whole[path] for path in deciding if path in whole],
             [whole[path] for path in wanted if path not in {*deciding}],
             request,
             default=DEFAULT_SIZE,
             kind="video",
         )
-        pixels, failed = _read(wanted, fit, frames, request.clips)
+        pixels, failed = _read(wanted, form, frames, request.clips)
         broken |= failed
     lines = {
-        i: f"{path}: {reason(broken[path])}" for i, path in enumerate(files.paths) if path in broken
+        i: f"{path}: {describe_error(broken[path])}"
+        for i, path in enumerate(files.paths)
+        if path in broken
     }
-    skipped = report(files, lines)
+    skipped = report_left_out(files, lines)
     _tell_short(files.root, wanted, whole, (frames - 1) * request.stride + 1)
     place = {path: i for i, path in enumerate(wanted)}
     kept = [i for i, path in enumerate(files.paths) if path not in broken]
@@ -102,14 +106,14 @@ def clips_of(files: Labelled, request: Request, *, name: str) -> Dataset:
 
 
 def _read(
-    wanted: Mapping[str, list[list[int]]], fit: Fit, frames: int, clips: int
+    wanted: Mapping[str, list[list[int]]], form: ImageForm, frames: int, clips: int
 ) -> tuple[Tensor | VideoFiles, dict[str, Exception]]:
-    """Clips of some videos, `(N, C, T, H, W)` uint8 or what reads them, and why some cannot be."""
+    """Decode clips `(N, C, T, H, W)` uint8 or defer to a reader; return errors by path too."""
     paths = list(wanted)
     on_demand = VideoFiles(
         [path for path in paths for _ in range(clips)],
         [clip for path in paths for clip in wanted[path]],
-        fit,
+        form,
         frames=frames,
     )
     if math.prod(on_demand.shape) > MOST_MEMORY:
@@ -118,14 +122,16 @@ def _read(
 
     def decode(place: int) -> None:
         path = paths[place]
-        pixels[place * clips : (place + 1) * clips] = read_clips(path, fit, wanted[path])
+        pixels[place * clips : (place + 1) * clips] = read_clips(path, form, wanted[path])
 
-    results = attempt(decode, range(len(paths)), threads=os.cpu_count() or 1)
+    results = try_each(decode, range(len(paths)), threads=os.cpu_count() or 1)
     failed = {p: r for p, r in zip(paths, results, strict=True) if isinstance(r, Exception)}
     return pixels, failed
 
 
-def _tell_short(root: Path, wanted: Iterable[str], whole: Mapping[str, Head], span: int) -> None:
+def _tell_short(
+    root: Path, wanted: Iterable[str], whole: Mapping[str, VideoHeader], span: int
+) -> None:
     short = [path for path in wanted if whole[path].frames < span]
     if short:
         logger.info(

@@ -57,7 +57,7 @@ def write_video(path: Path, x: Tensor, *, fps: float = FPS) -> None:
 
 
 def _bytes(x: Tensor) -> _Frames:
-    """Video `(C, T, H, W)` in [0, 1] as `(T, H, W, C)` uint8."""
+    """Convert a video `(C, T, H, W)` in [0, 1] to `(T, H, W, C)` uint8."""
     rounded = (x.float() * 255).round().to(torch.uint8)
     return rounded.permute(1, 2, 3, 0).contiguous().numpy()
 
@@ -80,7 +80,7 @@ def _gif(x: Tensor, fps: float) -> bytes:
 
 
 def _mkv(x: Tensor, fps: float) -> bytes:
-    return _encoded(_bytes(x), fps, form="matroska", codec="ffv1", colour="bgr0", options={})
+    return _encode(_bytes(x), fps, form="matroska", codec="ffv1", colour="bgr0", options={})
 
 
 def _mp4(x: Tensor, fps: float) -> bytes:
@@ -88,7 +88,7 @@ def _mp4(x: Tensor, fps: float) -> bytes:
     odd = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
     frames = np.pad(frames, odd, mode="edge").repeat(3 // frames.shape[3], 3)  # (T, H, W, 3)
     usual = "libx264" in av.codecs_available
-    return _encoded(
+    return _encode(
         frames,
         fps,
         form="mp4",
@@ -98,7 +98,7 @@ def _mp4(x: Tensor, fps: float) -> bytes:
     )
 
 
-def _encoded(
+def _encode(
     frames: _Frames, fps: float, *, form: str, codec: str, colour: str, options: dict[str, str]
 ) -> bytes:
     """Encode frames `(T, H, W, C)`; grey ones stay grey where the form is lossless."""

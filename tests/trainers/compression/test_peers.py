@@ -10,7 +10,7 @@ from PIL import Image
 from trainers.jobs.compress.benchmark.peers import (
     IMAGES,
     VIDEOS,
-    Coded,
+    PeerCode,
     Peer,
     jpeg_payload,
     quality_for,
@@ -98,7 +98,7 @@ def test_the_quality_nearest_to_a_size(worst, best, wanted):
 
     def code(x, quality):
         next(tried)
-        return Coded(0, 10 + 3 * abs(quality - worst), x)
+        return PeerCode(0, 10 + 3 * abs(quality - worst), x)
 
     x = [torch.zeros(1, 2, 2)]
     found = quality_for(Peer(code, worst, best), x, wanted)

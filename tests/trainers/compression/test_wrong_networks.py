@@ -9,13 +9,15 @@ import torch
 from PIL import Image
 
 from attacks import RefusedInput
-from compress import Codec, Gate, Network, NetworkConfig
+from compress import BlendWeight, Codec, NetworkConfig, RestorationNet
 from trainers.reconstruction.files import load_network, save_network
 from trainers.run.main import main
 
 
 def network(channels=3):
-    return Network(NetworkConfig(channels=channels, width=2, depth=1), Gate((0.1,), (1.0,)))
+    return RestorationNet(
+        NetworkConfig(channels=channels, width=2, depth=1), BlendWeight((0.1,), (1.0,))
+    )
 
 
 def wrong(data, rng):

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from attacks.files import write_bytes
 from compress import Codec
-from compress.decoding import check_fitting, restored_chunks
-from compress.file_format import Kind, Parsed
-from compress.network.network import Network
+from compress.decoding import check_decodable, reconstruct_chunks
+from compress.file_format import CodeFile, Kind
+from compress.network.restoration_net import RestorationNet
 from trainers.jobs.attack_files import write_sample, write_scores
 from trainers.jobs.compress.files import code_files, read_code, read_codec, refusing, samples_of
 from trainers.jobs.compress.gallery import Cell, gallery
@@ -39,7 +39,7 @@ PICTURES = (1, 3)  # channels that a PNG or a video can have
 
 
 @dataclass(frozen=True)
-class Coded:
+class InputCode:
     """A file of codes, and where it is from.
 
     Attributes:
@@ -49,7 +49,7 @@ class Coded:
     """
 
     path: Path
-    parsed: Parsed
+    parsed: CodeFile
     names: list[str | None]
 
 
@@ -63,7 +63,7 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     network = load_network(Path(flags.network)) if flags.network else None
     for code in codes:
         with advised(code, network):
-            check_fitting(code.parsed, codec.tables if codec else None, network)
+            check_decodable(code.parsed, codec.tables if codec else None, network)
     differences = kind == "delta" and network is None
     choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
     rows = planned(codes, flags.samples)
@@ -98,7 +98,7 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     finish(config, folder, summary, pictures=[picture])
 
 
-def coded(path: Path, name: str) -> list[Coded]:
+def coded(path: Path, name: str) -> list[InputCode]:
     """Return the files that one is, or a pack of them, with the names of their samples.
 
     Args:
@@ -108,7 +108,7 @@ def coded(path: Path, name: str) -> list[Coded]:
     files = read_code(path)
     lone = len(files) == 1 and files[0].head.samples == 1 and not name.isdigit()
     return [
-        Coded(
+        InputCode(
             path,
             file,
             list(file.head.names) or ([name] if lone else [None] * file.head.samples),
@@ -117,7 +117,7 @@ def coded(path: Path, name: str) -> list[Coded]:
     ]
 
 
-def one_kind(codes: list[Coded]) -> Kind:
+def one_kind(codes: list[InputCode]) -> Kind:
     """Return the kind of sample that several files have in common.
 
     Raises:
@@ -133,7 +133,7 @@ def one_kind(codes: list[Coded]) -> Kind:
     return first.parsed.head.kind
 
 
-def planned(codes: list[Coded], most: int | None) -> list[dict[str, Any]]:
+def planned(codes: list[InputCode], most: int | None) -> list[dict[str, Any]]:
     """Return a row for each sample that is decoded: its file, if it can have one, and its code."""
     rows: list[dict[str, Any]] = []
     for code in codes:
@@ -151,20 +151,22 @@ def planned(codes: list[Coded], most: int | None) -> list[dict[str, Any]]:
     ]
 
 
-def advised(code: Coded, network: Network | None) -> AbstractContextManager[None]:
+def advised(code: InputCode, network: RestorationNet | None) -> AbstractContextManager[None]:
     """Refuse a file with what to give instead."""
     fitting = "give what fits it as --codec FILE and --network FILE"
     return refusing(code.path, "give that as --codec FILE" if network is None else fitting)
 
 
-def chunks_of(code: Coded, codec: Codec | None, network: Network | None) -> Iterator[Tensor]:
+def chunks_of(
+    code: InputCode, codec: Codec | None, network: RestorationNet | None
+) -> Iterator[Tensor]:
     """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
 
     Raises:
         RefusedInput: when it is damaged, or the codec or the network another.
     """
     with advised(code, network):
-        yield from restored_chunks(code.parsed, codec.tables if codec else None, network)
+        yield from reconstruct_chunks(code.parsed, codec.tables if codec else None, network)
 
 
 def seen(x: Tensor, difference: bool) -> Tensor:

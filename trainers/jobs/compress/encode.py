@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from attacks import RefusedInput
-from compress.decoding import restored_chunks
+from compress.decoding import reconstruct_chunks
 from compress.file_format import Kind
 from trainers.evaluate.quality import psnr
 from trainers.intervals import wilson
@@ -146,7 +146,7 @@ def first_samples(encoder: Encoder, parts: list[Part]) -> Iterator[Shown]:
             some = rows[:SHOWN]
             wanted = encoder.wanted(some)
             numbers = first_numbers(file, encoder.codec, len(some))
-            chunks = restored_chunks(file, encoder.codec.tables, encoder.network)
+            chunks = reconstruct_chunks(file, encoder.codec.tables, encoder.network)
             yield from zip(some, wanted, numbers, samples_of(chunks, len(some)), strict=True)
 
 

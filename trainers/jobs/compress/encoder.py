@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from attacks import RefusedInput
 from augment import Dataset
 from compress import Codec
-from compress.decoding import restored_chunks
-from compress.file_format import Parsed, parse_pack
-from compress.network.network import Network
+from compress.decoding import reconstruct_chunks
+from compress.file_format import CodeFile, parse_pack
+from compress.network.restoration_net import RestorationNet
 from compress.quantise.rate import OutOfReachError
 from trainers.evaluate.evaluation import answers, predict
 from trainers.evaluate.quality import psnr
@@ -115,7 +115,7 @@ class Encoder:
         x, changed = self.inputs.stack(rows), self._changed(rows)
         return x if changed is None or self.network is not None else x - changed
 
-    def files(self, part: Part, blob: bytes) -> list[tuple[list[int], Parsed]]:
+    def files(self, part: Part, blob: bytes) -> list[tuple[list[int], CodeFile]]:
         """Return what files a blob holds, each with the numbers of its samples."""
         files = parse_pack(blob)
         if not part.named:
@@ -131,9 +131,9 @@ class Encoder:
         most = {name: max(row[name] for row in rows) for name in ("error", "promised")}
         return total | most | {"bytes": len(blob), "steps": [row["step"] for row in rows]}
 
-    def _measured(self, rows: list[int], file: Parsed) -> dict[str, Any]:
+    def _measured(self, rows: list[int], file: CodeFile) -> dict[str, Any]:
         wanted, step = self.wanted(rows), file.head.step
-        got = torch.cat(list(restored_chunks(file, self.codec.tables, self.network)))
+        got = torch.cat(list(reconstruct_chunks(file, self.codec.tables, self.network)))
         sums: dict[str, Any] = {"samples": len(rows), "step": step}
         sums["pixels"] = len(rows) * math.prod(file.head.shape[1:])
         sums["psnr"] = float(psnr(wanted, got).double().sum())
@@ -148,7 +148,7 @@ class Encoder:
             sums["kept"] = int(((before == after) & (before >= 0)).sum())
         return sums
 
-    def _held(self, file: Parsed, error: float) -> dict[str, float]:
+    def _held(self, file: CodeFile, error: float) -> dict[str, float]:
         """Hold the codec to what it promises.
 
         Raises:
@@ -166,7 +166,7 @@ class Encoder:
         return {"error": error, "promised": promised}
 
 
-def named_network(file: str | None, kind: str) -> Network | None:
+def named_network(file: str | None, kind: str) -> RestorationNet | None:
     """Load the R that files are to name.
 
     Raises:

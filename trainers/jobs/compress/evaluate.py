@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attacks import Attack, RefusedInput
 from augment import Dataset
-from compress.network.network import Network
+from compress.network.restoration_net import RestorationNet
 from trainers.jobs.attack_files import write_scores
 from trainers.jobs.compress.attacked import attacked, chosen_attack
 from trainers.jobs.compress.benchmark.bench import Bench, Differences, Made, Row, jobs_of
@@ -108,7 +108,7 @@ def changed(
     return Differences(codec, change(test))
 
 
-def restorer(file: str | None, kinds: Sequence[str]) -> Network | None:
+def restorer(file: str | None, kinds: Sequence[str]) -> RestorationNet | None:
     """Load R.
 
     Raises:

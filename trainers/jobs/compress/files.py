@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attacks import RefusedInput
 from attacks.files import write_bytes
-from compress import Codec, FormatError, Network
-from compress.file_format import Parsed, parse_pack
+from compress import Codec, FormatError, RestorationNet
+from compress.file_format import CodeFile, parse_pack
 from trainers.run.folder.atomic import REMEDY, present, read_bytes, sealed
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.inputs import list_codes
@@ -45,7 +45,7 @@ def read_codec(path: str | Path) -> Codec:
         return Codec.load(path)
 
 
-def check_network(file: str, network: Network, name: str, shape: Sequence[int]) -> None:
+def check_network(file: str, network: RestorationNet, name: str, shape: Sequence[int]) -> None:
     """Refuse an R that was made for other samples than those of a shape.
 
     Raises:
@@ -60,13 +60,13 @@ def check_network(file: str, network: Network, name: str, shape: Sequence[int]) 
         )
 
 
-def read_code(path: Path) -> list[Parsed]:
+def read_code(path: Path) -> list[CodeFile]:
     """Read a code file, or a pack of several."""
     with refusing(path, "give a whole file that `compress encode` made"):
         return intact(path.read_bytes())
 
 
-def intact(data: bytes) -> list[Parsed]:
+def intact(data: bytes) -> list[CodeFile]:
     """Take a code file apart, or a pack of several, once all chunks are whole.
 
     Raises:
@@ -74,7 +74,7 @@ def intact(data: bytes) -> list[Parsed]:
     """
     files = parse_pack(data)
     for file in files:
-        for number in range(len(file.sums)):
+        for number in range(len(file.checksums)):
             file.chunk(number)
     return files
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from compress import Codec
-from compress.decoding import whole_numbers
-from compress.file_format import Parsed, parse
+from compress.decoding import decode_quantised
+from compress.file_format import CodeFile, parse
 from trainers.run.show.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
 from trainers.run.show.films import is_clip
 
@@ -82,10 +82,10 @@ def coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
     return first_numbers(parse(blob), codec, count)
 
 
-def first_numbers(file: Parsed, codec: Codec, count: int) -> list[Tensor]:
+def first_numbers(file: CodeFile, codec: Codec, count: int) -> list[Tensor]:
     """Return the whole numbers of the first samples of a parsed file, each (C, T, H, W)."""
     found: list[Tensor] = []
-    for q in whole_numbers(file, codec.tables):
+    for q in decode_quantised(file, codec.tables):
         values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
         found += values.int()
         if len(found) >= count:

@@ -15,11 +15,11 @@ from torch import Tensor
 from attacks import RefusedInput
 from attacks.files import digest
 from augment import Dataset
-from augment.datasets.images.images import BROKEN, reason
-from augment.datasets.images.native import Picture, Pictures, read_pictures
+from augment.datasets.images.images import BROKEN, describe_error
+from augment.datasets.images.native import ImageFile, ImageFolder, list_images
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
-from compress.limits import excess
+from compress.limits import describe_excess
 from trainers.jobs.naming import short
 from trainers.jobs.rounds import spread
 from trainers.run.cli.compress_config import CompressEncodeConfig
@@ -39,7 +39,7 @@ class Unreadable(Exception):
     """A picture's file is broken behind its head; the text names it."""
 
 
-def read(picture: Picture) -> Tensor:
+def read(picture: ImageFile) -> Tensor:
     """Return a picture's pixels, (C, H, W).
 
     Raises:
@@ -48,10 +48,10 @@ def read(picture: Picture) -> Tensor:
     try:
         return picture.read()
     except BROKEN as error:
-        raise Unreadable(f"{picture.path}: {reason(error)}") from error
+        raise Unreadable(f"{picture.path}: {describe_error(error)}") from error
 
 
-def _is_whole(picture: Picture) -> bool:
+def _is_whole(picture: ImageFile) -> bool:
     try:
         read(picture)
     except Unreadable:
@@ -94,7 +94,7 @@ class Inputs:
     ids: list[str]
     labels: list[str]
     shapes: list[Shape]
-    source: Dataset | Pictures
+    source: Dataset | ImageFolder
     lost: list[tuple[str, ...]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     split: str = "all"
@@ -153,7 +153,7 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> Inputs:
         source.data.removeprefix(FOLDER), flags.split or "test", classes=source.classes,
         samples=most, seed=config.run.seed,
     )  # fmt: skip
-    pictures = read_pictures(request, flags.split)
+    pictures = list_images(request, flags.split)
     lines = [f"{file.id!a} {digest_of_file(Path(file.path))}" for file in pictures.files]
     folder.inputs.check(f"--data {source.data}", digest({}, "\n".join(lines)))
     found = of_pictures(pictures, size=source.size)
@@ -178,7 +178,7 @@ def of_dataset(ds: Dataset, *, is_folder: bool = False) -> Inputs:
     return Inputs(ds.name, ds.ids, labels, shapes, ds, left_out=left_out, is_folder=is_folder)
 
 
-def of_pictures(pictures: Pictures, *, size: int | None = None) -> Inputs:
+def of_pictures(pictures: ImageFolder, *, size: int | None = None) -> Inputs:
     """Return a folder's pictures as they are, or with a size scaled and cut to squares.
 
     Raises:
@@ -188,7 +188,7 @@ def of_pictures(pictures: Pictures, *, size: int | None = None) -> Inputs:
     for picture in pictures.files:
         if size is not None:
             picture = replace(picture, shape=(picture.shape[0], size, size))
-        text = excess(1, picture.shape)
+        text = describe_excess(1, picture.shape)
         files += [] if text else [picture]
         left_out += [f"{picture.path}: {text}"] if text else []
     if not files:
@@ -201,7 +201,7 @@ def of_pictures(pictures: Pictures, *, size: int | None = None) -> Inputs:
         [file.id for file in files],
         [file.label for file in files],
         [file.shape for file in files],
-        Pictures(pictures.root, files),
+        ImageFolder(pictures.root, files),
         [file.lost for file in files],
         left_out,
         pictures.split or "all",

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
-from compress import Task
+from compress import TaskQuantiser
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.numbers import check_size, number
 from trainers.run.cli.presets import BUDGETS, SMOKE_OPTIONS
@@ -60,7 +60,7 @@ def build_attack(
     return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
 
 
-def build_task(text: str | None, *, smoke: bool) -> Task:
+def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
     """Make the search of x-task that a text describes, `OPTION=VALUE,...`.
 
     Args:
@@ -71,7 +71,7 @@ def build_task(text: str | None, *, smoke: bool) -> Task:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
     weak = {"steps": 4} if smoke else {}
-    return Task(**weak | read_options("--task", text or "", get_type_hints(Task)))
+    return TaskQuantiser(**weak | read_options("--task", text or "", get_type_hints(TaskQuantiser)))
 
 
 def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from augment import Dataset
-from compress import Codec, Task
+from compress import Codec, TaskQuantiser
 from compress.file_format import Kind, parse
-from compress.network.network import Network
+from compress.network.restoration_net import RestorationNet
 from trainers.evaluate.evaluation import predict
 from trainers.jobs.compress.benchmark import peers
 from trainers.jobs.compress.benchmark.panel import Panel
@@ -71,8 +71,8 @@ class Bench:
     train: Dataset | None
     codec: Codec
     differences: Differences | None
-    task: Task
-    network: Network | None
+    task: TaskQuantiser
+    network: RestorationNet | None
     panel: Panel
     warnings: list[str]
 
@@ -142,7 +142,7 @@ def point(codec: str, rate: float | None, size: float, payload: float | None, **
     return always | never | more
 
 
-def ours(bench: Bench, kind: Kind, rate: float, network: Network | None = None) -> Made:
+def ours(bench: Bench, kind: Kind, rate: float, network: RestorationNet | None = None) -> Made:
     """Code all samples as one file, of so many bytes a sample without its head.
 
     With a network R, the same file is restored; beside its bytes stand those with R's own. A

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attacks import RefusedInput
 from attacks.common.randomness import derive_seed
 from augment import Dataset
-from augment.splits import balanced
+from augment.splits import choose_balanced
 from trainers.evaluate.evaluation import answers, predict
 from trainers.evaluate.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.evaluate.scores import doubts_of
@@ -169,7 +169,7 @@ def assemble(
 
 def halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """Cut a data set in two of the same classes, which share no sample."""
-    first = balanced(train.labels, len(train) // 2, seed=derive_seed(seed, "halves"))
+    first = choose_balanced(train.labels, len(train) // 2, seed=derive_seed(seed, "halves"))
     others = torch.ones(len(train), dtype=torch.bool)
     others[first] = False
     return train.subset(first), train.subset(others.nonzero()[:, 0])

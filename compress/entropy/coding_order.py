@@ -1,4 +1,4 @@
-"""The order in which bands are coded, and which of them tell about which."""
+"""The order in which subbands are coded, and the coded subbands that each is predicted from."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ from compress.wavelet.bands import Band
 
 LEVELS, TIMES, CHANNELS = 4, 3, 3  # how many of each have statistics of their own
 _SPACE = 1 + 3 * LEVELS
-KINDS = CHANNELS * _SPACE * TIMES
-GROUPS = 1 + LEVELS  # of kinds that share tables: the low-pass bands, and those of a level
+STATISTICS_CLASSES = CHANNELS * _SPACE * TIMES
+TABLE_GROUPS = 1 + LEVELS  # of classes that share tables: the low-pass bands, and those of a level
 
 
 @dataclass(frozen=True)
-class Place:
-    """A band of a channel.
+class SubbandChannel:
+    """A subband of one channel.
 
     Attributes:
         band: the band.
@@ -20,7 +20,7 @@ class Place:
         parent: the band of the same orientation one level coarser, if there is one.
         siblings: bands of the same level that come before.
         slower: the like band one level coarser in time, if there is one.
-        kind: which statistics it shares, in [0, KINDS).
+        statistics_class: which statistics it shares, in [0, STATISTICS_CLASSES).
     """
 
     band: Band
@@ -28,11 +28,11 @@ class Place:
     parent: Band | None
     siblings: tuple[Band, ...]
     slower: Band | None
-    kind: int
+    statistics_class: int
 
 
-def places(bands: list[Band], channels: int) -> list[Place]:
-    """Return the bands of all channels in the order in which they are coded."""
+def coding_order(bands: list[Band], channels: int) -> list[SubbandChannel]:
+    """List the subbands of all channels in the order in which they are coded."""
     known: dict[tuple[int, int, tuple[bool, bool, bool]], Band] = {}
     out = []
     for band in bands:
@@ -44,17 +44,20 @@ def places(bands: list[Band], channels: int) -> list[Place]:
         # The slowest high-pass piece has as many frames as the low-pass one, the next twice.
         slower = known.get((level, time + 1, high)) if high[0] else None
         known[level, time, high] = band
-        out += [Place(band, c, parent, siblings, slower, _kind(band, c)) for c in range(channels)]
+        out += [
+            SubbandChannel(band, c, parent, siblings, slower, _statistics_class(band, c))
+            for c in range(channels)
+        ]
     return out
 
 
-def group_of(kind: int) -> int:
-    """Return which tables a kind shares: 0 in low-pass bands, else its level."""
-    space = kind // TIMES % _SPACE
+def table_group(statistics_class: int) -> int:
+    """Return which tables a statistics class shares: 0 for low-pass bands, else its level."""
+    space = statistics_class // TIMES % _SPACE
     return (space + 2) // 3
 
 
-def _kind(band: Band, channel: int) -> int:
+def _statistics_class(band: Band, channel: int) -> int:
     orientation = 2 * band.high[1] + band.high[2]  # 0 is low-pass in both
     space = 3 * (min(band.level, LEVELS) - 1) + orientation if orientation else 0
     time = min(band.time_level, TIMES - 1) if band.high[0] else 0

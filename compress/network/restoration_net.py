@@ -1,4 +1,4 @@
-"""R: a network that makes of what was decoded something nearer to the sample."""
+"""The restoration network R: from decoded samples to samples nearer to the originals."""
 
 import hashlib
 import json
@@ -10,25 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from compress.errors import FormatError
-from compress.file_format import KINDS, NO_MODEL, Head, Kind
+from compress.file_format import KINDS, NO_MODEL, FileHeader, Kind
 from compress.limits import MAX_CHANNELS, STEP_RANGE
-from compress.network.network_layers import layers
+from compress.network.restoration_layers import build_layers
 from compress.quantise.signals import MIDDLE
 
 Form = Literal["unet", "paper"]
 Tensors = dict[str, Tensor]
-_BEYOND = 1.25  # the gate's ends serve steps that are finer or coarser by so much
+_BEYOND = 1.25  # the first and last blend weights serve steps finer or coarser by this factor
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """What R is.
+    """The architecture of a restoration network.
 
     Attributes:
         channels: C, those of the samples.
         dims: 2 for images, 3 for videos.
         kind: of the files that it restores.
-        form: "unet" is told the step and adds to what was decoded; "paper" makes the sample of it.
+        form: "unet" is conditioned on the step and adds a residual to the decoded sample; "paper"
+            predicts the sample itself.
         width: channels of its layers at full resolution.
         depth: how often a "unet" halves the resolution, or "paper" doubles it.
     """
@@ -41,7 +42,7 @@ class NetworkConfig:
     depth: int = 2
 
     def __str__(self) -> str:
-        """Say what it is for.
+        """Describe the samples that the network restores.
 
         >>> str(NetworkConfig(channels=3))
         "3-channel images of kind 'x'"
@@ -50,7 +51,7 @@ class NetworkConfig:
         return f"{self.channels}-channel {what} of kind {self.kind!r}"
 
     def __post_init__(self) -> None:
-        """Refuse what is no network at once."""
+        """Check every field against its range."""
         if self.form not in get_args(Form):
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(get_args(Form))}")
         if self.kind not in KINDS:
@@ -66,20 +67,19 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """How much of R is used at each step: it is measured, and none where nothing was.
+class BlendWeight:
+    """The weight of R's output in its blend with the decoded sample, by quantiser step.
 
     Attributes:
-        steps: where it was measured, rising.
-        shares: how much of R is used there, in [0, 1]; between them the logarithm of the step
-            tells.
+        steps: at which the weight was measured, rising; without any, R is not used.
+        shares: the weights at these steps, in [0, 1]; interpolated in the logarithm of the step.
     """
 
     steps: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no gate."""
+        """Check that steps rise, and that shares are in [0, 1]."""
         low, high = STEP_RANGE
         rising = list(self.steps) == sorted(set(self.steps))
         within = all(low <= s <= high for s in self.steps) and all(0 <= a <= 1 for a in self.shares)
@@ -89,10 +89,10 @@ class Gate:
                 f"{high:g}, and a share from 0 to 1 for each"
             )
 
-    def share(self, step: float) -> float:
-        """Return how much of R is used at a step.
+    def at(self, step: float) -> float:
+        """Interpolate the blend weight at a step; 0 beyond the measured ones.
 
-        >>> Gate((0.1, 0.4), (0.0, 1.0)).share(0.2)
+        >>> BlendWeight((0.1, 0.4), (0.0, 1.0)).at(0.2)
         0.5
         """
         if not self.steps or not self.steps[0] / _BEYOND <= step <= self.steps[-1] * _BEYOND:
@@ -107,28 +107,28 @@ class Gate:
         return self.shares[-1]
 
 
-class Network(nn.Module):
-    """R, and its gate.
+class RestorationNet(nn.Module):
+    """A restoration network R and its blend weight.
 
-    A new "unet" returns what it is given. Weights are kept in 16 bits: `settle` rounds them.
+    A new "unet" is the identity. Files keep weights in 16 bits: see `round_to_half`.
 
     Source: Rey-de-Castro & Rabitz 2018, section 5.4.
 
     Attributes:
-        config: what it is.
-        gate: how much of it `restore` uses; nothing until one is measured.
+        config: its architecture.
+        blend_weight: of its output in `restore`; 0 until one is measured.
     """
 
-    def __init__(self, config: NetworkConfig, gate: Gate | None = None) -> None:
-        """Begin with weights that depend on the config alone."""
+    def __init__(self, config: NetworkConfig, blend_weight: BlendWeight | None = None) -> None:
+        """Initialise weights that depend on the config alone."""
         super().__init__()
-        self.config, self.gate = config, gate or Gate()
-        self.layers = layers(
+        self.config, self.blend_weight = config, blend_weight or BlendWeight()
+        self.layers = build_layers(
             config.form, config.channels, dims=config.dims, width=config.width, depth=config.depth
         )
 
     def forward(self, decoded: Tensor, step: Tensor) -> Tensor:
-        """Return R's own answer, like what was decoded (B, C, ...), not held to [0, 1].
+        """Predict samples like the decoded ones (B, C, ...), neither blended nor clamped.
 
         Args:
             decoded: samples, or of kind "delta" differences.
@@ -139,11 +139,11 @@ class Network(nn.Module):
         return before + output.float()
 
     def base(self, decoded: Tensor) -> Tensor:
-        """Return what there is without R, like what was decoded; differences, around grey."""
+        """Return the decoded samples without R, (B, C, ...); differences are shown around grey."""
         return decoded + MIDDLE if self.config.kind == "delta" else decoded
 
     def _signal(self, decoded: Tensor, step: Tensor) -> Tensor:
-        """Return what the layers see, like what was decoded: values of the order of one."""
+        """Scale decoded samples (B, C, ...) to values of the order of one."""
         signal = decoded - MIDDLE
         if self.config.kind == "delta":  # of which some are no larger than 8/255
             signal = decoded / step.view(-1, *[1] * (decoded.ndim - 1))
@@ -152,7 +152,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def restore(self, decoded: Tensor, step: float, *, batch: int = 64) -> Tensor:
-        """Return samples in [0, 1], like what was decoded: as much of R as its gate says.
+        """Blend decoded samples (B, C, ...) with R's prediction, in [0, 1].
 
         Args:
             decoded: samples (B, C, H, W) or (B, C, T, H, W), or of kind "delta" differences.
@@ -160,25 +160,25 @@ class Network(nn.Module):
             batch: samples at once.
 
         Raises:
-            ValueError: when R was made for something else.
+            ValueError: for samples of another form than the config's.
         """
         self._check(decoded)
-        plain, share = self.base(decoded).clamp(0, 1), self.gate.share(step)
-        if share == 0:
+        plain, weight = self.base(decoded).clamp(0, 1), self.blend_weight.at(step)
+        if weight == 0:
             return plain
         device = next(self.parameters()).device
         parts = []
         for some, base in zip(torch.split(decoded, batch), torch.split(plain, batch), strict=True):
             steps = torch.full((len(some),), step, device=device)
             answer = self(some.to(device), steps).clamp(0, 1).to(base)
-            parts.append(base + share * (answer - base))
+            parts.append(base + weight * (answer - base))
         return torch.cat(parts).contiguous()
 
-    def check_file(self, head: Head) -> None:
-        """Refuse a file that is not for this network.
+    def check_file(self, head: FileHeader) -> None:
+        """Check that a file may be restored by this network.
 
         Raises:
-            FormatError: when it names another, or holds another kind of samples.
+            FormatError: for a file that names another network, or holds another kind of samples.
         """
         c, *rest = head.shape
         if head.model not in (NO_MODEL, self.digest):
@@ -201,28 +201,28 @@ class Network(nn.Module):
             )
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Round the weights to the 16 bits that are kept of them."""
+    def round_to_half(self) -> None:
+        """Round the weights to float16, as files keep them."""
         for parameter in self.parameters():
             parameter.copy_(parameter.half())
 
-    def parts(self) -> tuple[Tensors, dict[str, Any]]:
-        """Return what it is made of: weights in float16, and the rest ready for JSON."""
+    def export_state(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return weights in float16, and config and blend weight ready for JSON."""
         tensors = {
             name: t.detach().cpu().half().contiguous() for name, t in self.state_dict().items()
         }
-        return tensors, {"config": asdict(self.config), "gate": asdict(self.gate)}
+        return tensors, {"config": asdict(self.config), "gate": asdict(self.blend_weight)}
 
     @classmethod
-    def of(cls, tensors: Tensors, rest: dict[str, Any]) -> "Network":
-        """Make it of its parts again.
+    def from_state(cls, tensors: Tensors, rest: dict[str, Any]) -> "RestorationNet":
+        """Build a network from the state of `export_state`.
 
         Raises:
-            ValueError: when they are not those of a network.
+            ValueError: for a state of no network.
         """
         try:
             gate = {name: tuple(map(float, values)) for name, values in rest["gate"].items()}
-            network = cls(NetworkConfig(**rest["config"]), Gate(**gate))
+            network = cls(NetworkConfig(**rest["config"]), BlendWeight(**gate))
             network.load_state_dict({name: t.float() for name, t in tensors.items()})
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"these are no parts of a network: {error}") from error
@@ -233,8 +233,8 @@ class Network(nn.Module):
 
     @property
     def digest(self) -> bytes:
-        """Eight bytes that tell this network from others: weights, config and gate."""
-        tensors, rest = self.parts()
+        """Eight bytes that tell this network from others: weights, config and blend weight."""
+        tensors, rest = self.export_state()
         result = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
         for name in sorted(tensors):
             result.update(name.encode() + tensors[name].numpy().tobytes())

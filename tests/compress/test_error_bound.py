@@ -10,19 +10,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compress import Codec, Task, decode, dwt, idwt
-from compress.decoding import whole_numbers
+from compress import Codec, TaskQuantiser, decode, dwt, idwt
+from compress.decoding import decode_quantised
 from compress.entropy.chunk import encode_chunk
-from compress.entropy.places import places
-from compress.entropy.symbols import ESCAPE, LARGEST, MOST, buckets, pack, unpack
+from compress.entropy.coding_order import coding_order
+from compress.entropy.symbols import (
+    ESCAPE,
+    LARGEST,
+    MOST,
+    pack_raw_bits,
+    to_symbols,
+    unpack_raw_bits,
+)
 from compress.entropy.tables import Tables
 from compress.file_format import parse, write
-from compress.quantise.promise import _ROUNDING, _ROUNDINGS, largest_error, spreads
-from compress.quantise.quantise import fineness, gain, to_array
+from compress.quantise.error_bound import _ROUNDING, _ROUNDINGS, basis_sums, largest_error
+from compress.quantise.quantise import gain, quantiser_index, to_array
 from compress.wavelet.bands import bands
 from compress.wavelet.lifting import STEPS
 from compress.wavelet.periodized import synthesis
-from compress.wavelet.transform import Coefficients, depths
+from compress.wavelet.transform import Coefficients, count_levels
 
 GOLDEN = Path(__file__).parent / "golden"
 CONTENTS = ("white", "black", "noise", "extremes", "ramp", "dot", "checks")
@@ -132,11 +139,11 @@ class Blind(torch.nn.Module):
 def test_a_search_moves_no_value_farther_than_promised(codecs, data):
     shape = data.draw(SHAPES)
     step = math.exp(data.draw(POWERS))
-    task = Task(
+    task = TaskQuantiser(
         steps=data.draw(st.integers(1, 6)),
         rate=data.draw(st.sampled_from((0.0, 1.5, 30.0))),
-        pull=data.draw(st.sampled_from((0.0, 0.15, 1.0))),
-        shrink=data.draw(st.sampled_from((0.0, 0.02, 0.9))),
+        data_weight=data.draw(st.sampled_from((0.0, 0.15, 1.0))),
+        l1=data.draw(st.sampled_from((0.0, 0.02, 0.9))),
         views=data.draw(st.integers(0, 1)),
     )
     codec = codecs[data.draw(st.sampled_from(tuple(codecs)))]
@@ -150,7 +157,7 @@ def test_a_search_moves_no_value_farther_than_promised(codecs, data):
 def test_the_promise_is_near_what_can_be(wavelet, shape):
     """Errors of one unit, each of the sign that adds up at one place, reach most of it."""
     step = 1.0
-    levels, time_levels = depths(shape, None, None)
+    levels, time_levels = count_levels(shape, None, None)
     blank = Coefficients(torch.zeros(1, *shape).double(), wavelet, levels, time_levels)
     leaf = blank.values.clone().requires_grad_()
     x = idwt(blank.with_values(leaf))
@@ -178,7 +185,7 @@ def _reached(blank, leaf, value):
 
 def _steps(shape, step, wavelet):
     """Return what is promised, neither cut to the range nor with what float32 rounds."""
-    levels, time_levels = depths(shape, None, None)
+    levels, time_levels = count_levels(shape, None, None)
     first, each = _ROUNDINGS
     rounded = _ROUNDING * (first + each * (2 * levels + time_levels))
     return (largest_error(shape, 1e-3 * step, wavelet=wavelet) - rounded) / 1e-3
@@ -187,7 +194,7 @@ def _steps(shape, step, wavelet):
 @pytest.mark.parametrize("wavelet", [*STEPS])
 def test_spreads_are_those_of_the_transform(wavelet):
     for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 33, 64, 100, 257):
-        found = spreads(wavelet, n, 9)
+        found = basis_sums(wavelet, n, 9)
         whole = np.eye(n)  # columns: functions of the low-pass part so far
         low = n
         for level in range(1, 10):
@@ -218,17 +225,19 @@ def test_what_no_file_can_hold_is_refused(codecs):
         codec.encode(torch.ones(1, 1, 2, 2), step=1e-6)
     q = Coefficients(torch.full((1, 1, 2, 2), 3e9), "haar", 1, 0)
     with pytest.raises(ValueError, match=r"coefficients of these samples are up to 3e\+09"):
-        codec.quantised(torch.ones(1, 1, 2, 2), 0.1, lambda c, step: q)
+        codec.quantise_signal(torch.ones(1, 1, 2, 2), 0.1, lambda c, step: q)
     q = q.with_values(torch.full((1, 1, 2, 2), math.nan))
     with pytest.raises(ValueError, match="give a larger step"):
-        codec.quantised(torch.ones(1, 1, 2, 2), 0.1, lambda c, step: q)
+        codec.quantise_signal(torch.ones(1, 1, 2, 2), 0.1, lambda c, step: q)
 
 
 def test_escapes_hold_all_that_is_coded():
     values = np.array([1, LARGEST, LARGEST + 1, -(LARGEST + 1), MOST - 127, 1 - MOST], np.int32)
-    symbols = buckets(np.abs(values))
+    symbols = to_symbols(np.abs(values))
     assert (symbols == ESCAPE).tolist() == [False, False, True, True, True, True]
-    assert np.array_equal(unpack(pack(values, symbols, wide=True), symbols, wide=True), values)
+    assert np.array_equal(
+        unpack_raw_bits(pack_raw_bits(values, symbols, wide=True), symbols, wide=True), values
+    )
 
 
 def test_only_files_that_need_it_are_of_the_new_version(codecs):
@@ -244,10 +253,12 @@ def test_golden_files_are_written_again_byte_for_byte(version):
     file = parse(data)
     head, tables = file.head, Tables.unpack(file.head.tables)
     c, t, h, w = head.volume
-    around = places(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
+    around = coding_order(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
     chunks = [
-        encode_chunk(to_array(q), around, tables, fineness=fineness(head.step), wide=head.wide)
-        for q in whole_numbers(file, None)
+        encode_chunk(
+            to_array(q), around, tables, quantiser_index=quantiser_index(head.step), wide=head.wide
+        )
+        for q in decode_quantised(file, None)
     ]
     assert write(head, chunks, minor=int(version[-1])) == data
 

@@ -1,4 +1,4 @@
-"""Quantisation for a classifier: it decides where the bits go, and the decoder is unchanged."""
+"""Task-aware quantisation: a classifier decides where the bits go; the decoder is unchanged."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.quantise.colour import rgb
-from compress.quantise.quantise import quantise, scaled, unscaled
-from compress.quantise.signals import MIDDLE, restored
+from compress.quantise.colour import to_rgb
+from compress.quantise.quantise import dequantise, normalise_subbands, quantise
+from compress.quantise.signals import MIDDLE, dequantise_and_invert
 from compress.wavelet.transform import Coefficients, idwt
 
 Loss = Literal["kl", "feature"]
@@ -20,26 +20,25 @@ _SHIFT = 2  # pixels that a view is shifted by at most
 
 
 @dataclass(frozen=True)
-class Task:
-    """Keep what a classifier makes of samples, for as few bytes as before or fewer.
+class TaskQuantiser:
+    """Quantise so that a classifier's output on the decoded samples stays, for no more bytes.
 
-    From the coefficients of a sample, each step goes down the classifier's loss on what would be
-    decoded, some of the way back to the sample, and towards zero. A coefficient keeps its sign,
-    and grows at most to one step of the quantiser: what is coded is more of the sample where it
-    tells, and not what the classifier alone would take for it.
+    Proximal gradient steps on the coefficients of a sample minimise the classifier's loss on the
+    decoded sample, a squared distance to the sample, and an l1 norm. A coefficient keeps its sign,
+    and grows at most to one step of the quantiser: the code holds more of the sample where the
+    classifier looks, and nothing that is not in the sample.
 
     Attributes:
         loss: "kl", the divergence of the decoded sample's class probabilities from the
             sample's; "feature", the squared distance of what the last linear layer is given, over
             its square.
-        steps: how many.
+        steps: gradient steps.
         weight: of the loss.
-        rate: how far down the loss a step goes at most, in l2, in steps of the quantiser.
-        pull: share of the way back to the sample, in [0, 1].
-        shrink: how much nearer to zero each coefficient gets, but for those of the low-pass
-            band, in steps of the quantiser.
-        views: of how many shifted, perhaps mirrored copies a gradient is the mean, so that it
-            suits other classifiers too; each step has others. 0 takes the sample as it is.
+        rate: largest l2 norm of a step down the loss, in steps of the quantiser.
+        data_weight: share of the way back to the sample that each step takes, in [0, 1].
+        l1: soft threshold of each step, in steps of the quantiser; the low-pass band is spared.
+        views: shifted, perhaps mirrored copies that a gradient is averaged over, so that it suits
+            other classifiers too; drawn anew each step. 0 takes the sample as it is.
         seed: of the views.
         batch: samples at once.
 
@@ -51,8 +50,8 @@ class Task:
     steps: int = 24
     weight: float = 4.0
     rate: float = 1.5
-    pull: float = 0.15
-    shrink: float = 0.02
+    data_weight: float = 0.15
+    l1: float = 0.02
     views: int = 1
     seed: int = 0
     batch: int = 256
@@ -66,24 +65,24 @@ class Task:
                 f"steps={self.steps}, views={self.views}, batch={self.batch}; give at least 1, 0 "
                 "and 1"
             )
-        if not min(self.weight, self.rate, self.shrink) >= 0 or not 0 <= self.pull <= 1:
+        if not min(self.weight, self.rate, self.l1) >= 0 or not 0 <= self.data_weight <= 1:
             raise ValueError(
-                f"weight={self.weight}, rate={self.rate}, shrink={self.shrink}, pull={self.pull}; "
-                "give at least 0 each, and pull at most 1"
+                f"weight={self.weight}, rate={self.rate}, l1={self.l1}, "
+                f"data_weight={self.data_weight}; give at least 0 each, and data_weight at most 1"
             )
 
     @property
-    def reach(self) -> float:
-        """How far a coefficient is moved at most, in units of its band's step.
+    def max_shift(self) -> float:
+        """Largest move of a coefficient, in units of its subband's step.
 
-        >>> round(Task(steps=1, rate=1, pull=0, shrink=0).reach, 6)
+        >>> round(TaskQuantiser(steps=1, rate=1, data_weight=0, l1=0).max_shift, 6)
         1
         """
-        kept = 1 - self.pull  # of what the steps before have moved it
-        return (kept * self.rate + self.shrink) * sum(kept**i for i in range(self.steps))
+        kept = 1 - self.data_weight  # of what the steps before have moved it
+        return (kept * self.rate + self.l1) * sum(kept**i for i in range(self.steps))
 
     def quantise(self, c: Coefficients, step: float, model: nn.Module) -> Coefficients:
-        """Return whole numbers for a quantiser's step, chosen for a classifier.
+        """Quantise coefficients with a step, for a classifier.
 
         Args:
             c: of samples, transformed.
@@ -91,58 +90,60 @@ class Task:
             model: maps samples to logits; left as it is.
         """
         device = next(model.parameters(), torch.empty(0)).device
-        observed = _observed(model, self.loss)
-        with torch.inference_mode(False), torch.enable_grad(), observed as look:
+        observed = _observe_logits(model, self.loss)
+        with torch.inference_mode(False), torch.enable_grad(), observed as observe:
             parts = [
-                self._part(c.with_values(part.to(device)), step, look).values.cpu()
+                self._quantise_batch(c.with_values(part.to(device)), step, observe).values.cpu()
                 for part in torch.split(c.values, self.batch)
             ]
         return c.with_values(torch.cat(parts))
 
-    def _part(self, c: Coefficients, step: float, look: Callable[[Tensor], Tensor]) -> Coefficients:
-        origin = scaled(c, step).values
+    def _quantise_batch(
+        self, c: Coefficients, step: float, observe: Callable[[Tensor], Tensor]
+    ) -> Coefficients:
+        origin = normalise_subbands(c, step).values
         with torch.no_grad():
-            wanted = self._wanted(look(rgb(idwt(c)) + MIDDLE))
-        most, shrink = origin.abs().clamp_min(1), self._shrink(c)
+            wanted = self._to_target(observe(to_rgb(idwt(c)) + MIDDLE))
+        most, thresholds = origin.abs().clamp_min(1), self._l1_thresholds(c)
         v = origin.clone()
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.steps):
-            q = quantise(unscaled(c.with_values(v), step), step).values
+            q = quantise(dequantise(c.with_values(v), step), step).values
             leaf = q.clone().requires_grad_()  # straight-through: as if v were whole already
-            x = restored(c.with_values(leaf), step, "x", lifted=None)
-            loss = self._loss(x, wanted, look, generator)
+            x = dequantise_and_invert(c.with_values(leaf), step, "x", lifted=None)
+            loss = self._loss(x, wanted, observe, generator)
             slope = torch.autograd.grad(loss, leaf)[0].nan_to_num(0, 0, 0)  # (B, C, ...)
             way = self.weight * slope
             size = way.flatten(1).norm(dim=1).view(-1, *[1] * (v.ndim - 1))
             v = v - way * (self.rate / size.clamp_min(max(self.rate, _TINY)))
-            v = v + self.pull * (origin - v)
-            v = v.sign() * (v.abs() - shrink).clamp_min(0)
+            v = v + self.data_weight * (origin - v)
+            v = v.sign() * (v.abs() - thresholds).clamp_min(0)
             v = origin.sign() * (origin.sign() * v).clamp_min(0).minimum(most)
-        return quantise(unscaled(c.with_values(v), step), step)
+        return quantise(dequantise(c.with_values(v), step), step)
 
-    def _shrink(self, c: Coefficients) -> Tensor:
-        """Return what a step takes from each coefficient of a sample, (1, C, ...)."""
-        shrink = c.with_values(torch.full_like(c.values[:1], self.shrink))
+    def _l1_thresholds(self, c: Coefficients) -> Tensor:
+        """Build the soft thresholds of a sample's coefficients, (1, C, ...)."""
+        l1 = c.with_values(torch.full_like(c.values[:1], self.l1))
         for band in c.bands:
             if not any(band.high):
-                shrink.band(band).zero_()
-        return shrink.values
+                l1.band(band).zero_()
+        return l1.values
 
-    def _wanted(self, seen: Tensor) -> Tensor:
+    def _to_target(self, seen: Tensor) -> Tensor:
         return F.log_softmax(seen, 1) if self.loss == "kl" else seen
 
     def _loss(
         self,
         x: Tensor,
         wanted: Tensor,
-        look: Callable[[Tensor], Tensor],
+        observe: Callable[[Tensor], Tensor],
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the sum over samples of how much else the classifier sees in x (B, C, ...)."""
+        """Sum over samples the loss of the classifier's output on x (B, C, ...)."""
         if self.views:
-            x = torch.cat([_shifted(x, generator) for _ in range(self.views)])
+            x = torch.cat([_shift_view(x, generator) for _ in range(self.views)])
             wanted = wanted.repeat(self.views, *[1] * (wanted.ndim - 1))
-        seen = self._wanted(look(x))
+        seen = self._to_target(observe(x))
         if self.loss == "kl":
             loss = F.kl_div(seen, wanted, log_target=True, reduction="sum")
         else:
@@ -151,22 +152,22 @@ class Task:
         return loss / max(self.views, 1)
 
 
-def check_way(kind: str, model: object, task: object) -> None:
-    """Refuse a classifier or a search where none is needed, and what is neither.
+def check_task(kind: str, model: object, task: object) -> None:
+    """Check that kind, classifier and task options belong together.
 
     Raises:
-        ValueError: with what belongs together.
+        ValueError: for a combination that is not allowed, or another type.
     """
     if (model is None) == (kind == "x-task") or (task is not None and kind != "x-task"):
         raise ValueError(f'kind={kind!r}; model belongs to "x-task", and task to it alone')
     if model is not None and not isinstance(model, nn.Module):
         raise ValueError(f"model is {type(model).__name__}; give an nn.Module that returns logits")
-    if task is not None and not isinstance(task, Task):
-        raise ValueError(f"task is {type(task).__name__}; give a Task")
+    if task is not None and not isinstance(task, TaskQuantiser):
+        raise ValueError(f"task is {type(task).__name__}; give a TaskQuantiser")
 
 
-def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a copy of samples moved by a few pixels, or fewer if they are small, and mirrored."""
+def _shift_view(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift samples by a few pixels, fewer if they are small, and mirror half of the time."""
     most = min(_SHIFT, min(x.shape[-2:]) - 1)
     dy, dx = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
     x = x.roll((dy, dx), (-2, -1))
@@ -174,11 +175,11 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @contextmanager
-def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Give a function that returns logits, or what the last linear layer gets, in eval mode.
+def _observe_logits(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Observe a classifier in eval mode: yield a function to its logits or last linear input.
 
     Raises:
-        ValueError: for "feature", when the model has no linear layer.
+        ValueError: for "feature" and a model without linear layer.
     """
     flags = {m: m.training for m in model.modules() if hasattr(m, "training")}
     taken: list[Tensor] = []
@@ -189,11 +190,11 @@ def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tenso
             raise ValueError('loss="feature" needs a linear layer in the model; take "kl"')
         hook = layers[-1].register_forward_pre_hook(lambda _, given: taken.append(given[0].clone()))
 
-    def look(x: Tensor) -> Tensor:
+    def observe(x: Tensor) -> Tensor:
         taken.clear()
         dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
         # A copy, which the model may change, in its own precision.
-        logits = _logits(model(x.clone() if dtype == x.dtype else x.to(dtype)))
+        logits = _extract_logits(model(x.clone() if dtype == x.dtype else x.to(dtype)))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"the model returns {got}; it has to return logits ({len(x)}, K)")
@@ -202,7 +203,7 @@ def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tenso
     try:
         for module in flags:
             module.training = False
-        yield look
+        yield observe
     finally:
         if hook:
             hook.remove()
@@ -210,8 +211,8 @@ def _observed(model: nn.Module, loss: Loss) -> Iterator[Callable[[Tensor], Tenso
             module.training = training
 
 
-def _logits(output: Any) -> Tensor:
-    """Return the logits of an answer that has them as `logits`, or as the first of several."""
+def _extract_logits(output: Any) -> Tensor:
+    """Extract the logits of an output that names them, or holds them first."""
     if isinstance(output, Mapping):
         output = output.get("logits", output)
     output = getattr(output, "logits", output)

@@ -1,4 +1,4 @@
-"""The layers of R: a U-Net that is told the step, and the network of the paper."""
+"""The layers of R: a U-Net conditioned on the step, and the network of the paper."""
 
 from itertools import pairwise
 from typing import Protocol
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _DECONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_TOLD = 32  # numbers that stand for a step
+_CONDITIONING = 32  # features that encode a step
 
 
 class Layers(Protocol):
-    """What a form of R is made of."""
+    """The interface of the layers of R."""
 
-    def __call__(self, signal: Tensor, told: Tensor) -> Tensor:
-        """Return what R makes of a signal (B, C, ...), like it; told: log2 of each step, (B,)."""
+    def __call__(self, signal: Tensor, conditioning: Tensor) -> Tensor:
+        """Map a signal (B, C, ...) to its like; conditioning: log2 of each step, (B,)."""
         ...
 
 
@@ -28,7 +28,7 @@ class PaperLayers(nn.Module):
     """
 
     def __init__(self, channels: int, *, dims: int, width: int, depth: int) -> None:
-        """Go up and down `depth` times, with `width` channels; C channels in and out."""
+        """Stack `depth` layers up and as many down, of `width` channels."""
         super().__init__()
         ups = [_DECONV[dims](width if i else channels, width, 4, 2, 1) for i in range(depth)]
         downs = [_CONV[dims](width, width, 3, padding=1) for _ in range(depth)]
@@ -36,8 +36,8 @@ class PaperLayers(nn.Module):
         self.pool = _POOL[dims](2)
         self.leave = _CONV[dims](width, channels, 3, padding=1)
 
-    def forward(self, signal: Tensor, told: Tensor) -> Tensor:
-        """See `Layers`; the step is not looked at."""
+    def forward(self, signal: Tensor, conditioning: Tensor) -> Tensor:
+        """Map a signal (B, C, H, W) to its like; the step is not used."""
         hidden = signal
         for up in self.up:
             hidden = up(hidden).relu()  # (B, w, 2H, 2W)
@@ -54,12 +54,12 @@ class UnetLayers(nn.Module):
     """
 
     def __init__(self, channels: int, *, dims: int, width: int, depth: int) -> None:
-        """Halve `depth` times; `width` channels at full resolution, twice as many below."""
+        """Stack `depth` levels; `width` channels at full resolution, twice as many below."""
         super().__init__()
         conv, self.depth = _CONV[dims], depth
         widths = [width] + [2 * width] * depth
         pairs = list(pairwise(widths))
-        self.tell = nn.Linear(1, _TOLD)
+        self.tell = nn.Linear(1, _CONDITIONING)
         self.enter = conv(channels, width, 3, padding=1)
         self.before = nn.ModuleList(_Block(w, dims) for w in widths)
         self.down = nn.ModuleList(conv(a, b, 2, 2) for a, b in pairs)
@@ -70,11 +70,11 @@ class UnetLayers(nn.Module):
         if self.leave.bias is not None:
             nn.init.zeros_(self.leave.bias)
 
-    def forward(self, signal: Tensor, told: Tensor) -> Tensor:
-        """See `Layers`."""
+    def forward(self, signal: Tensor, conditioning: Tensor) -> Tensor:
+        """Map a signal (B, C, H, W) to its like; conditioning: log2 of each step, (B,)."""
         size = signal.shape[2:]
-        step = F.silu(self.tell(told[:, None]))  # (B, 32)
-        hidden = self.enter(_whole(signal, 2**self.depth))  # (B, w, H', W')
+        step = F.silu(self.tell(conditioning[:, None]))  # (B, 32)
+        hidden = self.enter(_pad_to_multiple(signal, 2**self.depth))  # (B, w, H', W')
         kept = []
         for before, down in zip(self.before, self.down, strict=False):
             kept.append(before(hidden, step))
@@ -90,13 +90,13 @@ class UnetLayers(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a path around them."""
+    """Two convolutions with a residual connection."""
 
     def __init__(self, width: int, dims: int) -> None:
         super().__init__()
         self.first = _CONV[dims](width, width, 3, padding=1)
         self.second = _CONV[dims](width, width, 3, padding=1)
-        self.film = nn.Linear(_TOLD, 2 * width)
+        self.film = nn.Linear(_CONDITIONING, 2 * width)
 
     def forward(self, hidden: Tensor, step: Tensor) -> Tensor:
         film = self.film(step)  # (B, 2w)
@@ -105,8 +105,8 @@ class _Block(nn.Module):
         return output
 
 
-def _whole(signal: Tensor, multiple: int) -> Tensor:
-    """Repeat the last values until each side is a multiple, (B, C, H', W')."""
+def _pad_to_multiple(signal: Tensor, multiple: int) -> Tensor:
+    """Pad each side to a multiple by repeating its last values, (B, C, H', W')."""
     missing = [-n % multiple for n in signal.shape[2:]]
     if not any(missing):
         return signal
@@ -114,8 +114,8 @@ def _whole(signal: Tensor, multiple: int) -> Tensor:
     return F.pad(signal, sides, mode="replicate")
 
 
-def layers(form: str, channels: int, *, dims: int, width: int, depth: int) -> nn.Module:
-    """Return the layers of a form, with weights that depend on nothing but its arguments."""
+def build_layers(form: str, channels: int, *, dims: int, width: int, depth: int) -> nn.Module:
+    """Build the layers of a form, with weights that depend on nothing but the arguments."""
     kind = {"paper": PaperLayers, "unet": UnetLayers}[form]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -12,18 +12,18 @@ from augment.bank.samples import STATUSES, Entry, Status
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class ReviewLog:
     """Statuses that reviews gave, by `(sample id, hash)`, and how many reviews there were."""
 
     given: dict[tuple[str, str], Status]
     reviews: int
 
     def on(self, entry: Entry) -> Status:
-        """The latest verdict; a sample whose pixels were made anew is pending again."""
+        """Look up the latest verdict; a sample with new pixels is pending again."""
         return self.given.get((entry.id, entry.hash), "pending")
 
 
-def read_verdicts(folder: Path) -> Verdicts:
+def read_review_log(folder: Path) -> ReviewLog:
     """Read the logs of all ranks; where they disagree the later review wins.
 
     Raises:
@@ -32,17 +32,17 @@ def read_verdicts(folder: Path) -> Verdicts:
     lines = [line for path in sorted(folder.glob("status-rank*.jsonl")) for line in _lines(path)]
     lines.sort(key=lambda line: line[0])  # stable: equal numbers stay in the order of ranks
     given = {sample: status for _, status, samples in lines for sample in samples}
-    return Verdicts(given, max((number for number, *_ in lines), default=0))
+    return ReviewLog(given, max((number for number, *_ in lines), default=0))
 
 
-def judged_keys(folder: Path) -> set[str]:
-    """The keys of a bank of whose samples some have a verdict."""
-    return {name.rsplit(".", 2)[0] for name, _ in read_verdicts(folder).given}  # key.rank.row
+def reviewed_keys(folder: Path) -> set[str]:
+    """List the keys of a bank that have at least one reviewed sample."""
+    return {name.rsplit(".", 2)[0] for name, _ in read_review_log(folder).given}  # key.rank.row
 
 
-def append_verdict(
-    folder: Path, known: Verdicts, status: Status, entries: Iterable[Entry], *, rank: int
-) -> Verdicts:
+def append_review(
+    folder: Path, known: ReviewLog, status: Status, entries: Iterable[Entry], *, rank: int
+) -> ReviewLog:
     """Add one line to this rank's log, down to the disk.
 
     Args:
@@ -69,7 +69,7 @@ def append_verdict(
         file.flush()
         os.fsync(file.fileno())
     sync_folder(folder)
-    return Verdicts(known.given | dict.fromkeys(samples, status), number)
+    return ReviewLog(known.given | dict.fromkeys(samples, status), number)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:

@@ -20,12 +20,12 @@ from compress.file_format import Kind
 from compress.limits import volume
 from compress.quantise.colour import MOST_MIXED
 from compress.quantise.quantise import gain
-from compress.quantise.task import Task
+from compress.quantise.task_quantiser import TaskQuantiser
 from compress.wavelet.bands import Band, bands
 from compress.wavelet.lifting import STEPS, Lifted
-from compress.wavelet.transform import depths
+from compress.wavelet.transform import count_levels
 
-Spreads = Mapping[tuple[int, bool], float]  # by level and whether high-pass
+BasisSums = Mapping[tuple[int, bool], float]  # by level and whether high-pass
 # Of float32: a value is rounded some times a level, on the way there and back.
 _ROUNDING = 2.0**-24
 _ROUNDINGS = (16, 8)  # at all, and for each level of each dimension; seen was a tenth of it
@@ -39,9 +39,9 @@ def largest_error(
     levels: int | None = None,
     time_levels: int | None = None,
     kind: Kind = "x",
-    task: Task | None = None,
+    task: TaskQuantiser | None = None,
 ) -> float:
-    """Return how far a decoded value is at most from that of a sample, or of a difference.
+    """Bound the absolute error of a decoded value of a sample, or of a difference.
 
     Args:
         shape: of a sample, (C, H, W) or (C, T, H, W).
@@ -49,16 +49,16 @@ def largest_error(
         wavelet: of the transform.
         levels: see `dwt`.
         time_levels: see `dwt`.
-        kind: what is coded; of "x-task" the search may move each coefficient, too.
-        task: that search.
+        kind: what is coded; for "x-task" the optimiser may move each coefficient, too.
+        task: its options.
     """
-    levels, time_levels = depths(shape, levels, time_levels)
+    levels, time_levels = count_levels(shape, levels, time_levels)
     c, t, h, w = volume(shape)
-    moved = (task or Task()).reach if kind == "x-task" else 0.0
+    moved = (task or TaskQuantiser()).max_shift if kind == "x-task" else 0.0
     sizes = ((t, time_levels), (h, levels), (w, levels))
-    lines = [spreads(wavelet, n, count) for n, count in sizes]
+    lines = [basis_sums(wavelet, n, count) for n, count in sizes]
     units = sum(
-        ((0.5 if not any(band.high) else 1.0) + moved) * _reach(band, lines, wavelet)
+        ((0.5 if not any(band.high) else 1.0) + moved) * _band_bound(band, lines, wavelet)
         for band in bands(t, h, w, levels=levels, time_levels=time_levels)
     )
     mixed = MOST_MIXED if c == 3 else 1.0
@@ -67,20 +67,20 @@ def largest_error(
     return min(mixed * step * units + rounded, 2.0 if kind == "delta" else 1.0)
 
 
-def _reach(band: Band, lines: list[Spreads], wavelet: Lifted) -> float:
-    """Return how much a value changes at most when all of a band change by their unit."""
+def _band_bound(band: Band, lines: list[BasisSums], wavelet: Lifted) -> float:
+    """Bound the change of a value when all coefficients of a subband change by one unit."""
     product = 1.0
-    depths = (band.time_level, band.level, band.level)
-    for line, level, high in zip(lines, depths, band.high, strict=True):
+    count_levels = (band.time_level, band.level, band.level)
+    for line, level, high in zip(lines, count_levels, band.high, strict=True):
         product *= line[level, high] / gain(wavelet, level, high)
     return product
 
 
 @lru_cache(maxsize=64)
-def spreads(wavelet: Lifted, n: int, levels: int) -> Spreads:
-    """Return, for each part of a line, the largest sum of its functions, each taken absolutely.
+def basis_sums(wavelet: Lifted, n: int, levels: int) -> BasisSums:
+    """Compute, for each part of a line, the largest sum of its absolute basis functions.
 
-    >>> round(spreads("haar", 8, 2)[2, True], 6)
+    >>> round(basis_sums("haar", 8, 2)[2, True], 6)
     0.5
     """
     out = {(0, False): 1.0}
@@ -88,35 +88,39 @@ def spreads(wavelet: Lifted, n: int, levels: int) -> Spreads:
     for level in range(1, levels + 1):
         if low > 1:  # a line of one value is not split any more
             half = (low + 1) // 2
-            both = whole @ _synthesis(wavelet, low)
-            out[level, True] = _most(both[:, half:])
+            both = whole @ _sparse_synthesis(wavelet, low)
+            out[level, True] = _max_abs_row_sum(both[:, half:])
             whole, low = both[:, :half], half
-        out[level, False] = _most(whole)
+        out[level, False] = _max_abs_row_sum(whole)
     return out
 
 
-def _most(functions: sparse.csr_matrix) -> float:
+def _max_abs_row_sum(functions: sparse.csr_matrix) -> float:
     return float(abs(functions).sum(axis=1).max())
 
 
-def _synthesis(wavelet: Lifted, n: int) -> sparse.csr_matrix:
-    """Return `lifting.synthesise` on a line as a matrix (n, n) of few entries."""
+def _sparse_synthesis(wavelet: Lifted, n: int) -> sparse.csr_matrix:
+    """Build the sparse matrix (n, n) of `lifting.synthesise` on a line."""
     steps, half, count = STEPS[wavelet], (n + 1) // 2, n // 2
     both = sparse.identity(n, format="csr")
     even, odd = both[:half] / steps.low, both[half:] / steps.high  # rows: values of the line
     for number, weight in reversed(list(enumerate(steps.weights))):
         if number % 2 == 0:
-            odd = odd - weight * _beside(even, range(count), range(1, count + 1), steps.both)
+            odd = odd - weight * _add_neighbours(
+                even, range(count), range(1, count + 1), steps.both
+            )
         elif steps.both:
-            even = even - weight * _beside(odd, range(half), range(-1, half - 1), True)
+            even = even - weight * _add_neighbours(odd, range(half), range(-1, half - 1), True)
         else:  # of an odd length, the last has no partner
             even = even - weight * sparse.vstack([odd, sparse.csr_matrix((half - count, n))])
     order = np.argsort([*range(0, n, 2), *range(1, n, 2)])
     return sparse.vstack([even, odd]).tocsr()[order]
 
 
-def _beside(part: sparse.csr_matrix, near: range, far: range, both: bool) -> sparse.csr_matrix:
-    """Return the sums of two rows, or the nearer ones; beyond the ends are the rows at them."""
+def _add_neighbours(
+    part: sparse.csr_matrix, near: range, far: range, both: bool
+) -> sparse.csr_matrix:
+    """Add the far rows to the near ones; beyond the ends stand the rows at the ends."""
     last = part.shape[0] - 1
     first, second = (part[np.clip(rows, 0, last)] for rows in (near, far))
     return first + second if both else first
