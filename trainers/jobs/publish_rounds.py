@@ -12,7 +12,7 @@ from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.board import Board
 from trainers.run.show.figures import write_png
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 from trainers.run.show.report import PICTURES, write_report
 from trainers.run.show.table import ROUND_TERMS, heading, legend, line, places, rounds_table
 
@@ -61,8 +61,10 @@ class Publisher:
             "rounds": list(rows),
         }
         write_summary(self.folder.path / "summary.json", summary)
-        image = curves(accuracies(rows), title="Accuracy on test samples", across="round")
-        write_png(self.folder.figures / "accuracy.png", image)
+        chart = line_chart(
+            accuracies(rows), title="Accuracy on test samples", x_label="round", y_label="share"
+        )
+        write_png(self.folder.figures / "accuracy.png", to_picture(chart))
         write_report(self.folder, summary, config=self.config)
         if reason is not None:
             log.info("stopped: %s\n\n%s", reason, places(self.folder))
