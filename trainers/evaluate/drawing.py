@@ -15,6 +15,8 @@ from trainers.run.show.films import film, is_clip, strips
 from trainers.run.show.heatmap import frame_heat_map
 from trainers.run.show.plots import line_chart, to_picture
 
+# The pictures of a batch, as `draw_batch` names them.
+PICTURES = ("samples.png", "clips.gif", "frames.png", "loss.png")
 SHOWN = 8  # images in a picture
 CLIPS = 4  # clips in one
 

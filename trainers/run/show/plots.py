@@ -18,8 +18,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from PIL import Image
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4b5563")
-SIZE = (6.4, 3.6)  # inches
-DPI = 150
+SIZE = (8.0, 4.5)  # inches
+DPI = 120
 FEW = 12  # points of a line that are marked each
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
