@@ -133,7 +133,7 @@ def draw(report: Record, file: Path) -> None:
     }
     if groups:
         title = "Time until it is known who is fooled"
-        write_png(file, bars(groups, title=title, across=f"{report['clock']} time of the limit's"))
+        write_png(file, bars(groups, title=title, x_label=f"{report['clock']} time of the limit's"))
 
 
 if __name__ == "__main__":

@@ -1,51 +1,43 @@
-"""A bar chart on a logarithmic axis, drawn with Pillow alone."""
+"""A bar chart on a logarithmic axis."""
 
-import math
 from collections.abc import Mapping
 
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from PIL import Image
 
-from trainers.run.show.pens import INK
-from trainers.run.show.plots import COLOURS, FINE, GRID
+from trainers.run.show.plots import COLOURS, SIZE, chart_style, log_ticks, to_picture
 
-WIDTH, LEFT, RIGHT = 640 * FINE, 130 * FINE, 50 * FINE
-BAR, GAP, TOP, FOOT = 15 * FINE, 26 * FINE, 60 * FINE, 40 * FINE
-TICKS = [m * 10.0**power for power in range(-4, 5) for m in (1, 2, 5)]
+BAR, GAP = 0.16, 0.3  # inches: of a bar, and between two groups
 
 
-def bars(groups: Mapping[str, Mapping[str, float]], *, title: str, across: str) -> Image.Image:
+def bars(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label: str) -> Image.Image:
     """Draw a group of bars for each row, from 1 to its values, positive numbers.
 
     Args:
         groups: the values by the name of their bar, by the name of their group.
         title: the heading.
-        across: what the horizontal axis shows.
+        x_label: the quantity along the horizontal axis.
     """
-    values = [1.0, *(v for group in groups.values() for v in group.values())]
-    low = max(tick for tick in TICKS if tick <= min(values))
-    high = min(tick for tick in TICKS if tick >= max(max(values), 2 * low))
-    bottom = TOP + sum(len(group) * BAR + GAP for group in groups.values())
-    image = Image.new("RGB", (WIDTH, bottom + FOOT), "white")
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(11 * FINE)
-
-    def place(value: float) -> float:
-        return LEFT + math.log(value / low) / math.log(high / low) * (WIDTH - LEFT - RIGHT)
-
-    pen.text((10 * FINE, 10 * FINE), title, fill=INK, font=ImageFont.load_default(14 * FINE))
-    pen.text((place(high), bottom + 18 * FINE), across, fill=INK, font=font, anchor="ra")
-    for tick in (tick for tick in TICKS if low <= tick <= high):
-        pen.line((place(tick), TOP - GAP, place(tick), bottom), fill=GRID, width=FINE)
-        pen.text((place(tick), bottom), f"{tick:g}", fill=INK, font=font, anchor="ma")
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    top = TOP
+    rows, top = [], 0.0
     for heading, members in groups.items():
-        pen.text((10 * FINE, top - BAR), heading, fill=INK, font=font)
-        for name, value in members.items():
-            left, right = sorted((place(1), place(value)))
-            colour = COLOURS[names.index(name) % len(COLOURS)]
-            pen.rectangle((left, top, right + FINE, top + BAR - 3 * FINE), fill=colour)
-            pen.text((LEFT - 8 * FINE, top), name, fill=INK, font=font, anchor="ra")
-            pen.text((right + 5 * FINE, top), f"{value:.2f}", fill=INK, font=font)
-            top += BAR
-        top += GAP
-    return image.resize((WIDTH // FINE, image.height // FINE), Image.Resampling.LANCZOS)
+        for place, (name, value) in enumerate(members.items()):
+            rows.append((top + place * BAR, name if place else f"{heading}: {name}", value))
+        top += len(members) * BAR + GAP
+    places, labels, values = zip(*rows, strict=True)
+    with chart_style():
+        figure = Figure(figsize=(SIZE[0], top + 0.9))
+        axes = figure.add_subplot()
+        colours = [COLOURS[names.index(n) % len(COLOURS)] for g in groups.values() for n in g]
+        found = axes.barh(places, [v - 1 for v in values], BAR * 0.8, left=1, color=colours)
+        axes.bar_label(found, [f"{value:.2f}" for value in values], padding=3, fontsize=8)
+        axes.set(title=title, xlabel=x_label, xscale="log")
+        axes.set_yticks(places, labels)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.12)
+        axes.xaxis.set_major_locator(FixedLocator(log_ticks(min(*values, 1), max(*values, 1))))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        return to_picture(figure)

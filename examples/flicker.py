@@ -40,7 +40,7 @@ from trainers.run.cli.parsing import number
 from trainers.run.folder.atomic import write_json
 from trainers.run.show.figures import write_png
 from trainers.run.show.flicker_figures import path_figure, pattern_figure
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
 BATCH = 8
@@ -229,8 +229,8 @@ def shifts(
         rows.append(row)
     draw_universal(made, args)
     title = "Fooling ratio on held-out clips"
-    figure = curves(lines, title=title, across="shift in frames")
-    write_png(args.output / "flicker-shifts.png", figure)
+    chart = line_chart(lines, title=title, x_label="shift in frames", y_label="fooling ratio")
+    write_png(args.output / "flicker-shifts.png", to_picture(chart))
     return rows
 
 
@@ -292,8 +292,15 @@ def draw_counts(rows: list[Row], args: argparse.Namespace) -> None:
         lines[name].append((count, mean))
         spread[name].append((low, high))
     title = "Fooling ratio on held-out clips"
-    figure = curves(lines, title=title, across="clips fitted to", tenfold=True, spread=spread)
-    write_png(args.output / "flicker-counts.png", figure)
+    chart = line_chart(
+        lines,
+        title=title,
+        x_label="clips fitted to",
+        y_label="fooling ratio",
+        log_x=True,
+        ranges=spread,
+    )
+    write_png(args.output / "flicker-counts.png", to_picture(chart))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from trainers.jobs.evaluate import finite
 from trainers.run.folder.atomic import write_json
 from trainers.run.show.figures import write_png
 from trainers.run.show.heatmap import frame_heat_map
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
 FIGURES = ("fooling_rate", "queries", "map", "map_unit", "untouched", "touched")
@@ -176,7 +176,8 @@ def draw_rates(folder: Path, rows: list[Row], name: str) -> None:
         points = [(step, sum(0 < f <= step for f in first) / len(first)) for step in steps]
         lines[way] = [(1, 0.0), *points] if 1 not in steps else points
     title = f"Fooling rate over the iterations allowed ({name})"
-    write_png(folder / f"keyframe-rate-{name}.png", curves(lines, title=title, across="iterations"))
+    chart = line_chart(lines, title=title, x_label="iterations", y_label="fooling rate")
+    write_png(folder / f"keyframe-rate-{name}.png", to_picture(chart))
 
 
 def weights_picture(model: nn.Module, ds: Dataset, result: AttackResult) -> Any:

@@ -38,7 +38,7 @@ from trainers.jobs.rounds import spread
 from trainers.run.cli.parsing import number
 from trainers.run.folder.atomic import read_json, write_json
 from trainers.run.show.figures import FONT, INK, to_image, write_png
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
 BATCH = 128
@@ -255,7 +255,13 @@ def rates(rows: list[Row]) -> Image.Image:
         elif "flipped" in row:
             lines.setdefault(row["name"], []).append((row["bytes"], row["gated"]))
     ordered = {name: sorted(points) for name, points in lines.items()}
-    return curves(ordered, title="PSNR (dB)", across="bytes an image, R's own aside")
+    chart = line_chart(
+        ordered,
+        title="Quality with and without R",
+        x_label="bytes an image, R's own aside",
+        y_label="PSNR in dB",
+    )
+    return to_picture(chart)
 
 
 def grid(rows: dict[str, Tensor]) -> Image.Image:

@@ -28,7 +28,7 @@ from trainers.evaluate.quality import psnr
 from trainers.reconstruction.terms import flicker
 from trainers.run.folder.atomic import write_json
 from trainers.run.show.figures import FONT, INK, to_image, write_png
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
 FRAMES = 8  # of the clip that is shown
@@ -154,7 +154,9 @@ def changes(shown: dict[str, Tensor]) -> Image.Image:
         name: list(enumerate(clip.diff(dim=1).abs().mean((0, 2, 3)).tolist(), start=1))
         for name, clip in shown.items()
     }
-    return curves(lines, title="mean |frame - frame before|", across="frame")
+    title = "How much each frame differs from the one before"
+    chart = line_chart(lines, title=title, x_label="frame", y_label="mean absolute change")
+    return to_picture(chart)
 
 
 def frames(shown: dict[str, Tensor]) -> Image.Image:

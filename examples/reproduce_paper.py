@@ -27,7 +27,7 @@ from augment import Dataset, load_dataset
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
 from trainers.run.show.figures import FONT, amplification, to_image
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
 GAP = 8  # pixels between pictures
 
@@ -188,14 +188,18 @@ def draw(
     for i, name in enumerate(summed["default"].names):
         write(folder / f"reproduction-{name}.png", [row_of(summed["default"], i, classes)])
     pages = [
-        curves(lines(out), title=f"Eq. (1), {name} setting", across="step")
-        for name, out in summed.items()
+        loss_chart(lines(out), title=f"Eq. (1), {name} setting") for name, out in summed.items()
     ]
     both = {name: line for name, out in aimed.items() for line in lines(out).values()}
     title = f"Eq. (2), {aimed['default'].names[0]} to {target}"
-    write(folder / "reproduction-loss.png", [*pages, curves(both, title=title, across="step")])
+    write(folder / "reproduction-loss.png", [*pages, loss_chart(both, title=title)])
     rows = [row_of(out, 0, classes) for out in aimed.values()]
     write(folder / "reproduction-target.png", rows)
+
+
+def loss_chart(losses: dict[str, list[tuple[float, float]]], *, title: str) -> Image.Image:
+    """Draw losses by step."""
+    return to_picture(line_chart(losses, title=title, x_label="step", y_label="loss"))
 
 
 def lines(out: Outcome) -> dict[str, list[tuple[float, float]]]:

@@ -33,7 +33,7 @@ from trainers.models.resnet_cifar import resnet18_cifar
 from trainers.run.cli.parsing import number
 from trainers.run.folder.atomic import write_json
 from trainers.run.show.figures import FONT, INK, amplification, to_image, write_png
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
 BATCH = 32
@@ -206,8 +206,10 @@ def draw(
         for kind, word in (("held_out", "held out"), ("fitted", "own"))
     }
     title = f"Fooling rate on held-out images and on its own ({attacked})"
-    rate = curves(lines, title=title, across="images it was fitted to", tenfold=True)
-    write_png(folder / "universal-rate.png", rate)
+    rate = line_chart(
+        lines, title=title, x_label="images it was fitted to", y_label="fooling rate", log_x=True
+    )
+    write_png(folder / "universal-rate.png", to_picture(rate))
     write_png(folder / "universal-transfer.png", heat_map(matrix, list(models)))
     write_png(folder / "universal-samples.png", gallery(models, made, test))
 

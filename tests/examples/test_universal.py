@@ -11,7 +11,6 @@ from PIL import Image
 from attacks import UniversalPerturbation, transfer_matrix
 from augment import load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier
-from trainers.run.show.plots import curves
 
 pytestmark = pytest.mark.slow
 
@@ -80,13 +79,3 @@ def test_on_new_digits_many_images_make_a_better_perturbation_than_few():
     assert many > max(new.values()) + 0.05
     assert all(own[images] > rate + 0.1 for images, rate in new.items())  # learned by heart
     assert abs(own[range(MANY)] - many) < 0.1
-
-
-def test_an_axis_may_count_tenfold():
-    """The same picture as of the logarithms, but for the numbers under it."""
-    points = [(10, 0.2), (100, 0.5), (1000, 0.9)]
-    tenfold = curves({"a": points}, title="t", across="n", tenfold=True)
-    plain = curves({"a": [(i + 1, y) for i, (_, y) in enumerate(points)]}, title="t", across="n")
-    plot = (0, 0, tenfold.width, tenfold.height - 44)
-    assert tenfold.crop(plot).tobytes() == plain.crop(plot).tobytes()
-    assert tenfold.tobytes() != plain.tobytes()

@@ -13,8 +13,10 @@ from trainers.evaluate.evaluation import AttackedBatch, predict
 from trainers.run.show.figures import Pair, sheet, write_png
 from trainers.run.show.films import film, is_clip, strips
 from trainers.run.show.heatmap import frame_heat_map
-from trainers.run.show.plots import curves
+from trainers.run.show.plots import line_chart, to_picture
 
+# The pictures of a batch, as `draw_batch` names them.
+PICTURES = ("samples.png", "clips.gif", "frames.png", "loss.png")
 SHOWN = 8  # images in a picture
 CLIPS = 4  # clips in one
 
@@ -47,7 +49,10 @@ def draw_batch(
         history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
         lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
         name = stem.with_name(f"{stem.name}-loss.png")
-        files[name] = curves(lines, title="Loss of each sample", across="step")
+        chart = line_chart(
+            lines, title="Loss of each sample", x_label="step of the attack", y_label="attack loss"
+        )
+        files[name] = to_picture(chart)
     info = batch.result.info
     if clips and {"weights", "keyframes"} <= info.keys():
         weights, keyframes = (info[name].cpu()[order] for name in ("weights", "keyframes"))

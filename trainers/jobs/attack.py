@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from html import escape
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset
-from trainers.evaluate.drawing import draw_batch
+from trainers.evaluate.drawing import PICTURES, draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, summarise
 from trainers.evaluate.measure import Trial, item_files, measured
 from trainers.evaluate.scores import finite
@@ -40,7 +39,7 @@ from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.setting import Setting, check_kind, load_split
 from trainers.run.show.board import Board
-from trainers.run.show.report import PICTURES, image, pre, table, write_page
+from trainers.run.show.report import write_report
 from trainers.run.show.table import attack_lines, outcome
 
 log = logging.getLogger(__name__)
@@ -243,9 +242,13 @@ def publish(
         log.warning("%s", warning)
     shown = COLUMNS | {name: name for name in list(rows[0])[list(rows[0]).index("queries") + 1 :]}
     cells = [{shown[name]: show(row[name]) for name in shown} for row in rows[:SHOWN]]
-    warnings = [f"<p>{escape(warning)}</p>" for warning in summary["warnings"]]
-    found = [pre(attack_lines(summary)), *warnings]
-    write_page(folder, [*found, *map(image, pictures), table(cells)], config=config)
+    content = {
+        "outcome": attack_lines(summary),
+        "messages": summary["warnings"],
+        "pictures": pictures,
+        "rows": cells,
+    }
+    write_report(folder, "outcome.html", content, config=config)
     log.info("%s", outcome(folder))
 
 

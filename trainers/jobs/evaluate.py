@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from html import escape
 from math import isfinite
 from typing import Any
 
@@ -23,7 +22,7 @@ from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.setting import check_kind, check_labelled, load_split
 from trainers.run.show.board import Board
-from trainers.run.show.report import pre, terms, write_page
+from trainers.run.show.report import write_report
 from trainers.run.show.table import ATTACK_TERMS, attacks_table, legend, outcome
 
 log = logging.getLogger(__name__)
@@ -53,8 +52,12 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
         log.warning("%s", doubt)
     board.text("results", attacks_table(summary))
     board.close()
-    warnings = [f"<p>{escape(warning)}</p>" for warning in summary["warnings"]]
-    write_page(folder, [pre(attacks_table(summary)), *warnings, terms(ATTACK_TERMS)], config=text)
+    content = {
+        "outcome": attacks_table(summary),
+        "messages": summary["warnings"],
+        "meanings": ATTACK_TERMS,
+    }
+    write_report(folder, "outcome.html", content, config=text)
     log.info("%s\n", legend(ATTACK_TERMS))
     log.info("%s", outcome(folder))
 

@@ -6,15 +6,25 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.evaluate.drawing import PICTURES
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.board import Board
 from trainers.run.show.figures import write_png
-from trainers.run.show.plots import curves
-from trainers.run.show.report import PICTURES, write_report
-from trainers.run.show.table import ROUND_TERMS, heading, legend, line, places, rounds_table
+from trainers.run.show.plots import line_chart, to_picture
+from trainers.run.show.report import write_report
+from trainers.run.show.table import (
+    ROUND_TERMS,
+    columns,
+    heading,
+    legend,
+    line,
+    percent,
+    places,
+    rounds_table,
+)
 
 log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -61,9 +71,13 @@ class Publisher:
             "rounds": list(rows),
         }
         write_summary(self.folder.path / "summary.json", summary)
-        image = curves(accuracies(rows), title="Accuracy on test samples", across="round")
-        write_png(self.folder.figures / "accuracy.png", image)
-        write_report(self.folder, summary, config=self.config)
+        chart = line_chart(
+            accuracies(rows), title="Accuracy on test samples", x_label="round", y_label="share"
+        )
+        write_png(self.folder.figures / "accuracy.png", to_picture(chart))
+        content = report_content(self.folder, summary)
+        over = reason is not None
+        write_report(self.folder, "rounds.html", content, config=self.config, finished=over)
         if reason is not None:
             log.info("stopped: %s\n\n%s", reason, places(self.folder))
 
@@ -97,3 +111,46 @@ def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     known = [row for row in rows if row["attack_success"] is not None]
     result[lead] = [(row["round"], row["attack_success"]) for row in known]
     return result
+
+
+def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of the template rounds.html, by summary.json."""
+    rows = summary["rounds"]
+    pictures = {
+        f"Round {row['round']}": [
+            folder.figures / f"{round_name(row['round'])}-{kind}" for kind in PICTURES
+        ]
+        for row in rows
+    }
+    return {
+        "verdict": verdict(rows[0], rows[-1]),
+        "ending": ending(summary),
+        "rows": [columns(row) for row in rows],
+        "meanings": ROUND_TERMS,
+        "messages": [text for row in rows for text in row.get("warnings", [])],
+        "accuracy": folder.figures / "accuracy.png",
+        "pictures": pictures,
+    }
+
+
+def verdict(first: Row, last: Row) -> str:
+    """Say in a sentence what the rounds changed."""
+    robust = ", ".join(
+        f"under {name} {value:.1%} -> {last['robust_accuracy'][name]:.1%}"
+        for name, value in first["robust_accuracy"].items()
+    )
+    success = " -> ".join(
+        f"{percent(row['attack_success'])} of {row['attackable']}" for row in (first, last)
+    )
+    return (
+        f"Accuracy from round {first['round']} to round {last['round']}: "
+        f"clean {first['clean_accuracy']:.1%} -> {last['clean_accuracy']:.1%}, {robust}. "
+        f"{last['attack']} succeeds on {success} samples that could be attacked."
+    )
+
+
+def ending(summary: Row) -> str:
+    """Say whether the run is over, and why."""
+    if summary["stopped"] is None:
+        return "The run is not over."
+    return f"Stopped: {summary['stopped']}. {summary['seconds']:.0f} seconds."

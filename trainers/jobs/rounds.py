@@ -25,7 +25,7 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
-from trainers.evaluate.drawing import draw_batch
+from trainers.evaluate.drawing import PICTURES, draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, Columns
 from trainers.evaluate.measure import Trial, measured
 from trainers.evaluate.scores import OWN, finite
@@ -39,7 +39,6 @@ from trainers.run.folder.atomic import kept, once, present
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.stopwatch import Stopwatch
 from trainers.run.setting import Setting, build, check_alike, check_kind, check_labelled, load_split
-from trainers.run.show.report import PICTURES
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]

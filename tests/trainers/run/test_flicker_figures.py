@@ -3,8 +3,8 @@
 import torch
 from PIL import ImageColor
 
-from trainers.run.show.flicker_figures import PAINT, STRIP, path_figure, pattern_figure
-from trainers.run.show.plots import COLOURS, SIZE
+from trainers.run.show.flicker_figures import PAINT, path_figure, pattern_figure
+from trainers.run.show.plots import COLOURS, DPI, SIZE
 
 
 def colours_of(image):
@@ -12,11 +12,16 @@ def colours_of(image):
     return {colour: count for count, colour in image.getcolors(2**20)}
 
 
+def strip_of(image):
+    """The row of colours above the curves, from left to right, without what is white beside it."""
+    row = [image.getpixel((x, round(0.4 * DPI))) for x in range(image.width)]
+    return [colour for colour in row if colour != (255, 255, 255)]
+
+
 def test_the_strip_shows_each_frame_in_its_amplified_colour():
     pattern = torch.tensor([[0.09, 0.0, -0.09, 0.0], [0.0, 0.09, 0.0, 0.0], [0.0, 0.0, 0.0, -0.05]])
-    image = pattern_figure(pattern, title="A pattern")
-    assert image.size == (SIZE[0], SIZE[1] + STRIP)
-    middles = [image.getpixel((int((t + 0.5) * SIZE[0] / 4), STRIP // 2)) for t in range(4)]
+    strip = strip_of(pattern_figure(pattern, title="A pattern"))
+    middles = [strip[int((t + 0.5) * len(strip) / 4)] for t in range(4)]
     # Five times the pattern, around grey.
     assert middles == [(242, 128, 128), (128, 242, 128), (13, 128, 128), (128, 128, 64)]
 
@@ -31,7 +36,8 @@ def test_one_channel_and_five_are_drawn_too():
     for channels in (1, 5):
         pattern = torch.linspace(-0.1, 0.1, 8 * channels).reshape(channels, 8)
         image = pattern_figure(pattern, title="A pattern")
-        left, right = (image.getpixel((x, STRIP // 2)) for x in (2, SIZE[0] - 3))
+        strip = strip_of(image)
+        left, right = strip[len(strip) // 9], strip[-(len(strip) // 9)]
         assert left[0] == left[1] == left[2]
         assert left[0] < right[0]
 
@@ -45,4 +51,4 @@ def test_the_path_has_a_point_for_each_weight_with_clips():
     found = colours_of(path_figure(points, title="Three"))
     used = [ImageColor.getrgb(colour) in found for colour in COLOURS]
     assert used == [True] * 4 + [False] * 4  # the path, and three points
-    assert path_figure([], title="None").size == SIZE
+    assert path_figure([], title="None").size == (SIZE[0] * DPI, SIZE[1] * DPI)

@@ -1,4 +1,8 @@
-import math
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -7,10 +11,10 @@ import torch
 from PIL import Image
 
 from trainers.run.show.figures import CAPTION, PAD, TITLE, Pair, amplification, sheet, to_uint8
-from trainers.run.show.pens import dashes
-from trainers.run.show.plots import curves, factors, ticks, vector_curves
+from trainers.run.show.plots import line_chart, log_ticks, to_picture, to_svg
 from trainers.run.show.table import attacks_table, rounds_table
 
+ROOT = Path(__file__).parents[3]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -36,41 +40,60 @@ def test_amplification(largest: float, factor: int) -> None:
     assert amplification(largest) == factor
 
 
-@pytest.mark.parametrize("values", [[], [0.0], [5.0, 5.0], [-3.0, 1e-9], [1e6, 2e6]])
-def test_ticks_enclose_the_values(values: list[float]) -> None:
-    axis = ticks(values)
-    assert 2 <= len(axis) <= 8
-    assert all(axis[0] <= value <= axis[-1] for value in values)
-    assert axis == sorted(set(axis))
+def axes_of(figure):
+    """The axes of a chart, drawn."""
+    to_picture(figure)
+    return figure.axes[0]
 
 
-def test_whole_ticks() -> None:
-    assert ticks([0, 1], whole=True) == [0, 1]
-
-
-def test_curves_draw_each_line_in_its_colour_and_skip_what_is_not_finite() -> None:
+def test_a_chart_has_each_line_in_its_colour_and_a_gap_where_a_value_is_not_finite() -> None:
     lines = {"a": [(0, 0.0), (1, 1.0)], "b": [(0, 1.0), (1, float("nan")), (2, 0.5)]}
-    image = curves(lines, title="t", across="round")
-    assert image.size == (640, 360)
+    chart = line_chart(lines, title="t", x_label="round", y_label="share")
+    image = to_picture(chart)
+    assert image.size == (960, 540)
     colours = {colour for _, colour in image.getcolors(1 << 20)}
     assert {(37, 99, 235), (220, 38, 38)} <= colours
-    assert isinstance(curves({"none": []}, title="t", across="x"), Image.Image)
+    axes = axes_of(chart)
+    found = (axes.get_title("left"), axes.get_xlabel(), axes.get_ylabel())
+    assert found == ("t", "round", "share")
+    assert [text.get_text() for text in chart.legends[0].get_texts()] == ["a", "b"]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())  # rounds are counted
 
 
-def test_the_spread_of_a_point_is_an_upright_stroke_that_the_axis_covers() -> None:
+@pytest.mark.parametrize("points", [[], [(0, 1.0)], [(0, float("nan"))]])
+def test_a_chart_of_next_to_nothing_is_drawn(points: list[tuple[float, float]]) -> None:
+    for log_x in (False, True):
+        shifted = [(x + 1, y) for x, y in points]
+        chart = line_chart({"none": shifted}, title="t", x_label="x", log_x=log_x)
+        assert isinstance(to_picture(chart), Image.Image)
+        assert not chart.legends
+
+
+def test_a_logarithmic_axis_has_round_ticks() -> None:
+    lines = {"a": [(6, 1.0), (300, 2.0)]}
+    axes = axes_of(line_chart(lines, title="t", x_label="bytes", log_x=True))
+    assert axes.get_xscale() == "log"
+    shown = [text.get_text() for text in axes.get_xticklabels()]
+    assert shown == ["10", "20", "50", "100", "200"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.3), (1, 10), (3, 4000), (0.02, 90), (5, 7)])
+def test_logarithmic_ticks_are_round_and_within_the_values(low: float, high: float) -> None:
+    ticks = log_ticks(low, high)
+    assert ticks == sorted(set(ticks))
+    assert all(low / 1.01 <= tick <= high * 1.01 for tick in ticks)
+    assert len(ticks) <= 12
+    assert all(len(f"{tick:e}".rstrip("0").partition("e")[0].rstrip("0.")) == 1 for tick in ticks)
+
+
+def test_the_range_of_a_point_is_an_upright_stroke_that_the_axis_covers() -> None:
     lines = {"a": [(1, 0.5), (2, 0.5)]}
-    with_spread, without = (
-        curves(lines, title="t", across="round", spread=spread)
-        for spread in ({"a": [(0.0, 1.0), (0.5, 0.5)]}, None)
-    )
-
-    def blue(image: Image.Image, x: int) -> int:
-        pixels = [image.getpixel((x, y)) for y in range(image.height)]
-        return sum(b > r + 60 for r, _, b in pixels)
-
-    left = 56  # of the axes, where the first point is
-    assert blue(with_spread, left) > 200
-    assert 0 < blue(without, left) < 20
+    ranges = {"a": [(0.0, 1.0), (0.5, 0.5)]}
+    axes = axes_of(line_chart(lines, title="t", x_label="round", ranges=ranges))
+    strokes = axes.collections[0].get_segments()
+    assert [stroke.tolist() for stroke in strokes] == [[[1, 0], [1, 1]], [[2, 0.5], [2, 0.5]]]
+    assert axes.get_ylim()[0] <= 0
+    assert axes.get_ylim()[1] >= 1
 
 
 def row(number: int) -> dict:
@@ -99,38 +122,37 @@ def test_a_table_of_attacks() -> None:
     assert lines[2].split() == ["fgsm:eps=8/255", "none", "50.0%", "50.0%", "-", "-", "21", "1.0"]
 
 
-def test_a_chart_in_svg_has_the_points_of_the_one_in_pixels() -> None:
-    lines = {"a & b": [(1, 0.0), (10, 1.0)], "c": [(1, 1.0), (10, 0.0)]}
-    drawn = {"title": "t", "across": "bytes", "tenfold": True, "whole": False, "dashed": ["c"]}
-    root = ElementTree.fromstring(vector_curves(lines, **drawn))
-    found = [line for line in root.iter(f"{SVG}polyline") if line.get("stroke") == "#2563eb"]
-    (left, low), (right, high) = (map(float, p.split(",")) for p in found[0].get("points").split())
-    image = curves(lines, **drawn)
-    for x, y in ((left, low), (right, high)):
-        assert image.getpixel((round(x), round(y))) == (37, 99, 235)
-    assert left < right
-    assert low > high
-    dashed = [
-        line.get("stroke")
-        for line in root.iter(f"{SVG}polyline")
-        if "5 4" in str(line.get("stroke-dasharray"))
-    ]
-    assert dashed == ["#dc2626"] * 2  # the line and its key
-    words = [text.text for text in root.iter(f"{SVG}text")]
-    assert {"t", "bytes", "a & b", "c", "1", "2", "5", "10"} <= set(words)
+def chart():
+    """A chart with a line of a style of its own, and one that the legend leaves out."""
+    lines = {"a & b": [(1, 0.0), (10, 1.0)], "c": [(1, 1.0), (10, 0.0)], "_d": [(1, 0.5)]}
+    styles = {"c": {"linestyle": "--", "color": "#123456"}}
+    return line_chart(lines, title="t", x_label="bytes", log_x=True, styles=styles)
 
 
-def test_dashes_are_as_long_round_a_corner() -> None:
-    straight, bent = dashes([(0, 0), (40, 0)]), dashes([(0, 0), (20, 0), (20, 20)])
-    lengths = [
-        sum(abs(x1 - x0) + abs(y1 - y0) for (x0, y0), (x1, y1) in d) for d in (straight, bent)
-    ]
-    assert lengths == pytest.approx([5 * 4 + 4, 5 * 4 + 4])
+def test_a_chart_in_svg_has_its_words_and_lines() -> None:
+    text = to_svg(chart())
+    root = ElementTree.fromstring(text)
+    words = {"".join(found.itertext()) for found in root.iter(f"{SVG}text")}
+    assert {"t", "bytes", "a & b", "c", "1", "2", "5", "10"} <= words
+    assert "_d" not in words
+    dashed = [path for path in root.iter(f"{SVG}path") if "#123456" in path.get("style", "")]
+    assert len(dashed) == 2  # the line and its key
+    assert all("stroke-dasharray" in path.get("style") for path in dashed)
 
 
-@pytest.mark.parametrize("values", [[], [0.3], [-1.2, 2.7], [0.0, 1.0]])
-def test_factors_enclose_the_values(values: list[float]) -> None:
-    axis = factors(values)
-    assert axis == sorted(set(axis))
-    assert all(axis[0] - 1e-6 <= value <= axis[-1] + 1e-6 for value in values)
-    assert {round(10 ** (x - math.floor(x + 1e-9)), 6) for x in axis} <= {1, 2, 5}
+def test_charts_have_the_same_bytes_in_every_process_whatever_the_users_settings(tmp_path) -> None:
+    """Neither a date nor a version nor an id drawn at random may be in them."""
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 30\n")
+    code = (
+        "import sys; sys.path[:0] = ['.', sys.argv[1]]\n"
+        "from hashlib import sha256\nimport test_pictures as t\n"
+        "from trainers.run.show.plots import to_picture, to_svg\n"
+        "print(sha256(to_svg(t.chart()).encode() + to_picture(t.chart()).tobytes()).hexdigest())"
+    )
+    command = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    env = os.environ | {"MATPLOTLIBRC": str(tmp_path)}
+    options = {"capture_output": True, "text": True, "timeout": 120, "check": True}
+    found = subprocess.run(command, env=env, cwd=ROOT, **options).stdout.strip()
+    own = sha256(to_svg(chart()).encode() + to_picture(chart()).tobytes()).hexdigest()
+    assert found == own
+    assert not any(sign in to_svg(chart()) for sign in ("dc:date", "dc:creator", "Matplotlib v"))

@@ -12,7 +12,7 @@ from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.board import Board
 from trainers.run.show.compress_table import compress_lines
-from trainers.run.show.report import image, pre, write_page
+from trainers.run.show.report import write_report
 from trainers.run.show.table import outcome
 
 log = logging.getLogger(__name__)
@@ -38,5 +38,6 @@ def finish(
         board.picture(picture.stem, picture, step=0)
     board.close()
     write_summary(folder.path / "summary.json", summary)
-    write_page(folder, [pre(compress_lines(summary)), *map(image, pictures)], config=text)
+    content = {"outcome": compress_lines(summary), "pictures": pictures}
+    write_report(folder, "outcome.html", content, config=text)
     log.info("%s", outcome(folder))

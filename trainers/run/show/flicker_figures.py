@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from trainers.run.show.figures import amplification, to_image
-from trainers.run.show.plots import COLOURS, SIZE, curves
+from trainers.run.show.figures import amplification, to_uint8
+from trainers.run.show.plots import (
+    COLOURS,
+    SIZE,
+    Points,
+    add_legend,
+    chart_style,
+    draw_lines,
+    line_chart,
+    to_picture,
+)
 
 CHANNELS = ("red", "green", "blue")
 PAINT = ("#dc2626", "#059669", "#2563eb")  # of their curves
-STRIP = 48  # pixels high
 
 
 def pattern_figure(pattern: Tensor, *, title: str) -> Image.Image:
@@ -23,30 +32,38 @@ def pattern_figure(pattern: Tensor, *, title: str) -> Image.Image:
         title: the heading.
 
     Returns:
-        A picture of 640 x 408 pixels: the strip, around grey and amplified by what the title
-        then says, and below it the values in percent of full scale.
+        The strip, around grey and amplified by the factor that the title then names, above the
+        values in percent of full scale.
 
     Source: Naeh et al. 2020, figure 2.
     """
     values = pattern.detach().cpu().float()
-    channels = len(values)
+    channels, frames = values.shape
     factor = amplification(float(values.abs().max()))
     colours = 0.5 + factor * values[:, None]  # (C, 1, T)
-    if channels not in (1, len(CHANNELS)):
-        colours = colours.mean(0, keepdim=True)  # no colours we know of: (1, 1, T)
-    strip = to_image(colours).convert("RGB").resize((SIZE[0], STRIP), Image.Resampling.NEAREST)
-    names = CHANNELS if channels == len(CHANNELS) else [f"channel {c}" for c in range(channels)]
+    if channels != len(CHANNELS):
+        # No colours that we know of: all channels as one grey.
+        colours = colours.mean(0, keepdim=True).expand(3, -1, -1)  # (3, 1, T)
+    known = channels == len(CHANNELS)
+    names = CHANNELS if known else [f"channel {c}" for c in range(channels)]
     lines = {
         name: list(enumerate((100 * row).tolist())) for name, row in zip(names, values, strict=True)
     }
-    chart = curves(
-        lines, title=f"{title}, in % of full scale (colours x {factor})", across="frame",
-        colours=PAINT if channels == len(CHANNELS) else COLOURS,
-    )  # fmt: skip
-    figure = Image.new("RGB", (SIZE[0], SIZE[1] + STRIP), "white")
-    figure.paste(strip, (0, 0))
-    figure.paste(chart, (0, STRIP))
-    return figure
+    paint = PAINT if known else COLOURS
+    styles = {name: {"color": paint[i % len(paint)]} for i, name in enumerate(names)}
+    with chart_style():
+        figure = Figure(figsize=(SIZE[0], SIZE[1] + 0.5))
+        strip, curves = figure.subplots(2, sharex=True, height_ratios=(1, 6))
+        ends = (-0.5, frames - 0.5, 0, 1)
+        strip.imshow(to_uint8(colours), aspect="auto", interpolation="nearest", extent=ends)
+        strip.set(title=f"{title} (colours x {factor})", yticks=[])
+        strip.tick_params(bottom=False, labelbottom=False)
+        strip.grid(visible=False)
+        draw_lines(curves, lines, styles=styles)
+        curves.set(xlabel="frame", ylabel="% of full scale")
+        curves.xaxis.get_major_locator().set_params(integer=True)
+        add_legend(figure, curves)
+        return to_picture(figure)
 
 
 def path_figure(points: Sequence[tuple[float, Tensor, Tensor]], *, title: str) -> Image.Image:
@@ -64,10 +81,9 @@ def path_figure(points: Sequence[tuple[float, Tensor, Tensor]], *, title: str) -
         for share, thick, rough in points
         if len(thick)
     ]
-    lines: dict[str, list[tuple[float, float]]] = {
-        "path": [(thick, rough) for _, thick, rough in means]
-    }
+    lines: dict[str, Points] = {"path": [(thick, rough) for _, thick, rough in means]}
     lines |= {f"beta1 {share:g}": [(thick, rough)] for share, thick, rough in means}
-    return curves(
-        lines, title=f"{title}: mean roughness in %", across="mean thickness in %", whole=False
+    chart = line_chart(
+        lines, title=title, x_label="mean thickness in %", y_label="mean roughness in %"
     )
+    return to_picture(chart)

@@ -19,7 +19,7 @@ from trainers.run.folder.atomic import check_seal, write_text
 from trainers.run.folder.checkpoint import load_item
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.figures import write_png
-from trainers.run.show.plots import Points, curves, vector_curves
+from trainers.run.show.plots import Points, line_chart, to_picture, to_svg
 
 Row = Mapping[str, Any]
 COLOURS = {
@@ -38,14 +38,16 @@ COLOURS = {
     "zeros": "#9ca3af",
     "label": "#be185d",
 }
+# The heading and the vertical axis of each figure.
 METRICS = {
-    "psnr": "PSNR in dB",
-    "ssim": "SSIM",
-    "ms_ssim": "MS-SSIM",
-    "top1_kept": "Share of samples whose top class the classifier keeps",
-    "judge_accuracy": "Accuracy of the independent judge",
+    "psnr": ("Quality: peak signal-to-noise ratio", "PSNR in dB"),
+    "ssim": ("Quality: structural similarity", "SSIM, at most 1"),
+    "ms_ssim": ("Quality: structural similarity over several scales", "MS-SSIM, at most 1"),
+    "top1_kept": ("Share of samples whose top class the classifier keeps", "share"),
+    "judge_accuracy": ("Accuracy of the independent judge", "share"),
 }
 CONTROLS = ("zeros", "label")
+HEADERLESS = {"linestyle": "--", "marker": "o", "markerfacecolor": "white"}
 KINDS = ("x", "x-task", "delta")
 OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS))
 
@@ -53,53 +55,51 @@ OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS))
 def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
     """Write a figure for each metric that was measured, as PNG and SVG; return the PNG files."""
     files = []
-    for metric, title in METRICS.items():
-        lines, colours, dashed = lines_of(points, metric)
+    for metric, (title, y_label) in METRICS.items():
+        lines, styles = rate_lines(points, metric)
         if not lines:
             continue
+        chart = line_chart(
+            lines,
+            title=title,
+            x_label="bytes per sample (dashed: without file headers)",
+            y_label=y_label,
+            log_x=True,
+            styles=styles,
+        )
         file = folder / f"rate-{metric.replace('_', '-')}.png"
-        named: dict[str, Any] = {
-            "title": title,
-            "across": "bytes a sample (dashed: without heads)",
-            "tenfold": True,
-            "whole": False,
-            "colours": colours,
-            "dashed": dashed,
-        }
-        write_png(file, curves(lines, **named))
-        write_text(file.with_suffix(".svg"), vector_curves(lines, **named))
+        write_png(file, to_picture(chart))
+        write_text(file.with_suffix(".svg"), to_svg(chart))
         files.append(file)
     return files
 
 
-def lines_of(points: Sequence[Row], metric: str) -> tuple[dict[str, Points], list[str], list[str]]:
-    """Return the lines of a figure by name, their colours, and the names of the dashed ones.
+def rate_lines(
+    points: Sequence[Row], metric: str
+) -> tuple[dict[str, Points], dict[str, dict[str, Any]]]:
+    """Return the lines of a figure by name, and how each is drawn; none without a measurement.
 
-    Controls, whose bytes are next to none, are lines from one side to the other.
+    A codec of others has a dashed line too, of its bytes without file headers, which the legend
+    leaves out. Controls, whose bytes are next to none, are dotted from one side to the other.
     """
     known = [row for row in points if row[metric] is not None]
     rated = [row for row in known if row["codec"] not in CONTROLS]
-    if not rated:
-        return {}, [], []
     sizes = [row[name] for row in rated for name in ("bytes_per_sample", "payload_bytes")]
     lines: dict[str, Points] = {}
-    colours, dashed = [], []
+    styles: dict[str, dict[str, Any]] = {}
     for codec in dict.fromkeys(row["codec"] for row in rated):
         own = [row for row in rated if row["codec"] == codec]
-        ends = {codec: "bytes_per_sample"}
+        lines[codec] = sorted((row["bytes_per_sample"], row[metric]) for row in own)
+        styles[codec] = {"color": COLOURS[codec]}
         if codec not in OURS:
-            dashed.append(f"{codec}, no head")
-            ends[dashed[-1]] = "payload_bytes"
-        for name, size in ends.items():
-            lines[name] = sorted((row[size], row[metric]) for row in own)
-            colours.append(COLOURS[codec])
-    for row in known:
+            lines[f"_{codec}"] = sorted((row["payload_bytes"], row[metric]) for row in own)
+            styles[f"_{codec}"] = styles[codec] | HEADERLESS
+    for row in known if rated else ():
         if row["codec"] in CONTROLS:
             name = f"{row['codec']} ({row['bytes_per_sample']:.2g} B)"
             lines[name] = [(min(sizes), row[metric]), (max(sizes), row[metric])]
-            colours.append(COLOURS[row["codec"]])
-            dashed.append(name)
-    return lines, colours, dashed
+            styles[name] = {"color": COLOURS[row["codec"]], "linestyle": ":"}
+    return lines, styles
 
 
 def draw_pages(
