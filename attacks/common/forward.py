@@ -23,7 +23,7 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _DIMENSIONS = {layout: ndim for ndim, layout in _CHANNELS_LAST.items()}
 _FEW = 2  # passes, those of a single step
 _NARROW = 64  # channels
-_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+_GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
 _COMPLAINTS = ("contiguous", "stride", "view", "layout")  # words of who wants the default layout
 
 
@@ -90,7 +90,7 @@ def _quicker(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
 def _generator_states(model: nn.Module) -> tuple[Any, ...] | None:
     """Return the states of the generators that models draw from; None where it has its own."""
     for module in model.modules():
-        if any(isinstance(value, _GENERATORS) for value in vars(module).values()):
+        if not _GENERATORS.isdisjoint(map(type, vars(module).values())):
             return None
     _, words, *rest = cast(tuple[Any, ...], np.random.get_state())  # noqa: NPY002
     python, default = random.getstate(), torch.get_rng_state().numpy().tobytes()

@@ -171,7 +171,7 @@ class AscentRun:
         queries = torch.full_like(goal.y, int(goal.any_class))
         best = BestByLoss.start(x)
         self.state = AscentState(goal, threat, best, x, torch.zeros_like(x), queries, no, no)
-        self.options, self.call = options, call
+        self.options, self.call, self.forward = options, call, call.forward
         self.step = torch.compile(step) if options.compile else step
         self.logits: Tensor | None = None  # the first
         self.history: list[Tensor] = []
@@ -199,7 +199,7 @@ class AscentRun:
             self._record(state.best.value)
             return state, None
         logits, value, gradient = value_and_gradient(
-            self.call.forward, state.x_adv, state.goal.objective
+            self.forward, state.x_adv, state.goal.objective
         )
         self._record(value.masked_fill(state.left, torch.nan))
         self._keep_best(state, logits, value)
@@ -212,7 +212,7 @@ class AscentRun:
         state = self.active.now
         if len(state.left):
             with torch.no_grad():
-                logits = logits_of(self.call.forward, state.x_adv)
+                logits = logits_of(self.forward, state.x_adv)
             self._keep_best(state, logits, state.goal.objective(logits))
         self.state = self.active.everything()
         if self.options.bf16:
@@ -267,7 +267,7 @@ class AscentRun:
         if self.began_at_x and not bf16 and self.logits is not None:
             return goal.is_adversarial(self.logits)
         with torch.no_grad():
-            model = self.call.model if bf16 else self.call.forward
+            model = self.call.model if bf16 else self.forward
             return goal.is_adversarial(logits_of(model, self.call.x))
 
     def result(self) -> AttackResult:
