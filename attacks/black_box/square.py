@@ -84,7 +84,7 @@ class Square:
         with opening as call, torch.no_grad():
             threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
             goal = Goal(call.y, call.target, self.loss)
-            search = Search(call.forward, self, goal, threat, call.generators)
+            search = SquareRun(call.forward, self, goal, threat, call.generators)
             state, history = search.run(call.progress)
             already = goal.is_adversarial(logits_of(call.forward, call.x))
         best = state.best
@@ -116,7 +116,7 @@ class Square:
 
 
 @dataclass
-class State:
+class SquareState:
     """How far each sample has come, a row for each.
 
     Attributes:
@@ -138,7 +138,7 @@ class State:
     left: Tensor
 
 
-class Search:
+class SquareRun:
     """One call of the attack.
 
     Attributes:
@@ -162,11 +162,11 @@ class Search:
         if mask is None:
             mask = torch.ones_like(threat.eps, dtype=torch.bool)
         numbers = x.new_empty(len(x), 0)
-        state = State(goal, threat, BestByLoss.start(x), mask, numbers, none, none.bool())
+        state = SquareState(goal, threat, BestByLoss.start(x), mask, numbers, none, none.bool())
         self.active = ActiveSet(state, torch.arange(len(x), device=x.device))
         self.logits = x.new_empty(0)
 
-    def run(self, progress: Progress | None) -> tuple[State, Tensor]:
+    def run(self, progress: Progress | None) -> tuple[SquareState, Tensor]:
         """Spend all queries; return the state then, and the best values after each, (queries, B).
 
         Where a sample has left there is NaN.
@@ -201,7 +201,7 @@ class Search:
         sides = [self.options.side(q, self.active.now.threat.x) for q in range(query, end)]
         return sides.count(sides[0])  # they never grow again
 
-    def _try(self, state: State, query: int) -> Tensor:
+    def _try(self, state: SquareState, query: int) -> Tensor:
         """Try the next change of each sample; return the best values then, (1, A)."""
         seen = self._look(state, self._change(state, query, state.numbers[:, query % BLOCK]))
         state.best.merge(seen, keep_first=self.options.early_stop)
@@ -210,7 +210,7 @@ class Search:
             state.left = state.best.success
         return state.best.value[None]
 
-    def _try_ahead(self, state: State, query: int, count: int) -> Tensor:
+    def _try_ahead(self, state: SquareState, query: int, count: int) -> Tensor:
         """Try `count` changes of each sample in one pass, as if it were to keep none of them.
 
         Late in the search few are kept. What comes after one that was is tried again, on top of
@@ -246,7 +246,7 @@ class Search:
                 state.left = state.best.success
                 over = over.masked_fill(state.left, count)
 
-    def _change(self, state: State, query: int, numbers: Tensor) -> Tensor:
+    def _change(self, state: SquareState, query: int, numbers: Tensor) -> Tensor:
         """Return what to try, (A, ...), of numbers (A, n)."""
         if query == 0:
             x_new = squares.start(state.threat, self._draw)
@@ -255,7 +255,7 @@ class Search:
             x_new = squares.proposal(state.threat, state.best.x_adv, size=side, numbers=numbers)
         return torch.where(state.mask, x_new, state.threat.x)
 
-    def _look(self, state: State, x_new: Tensor) -> BestByLoss:
+    def _look(self, state: SquareState, x_new: Tensor) -> BestByLoss:
         """Return what the model says of x_new, (A, ...)."""
         logits = logits_of(self.model, x_new)
         if not len(self.logits):

@@ -108,5 +108,7 @@ class ActiveSet(Generic[T]):
 
     def spread(self, values: Tensor, *, absent: float) -> Tensor:
         """Return the active samples' values (A,) as (B,), with `absent` for the others."""
+        if len(self.rows) == self._count:
+            return values
         everyone = values.new_full((self._count,), absent)
         return everyone.index_copy(0, self.rows, values)

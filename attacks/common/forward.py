@@ -1,13 +1,16 @@
 """A classifier as an attack calls it: quick on this device, in bfloat16 or compiled where asked."""
 
+import random
 import weakref
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -17,7 +20,10 @@ from attacks.common.goal import Classifier, logits_of
 REPEATS = 5  # passes after the first, by which a random model is known
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_DIMENSIONS = {layout: ndim for ndim, layout in _CHANNELS_LAST.items()}
 _FEW = 2  # passes, those of a single step
+_NARROW = 64  # channels
+_GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
 _COMPLAINTS = ("contiguous", "stride", "view", "layout")  # words of who wants the default layout
 
 
@@ -31,39 +37,66 @@ def wrap_forward(
 ) -> tuple[Classifier, bool]:
     """Return the model's forward pass, left in float32 and uncompiled unless asked.
 
-    On a CPU two things make it quicker, each where it changes no answer to two of the samples.
-    They come in channels-last: in the default layout oneDNN reorders what goes into and comes
-    out of every convolution. And batch norms are `folded`. On networks of up to 64 channels a
-    pass and its gradient then take half the time.
+    On a CPU two changes make it quicker, if they change no answer to two of the samples: samples
+    come in channels-last, for in the default layout oneDNN reorders the inputs and outputs of
+    every convolution; and batch norms are `folded` into convolutions. Without a batch norm to
+    fold, the weights keep their layout, and are reordered in each pass: channels-last then pays
+    for convolutions of up to 64 channels alone.
 
     Args:
         model: the classifier, already `frozen`.
         x: samples, (B, ...), two of which are tried.
-        passes: how many passes of the model follow, at most; None for many. Of a few, folding is
-            not worth its while, and the look for chance takes half as many, at least one.
+        passes: how many passes of the model follow, at most; None for many. Before a few, folding
+            is not worth its while.
         bf16: run it under bfloat16 autocast. float16 is not offered: it turned the gradients
             of whole samples to zero.
         compiled: run it through torch.compile, as it is.
 
     Returns:
-        The forward pass, and whether the model is random, see `warnings.is_random`: asked of the
-        pass that is returned, so that what the layout changes is not taken for chance.
+        The forward pass, and whether the model is random: by `is_random`, asked of the pass that
+        is returned, so that an effect of the layout is not taken for chance. A model that draws
+        from no generator is asked once; one that does, as often as half of the passes.
     """
-    some, forward = x[:2], cast(Classifier, torch.compile(model)) if compiled else model
-    layout = _CHANNELS_LAST.get(x.ndim) if x.device.type == "cpu" and not compiled else None
-    quicker: list[Classifier] = []
-    if layout and (passes is None or passes > _FEW):
-        usual, fold = folded(model, some)
-        quicker += [_in_layout(fold, layout)] if fold else []
-    else:
-        with torch.no_grad():
-            usual = logits_of(model, some)
-    quicker += [_in_layout(model, layout)] if layout else []
-    chosen = next((c for c in quicker if _agrees(c, some, usual)), None)
+    some, before = x[:2], _generator_states(model)
+    quick = x.device.type == "cpu" and not compiled and (passes is None or passes > _FEW)
+    usual, candidate = _quicker(model, some) if quick else (_answer(model, some), None)
     repeats = REPEATS if passes is None else min(REPEATS, max(1, passes // 2))
-    random = is_random(chosen or model, some, usual=usual, repeats=repeats)
-    chosen = chosen or forward
+    draws = before is None or before != _generator_states(model)
+    chosen: Classifier = model
+    if candidate and _agrees(candidate, some, usual):
+        chosen, repeats = candidate, repeats if draws else 0  # this was a second answer
+    elif not candidate and not draws:
+        repeats = 1
+    random = is_random(chosen, some, usual=usual, repeats=repeats)
+    if compiled:
+        chosen = cast(Classifier, torch.compile(model))
     return _in_bfloat16(chosen) if bf16 else chosen, random
+
+
+def _answer(model: Classifier, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return logits_of(model, x)
+
+
+def _quicker(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
+    """Return the logits of x (B, ...), and a forward pass that may be quicker, or None."""
+    layout = _CHANNELS_LAST[x.ndim]
+    usual, fold = folded(model, x, layout=layout)
+    widths = [m.out_channels for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+    narrow = bool(widths) and max(widths) <= _NARROW
+    return usual, _in_layout(fold or model, layout) if fold or narrow else None
+
+
+def _generator_states(model: nn.Module) -> tuple[Any, ...] | None:
+    """Return the states of the generators that models draw from; None where it has its own."""
+    for module in model.modules():
+        if not _GENERATORS.isdisjoint(map(type, vars(module).values())):
+            return None
+    _, words, *rest = cast(tuple[Any, ...], np.random.get_state())  # noqa: NPY002
+    python, default = random.getstate(), torch.get_rng_state().numpy().tobytes()
+    cuda = {t.device for t in chain(model.parameters(), model.buffers()) if t.is_cuda}
+    devices = [torch.cuda.get_rng_state(d).numpy().tobytes() for d in sorted(cuda, key=str)]
+    return python, default, words.tobytes(), *rest, *devices
 
 
 def _agrees(forward: Classifier, x: Tensor, usual: Tensor) -> bool:
@@ -125,7 +158,9 @@ _NORM = nn.BatchNorm2d.forward  # in one, two and three dimensions
 Pair = tuple[nn.Module, nn.Module]
 
 
-def folded(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
+def folded(
+    model: nn.Module, x: Tensor, *, layout: torch.memory_format = torch.contiguous_format
+) -> tuple[Tensor, Classifier | None]:
     """Return the logits of x (B, ...), and the model with its batch norms folded.
 
     A batch norm is folded if in this pass it was called once, on the output of a convolution
@@ -135,21 +170,21 @@ def folded(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
     Args:
         model: the classifier, already `frozen`.
         x: some samples, (B, ...).
+        layout: in memory, of the folded weights.
 
     Returns:
         The logits (B, K), and the folded forward pass; None where there is nothing to fold, or
         where torch.compile would take each change of a module for a reason to compile anew.
     """
     if any(map(_is_compiled, model.modules())):
-        with torch.no_grad():
-            return logits_of(model, x), None
+        return _answer(model, x), None
     logits, pairs = _observed(model, x)
     if not pairs:
         return logits, None
     forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
     with torch.no_grad():
         for convolution, norm in pairs:
-            forwards |= {convolution: _merged(convolution, norm), norm: _identity}
+            forwards |= {convolution: _merged(convolution, norm, layout), norm: _identity}
     return logits, Folded(model, forwards)
 
 
@@ -211,14 +246,17 @@ def _observed(model: nn.Module, x: Tensor) -> tuple[Tensor, list[Pair]]:
     return logits, [pair for pair in pairs if all(calls[module] == 1 for module in pair)]
 
 
-def _merged(convolution: Any, norm: Any) -> Callable[[Tensor], Tensor]:
+def _merged(convolution: Any, norm: Any, layout: torch.memory_format) -> Callable[[Tensor], Tensor]:
     """Return the convolution with the norm behind it, as one convolution."""
     weight, bias = fuse_conv_bn_weights(
         convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps,
         norm.weight, norm.bias,
     )  # fmt: skip
+    weights = weight.detach()
+    if weights.ndim == _DIMENSIONS.get(layout):
+        weights = weights.contiguous(memory_format=layout)
     # This method of a convolution pads, in each of its padding modes.
-    return partial(convolution._conv_forward, weight=weight.detach(), bias=bias.detach())
+    return partial(convolution._conv_forward, weight=weights, bias=bias.detach())
 
 
 def _identity(x: Tensor) -> Tensor:

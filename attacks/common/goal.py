@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks.attack import lengths
 from attacks.common.frozen import call
 
 LossName = Literal["ce", "margin", "dlr"]
@@ -226,7 +225,8 @@ def logit_warnings(finite: Tensor) -> dict[str, list[str]]:
 
 def without_slope(gradient: Tensor) -> Tensor:
     """Return which samples' gradients (B, ...) point nowhere: all zero, or not finite; (B,)."""
-    peak = lengths(gradient, "linf")
+    flat = gradient.flatten(1)  # (B, D)
+    peak = torch.maximum(flat.amax(1), -flat.amin(1))
     return ~((peak > 0) & (peak < torch.inf))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import get_args
 
 import torch
@@ -80,10 +81,11 @@ class Threat:
         For linf and l1 it is the nearest one. For l2 it is found by the ball first, then the
         box: x lies in the box, so clamping to it only shortens delta.
         """
-        delta = x_adv - self.x  # from here on in place: fresh memory is what projecting costs
         if self.norm == "linf":
-            inside = delta.clamp_min_(-self.eps).clamp_max_(self.eps)
-        elif self.norm == "l1":
+            low, high = self._ends
+            return torch.clamp(x_adv, low, high)
+        delta = x_adv - self.x  # from here on in place: fresh memory is what projecting costs
+        if self.norm == "l1":
             room = self._room(self.x, delta)
             inside = nearest_in_l1_ball(delta.flatten(1), room=room, eps=self.eps.flatten(1))
             inside = inside.reshape(delta.shape)
@@ -94,6 +96,15 @@ class Threat:
         # x + delta is rounded, by more than the tolerance when eps is tiny: step back towards x.
         outside = lengths(result - self.x, self.norm).reshape(self.eps.shape) > self.eps
         return result.nextafter_(result.lerp(self.x, outside.to(result)))  # to x or to itself
+
+    @cached_property
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """The lowest and the highest samples of a ball in linf, cut to [0, 1]."""
+        x, eps = self.x, self.eps
+        low, high = (x - eps).clamp_(0, 1), (x + eps).clamp_(0, 1)
+        # Rounding may have left the ball: step back towards x.
+        low = torch.where(x - low > eps, low.nextafter(x), low)
+        return low, torch.where(high - x > eps, high.nextafter(x), high)
 
     def random_start(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw a point uniformly from the ball around each sample, projected to [0, 1]."""

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from attacks.gradient.projected_ascent import Climb
+from attacks.gradient.projected_ascent import ProjectedAscent
 
 
 @dataclass(frozen=True)
-class BIM(Climb):
+class BIM(ProjectedAscent):
     """Equal steps along the gradient's sign, from x itself, each projected to the ball.
 
     Args:
-        **all: see `Climb`.
+        **all: see `ProjectedAscent`.
 
     Source: Kurakin et al. 2017, "Adversarial examples in the physical world", section 2.2.
     """

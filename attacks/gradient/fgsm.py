@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.begin import begin
+from attacks.common.forward import is_random
 from attacks.common.goal import (
     Goal,
     LossName,
@@ -19,6 +20,8 @@ from attacks.common.goal import (
 )
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, check_radius
+
+_PROBED = 2  # samples that are passed again, to see whether the model is random
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,20 @@ class FGSM:
     ) -> AttackResult:
         """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
         with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress,
-            passes=2,
-        ) as call:  # fmt: skip
-            x, forward, goal = call.x, call.forward, Goal(call.y, call.target, self.loss)
+            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
+        ) as call:
+            x, goal = call.x, Goal(call.y, call.target, self.loss)
             threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            clean, before, gradient = value_and_gradient(forward, x, goal.objective)
+            clean, before, gradient = value_and_gradient(model, x, goal.objective)
             x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
             with torch.no_grad():
-                logits = logits_of(forward, x_adv)
+                logits = logits_of(model, x_adv)
             finite = torch.isfinite(logits).all(1)
             value = goal.objective(logits).masked_fill(~finite, torch.nan)
+            # Of two passes nothing makes up for a look at what would make them quicker.
+            random = is_random(
+                model, x[:_PROBED], usual=clean if len(x) <= _PROBED else None, repeats=1
+            )
             call.progress(1, 1)
         return AttackResult(
             x=x,
@@ -84,6 +90,6 @@ class FGSM:
                 clean,
                 finite=finite,
                 stuck=without_slope(gradient) & finite & ~goal.is_adversarial(clean),
-                random=call.random,
+                random=random,
             ),
         )

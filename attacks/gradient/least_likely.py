@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.gradient.projected_ascent import Climb
+from attacks.gradient.projected_ascent import ProjectedAscent
 
 
 @dataclass(frozen=True)
-class LeastLikely(Climb):
+class LeastLikely(ProjectedAscent):
     """Steps towards the class with the smallest clean score, from x itself.
 
     With steps=1 it is the one-step method. Without a target given, success is that the label
@@ -18,7 +18,7 @@ class LeastLikely(Climb):
     the label's own. A target given takes the place of that class, and has to be reached.
 
     Args:
-        **all: see `Climb`.
+        **all: see `ProjectedAscent`.
 
     Source: Kurakin et al. 2017, "Adversarial examples in the physical world", section 2.3
     (iterative); "Adversarial machine learning at scale", section 2 (one-step).

@@ -7,16 +7,16 @@ from torch import Tensor
 
 from attacks.attack import lengths
 from attacks.common.threat import column
-from attacks.gradient.projected_ascent import Climb
+from attacks.gradient.projected_ascent import ProjectedAscent
 
 
 @dataclass(frozen=True)
-class MIFGSM(Climb):
+class MIFGSM(ProjectedAscent):
     """Steps along a running sum of gradients, each gradient scaled to an l1 length of 1.
 
     Args:
         decay: what is kept of the sum at each step, at least 0; 0 keeps nothing and makes it BIM.
-        **others: see `Climb`.
+        **others: see `ProjectedAscent`.
 
     Source: Dong et al. 2018, algorithm 1.
     """
@@ -29,7 +29,7 @@ class MIFGSM(Climb):
         if not 0 <= self.decay < torch.inf:
             raise ValueError(f"decay is {self.decay}; give a number >= 0")
 
-    def turn(self, gradient: Tensor, previous: Tensor) -> Tensor:
+    def direction(self, gradient: Tensor, previous: Tensor) -> Tensor:
         """Return decay * previous + gradient / ||gradient||_1, (A, ...)."""
         gradient = gradient.nan_to_num(0, 0, 0)
         size = column(lengths(gradient, "l1"), gradient)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.gradient.projected_ascent import Climb
+from attacks.gradient.projected_ascent import ProjectedAscent
 
 
 @dataclass(frozen=True)
-class MostLikely(Climb):
+class MostLikely(ProjectedAscent):
     """Steps that raise the score of the class the model is most confident of, from x itself.
 
     On a sample the model gets right this attacks nothing: it shows what the model would like to
@@ -19,7 +19,7 @@ class MostLikely(Climb):
     and has to be reached.
 
     Args:
-        **all: see `Climb`.
+        **all: see `ProjectedAscent`.
     """
 
     def _goal(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> Goal:

@@ -1,4 +1,4 @@
-"""Options of the gradient-sign family: steps along the gradient inside a ball."""
+"""Projected gradient ascent: the loop that FGSM's iterations share, with its options."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from attacks.common.threat import Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
-class Climb:
-    """What all attacks share that step along the gradient and project to the ball.
+class ProjectedAscent:
+    """Climb the loss by steps along its gradient, each projected to the ball.
 
-    Subclasses differ in where they start, what they pursue and how they turn a gradient into a
-    direction.
+    Subclasses differ in where they start, which class they pursue, and how they turn gradients
+    into a direction.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -63,7 +63,17 @@ class Climb:
     bf16: bool = False
     compile: bool = False
 
-    reach: ClassVar[float] = 1.0  # how many radii the steps of one start span by default
+    default_step_scale: ClassVar[float] = 1.0  # radii that the steps of one start span by default
+
+    @property
+    def restarts(self) -> int:
+        """How many starts there are."""
+        return 1
+
+    @property
+    def random_start(self) -> bool:
+        """Whether each is a random point of the ball, not x."""
+        return False
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
@@ -88,51 +98,56 @@ class Climb:
         progress: Progress | None = None,
     ) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`."""
+        passes = self.restarts * (self.steps + 1)
         with begin(
             model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress,
-            passes=self.starts * (self.steps + 1), bf16=self.bf16, compiled=self.compile,
+            passes=passes, bf16=self.bf16, compiled=self.compile,
         ) as call:  # fmt: skip
             threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
-            goal = self._goal(model, call.x, call.y, call.target)
-            climber = Climber(call, self, goal, threat)
-            for _ in range(self.starts):
-                climber.run(self._start(threat, call.generators))
-            return climber.result()
+            run = AscentRun(self, call, self._goal(call.model, call.x, call.y, call.target), threat)
+            for _ in range(self.restarts):
+                run.start(threat.random_start(call.generators) if self.random_start else call.x)
+                for step in range(self.steps):
+                    state, gradient = run.evaluate(step)
+                    if gradient is None:  # all samples have left
+                        continue
+                    state.direction = self.direction(gradient, state.direction)
+                    length = self.step_length(state.threat.eps)
+                    state.x_adv = run.step(state.threat, state.x_adv, state.direction, length)
+                run.end()
+            return run.result()
 
-    def length(self, eps: Tensor) -> float | Tensor:
+    def step_length(self, eps: Tensor) -> float | Tensor:
         """Return the length of a step in balls of radius eps, (A, 1, ..., 1)."""
-        return eps * self.reach / self.steps if self.step_size is None else self.step_size
+        default = eps * self.default_step_scale / self.steps
+        return default if self.step_size is None else self.step_size
 
-    @property
-    def starts(self) -> int:
-        """How often to climb."""
-        return 1
-
-    def turn(self, gradient: Tensor, previous: Tensor) -> Tensor:
-        """Return the direction of the next step, from the one before; all (B, ...)."""
+    def direction(self, gradient: Tensor, previous: Tensor) -> Tensor:
+        """Return the direction of the next step, from the one before; all (A, ...)."""
         return gradient
 
     def _goal(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> Goal:
-        """Return what to pursue."""
+        """Return the goal to pursue."""
         return Goal(y, target, self.loss)
 
-    def _start(self, threat: Threat, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return where to begin, (B, ...)."""
-        return threat.x
+
+def step(threat: Threat, x_adv: Tensor, direction: Tensor, length: float | Tensor) -> Tensor:
+    """Return x_adv (A, ...) after one step along a direction, projected to the ball and [0, 1]."""
+    return threat.project(threat.ascent(direction, at=x_adv, length=length).add_(x_adv))
 
 
 @dataclass
-class State:
-    """How far each sample has come, a row for each in all tensors.
+class AscentState:
+    """The progress of each sample, a row for each in all tensors.
 
     Attributes:
-        goal: what it pursues.
-        threat: the ball it stays in.
-        best: the best it has seen.
-        x_adv: where it is.
+        goal: what the sample pursues.
+        threat: the ball around it.
+        best: its best iterate so far.
+        x_adv: its present iterate.
         direction: of its last step.
         queries: forward passes spent on it, int64 (A,).
-        stuck: whether it met a gradient without slope before it was fooled, bool (A,).
+        stuck: whether a gradient had no slope before the sample was fooled, bool (A,).
         left: whether it is done, bool (A,).
     """
 
@@ -146,132 +161,126 @@ class State:
     left: Tensor
 
 
-class Climber:
-    """One call of an attack: climb from one start or several, then ask for the result."""
+class AscentRun:
+    """The books of one call: the best iterates, the samples that left, and the history."""
 
-    def __init__(
-        self,
-        call: Call,
-        rules: Climb,
-        goal: Goal,
-        threat: Threat,
-    ) -> None:
-        """Begin at the clean samples of `threat`."""
+    def __init__(self, options: ProjectedAscent, call: Call, goal: Goal, threat: Threat) -> None:
+        """Open the books at the clean samples of `threat`."""
         x, no = threat.x, torch.zeros_like(goal.y, dtype=torch.bool)
         # To choose the class of a goal without a target given took a pass.
         queries = torch.full_like(goal.y, int(goal.any_class))
-        self.state = State(
-            goal, threat, BestByLoss.start(x), x, torch.zeros_like(x), queries, no, no
-        )
-        self.model, self.rules, self.progress = call.model, rules, call.progress
-        self.forward, self.random = call.forward, call.random
-        self.advance = torch.compile(advance) if rules.compile else advance
-        self.first_logits: Tensor | None = None
-        self.began_at_x = False
+        best = BestByLoss.start(x)
+        self.state = AscentState(goal, threat, best, x, torch.zeros_like(x), queries, no, no)
+        self.options, self.call, self.forward = options, call, call.forward
+        self.step = torch.compile(step) if options.compile else step
+        self.logits: Tensor | None = None  # the first
         self.history: list[Tensor] = []
+        self.began_at_x = False
 
-    def run(self, start: Tensor) -> None:
-        """Climb from start (B, ...)."""
-        self.state.x_adv, self.state.direction = start, torch.zeros_like(start)
-        if self.first_logits is None:
-            self.began_at_x = start is self.state.threat.x
-        confirmed = self.state.best
-        if self.rules.bf16:  # what float32 has confirmed gives way to nothing unconfirmed
-            self.state.best = BestByLoss.start(self.state.threat.x)
-        active = ActiveSet(self.state, torch.arange(len(start), device=start.device))
-        for step in range(self.rules.steps):
-            if self.rules.early_stop and is_check_step(step):
-                if self.rules.bf16:
-                    self._confirm(active.now, claims_only=True)
-                active.drop(active.now.left)
-            self._record(active.spread(self._step(active.now), absent=torch.nan))
-        self._check(active.now)
-        self.state = active.everything()
-        if self.rules.bf16:
-            self._confirm(self.state, claims_only=False)
-            confirmed.merge(self.state.best)
-            self.state.best = confirmed
+    def start(self, x_adv: Tensor) -> None:
+        """Begin to climb at x_adv (B, ...)."""
+        state, x = self.state, self.state.threat.x
+        state.x_adv, state.direction = x_adv, torch.zeros_like(x_adv)
+        if self.logits is None:
+            self.began_at_x = x_adv is x
+        self.confirmed = state.best
+        if self.options.bf16:  # what float32 has confirmed gives way to nothing unconfirmed
+            state.best = BestByLoss.start(x)
+        self.active = ActiveSet(state, torch.arange(len(x), device=x.device))
 
-    def _step(self, state: State) -> Tensor:
-        """Look at each sample, then move it; return the values before, NaN where it has left."""
-        left = state.left
-        if not len(left):
-            return state.best.value
+    def evaluate(self, step: int) -> tuple[AscentState, Tensor | None]:
+        """Return the samples not done, and the gradient of their goals there; None without any."""
+        if self.options.early_stop and is_check_step(step):
+            if self.options.bf16:
+                self._confirm(self.active.now, claims_only=True)
+            self.active.drop(self.active.now.left)
+        state = self.active.now
+        if not len(state.left):
+            self._record(state.best.value)
+            return state, None
         logits, value, gradient = value_and_gradient(
             self.forward, state.x_adv, state.goal.objective
         )
-        self._note(state, logits, value)
-        searching = state.best.finite & ~state.best.success & ~left
+        self._record(value.masked_fill(state.left, torch.nan))
+        self._keep_best(state, logits, value)
+        searching = state.best.finite & ~state.best.success & ~state.left
         state.stuck = state.stuck | (searching & without_slope(gradient))
-        state.direction = self.rules.turn(gradient, state.direction)
-        length = self.rules.length(state.threat.eps)
-        state.x_adv = self.advance(state.threat, state.x_adv, state.direction, length)
-        return value.masked_fill(left, torch.nan)
+        return state, gradient
 
-    def _check(self, state: State) -> None:
-        """Look at where the last step has led."""
+    def end(self) -> None:
+        """Evaluate the end of the last step, and take all samples back."""
+        state = self.active.now
         if len(state.left):
             with torch.no_grad():
                 logits = logits_of(self.forward, state.x_adv)
-            self._note(state, logits, state.goal.objective(logits))
+            self._keep_best(state, logits, state.goal.objective(logits))
+        self.state = self.active.everything()
+        if self.options.bf16:
+            self._confirm(self.state, claims_only=False)
+            self.confirmed.merge(self.state.best)
+            self.state.best = self.confirmed
 
-    def _note(self, state: State, logits: Tensor, value: Tensor) -> None:
-        """Keep what is better than before."""
-        if self.first_logits is None:
-            self.first_logits = logits
-        early = self.rules.early_stop
+    def _record(self, value: Tensor) -> None:
+        """Record the values before a step, (A,); NaN for the samples that have left."""
+        everyone = self.active.spread(value, absent=torch.nan)
+        self.history.append(self.state.goal.as_loss(everyone))
+        self.call.progress(len(self.history), self.options.restarts * self.options.steps)
+
+    def _keep_best(self, state: AscentState, logits: Tensor, value: Tensor) -> None:
+        """Keep the iterates that are better than those before."""
+        if self.logits is None:
+            self.logits = logits
+        early = self.options.early_stop
         state.best.update(state.x_adv, state.goal, logits=logits, value=value, keep_first=early)
         state.queries = state.queries + ~state.left
-        if early and not self.rules.bf16:
+        if early and not self.options.bf16:
             state.left = state.best.success
 
-    def _confirm(self, state: State, *, claims_only: bool) -> None:
-        """Let float32 decide about what bfloat16 has found, or about its new successes alone."""
+    def _confirm(self, state: AscentState, *, claims_only: bool) -> None:
+        """Verify in float32 the best iterates of bfloat16, or its new successes alone."""
         done = state.left | ~state.best.success if claims_only else state.left
         rows = unfinished_rows(done)
         rows = torch.arange(len(done), device=done.device) if rows is None else rows
         part, asked = index_rows(state, rows), ~done[rows]
         if len(rows):
-            self._judge(part, asked)
+            self._verify(part, asked)
             whole = scatter_rows(state, rows, part)
             state.best, state.queries, state.left = whole.best, whole.queries, whole.left
 
-    def _judge(self, state: State, asked: Tensor) -> None:
+    def _verify(self, state: AscentState, asked: Tensor) -> None:
         """Take success and value of the best iterates from float32 where asked, bool (A,)."""
         best = state.best
         with torch.no_grad():
-            logits = logits_of(self.model, best.x_adv)
+            logits = logits_of(self.call.model, best.x_adv)
         finite = torch.isfinite(logits).all(1)
         value = state.goal.objective(logits).masked_fill(~finite, torch.nan)
         best.success = torch.where(asked, state.goal.is_adversarial(logits), best.success)
         best.value = torch.where(asked, value, best.value)
         best.finite = best.finite & (finite | ~asked)
         state.queries = state.queries + asked
-        if self.rules.early_stop:
+        if self.options.early_stop:
             state.left = state.left | best.success
-
-    def _record(self, value: Tensor) -> None:
-        """Write down the values (B,) before a step."""
-        self.history.append(self.state.goal.as_loss(value))
-        self.progress(len(self.history), self.rules.starts * self.rules.steps)
 
     def _already(self) -> Tensor:
         """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""
-        goal, bf16 = self.state.goal, self.rules.bf16
-        if self.began_at_x and not bf16 and self.first_logits is not None:
-            return goal.is_adversarial(self.first_logits)
+        goal, bf16 = self.state.goal, self.options.bf16
+        if self.began_at_x and not bf16 and self.logits is not None:
+            return goal.is_adversarial(self.logits)
         with torch.no_grad():
-            return goal.is_adversarial(
-                logits_of(self.model if bf16 else self.forward, self.state.threat.x)
-            )
+            model = self.call.model if bf16 else self.forward
+            return goal.is_adversarial(logits_of(model, self.call.x))
 
     def result(self) -> AttackResult:
-        """Return what was found."""
+        """Return the best iterate of each sample."""
         state, best = self.state, self.state.best
-        assert self.first_logits is not None  # there was a run
+        assert self.logits is not None  # there was a start
         chosen = {"target": state.goal.target} if state.goal.any_class else {}
         trouble = warnings_of(
-            state.goal, self.first_logits, finite=best.finite, stuck=state.stuck, random=self.random
+            state.goal,
+            self.logits,
+            finite=best.finite,
+            stuck=state.stuck,
+            random=self.call.random,
         )
         return AttackResult(
             x=state.threat.x,
@@ -280,11 +289,6 @@ class Climber:
             already=self._already(),
             queries=state.queries,
             loss=state.goal.as_loss(best.value),
-            history=torch.stack(self.history),  # (starts * steps, B)
+            history=torch.stack(self.history),  # (restarts * steps, B)
             info={**chosen, **trouble},
         )
-
-
-def advance(threat: Threat, x_adv: Tensor, direction: Tensor, length: float | Tensor) -> Tensor:
-    """Return x_adv one step further, in the ball and in [0, 1], (A, ...)."""
-    return threat.project(threat.ascent(direction, at=x_adv, length=length).add_(x_adv))

@@ -85,7 +85,7 @@ class CW:
         ) as call:
             active = self._start(call)
             for number in range(self.search_steps):
-                descent = _Descent.start(active.now)
+                descent = _CWDescent.start(active.now)
                 for step in range(self.steps):
                     if len(active.rows):
                         self._step(call.forward, active.now, descent, step, aimed=number == 0)
@@ -101,7 +101,7 @@ class CW:
                 random=call.random,
             )
 
-    def _start(self, call: Call) -> "ActiveSet[_Search]":
+    def _start(self, call: Call) -> "ActiveSet[_CWState]":
         """Evaluate x, and leave out the samples that are wrong from the start."""
         x, goal = call.x, Goal(call.y, call.target, "margin")
         found = nearest_boundary(call.forward, x, goal, norm="l2")
@@ -111,7 +111,7 @@ class CW:
         reach = distance(movable(found.gradient, x), gap, "l2").minimum(most)
         # On a linear classifier c = 2 * reach**2 / gap ends just on the boundary.
         c = (_FIRST_WEIGHT * 2 * reach / gap * reach).nan_to_num(0, 0, 0)
-        search = _Search(
+        search = _CWState(
             closest=closest,
             aim=found.aim(goal),
             gradient=found.gradient,
@@ -127,7 +127,13 @@ class CW:
         return active
 
     def _step(
-        self, model: Classifier, search: "_Search", descent: "_Descent", step: int, *, aimed: bool
+        self,
+        model: Classifier,
+        search: "_CWState",
+        descent: "_CWDescent",
+        step: int,
+        *,
+        aimed: bool,
     ) -> None:
         """Move each sample by Adam, and look at the model there; to one class where `aimed`."""
         closest, beta, beta_square = search.closest, *_BETAS
@@ -149,7 +155,7 @@ class CW:
         search.queries = search.queries + 1
 
 
-def _choose_c(search: "_Search", descent: "_Descent") -> None:
+def _choose_c(search: "_CWState", descent: "_CWDescent") -> None:
     """Choose the next c and the reach of each sample by how the descent with the last c ended."""
     closest, met = search.closest, descent.met
     search.too_low = torch.where(met, search.too_low, search.too_low.maximum(search.c))
@@ -162,7 +168,7 @@ def _choose_c(search: "_Search", descent: "_Descent") -> None:
 
 
 @dataclass
-class _Search:
+class _CWState:
     """What is known of each sample: its first `aim`, and the gradient of its lead at x."""
 
     closest: BestByNorm
@@ -177,7 +183,7 @@ class _Search:
 
 
 @dataclass
-class _Descent:
+class _CWDescent:
     """Where the descent is, with Adam's two means; the other values are those there."""
 
     x_adv: Tensor
@@ -189,7 +195,7 @@ class _Descent:
     met: Tensor
 
     @classmethod
-    def start(cls, search: _Search) -> "_Descent":
+    def start(cls, search: _CWState) -> "_CWDescent":
         """Begin at x."""
         no = torch.zeros_like(search.stuck)
         return cls(

@@ -87,14 +87,16 @@ class DeepFool:
             end = active.everything()
             return end.closest.result(queries=end.queries, stuck=end.done, random=call.random)
 
-    def _start(self, call: Call) -> "_State":
+    def _start(self, call: Call) -> "_DeepFoolState":
         with torch.no_grad():
             logits = logits_of(call.forward, call.x)
         goal = Goal(call.y, call.target, "margin")
         closest = BestByNorm.start(call.x, logits, goal=goal, norm=self.norm)
-        return _State(closest, torch.zeros_like(call.x), closest.success, torch.ones_like(call.y))
+        return _DeepFoolState(
+            closest, torch.zeros_like(call.x), closest.success, torch.ones_like(call.y)
+        )
 
-    def _step(self, model: Classifier, state: "_State", *, straight: bool) -> None:
+    def _step(self, model: Classifier, state: "_DeepFoolState", *, straight: bool) -> None:
         """Move all samples that are not done; `straight`: whatever the range then cuts off."""
         x = state.closest.x
         here = self._overshot(x, state.delta)
@@ -120,7 +122,7 @@ class DeepFool:
 
 
 @dataclass
-class _State:
+class _DeepFoolState:
     """What is known of each sample: delta is without the overshoot."""
 
     closest: BestByNorm

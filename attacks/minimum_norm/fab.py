@@ -25,7 +25,7 @@ from attacks.minimum_norm.nearest_boundary import shortest_step
 
 
 @dataclass
-class State:
+class FABState:
     """How far each sample has come, a row for each.
 
     Attributes:
@@ -47,7 +47,7 @@ class State:
     done: Tensor
 
     @classmethod
-    def start(cls, closest: BestByNorm, enough: Tensor) -> "State":
+    def start(cls, closest: BestByNorm, enough: Tensor) -> "FABState":
         """Begin at the clean samples, which took one pass each."""
         y, done = closest.goal.y, closest.size <= enough
         one, no = torch.ones_like(y), torch.zeros_like(done)
@@ -135,7 +135,7 @@ class FAB:
                 call.progress(next(ticks), wanted.shape[1] * self.steps)
 
             enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
-            state = State.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
+            state = FABState.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
             for classes in wanted.unbind(1):
                 state.x_adv, state.wanted = x, classes
                 state = self._approach(forward, state, tick)
@@ -148,7 +148,7 @@ class FAB:
             return goal.target[:, None]  # (B, 1)
         return likeliest_wrong(logits, goal.y, self.targets)
 
-    def _approach(self, model: Classifier, state: State, tick: Callable[[], None]) -> State:
+    def _approach(self, model: Classifier, state: FABState, tick: Callable[[], None]) -> FABState:
         """Step to the wanted classes; call `tick` after each step."""
         active = ActiveSet(state, torch.arange(len(state.done), device=state.done.device))
         for step in range(self.steps):
@@ -159,7 +159,7 @@ class FAB:
             tick()
         return active.everything()
 
-    def _step(self, model: Classifier, state: State) -> None:
+    def _step(self, model: Classifier, state: FABState) -> None:
         """Step across the boundary, look, and go back towards x where it was crossed."""
         closest, x = state.closest, state.closest.x
         _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)
@@ -172,7 +172,7 @@ class FAB:
         state.queries = state.queries + 2 * ~state.done
         state.done = closest.size <= state.enough
 
-    def _across(self, state: State, lead: Tensor, slope: Tensor) -> Tensor:
+    def _across(self, state: FABState, lead: Tensor, slope: Tensor) -> Tensor:
         """Return a point beyond the linearised boundary, between the nearest to x_adv and to x.
 
         Args:

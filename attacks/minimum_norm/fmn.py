@@ -89,11 +89,11 @@ class FMN:
                 random=call.random,
             )
 
-    def _start(self, call: Call) -> "_State":
+    def _start(self, call: Call) -> "_FMNState":
         x, goal = call.x, Goal(call.y, call.target, "margin")
         found = nearest_boundary(call.forward, x, goal, norm=self.norm)
         closest = BestByNorm.start(x, found.logits, goal=goal, norm=self.norm)
-        return _State(
+        return _FMNState(
             closest=closest,
             aim=found.aim(goal),
             x_adv=x,
@@ -106,7 +106,7 @@ class FMN:
             queries=torch.ones_like(call.y),
         )
 
-    def _step(self, model: Classifier, state: "_State", step: int) -> None:
+    def _step(self, model: Classifier, state: "_FMNState", step: int) -> None:
         """Change the radius of each ball, move within it and look at the model again."""
         cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
         state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
@@ -124,7 +124,7 @@ class FMN:
         state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
         state.queries = state.queries + 1
 
-    def _radius(self, state: "_State", gamma: float) -> Tensor:
+    def _radius(self, state: "_FMNState", gamma: float) -> Tensor:
         """Return the next radius of each ball, (A,)."""
         eps, closest = state.eps, state.closest
         # How far the linearised boundary is: ahead of the sample, or behind it when negative.
@@ -138,7 +138,7 @@ class FMN:
 
 
 @dataclass
-class _State:
+class _FMNState:
     """What is known of each sample: `value` of the goal at x_adv, `gap` to its next boundary.
 
     The gradient is that of the lead across the boundary: at first that of `aim`, the nearest.

@@ -81,7 +81,7 @@ class LBFGS:
             for row in range(len(x)):
                 if not skipped[row]:
                     here = torch.tensor([row], device=x.device)
-                    descent = _Descent(
+                    descent = _LBFGSDescent(
                         forward, index_rows(closest, here), index_rows(aim, here), self.loss
                     )
                     c = descent.first(index_rows(found, here))
@@ -92,7 +92,7 @@ class LBFGS:
                 call.progress(row + 1, len(x))
             return closest.result(queries=queries, stuck=stuck, random=call.random)
 
-    def _search(self, descent: "_Descent", c: float) -> None:
+    def _search(self, descent: "_LBFGSDescent", c: float) -> None:
         """Double c until a descent ends in a success, then halve what lies between."""
         too_low, enough = 0.0, math.inf
         for _ in range(self.search_steps):
@@ -103,7 +103,7 @@ class LBFGS:
             c = 2 * c if math.isinf(enough) else (too_low + enough) / 2
 
 
-class _Descent:
+class _LBFGSDescent:
     """Descents of one sample: its tensors are (1, ...)."""
 
     def __init__(self, model: Classifier, closest: BestByNorm, aim: Goal, loss: LossName) -> None:

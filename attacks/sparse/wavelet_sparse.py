@@ -22,7 +22,7 @@ _SHRINK_RANGE = (0.02, 0.95)
 
 
 @dataclass
-class State:
+class WaveletState:
     """How far each sample has come, a row for each.
 
     Attributes:
@@ -120,16 +120,18 @@ class WaveletSparse:
             result.info["nonzeros"] = (end.fewest.flat != 0).sum(1)
             return result
 
-    def _start(self, model: Classifier, x: Tensor, goal: Goal) -> State:
+    def _start(self, model: Classifier, x: Tensor, goal: Goal) -> WaveletState:
         with torch.no_grad():
             logits = logits_of(model, x)
         closest = BestByNorm.start(x, logits, goal=goal, norm="l1")
         zero = dwt(torch.zeros_like(x), wavelet=self.wavelet, levels=self.levels)
         one = torch.ones_like(goal.y)
         shrink = x.new_full((len(x),), _FIRST_SHRINK)
-        return State(closest, zero, zero, shrink, one, torch.zeros_like(one) > 0, closest.success)
+        return WaveletState(
+            closest, zero, zero, shrink, one, torch.zeros_like(one) > 0, closest.success
+        )
 
-    def _step(self, model: Classifier, state: State) -> Tensor:
+    def _step(self, model: Classifier, state: WaveletState) -> Tensor:
         """Look at each sample, and move its coefficients; return the margins before, (A,)."""
         closest, change = state.closest, state.change
         x_adv = applied(closest.x, change)
@@ -146,7 +148,7 @@ class WaveletSparse:
         state.shrink = (state.shrink * factor).clamp(*_SHRINK_RANGE)
         return value
 
-    def _leave_out(self, model: Classifier, state: State) -> None:
+    def _leave_out(self, model: Classifier, state: WaveletState) -> None:
         """Search for the fewest of the best coefficients that still fool, by halving."""
         whole = state.fewest
         order = whole.flat.abs().argsort(1, descending=True).argsort(1)  # ranks
@@ -161,7 +163,7 @@ class WaveletSparse:
             enough = torch.where(met, middle, enough)
             too_few = torch.where(met, too_few, middle)
 
-    def _keep(self, state: State, x_adv: Tensor, logits: Tensor) -> Tensor:
+    def _keep(self, state: WaveletState, x_adv: Tensor, logits: Tensor) -> Tensor:
         """Keep what fools with fewer coefficients; return who is fooled, bool (A,)."""
         closest, change = state.closest, state.change
         nonzeros = (change.flat != 0).sum(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
-from attacks.black_box.square import Search, Square, State
+from attacks.black_box.square import Square, SquareRun, SquareState
 from attacks.common.active_set import index_rows
 from attacks.common.begin import check_call, check_clips, clone_inputs
 from attacks.common.forward import wrap_forward
@@ -98,7 +98,7 @@ class KeyframeSquare:
             weights = frame_effects(forward, x, goal, clean=clean)
             mask = self._chosen(weights)
             here = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
-            search = Search(forward, self._square(), goal, threat, generators, mask=here)
+            search = SquareRun(forward, self._square(), goal, threat, generators, mask=here)
             state, history = search.run(progress)
             searched = state.queries + 1 + x.shape[2]
             left, spent = _restored(forward, state, weights, mask)
@@ -143,7 +143,7 @@ def frame_effects(model: Classifier, x: Tensor, goal: Goal, *, clean: Tensor) ->
 
 
 def _restored(
-    model: Classifier, state: State, weights: Tensor, mask: Tensor
+    model: Classifier, state: SquareState, weights: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Give fooled clips clean frames back, the least important first, while they stay fooled.
 

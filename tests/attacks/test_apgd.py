@@ -8,7 +8,7 @@ import torch
 from attacks import APGD, PGD
 from attacks.attack import lengths
 from attacks.common.threat import Threat
-from attacks.gradient.apgd_rules import Halving, Sparsening
+from attacks.gradient.step_size_schedule import HalvingSchedule, SparseSchedule
 
 
 def threat_around(value, *, norm, eps, size=4, rows=1):
@@ -18,7 +18,7 @@ def threat_around(value, *, norm, eps, size=4, rows=1):
 
 def review(rule, threat, *, peak=None, share, new_peak):
     """What the rule says of samples with these shares of rising steps."""
-    return rule.review(
+    return rule.checkpoint(
         threat,
         peak=threat.x if peak is None else peak,
         rising_share=torch.tensor(share),
@@ -27,9 +27,9 @@ def review(rule, threat, *, peak=None, share, new_peak):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 20, 99, 100, 250])
-def test_reviews_are_those_of_the_paper(steps):
+def test_checkpoints_are_those_of_the_paper(steps):
     """Checkpoints w_j = ceil(p_j N), p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06)."""
-    ours = Halving.reviews(steps)
+    ours = HalvingSchedule.checkpoints(steps)
     assert sum(ours.values()) == max(ours, default=0) <= steps
     assert list(ours) == [sum(list(ours.values())[: i + 1]) for i in range(len(ours))]
     if steps % 100 == 0:
@@ -44,7 +44,7 @@ def test_the_first_steps_by_hand():
     of the last change."""
     threat = threat_around(0.5, norm="linf", eps=0.1, size=2)
     start = threat.x + torch.tensor([0.0, 0.05]).double()
-    rule = Halving.start(threat, start)
+    rule = HalvingSchedule.start(threat, start)
     assert rule.size.item() == 0.2
     up, down = (torch.tensor([[[[1.0, sign]]]]).double() for sign in (1.0, -1.0))
     first = rule.move(threat, start, up)
@@ -57,7 +57,7 @@ def test_the_first_steps_by_hand():
 def test_when_steps_are_halved():
     """Too few rises; or no new peak since the last review, which had not halved either."""
     threat = threat_around(0.5, norm="l2", eps=0.1, rows=5)
-    rule = Halving.start(threat, threat.x)
+    rule = HalvingSchedule.start(threat, threat.x)
     first = review(rule, threat, share=[0.7, 0.75, 0.8, 0.8, 0.8], new_peak=[1, 1, 1, 0, 0])
     assert first.tolist() == [True, True, False, False, False]
     torch.testing.assert_close(rule.size.flatten().tolist(), [0.1, 0.1, 0.2, 0.2, 0.2])
@@ -70,7 +70,7 @@ def test_how_steps_in_l1_get_sparser_and_shorter():
     threat = threat_around(0.5, norm="l1", eps=0.6, rows=3, size=100)
     start = threat.x.clone()
     start[..., :30] += 0.01
-    rule = Sparsening.start(threat, start)
+    rule = SparseSchedule.start(threat, start)
     assert rule.changed.tolist() == [30, 30, 30]
     peak = threat.x.clone()
     for row, count in enumerate((28, 29, 60)):  # 28 is below 95 % of 30, 29 is not

@@ -1,11 +1,11 @@
-"""How APGD steps: with momentum and ever halved in linf and l2, ever sparser in l1."""
+"""APGD's step sizes: ever halved, with momentum, in linf and l2; ever sparser in l1."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attacks.common.threat import Threat
+from attacks.common.threat import Threat, column
 
 FRESH = 0.75  # weight of all steps in linf and l2 but the first
 RISING = 0.75  # share of steps that have to raise the value for the size to stay
@@ -15,13 +15,13 @@ SHORTER, SHORTEST = 1.5, 10  # what divides a step in l1, and the radius at most
 
 
 @dataclass
-class Halving:
+class HalvingSchedule:
     """The steps of a batch in linf or l2, each sample for itself.
 
     Attributes:
         size: of the next step, (B, 1, ..., 1).
         before: the point before the last step, (B, ...).
-        halved: whether the last review halved the size, bool (B,).
+        halved: whether the last checkpoint halved the size, bool (B,).
         fresh: weight of the next step; the rest repeats the last change.
 
     Source: Croce & Hein 2020 (AutoAttack), algorithm 1 and the two conditions before it.
@@ -33,26 +33,26 @@ class Halving:
     fresh: float = 1.0
 
     @classmethod
-    def start(cls, threat: Threat, x_adv: Tensor) -> "Halving":
+    def start(cls, threat: Threat, x_adv: Tensor) -> "HalvingSchedule":
         """Begin at x_adv with steps across the whole ball."""
-        # As if halved before: the first review asks only how often the value rose.
+        # As if halved before: the first checkpoint asks only how often the value rose.
         halved = torch.ones(len(x_adv), dtype=torch.bool, device=x_adv.device)
         return cls(2 * threat.eps, x_adv, halved)
 
     @staticmethod
-    def reviews(steps: int) -> dict[int, int]:
-        """Return after which of the steps 1 ... `steps` there is a review, and of how many.
+    def checkpoints(steps: int) -> dict[int, int]:
+        """Return the steps that end in a checkpoint, with how many each one covers.
 
-        >>> Halving.reviews(100)
+        >>> HalvingSchedule.checkpoints(100)
         {22: 22, 41: 19, 57: 16, 70: 13, 80: 10, 87: 7, 93: 6, 99: 6}
         """
         gap, least, shrink = (max(int(share * steps), 1) for share in (0.22, 0.06, 0.03))
-        reviews, step = {}, gap
+        checkpoints, step = {}, gap
         while step <= steps:
-            reviews[step] = gap
+            checkpoints[step] = gap
             gap = max(gap - shrink, least)
             step += gap
-        return reviews
+        return checkpoints
 
     def move(self, threat: Threat, x_adv: Tensor, gradient: Tensor) -> Tensor:
         """Return the next point: a projected step, and a part of the change before it."""
@@ -61,7 +61,7 @@ class Halving:
         self.before, self.fresh = x_adv, FRESH
         return threat.project(x_adv + change)
 
-    def review(
+    def checkpoint(
         self, threat: Threat, *, peak: Tensor, rising_share: Tensor, new_peak: Tensor
     ) -> Tensor:
         """Halve the steps of samples that stopped getting anywhere.
@@ -69,8 +69,8 @@ class Halving:
         Args:
             threat: what is allowed.
             peak: the best points so far, (B, ...).
-            rising_share: of the steps since the last review, those that raised the value, (B,).
-            new_peak: whether the best value has grown since the last review, bool (B,).
+            rising_share: of the steps since the last checkpoint, those that raised the value, (B,).
+            new_peak: whether the best value has grown since the last checkpoint, bool (B,).
 
         Returns:
             Which samples start again from their peak, bool (B,).
@@ -81,12 +81,12 @@ class Halving:
 
 
 @dataclass
-class Sparsening:
+class SparseSchedule:
     """The steps of a batch in l1, each sample for itself.
 
     Attributes:
         size: of the next step, (B, 1, ..., 1).
-        changed: how many entries the best point changed at the last review, (B,).
+        changed: how many entries the best point changed at the last checkpoint, (B,).
 
     Source: Croce & Hein 2021 (Mind the Box), algorithm 1.
     """
@@ -95,15 +95,15 @@ class Sparsening:
     changed: Tensor
 
     @classmethod
-    def start(cls, threat: Threat, x_adv: Tensor) -> "Sparsening":
+    def start(cls, threat: Threat, x_adv: Tensor) -> "SparseSchedule":
         """Begin at x_adv with steps as long as the radius."""
         return cls(threat.eps, _changed(threat, x_adv))
 
     @staticmethod
-    def reviews(steps: int) -> dict[int, int]:
-        """Return after which of the steps 1 ... `steps` there is a review, and of how many.
+    def checkpoints(steps: int) -> dict[int, int]:
+        """Return the steps that end in a checkpoint, with how many each one covers.
 
-        >>> Sparsening.reviews(50)[48]
+        >>> SparseSchedule.checkpoints(50)[48]
         2
         """
         gap = max(int(0.04 * steps), 1)
@@ -115,12 +115,12 @@ class Sparsening:
         step = threat.ascent(gradient, at=x_adv, length=self.size, count=count)
         return threat.project(x_adv + step)
 
-    def review(
+    def checkpoint(
         self, threat: Threat, *, peak: Tensor, rising_share: Tensor, new_peak: Tensor
     ) -> Tensor:
         """Take long steps again where the best point got sparser, and shorter ones elsewhere.
 
-        Args and Returns as of `Halving.review`; how often the value rose does not matter here.
+        Args and Returns as of `HalvingSchedule.checkpoint`; `rising_share` does not matter here.
         """
         changed = _changed(threat, peak)
         sparser = changed < SPARSER * self.changed
@@ -130,12 +130,67 @@ class Sparsening:
         return sparser
 
 
-Rule = Halving | Sparsening
+StepSizeSchedule = HalvingSchedule | SparseSchedule
 
 
-def rule_for(threat: Threat, x_adv: Tensor) -> Rule:
-    """Return the steps that suit the norm, from x_adv on."""
-    return (Sparsening if threat.norm == "l1" else Halving).start(threat, x_adv)
+def schedule_for(threat: Threat, x_adv: Tensor) -> StepSizeSchedule:
+    """Return the schedule for the norm of a threat, from x_adv (B, ...) on."""
+    return (SparseSchedule if threat.norm == "l1" else HalvingSchedule).start(threat, x_adv)
+
+
+@dataclass
+class APGDIterate:
+    """The present point of each sample in one climb, and the highest point before.
+
+    Attributes:
+        x_adv: the present point, (B, ...).
+        gradient: of the value there, (B, ...).
+        value: of the goal there, (B,); NaN before it is known.
+        peak: the point of the highest value, (B, ...).
+        peak_gradient: its gradient, (B, ...).
+        peak_value: its value, (B,).
+        checked: the highest value at the last checkpoint, (B,).
+        rises: how many steps since the last checkpoint raised the value, (B,).
+    """
+
+    x_adv: Tensor
+    gradient: Tensor
+    value: Tensor
+    peak: Tensor
+    peak_gradient: Tensor
+    peak_value: Tensor
+    checked: Tensor
+    rises: Tensor
+
+    @classmethod
+    def start(cls, x_adv: Tensor) -> "APGDIterate":
+        """Begin at x_adv, before anything is known there."""
+        zero, unknown = torch.zeros_like(x_adv), x_adv.new_full((len(x_adv),), torch.nan)
+        rises = torch.zeros_like(unknown)
+        return cls(x_adv, zero, unknown, x_adv, zero, unknown, unknown, rises)
+
+    def arrive(self, value: Tensor, gradient: Tensor) -> None:
+        """Take over value (B,), NaN where unknown, and gradient (B, ...) at x_adv."""
+        higher = ~(value <= self.peak_value) & ~value.isnan()
+        self.rises = self.rises + (value > self.value)
+        self.value, self.gradient = value, gradient
+        mask = column(higher, gradient)
+        self.peak = torch.where(mask, self.x_adv, self.peak)
+        self.peak_gradient = torch.where(mask, gradient, self.peak_gradient)
+        self.peak_value = torch.where(higher, value, self.peak_value)
+
+    def checkpoint(self, threat: Threat, schedule: StepSizeSchedule, steps: int) -> None:
+        """Adapt step sizes to the last `steps` steps, and return to peaks where they are halved."""
+        back = schedule.checkpoint(
+            threat,
+            peak=self.peak,
+            rising_share=self.rises / steps,
+            new_peak=self.peak_value > self.checked,
+        )
+        mask = column(back, self.x_adv)
+        self.x_adv = torch.where(mask, self.peak, self.x_adv)
+        self.gradient = torch.where(mask, self.peak_gradient, self.gradient)
+        self.checked, self.rises = self.peak_value, torch.zeros_like(self.rises)
 
 
 def _changed(threat: Threat, x_adv: Tensor) -> Tensor:
