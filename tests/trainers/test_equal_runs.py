@@ -17,7 +17,7 @@ from attacks.files import packed
 from augment import SampleBank
 from tests.soak.folders import differences
 from trainers.run.folder.folder import open_folder
-from trainers.run.main import main, understand
+from trainers.run.main import main, parse_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +72,7 @@ def test_the_bank_of_a_round_has_no_later_samples(tmp_path: Path) -> None:
 @pytest.mark.multiprocess
 def test_a_start_killed_before_its_config_is_started_again(tmp_path: Path) -> None:
     """A child kills itself at each of its first writes: of the mark, then of the config."""
-    config, left = understand([]).config, set()
+    config, left = parse_command([]).config, set()
     for number in range(1, 9):
         folder = tmp_path / str(number)
         code = "from tests.soak.kills import main, strike; import sys; strike(int(sys.argv[1]), "
@@ -93,7 +93,7 @@ def test_a_partial_config_without_a_mark_is_the_user_s(tmp_path: Path) -> None:
     half = tmp_path / ".config.toml.0a1b2c3d.partial"
     half.write_text("job = ")
     with pytest.raises(ValueError, match="is no run folder and not empty"):
-        open_folder(tmp_path, "rounds", understand([]).config, resume="auto")
+        open_folder(tmp_path, "rounds", parse_command([]).config, resume="auto")
     assert os.listdir(tmp_path) == [half.name]
 
 

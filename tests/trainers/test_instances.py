@@ -8,7 +8,7 @@ import torch
 from attacks import ATTACKS
 from augment import SampleBank
 from trainers import load_classifier
-from trainers.jobs.harvest import STEADY, varied
+from trainers.jobs.collect_samples import STEADY, vary_start
 from trainers.run.main import main
 
 WORDS = ["rounds", "--smoke", "--threads", "1", "--rounds", "1", "--train-samples", "60",
@@ -62,5 +62,5 @@ def test_who_draws_nothing_is_known(name):
     x = torch.rand(2, 3, 4, 8, 8) if getattr(kind, "needs_videos", False) else None
     x = torch.rand(2, 3, 16, 16) if x is None else x
     y = model(x).argmax(1)
-    results = [varied(attack, 1)(model, x, y, seed=seed).x_adv for seed in (1, 2)]
+    results = [vary_start(attack, 1)(model, x, y, seed=seed).x_adv for seed in (1, 2)]
     assert torch.equal(*results) == (name in STEADY)

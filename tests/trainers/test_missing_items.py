@@ -99,15 +99,15 @@ def test_what_is_whole_is_not_made_again(
     names = "checkpoints/round-001.safetensors figures/round-002-samples.png"
     folder = without(finished("rounds"), names, tmp_path / "run-again")
     fits: list[int] = []
-    from trainers.fit import fitting
+    from trainers.fit import fit_or_load
 
-    real = fitting.fit_classifier
+    real = fit_or_load.fit_classifier
 
     def counted(*args: object, **more: object) -> object:
         fits.append(1)
         return real(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fitting, "fit_classifier", counted)
+    monkeypatch.setattr(fit_or_load, "fit_classifier", counted)
     rows = json.loads((folder / "summary.json").read_text())["rounds"]
     assert main(["--resume", str(folder)]) == 0
     again = json.loads((folder / "summary.json").read_text())["rounds"]

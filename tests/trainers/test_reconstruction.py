@@ -20,12 +20,12 @@ from trainers import (
     save_network,
 )
 from trainers.evaluate.quality import psnr
-from trainers.reconstruction.files import fitted_network
+from trainers.reconstruction.files import fit_or_load_network
 from trainers.reconstruction.gate import SHARES, knots, measured_gate
-from trainers.reconstruction.samples import grouped, split
+from trainers.reconstruction.samples import number_groups, split_groups
 from trainers.reconstruction.terms import Terms, flicker
 from trainers.run.folder.folder import open_folder
-from trainers.run.main import understand
+from trainers.run.main import parse_command
 
 SMALL = {"width": 4, "depth": 1, "epochs": 3, "batch_size": 16}
 STEPS = (0.3, 0.8)
@@ -234,15 +234,19 @@ def test_what_clips_of_one_video_share_counts_once():
 def test_a_group_is_held_out_as_a_whole():
     options = ReconstructionOptions(held_out=0.25)
     names = [f"video {i % 12}" for i in range(40)]
-    kept, out = split(grouped(names, 40), options, 3)
+    kept, out = split_groups(number_groups(names, 40), options, 3)
     assert sorted([*kept.tolist(), *out.tolist()]) == list(range(40))
     shared = {names[i] for i in kept} & {names[i] for i in out}
     assert not shared
     assert len({names[i] for i in out}) == 3
-    others = split(grouped(names, 40), options, 4)[1]
+    others = split_groups(number_groups(names, 40), options, 4)[1]
     assert out.tolist() != others.tolist()
-    assert grouped(torch.tensor([5, 2, 5]), 3).tolist() == grouped("aba", 3).tolist() == [0, 1, 0]
-    assert split(grouped(None, 40), options, 3)[1].shape == (10,)
+    assert (
+        number_groups(torch.tensor([5, 2, 5]), 3).tolist()
+        == number_groups("aba", 3).tolist()
+        == [0, 1, 0]
+    )
+    assert split_groups(number_groups(None, 40), options, 3)[1].shape == (10,)
 
 
 def test_groups_decide_what_r_is_trained_on(digits):
@@ -362,7 +366,7 @@ def test_a_run_folder_is_resumed_and_measured(digits, tmp_path, monkeypatch):
     given = {"steps": STEPS, "seed": 2}
     whole = fit_network(codec, x[:40], options, **given)
 
-    folder = open_folder(tmp_path / "run", "rounds", understand([]).config, resume="auto")
+    folder = open_folder(tmp_path / "run", "rounds", parse_command([]).config, resume="auto")
     add, lines = folder.metrics.add, []
 
     def killed(name, **more):
@@ -373,17 +377,17 @@ def test_a_run_folder_is_resumed_and_measured(digits, tmp_path, monkeypatch):
 
     monkeypatch.setattr(folder.metrics, "add", killed)
     with pytest.raises(KeyboardInterrupt):
-        fitted_network(folder, codec, x[:40], options, **given)
+        fit_or_load_network(folder, codec, x[:40], options, **given)
     kept = sorted(path.name for path in folder.checkpoints.iterdir())
     assert kept == ["reconstruction-running.safetensors"]
-    network = fitted_network(folder, codec, x[:40], options, **given)
+    network = fit_or_load_network(folder, codec, x[:40], options, **given)
     assert network.digest == whole.network.digest
     assert lines.count("reconstruction/epoch-001") == 1  # it went on after it
     assert [path.name for path in folder.checkpoints.iterdir()] == ["reconstruction.safetensors"]
     assert len(folder.metrics.series("reconstruction/loss")) == 3
     assert len(folder.metrics.series("reconstruction/gate/share")) == 3
     count = len(lines)
-    assert fitted_network(folder, codec, x[:40], options, **given).digest == network.digest
+    assert fit_or_load_network(folder, codec, x[:40], options, **given).digest == network.digest
     assert len(lines) == count
     folder.lock.close()
 

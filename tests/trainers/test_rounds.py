@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from augment import SampleBank
-from trainers.jobs.harvest import items
-from trainers.jobs.rounds import spread
+from trainers.jobs.collect_samples import list_items
+from trainers.jobs.rounds import evenly_spaced
 from trainers.jobs.stopping import stop_reason
 from trainers.run.cli.config import LoopFlags
 from trainers.run.main import main
@@ -175,22 +175,22 @@ def test_a_refused_start_leaves_no_folder(tmp_path: Path, capsys: pytest.Capture
 def test_items_are_the_same_each_time_and_each_sample_is_taken_once() -> None:
     loop = replace(LoopFlags(), attack_samples=("pgd=7",), instances=2)
     args = {"loop": loop, "samples": 20, "batch_size": 3, "seed": 1}
-    first = list(items(1, ["pgd", "fgsm"], **args))
-    assert first == list(items(1, ["pgd", "fgsm"], **args))
+    first = list(list_items(1, ["pgd", "fgsm"], **args))
+    assert first == list(list_items(1, ["pgd", "fgsm"], **args))
     assert len({key for key, *_ in first}) == len(first) == 2 * 3 + 2 * 7
     for instance in (0, 1):
         rows = [
             row for _, name, i, rows in first if (name, i) == ("fgsm", instance) for row in rows
         ]
         assert rows == list(range(20))
-    other = list(items(2, ["pgd"], **args))
+    other = list(list_items(2, ["pgd"], **args))
     assert [rows for *_, rows in other] != [rows for *_, rows in first[: len(other)]]
 
 
 def test_spread() -> None:
-    assert spread(5, 9) == [0, 1, 2, 3, 4]
-    assert spread(360, 64)[-1] > 350
-    assert len(set(spread(360, 64))) == 64
+    assert evenly_spaced(5, 9) == [0, 1, 2, 3, 4]
+    assert evenly_spaced(360, 64)[-1] > 350
+    assert len(set(evenly_spaced(360, 64))) == 64
 
 
 def row(number: int, robust: float, above: float | None = 0.0) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.jobs.rounds import above
+from trainers.jobs.rounds import share_above_threshold
 from trainers.jobs.stopping import cannot_stop, stop_reason
 from trainers.run.cli.config import LoopFlags
 from trainers.run.main import main
@@ -49,10 +49,13 @@ def test_the_share_is_of_those_that_could_be_attacked_and_knows_no_distance() ->
         "loss": torch.full((5,), 3.0),  # lam is large
         "attackable": torch.tensor([True, True, True, False, True]),
     }
-    assert above(columns, 0.5) == 0.75
-    assert above({**columns, "attackable": torch.zeros(5, dtype=torch.bool)}, 0.5) is None
+    assert share_above_threshold(columns, 0.5) == 0.75
+    assert (
+        share_above_threshold({**columns, "attackable": torch.zeros(5, dtype=torch.bool)}, 0.5)
+        is None
+    )
     del columns["info.score_sum"]
-    assert above(columns, 0.5) is None, "another attack has no such loss"
+    assert share_above_threshold(columns, 0.5) is None, "another attack has no such loss"
 
 
 @pytest.mark.slow

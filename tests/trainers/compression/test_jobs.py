@@ -13,8 +13,8 @@ from sklearn.datasets import load_sample_images
 from augment import load_dataset, write_video
 from compress import Codec, decode
 from compress.file_format import parse
-from trainers.jobs.compress.benchmark.panel import halves
-from trainers.jobs.compress.gallery import Cell, gallery
+from trainers.jobs.compress.benchmark.evaluators import split_in_halves
+from trainers.jobs.compress.gallery import Cell, draw_gallery
 from trainers.reconstruction.files import load_network
 from trainers.run.main import main
 
@@ -351,7 +351,7 @@ def test_what_cannot_be_is_refused_before_anything_is_fitted(photos, tmp_path, c
 
 def test_pictures_of_tall_samples_have_an_end():
     cell = Cell(torch.zeros(3, 500, 1))
-    image = gallery([[cell, cell]], heads=("a", "b"), title="tall")
+    image = draw_gallery([[cell, cell]], heads=("a", "b"), title="tall")
     assert image.height < 600
 
 
@@ -422,13 +422,13 @@ def test_nobody_is_fitted_to_a_few_samples(tmp_path):
 
 def test_halves_share_no_sample():
     train = load_dataset("digits", "train")
-    first, second = halves(train, 0)
+    first, second = split_in_halves(train, 0)
     assert not {*first.ids} & {*second.ids}
     assert {*first.ids, *second.ids} == {*train.ids}
     for half in (first, second):
         counts = torch.bincount(half.labels)
         assert int(counts.min()) > 50
-    assert halves(train, 1)[0].ids != first.ids
+    assert split_in_halves(train, 1)[0].ids != first.ids
 
 
 def test_videos_are_measured_beside_video_codecs(tmp_path):

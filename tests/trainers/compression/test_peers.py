@@ -10,13 +10,13 @@ from PIL import Image
 from trainers.jobs.compress.benchmark.peers import (
     IMAGES,
     VIDEOS,
-    Coded,
     Peer,
+    PeerFile,
+    find_quality,
     jpeg_payload,
-    quality_for,
 )
 from trainers.jobs.compress.benchmark.video_peers import x264_payload
-from trainers.run.show.figures import to_image
+from trainers.run.show.images import to_image
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +98,10 @@ def test_the_quality_nearest_to_a_size(worst, best, wanted):
 
     def code(x, quality):
         next(tried)
-        return Coded(0, 10 + 3 * abs(quality - worst), x)
+        return PeerFile(0, 10 + 3 * abs(quality - worst), x)
 
     x = [torch.zeros(1, 2, 2)]
-    found = quality_for(Peer(code, worst, best), x, wanted)
+    found = find_quality(Peer(code, worst, best), x, wanted)
     ladder = range(min(worst, best), max(worst, best) + 1)
     nearest = min(abs(10 + 3 * abs(q - worst) - wanted) for q in ladder)
     assert abs(10 + 3 * abs(found - worst) - wanted) == nearest

@@ -13,8 +13,15 @@ from attacks import ATTACKS, FITTED
 from trainers.run.cli.checks import AT_MOST, check
 from trainers.run.cli.numbers import number
 from trainers.run.cli.specs import build_attack, build_fittable, build_reconstruction, build_task
-from trainers.run.cli.toml import UNSAVED, check_options, flag, flat, hints, updated
-from trainers.run.main import JOBS, main, understand
+from trainers.run.cli.toml import (
+    UNSAVED,
+    check_options,
+    flag,
+    flatten,
+    option_types,
+    replace_options,
+)
+from trainers.run.main import JOBS, main, parse_command
 
 HUGE = (10**30, 10**5000, 2**63, 1e30, 1.7e308)
 
@@ -26,7 +33,7 @@ def of(hint: object, kind: type) -> bool:
 NUMBERS = [
     (job, name, kind)
     for job in JOBS
-    for name, hint in hints(JOBS[job].config()).items()
+    for name, hint in option_types(JOBS[job].config()).items()
     for kind in (int, float)
     if of(hint, kind)
 ]
@@ -35,11 +42,11 @@ NUMBERS = [
 @pytest.mark.parametrize(("job", "name", "kind"), NUMBERS)
 def test_every_number_has_an_upper_bound(job: str, name: str, kind: type) -> None:
     config = JOBS[job].config()
-    several = "tuple" in str(hints(config)[name])
+    several = "tuple" in str(option_types(config)[name])
     for huge in HUGE:
         if isinstance(huge, kind) and (name != "seed" or huge > 2**63):
             with pytest.raises(ValueError, match=rf"--{flag(name)} (is|has) .*allowed|give both"):
-                check(updated(config, {name: (huge,) if several else huge}))
+                check(replace_options(config, {name: (huge,) if several else huge}))
 
 
 def test_bounds_leave_room_for_every_default() -> None:
@@ -47,7 +54,7 @@ def test_bounds_leave_room_for_every_default() -> None:
     for job in JOBS:
         if job != "compress-decode":  # it needs a file
             check(JOBS[job].config())
-    known = {name for job in JOBS for name in flat(JOBS[job].config())}
+    known = {name for job in JOBS for name in flatten(JOBS[job].config())}
     assert AT_MOST.keys() <= known
 
 
@@ -93,7 +100,7 @@ def build(name: str) -> Callable[..., object]:
 def test_every_number_of_an_attack_has_an_upper_bound(name: str, option: str) -> None:
     for text in ("1" + "0" * 30, "1" + "0" * 4000, "inf", "nan", "-" + "1" * 40):
         with pytest.raises(ValueError, match=r"allowed|give|must|at least|at most|leave|>=|>"):
-            build(name)(f"{name}:{option}={text}", weak={}, strong={})
+            build(name)(f"{name}:{option}={text}", defaults={}, overrides={})
 
 
 @pytest.mark.parametrize("text", ["steps=1" + "0" * 30, "weight=inf", "views=1" + "0" * 4000])
@@ -101,7 +108,7 @@ def test_numbers_of_other_texts(text: str) -> None:
     with pytest.raises(ValueError, match=r"--task: \w+ is .*; allowed: finite numbers, at most"):
         build_task(text, smoke=False)
     with pytest.raises(ValueError, match="allowed: finite numbers, at most 1e"):
-        build_reconstruction("unet:width=1" + "0" * 30, weak={}, asks=False)
+        build_reconstruction("unet:width=1" + "0" * 30, defaults={}, asks=False)
 
 
 @pytest.mark.parametrize(
@@ -118,17 +125,17 @@ def test_fractions_in_toml(tmp_path: Path) -> None:
         'eps = "8/255"\nlr = "1/1000"\nclip-norm = "1/2"\nmean = ["1/2"]\nstd = ["0.25", ]\n'
         'attacks = ["pgd:eps=4/255", "fgsm"]\nratio = 1\n'
     )
-    config = understand(["--config", str(file)]).config
+    config = parse_command(["--config", str(file)]).config
     assert (config.loop.eps, config.fit.lr, config.fit.clip_norm) == (8 / 255, 1e-3, 0.5)
     assert (config.classifier.mean, config.classifier.std) == ((0.5,), (0.25,))
     assert config.loop.attacks == ("pgd:eps=4/255", "fgsm")
-    assert understand(["--config", str(file), "--eps", "1/2"]).config.loop.eps == 0.5
+    assert parse_command(["--config", str(file), "--eps", "1/2"]).config.loop.eps == 0.5
 
 
 @pytest.mark.parametrize("job", list(JOBS))
 def test_values_that_no_option_takes(tmp_path: Path, job: str) -> None:
     config = JOBS[job].config()
-    for name in hints(config).keys() - UNSAVED:
+    for name in option_types(config).keys() - UNSAVED:
         for value in ({"a": 1}, {}, [[1]], [{}], datetime(2026, 1, 1)):
             with pytest.raises(ValueError, match=f"{flag(name)} is .*; allowed: "):
                 check_options(tmp_path / "c.toml", {name: value}, config)

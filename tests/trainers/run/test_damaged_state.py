@@ -12,10 +12,10 @@ import pytest
 from attacks import RefusedInput
 from tests.soak.folders import differences
 from trainers.run.cli.toml import SEAL
-from trainers.run.folder.atomic import once, present, read_json, sealed
-from trainers.run.folder.checkpoint import check_items, finished, load_item, save_item
+from trainers.run.folder.atomic import cached_json, is_present, make_checked, read_json
+from trainers.run.folder.checkpoint import check_items, is_finished, load_item, save_item
 from trainers.run.folder.metrics import Metrics
-from trainers.run.main import main, understand
+from trainers.run.main import main, parse_command
 
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12",
@@ -198,7 +198,7 @@ def test_the_config_of_a_run_may_be_changed_for_another_run(whole: Path, tmp_pat
     """Guards: the digest is for a folder's own config alone."""
     file = tmp_path / "mine.toml"
     file.write_text((whole / "config.toml").read_text().replace("seed = 0", "seed = 1"))
-    assert understand(["evaluate", "--config", str(file)]).config.run.seed == 1
+    assert parse_command(["evaluate", "--config", str(file)]).config.run.seed == 1
 
 
 @pytest.mark.parametrize("name", ["status.json", "summary.json", "metrics.jsonl"])
@@ -212,10 +212,12 @@ def test_the_remedy_works(whole: Path, tmp_path: Path, name: str) -> None:
 
 def test_an_item_is_known_by_its_place(tmp_path: Path) -> None:
     first, second = (tmp_path / "checkpoints" / name for name in ("a.json", "b.json"))
-    assert [once(file, lambda: {"x": 1, "seconds": 2.5}) for file in (first, second)][1]["x"] == 1
+    assert [cached_json(file, lambda: {"x": 1, "seconds": 2.5}) for file in (first, second)][1][
+        "x"
+    ] == 1
     first.write_bytes(second.read_bytes())
     with pytest.raises(RefusedInput, match=r"another item's\); delete it and resume"):
-        once(first, dict)
+        cached_json(first, dict)
     one, two = (tmp_path / "checkpoints" / f"{name}.safetensors" for name in "ab")
     for file in (one, two):
         save_item(file, {}, 1)
@@ -251,28 +253,28 @@ def test_an_item_that_is_none_is_refused(tmp_path: Path, text: str | None) -> No
     file = tmp_path / "round-000.json"
     break_file(file, text)
     with pytest.raises(RefusedInput, match=r"round-000.json is damaged .*; delete it and resume"):
-        once(file, dict)
+        cached_json(file, dict)
 
 
 @pytest.mark.parametrize("names", [[0.5], {"a": 1}, None, "report.html"])
 def test_an_item_whose_names_are_none_is_refused(tmp_path: Path, names: object) -> None:
     file = tmp_path / "round-000.json"
-    once(file, lambda: 1)
+    cached_json(file, lambda: 1)
     file.write_text(json.dumps(json.loads(file.read_text()) | {"beside": names}))
     with pytest.raises(RefusedInput, match=r"round-000.json is damaged .*; delete it and resume"):
-        once(file, dict)
+        cached_json(file, dict)
 
 
 def test_any_changed_number_of_an_item_is_noticed(tmp_path: Path) -> None:
     file = tmp_path / "round-000.json"
-    once(file, lambda: {"accuracy": 0.75, "seconds": 1.5})
+    cached_json(file, lambda: {"accuracy": 0.75, "seconds": 1.5})
     text = file.read_text()
     file.write_text(text.replace("1.5", "2.5"))  # a time, which two equal runs do not share
-    assert once(file, dict)["seconds"] == 2.5
+    assert cached_json(file, dict)["seconds"] == 2.5
     for changed in (text.replace("0.75", "0.85"), text.replace("1.5", '"x"')):
         file.write_text(changed)
         with pytest.raises(RefusedInput, match="changed after it was written"):
-            once(file, dict)
+            cached_json(file, dict)
 
 
 def test_an_item_is_made_again_without_what_was_made_with_it(tmp_path: Path) -> None:
@@ -284,35 +286,35 @@ def test_an_item_is_made_again_without_what_was_made_with_it(tmp_path: Path) -> 
         beside.touch()
         return len(made)
 
-    assert [once(item, make, beside=lambda: [beside]) for _ in range(2)] == [1, 1]
+    assert [cached_json(item, make, beside=lambda: [beside]) for _ in range(2)] == [1, 1]
     beside.unlink()
-    assert once(item, make, beside=lambda: [beside]) == 2
+    assert cached_json(item, make, beside=lambda: [beside]) == 2
     tensors = tmp_path / "t.safetensors"
     save_item(tensors, {}, beside=[beside])
-    assert finished(tensors)
+    assert is_finished(tensors)
     beside.unlink()
-    assert not finished(tensors)
+    assert not is_finished(tensors)
 
 
 def test_a_file_of_another_format_is_sealed(tmp_path: Path) -> None:
     file, seal = tmp_path / "codec", tmp_path / "codec.json"
-    sealed(file, seal, lambda: file.write_text("a"))
-    sealed(file, seal, lambda: file.write_text("b"))
+    make_checked(file, seal, lambda: file.write_text("a"))
+    make_checked(file, seal, lambda: file.write_text("b"))
     assert file.read_text() == "a"
     file.write_text("c")
     with pytest.raises(RefusedInput, match="it was changed"):
-        sealed(file, seal, lambda: None)
+        make_checked(file, seal, lambda: None)
     file.unlink()
-    sealed(file, seal, lambda: file.write_text("a"))
+    make_checked(file, seal, lambda: file.write_text("a"))
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").touch()
-    assert not present(tmp_path / "a" / "b")
+    assert not is_present(tmp_path / "a" / "b")
     for path in (tmp_path, tmp_path / "link", tmp_path / "file" / "inside"):
         with pytest.raises(RefusedInput, match="delete it and resume"):
-            present(path)
+            is_present(path)
     with pytest.raises(RefusedInput, match="delete it and resume"):
         read_json(tmp_path)
 

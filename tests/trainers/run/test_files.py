@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from attacks import RefusedInput
 from trainers.run.errors import Interrupted, Waiting, exit_code, sentence, stoppable
-from trainers.run.folder.atomic import once, read_json
+from trainers.run.folder.atomic import cached_json, read_json
 from trainers.run.folder.checkpoint import load_tensors, save_tensors
 from trainers.run.folder.folder import open_folder
 from trainers.run.folder.metrics import Metrics
-from trainers.run.main import main, understand
+from trainers.run.main import main, parse_command
 
 TENSORS = {"b": torch.arange(6).reshape(2, 3), "a": torch.tensor(1.5), "none": torch.empty(0)}
 
@@ -28,7 +28,7 @@ def test_once_makes_a_thing_once_and_reads_it_back(tmp_path: Path) -> None:
         made.append(1)
         return {"value": (0.1 + 0.2, 1)}
 
-    first, second = (once(tmp_path / "x" / "thing.json", make) for _ in range(2))
+    first, second = (cached_json(tmp_path / "x" / "thing.json", make) for _ in range(2))
     assert first == second == {"value": [0.1 + 0.2, 1]}
     assert len(made) == 1
 
@@ -93,25 +93,25 @@ def test_metrics_come_once_and_a_torn_line_goes(tmp_path: Path) -> None:
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
     path = tmp_path / "run"
-    folder = open_folder(path, "rounds", understand([]).config, resume="auto")
+    folder = open_folder(path, "rounds", parse_command([]).config, resume="auto")
     folder.checkpoints.mkdir()
     folder.lock.close()
     return path
 
 
 def test_a_folder_goes_on_with_the_same_options_only(begun: Path) -> None:
-    config = understand(["--device", "cpu", "--threads", "1"]).config  # these may change
+    config = parse_command(["--device", "cpu", "--threads", "1"]).config  # these may change
     open_folder(begun, "rounds", config, resume="auto").lock.close()
     with pytest.raises(ValueError, match=r"--lr 0\.\d+ -> 0\.5\); leave them"):
-        open_folder(begun, "rounds", understand(["--lr", "0.5"]).config, resume="auto")
+        open_folder(begun, "rounds", parse_command(["--lr", "0.5"]).config, resume="auto")
     with pytest.raises(ValueError, match=r"config of the job .*, not of"):
-        open_folder(begun, "evaluate", understand(["evaluate"]).config, resume="auto")
+        open_folder(begun, "evaluate", parse_command(["evaluate"]).config, resume="auto")
     with pytest.raises(ValueError, match="--resume auto to go on"):
         open_folder(begun, "rounds", config, resume="never")
 
 
 def test_a_folder_in_use_is_refused(begun: Path) -> None:
-    config = understand([]).config
+    config = parse_command([]).config
     held = open_folder(begun, "rounds", config, resume="auto")
     with pytest.raises(ValueError, match="another process works in"):
         open_folder(begun, "rounds", config, resume="auto")
@@ -122,12 +122,12 @@ def test_a_folder_in_use_is_refused(begun: Path) -> None:
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match="no run folder"):
-        open_folder(tmp_path, "rounds", understand([]).config, resume="auto")
+        open_folder(tmp_path, "rounds", parse_command([]).config, resume="auto")
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
 def test_status_keeps_the_stage_until_the_end(begun: Path) -> None:
-    folder = open_folder(begun, "rounds", understand([]).config, resume="auto")
+    folder = open_folder(begun, "rounds", parse_command([]).config, resume="auto")
     folder.status("running", stage="fit", exit=None)
     folder.status("running", progress={"done": 1, "of": 2})
     assert read_json(begun / "status.json")["stage"] == "fit"
@@ -135,7 +135,7 @@ def test_status_keeps_the_stage_until_the_end(begun: Path) -> None:
     status = read_json(begun / "status.json")
     assert (status["state"], status["exit"]) == ("finished", 0)
     folder.lock.close()
-    assert open_folder(begun, "rounds", understand([]).config, resume="auto").finished
+    assert open_folder(begun, "rounds", parse_command([]).config, resume="auto").finished
 
 
 @pytest.mark.parametrize(

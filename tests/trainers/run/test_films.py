@@ -8,9 +8,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainers.run.folder.metrics import Metrics
-from trainers.run.show.board import Board
-from trainers.run.show.figures import PAD, TITLE, Pair
-from trainers.run.show.films import CAPTION, FRAMES, film, strips
+from trainers.run.show.clips import CAPTION, FRAMES, draw_strips, encode_gif
+from trainers.run.show.images import PAD, TITLE, Pair
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 
 def pair(frames=16, side=32):
@@ -20,7 +20,7 @@ def pair(frames=16, side=32):
 
 
 def test_a_strip_shows_frames_of_original_perturbed_and_difference():
-    image = np.asarray(strips([pair(), pair()]).convert("RGB"))
+    image = np.asarray(draw_strips([pair(), pair()]).convert("RGB"))
     cell = 96 + 2  # 32 pixels, three times as large
     rows = [TITLE + CAPTION + row * cell + cell // 2 for row in range(3)]
     columns = [PAD + i * cell + cell // 2 for i in range(FRAMES)]
@@ -30,14 +30,14 @@ def test_a_strip_shows_frames_of_original_perturbed_and_difference():
 
 
 def test_a_short_clip_shows_each_of_its_frames_once():
-    width = strips([pair(frames=3)]).size[0]
+    width = draw_strips([pair(frames=3)]).size[0]
     assert width == 3 * (96 + 2) + 2 * PAD
 
 
 def test_tensorboard_gets_an_animation_of_all_frames(tmp_path):
     path = tmp_path / "clips.gif"
-    path.write_bytes(film([pair(), pair()]))
-    board = Board(tmp_path / "board", Metrics(tmp_path / "metrics.jsonl"), "")
+    path.write_bytes(encode_gif([pair(), pair()]))
+    board = TensorBoardWriter(tmp_path / "board", Metrics(tmp_path / "metrics.jsonl"), "")
     board.picture("pgd/clips", path, step=3)
     board.close()
     events = EventAccumulator(str(tmp_path / "board")).Reload()

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.run.show.figures import CAPTION, PAD, TITLE
 from trainers.run.show.heatmap import BAR, CHOSEN, PLAIN, frame_heat_map
+from trainers.run.show.images import CAPTION, PAD, TITLE
 
 
 def rgb(text):

@@ -9,12 +9,12 @@ from attacks import RefusedInput
 from trainers.run.cli.checks import check
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.parsing import number
-from trainers.run.cli.toml import check_options, dump, flat, load, updated
-from trainers.run.main import JOBS, understand
+from trainers.run.cli.toml import check_options, dump, flatten, load, replace_options
+from trainers.run.main import JOBS, parse_command
 
 
 def options(*words: str) -> dict:
-    return flat(understand(list(words)).config)
+    return flatten(parse_command(list(words)).config)
 
 
 def test_only_the_small_cnn_is_retrained_with_strong_decay() -> None:
@@ -39,16 +39,16 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 
 def test_jobs_of_a_group_are_two_words() -> None:
-    assert understand(["compress", "fit", "--seed", "1"]).job == "compress-fit"
+    assert parse_command(["compress", "fit", "--seed", "1"]).job == "compress-fit"
     with pytest.raises(ValueError, match="no job 'compress'; did you mean compress fit"):
-        understand(["compress"])
+        parse_command(["compress"])
 
 
 def test_no_job_means_rounds_on_digits() -> None:
-    start = understand([])
+    start = parse_command([])
     assert start.job == "rounds"
-    assert flat(start.config)["data"] == "digits"
-    assert flat(start.config)["eps"] == 0.1
+    assert flatten(start.config)["data"] == "digits"
+    assert flatten(start.config)["eps"] == 0.1
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ SAMPLES = ["--data", "npz:a b.npz", "--mean", "1/3"]
     ],
 )
 def test_a_printed_config_reads_back(job: str, words: list[str], tmp_path: Path) -> None:
-    first = understand([job, *words])
+    first = parse_command([job, *words])
     file = tmp_path / "config.toml"
     file.write_text(dump(job, first.config))
-    second = understand([job, "--config", str(file)])
+    second = parse_command([job, "--config", str(file)])
     assert dump(job, second.config) == file.read_text()
     assert replace(second.config, run=first.config.run) == first.config
 
@@ -97,29 +97,29 @@ def test_a_printed_config_reads_back(job: str, words: list[str], tmp_path: Path)
     "data", ["npz:é.npz", "npz:猫.npz", "npz:\N{CAT FACE}.npz", "npz:\x7f\n\\u."]
 )
 def test_any_name_reads_back(data: str, tmp_path: Path) -> None:
-    first = understand(["rounds", "--data", data])
+    first = parse_command(["rounds", "--data", data])
     (tmp_path / "config.toml").write_text(dump("rounds", first.config), encoding="ascii")
-    assert understand(["--resume", str(tmp_path)]).config.source.data == data
+    assert parse_command(["--resume", str(tmp_path)]).config.source.data == data
 
 
 def test_a_switch_may_be_given_again(tmp_path: Path) -> None:
     words = ["evaluate", "--smoke", "--binary", "--weights", "w"]
-    (tmp_path / "config.toml").write_text(dump("evaluate", understand(words).config))
-    again = understand([*words, "--resume", str(tmp_path)]).config
+    (tmp_path / "config.toml").write_text(dump("evaluate", parse_command(words).config))
+    again = parse_command([*words, "--resume", str(tmp_path)]).config
     assert (again.run.smoke, again.classifier.binary) == (True, True)
-    assert understand([*words, "--config", str(tmp_path / "config.toml")]).config.run.smoke
-    assert not understand([*words, "--resume", str(tmp_path), "--no-smoke"]).config.run.smoke
+    assert parse_command([*words, "--config", str(tmp_path / "config.toml")]).config.run.smoke
+    assert not parse_command([*words, "--resume", str(tmp_path), "--no-smoke"]).config.run.smoke
 
 
 @pytest.mark.parametrize("name", ["run-dir", "resume", "config", "weights", "classes", "attacks"])
 def test_empty_texts_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"--{name} is empty; "):
-        check(understand(["evaluate", f"--{name}", ""]).config)
+        check(parse_command(["evaluate", f"--{name}", ""]).config)
 
 
 def test_a_name_that_is_no_utf_8_is_refused() -> None:
     with pytest.raises(ValueError, match=r"--weights is 'w-\\udcff', which is no UTF-8"):
-        check(understand(["evaluate", "--weights", "w-\udcff"]).config)
+        check(parse_command(["evaluate", "--weights", "w-\udcff"]).config)
 
 
 def test_flags_win_over_the_file_and_the_file_over_presets(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_wrong_file_is_refused(text: str, message: str, tmp_path: Path) -> Non
     file = tmp_path / "c.toml"
     file.write_text(text)
     with pytest.raises(ValueError, match=message):
-        understand(["rounds", "--config", str(file)])
+        parse_command(["rounds", "--config", str(file)])
 
 
 def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
@@ -158,28 +158,28 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_resume_takes_job_and_options_from_the_folder(tmp_path: Path) -> None:
-    start = understand(["evaluate", "--seed", "5", "--batch-size", "3"])
+    start = parse_command(["evaluate", "--seed", "5", "--batch-size", "3"])
     (tmp_path / "config.toml").write_text(dump("evaluate", start.config))
-    again = understand(["--resume", str(tmp_path)])
+    again = parse_command(["--resume", str(tmp_path)])
     assert again.job == "evaluate"
-    assert flat(again.config)["batch_size"] == 3
+    assert flatten(again.config)["batch_size"] == 3
     with pytest.raises(ValueError, match="no run folder"):
-        understand([f"--resume={tmp_path / 'elsewhere'}"])
+        parse_command([f"--resume={tmp_path / 'elsewhere'}"])
     with pytest.raises(ValueError, match="no run folder"):
-        understand(["--resume", "a" * 300])
+        parse_command(["--resume", "a" * 300])
     with pytest.raises(ValueError, match=r"--config c\.toml gives others; leave one of them out"):
-        understand(["--resume", str(tmp_path), "--config", "c.toml"])
+        parse_command(["--resume", str(tmp_path), "--config", "c.toml"])
 
 
 def test_of_two_folders_to_resume_the_last_has_the_options(tmp_path: Path) -> None:
     for seed in ("1", "2"):
-        config = understand(["evaluate", "--seed", seed]).config
+        config = parse_command(["evaluate", "--seed", seed]).config
         (tmp_path / seed).mkdir()
         (tmp_path / seed / "config.toml").write_text(dump("evaluate", config))
     words = ["--resume", str(tmp_path / "1"), f"--resume={tmp_path / '2'}"]
-    run = understand(words).config.run
+    run = parse_command(words).config.run
     assert (run.seed, run.resume) == (2, str(tmp_path / "2"))
-    assert understand([*words, "--resume", "auto"]).job == "rounds"
+    assert parse_command([*words, "--resume", "auto"]).job == "rounds"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_of_two_folders_to_resume_the_last_has_the_options(tmp_path: Path) -> No
 )
 def test_impossible_options_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check(updated(RoundsConfig(), changes))
+        check(replace_options(RoundsConfig(), changes))
 
 
 def test_check_options_keeps_lists_as_tuples() -> None:

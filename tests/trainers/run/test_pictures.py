@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainers.run.show.figures import CAPTION, PAD, TITLE, Pair, amplification, sheet, to_uint8
+from trainers.run.show.images import CAPTION, PAD, TITLE, Pair, amplification, draw_sheet, to_uint8
 from trainers.run.show.plots import line_chart, log_ticks, to_picture, to_svg
 from trainers.run.show.table import attacks_table, rounds_table
 
@@ -23,7 +23,7 @@ def test_a_sheet_shows_original_perturbed_and_difference(
     channels: int, side: int, scale: int
 ) -> None:
     x = torch.full((channels, side, side), 0.25)
-    image = np.asarray(sheet([Pair(x, x + 0.1, "cat  0.90", "dog  0.60")]).convert("RGB"))
+    image = np.asarray(draw_sheet([Pair(x, x + 0.1, "cat  0.90", "dog  0.60")]).convert("RGB"))
     cell, middle = side * scale + PAD, TITLE + side * scale // 2
     seen = [image[middle, PAD + i * cell + 5, 0] for i in range(3)]
     assert seen == [64, 89, 255 // 2 + 1 + round(5 * 0.1 * 255) - 1]

@@ -120,7 +120,7 @@ def test_a_refusal_leaves_what_came_in_meanwhile(
         (folder / "tensorboard/events.mine").write_text("mine")
         raise ValueError("no")
 
-    monkeypatch.setattr("trainers.run.setting.load_dataset", load)
+    monkeypatch.setattr("trainers.run.job_context.load_dataset", load)
     assert main(["rounds", *TINY, "--run-dir", str(folder)]) == 2
     kept = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
     assert kept == ["notes.txt", "tensorboard", "tensorboard/events.mine"]
@@ -132,7 +132,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped") / "run"
     from trainers.jobs import evaluate as evaluating
 
-    real = evaluating.measured
+    real = evaluating.measure_resumable
 
     def stop(setting: object, trial: object) -> object:
         if trial.name == "pgd":  # type: ignore[attr-defined]
@@ -140,7 +140,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return real(setting, trial)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluating, "measured", stop)
+        patch.setattr(evaluating, "measure_resumable", stop)
         assert main([*EVALUATE, "--run-dir", str(folder)]) == 130
     return folder
 

@@ -7,13 +7,13 @@ import pytest
 from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.specs import (
+    attack_defaults,
     build_attack,
     build_attacks,
     build_fittable,
     convert,
     sample_counts,
     slug,
-    usual,
 )
 
 
@@ -23,9 +23,9 @@ def test_a_text_is_the_attack_it_names() -> None:
 
 
 def test_text_wins_over_usual_options_and_flags_over_text() -> None:
-    assert build_attack("pgd:eps=0.5", weak={"eps": 0.1, "steps": 7}) == PGD(eps=0.5, steps=7)
-    assert build_attack("pgd:eps=0.5", strong={"eps": 0.2}) == PGD(eps=0.2)
-    assert build_attack("fgsm", weak={"eps": 0.1, "steps": 7}) == FGSM(eps=0.1)
+    assert build_attack("pgd:eps=0.5", defaults={"eps": 0.1, "steps": 7}) == PGD(eps=0.5, steps=7)
+    assert build_attack("pgd:eps=0.5", overrides={"eps": 0.2}) == PGD(eps=0.2)
+    assert build_attack("fgsm", defaults={"eps": 0.1, "steps": 7}) == FGSM(eps=0.1)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_a_wrong_text_is_refused(text: str, message: str) -> None:
 
 
 def test_an_attack_may_do_without_a_ball() -> None:
-    assert build_attack("fab:eps=none", weak={"eps": 0.1, "norm": "l2"}) == FAB(norm="l2")
-    assert build_attack("fab", weak={"eps": 0.1}) == FAB(eps=0.1)
+    assert build_attack("fab:eps=none", defaults={"eps": 0.1, "norm": "l2"}) == FAB(norm="l2")
+    assert build_attack("fab", defaults={"eps": 0.1}) == FAB(eps=0.1)
 
 
 WEAK = {"eps": 0.1, "norm": "linf"}
@@ -57,38 +57,42 @@ WEAK = {"eps": 0.1, "norm": "linf"}
 @pytest.mark.parametrize("text", ["pgd:norm=l1", "fab:steps=3,norm=l1", "autoattack:norm=l1"])
 def test_the_budget_of_one_norm_is_none_for_another(text: str) -> None:
     with pytest.raises(ValueError, match=f"{text} has no eps, and 0.1 .* eps=12 .* 4"):
-        build_attack(text, weak=WEAK)
-    given = build_attack(f"{text},eps=3", weak=WEAK)
-    assert given == build_attack(text, weak=WEAK, strong={"eps": 3.0})
-    assert given == build_attack(text, weak={"eps": 3.0, "norm": "l1"})
+        build_attack(text, defaults=WEAK)
+    given = build_attack(f"{text},eps=3", defaults=WEAK)
+    assert given == build_attack(text, defaults=WEAK, overrides={"eps": 3.0})
+    assert given == build_attack(text, defaults={"eps": 3.0, "norm": "l1"})
     with pytest.raises(ValueError, match="give --norm l2 instead, or an eps beside"):
-        build_fittable("universal:norm=l2", weak=WEAK, strong={})
+        build_fittable("universal:norm=l2", defaults=WEAK, overrides={})
     with pytest.raises(ValueError, match="pgd:norm=l2 has no eps"):
-        build_fittable("substitute:attack=pgd:norm=l2", weak=WEAK, strong={})
+        build_fittable("substitute:attack=pgd:norm=l2", defaults=WEAK, overrides={})
 
 
 def test_a_norm_without_a_ball_needs_no_budget() -> None:
-    assert build_attack("deepfool:norm=linf", weak=WEAK | {"norm": "l2"}) == DeepFool(norm="linf")
-    assert build_attack("fab:norm=l1,eps=none", weak=WEAK) == FAB(norm="l1")
+    assert build_attack("deepfool:norm=linf", defaults=WEAK | {"norm": "l2"}) == DeepFool(
+        norm="linf"
+    )
+    assert build_attack("fab:norm=l1,eps=none", defaults=WEAK) == FAB(norm="l1")
     assert build_attack("pgd:norm=l1") == PGD(norm="l1")  # nothing is meant for another norm
 
 
 @pytest.mark.parametrize("smoke", [False, True])
 def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
     config = SimpleNamespace(run=SimpleNamespace(smoke=smoke))
-    weak = usual(cast(SamplesConfig, config), eps=0.1, norm="linf")
+    defaults = attack_defaults(cast(SamplesConfig, config), eps=0.1, norm="linf")
     standard, quick = AutoAttack(eps=0.1), AutoAttack("linf", 0.1, "custom", 3, None, 30)
-    assert build_attack("autoattack", weak=weak) == (quick if smoke else standard)
+    assert build_attack("autoattack", defaults=defaults) == (quick if smoke else standard)
     for name, attack in ATTACKS.items():
-        assert isinstance(build_attack(name, weak=weak), attack)
+        assert isinstance(build_attack(name, defaults=defaults), attack)
 
 
 def test_what_only_measures_lets_fooled_samples_go() -> None:
     config = cast(SamplesConfig, SimpleNamespace(run=SimpleNamespace(smoke=False)))
-    weak = usual(config, eps=0.1, norm="linf", measuring=True)
-    assert build_attack("pgd", weak=weak) == PGD(eps=0.1, early_stop=True)
-    assert build_attack("pgd:early_stop=false", weak=weak) == PGD(eps=0.1)
-    assert build_attack("pgd", weak=usual(config, eps=0.1, norm="linf")) == PGD(eps=0.1)
+    defaults = attack_defaults(config, eps=0.1, norm="linf", measuring=True)
+    assert build_attack("pgd", defaults=defaults) == PGD(eps=0.1, early_stop=True)
+    assert build_attack("pgd:early_stop=false", defaults=defaults) == PGD(eps=0.1)
+    assert build_attack("pgd", defaults=attack_defaults(config, eps=0.1, norm="linf")) == PGD(
+        eps=0.1
+    )
 
 
 def test_the_standard_by_another_budget_is_refused() -> None:
@@ -98,7 +102,7 @@ def test_the_standard_by_another_budget_is_refused() -> None:
 
 def test_a_flag_the_attack_lacks_is_refused() -> None:
     with pytest.raises(ValueError, match="fgsm has no option 'steps'"):
-        build_attack("fgsm", strong={"steps": 3})
+        build_attack("fgsm", overrides={"steps": 3})
 
 
 def test_options_that_are_no_scalars_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +117,10 @@ def test_options_that_are_no_scalars_are_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_names_repeat_only_with_their_options() -> None:
-    assert list(build_attacks(["fgsm", "pgd"], weak={})) == ["fgsm", "pgd"]
-    assert list(build_attacks(["pgd", "pgd:steps=2"], weak={})) == ["pgd", "pgd:steps=2"]
+    assert list(build_attacks(["fgsm", "pgd"], defaults={})) == ["fgsm", "pgd"]
+    assert list(build_attacks(["pgd", "pgd:steps=2"], defaults={})) == ["pgd", "pgd:steps=2"]
     with pytest.raises(ValueError, match="named twice"):
-        build_attacks(["pgd", "pgd"], weak={})
+        build_attacks(["pgd", "pgd"], defaults={})
 
 
 def test_sample_counts() -> None:

@@ -12,7 +12,7 @@ from trainers.run.cli.compress_config import (
 )
 from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.cli.numbers import LARGEST
-from trainers.run.cli.toml import flag, flat
+from trainers.run.cli.toml import flag, flatten
 
 AT_LEAST: dict[str, float] = {
     "seed": 0, "threads": 0, "size": 1, "train_samples": 1, "test_samples": 1, "batch_size": 1,
@@ -61,7 +61,7 @@ def check(config: Any) -> None:
     Raises:
         ValueError: with the option, its value, and what is allowed.
     """
-    options = {name: value for name, value in flat(config).items() if value is not None}
+    options = {name: value for name, value in flatten(config).items() if value is not None}
     for name, value in options.items():
         _check_texts(name, value)
         _check_one(name, value)

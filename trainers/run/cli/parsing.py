@@ -14,7 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from trainers.run.cli.command import program
 from trainers.run.cli.numbers import number
 from trainers.run.cli.presets import data_preset, smoke_preset
-from trainers.run.cli.toml import OWN, check_options, flag, flat, load, updated
+from trainers.run.cli.toml import OWN, check_options, flag, flatten, load, replace_options
 
 registry = ConstructorRegistry()
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
@@ -40,14 +40,14 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 @dataclass(frozen=True)
-class Start:
+class ParsedCommand:
     """What one start of the program was asked: a job and its config."""
 
     job: str
     config: Any
 
 
-def parse(job: str, words: list[str], default: Any, file: Path | None = None) -> Start:
+def parse(job: str, words: list[str], default: Any, file: Path | None = None) -> ParsedCommand:
     """Read a job's flags.
 
     Weakest first: the defaults, what the data calls for, what --smoke calls for, the --config
@@ -73,12 +73,12 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         )
     file = file or (Path(first.run.config) if first.run.config else None)
     options = check_file(file, job, default, own=own) if file else {}
-    named = flat(_read(job, words, updated(default, options)))
+    named = flatten(_read(job, words, replace_options(default, options)))
     presets = data_preset(named) | (
         smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
     )
     presets = {name: value for name, value in presets.items() if name in named}
-    return Start(job, _read(job, words, updated(default, presets | options)))
+    return ParsedCommand(job, _read(job, words, replace_options(default, presets | options)))
 
 
 def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:
@@ -97,8 +97,8 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
     options = load(file, own=own)
     if (other := options.pop("job", job)) != job:
         raise ValueError(
-            f"{file} is the config of the job {spoken(str(other))}, not of {spoken(job)}; start "
-            "that job, or name another file or folder"
+            f"{file} is the config of the job {job_title(str(other))}, not of "
+            f"{job_title(job)}; start that job, or name another file or folder"
         )
     try:
         return check_options(file, options, default)
@@ -112,11 +112,11 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
 
 def _read(job: str, words: list[str], default: Any) -> Any:
     """Let tyro read the flags over some defaults; it has no --x for what is on already."""
-    switches = {name: value for name, value in flat(default).items() if isinstance(value, bool)}
+    switches = {name: value for name, value in flatten(default).items() if isinstance(value, bool)}
     idle = {f"--{'' if on else 'no-'}{flag(name)}" for name, on in switches.items()}
     return tyro.cli(
         type(default),
-        prog=f"{program()} {spoken(job)}",
+        prog=f"{program()} {job_title(job)}",
         args=[word for word in words if word not in idle],
         default=default,
         registry=registry,
@@ -124,7 +124,7 @@ def _read(job: str, words: list[str], default: Any) -> Any:
     )
 
 
-def spoken(job: str) -> str:
+def job_title(job: str) -> str:
     """Return a job's name as it is written on the command line.
 
     >>> spoken("compress-fit")

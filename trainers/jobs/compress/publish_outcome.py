@@ -10,15 +10,15 @@ from typing import Any
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.board import Board
 from trainers.run.show.compress_table import compress_lines
 from trainers.run.show.report import write_report
 from trainers.run.show.table import outcome
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 
 
-def finish(
+def publish_outcome(
     config: Any, folder: RunFolder, summary: dict[str, Any], *, pictures: Sequence[Path]
 ) -> None:
     """Write and show the outcome of a job.
@@ -31,7 +31,7 @@ def finish(
     """
     folder.check_held()
     text = dump(folder.job, config)
-    board = Board(folder.path / "tensorboard", folder.metrics, text)
+    board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}
     folder.metrics.add(folder.job, step=0, values=values)
     for picture in pictures:

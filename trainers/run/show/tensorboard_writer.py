@@ -9,14 +9,14 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from trainers.run.folder.atomic import damaged
+from trainers.run.folder.atomic import damaged_file
 from trainers.run.folder.claim import EVENTS, events
 from trainers.run.folder.metrics import Line, Metrics
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
-class Board:
+class TensorBoardWriter:
     """Writes what is measured to a `tensorboard` folder as it comes in."""
 
     def __init__(self, folder: Path, metrics: Metrics, config: str) -> None:
@@ -53,7 +53,7 @@ class Board:
                 image.load()
                 width, height = image.size
         except _DAMAGE as error:
-            raise damaged(path, error) from error
+            raise damaged_file(path, error) from error
         # torch's own add_video needs an old moviepy, and add_image would decode the GIF.
         encoded = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from attacks import Attack, AttackResult, LearnedGenerator
 from attacks.common.randomness import derive_seed, generator_for
 from augment import Dataset, SampleBank
-from trainers.evaluate.evaluation import answers, predict
-from trainers.evaluate.measure import warn
+from trainers.evaluate.evaluation import predict, top_classes
+from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs import sample_counts, slug
 from trainers.run.errors import Waiting
-from trainers.run.setting import Setting
+from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ STEADY = {
 Item = tuple[str, str, int, list[int]]  # bank key, attack's name, instance, rows of the samples
 
 
-def items(
+def list_items(
     number: int, names: list[str], *, loop: LoopFlags, samples: int, batch_size: int, seed: int
 ) -> Iterator[Item]:
     """List a round's items of work, always the same ones in the same order.
@@ -54,8 +54,8 @@ def items(
                 yield key, name, instance, chunk.tolist()
 
 
-def harvest(
-    setting: Setting,
+def collect_adversarial_samples(
+    context: JobContext,
     todo: Sequence[Item],
     number: int,
     train: Dataset,
@@ -70,28 +70,30 @@ def harvest(
             log.warning("%s draws nothing at random: its instances of a sample are the same", name)
     missing = [item for item in todo if item[0] not in held]
     done = len(todo) - len(missing)
-    with Progress(setting.folder, f"round {number}: attack", total=len(todo), done=done) as bar:
+    with Progress(context.folder, f"round {number}: attack", total=len(todo), done=done) as bar:
         for key, name, instance, rows in missing:
-            seed = derive_seed(setting.seed, "attack", number, name, instance)
-            x, y = (tensor.to(setting.device) for tensor in train.stack(rows))
-            attack = varied(attacks[name], instance)
-            result = attack(setting.model, x, y, seed=seed, sample_ids=rows)
-            setting.folder.check_held()
-            warn(name, result)
+            seed = derive_seed(context.seed, "attack", number, name, instance)
+            x, y = (tensor.to(context.device) for tensor in train.stack(rows))
+            attack = vary_start(attacks[name], instance)
+            result = attack(context.model, x, y, seed=seed, sample_ids=rows)
+            context.folder.check_held()
+            log_warnings(name, result)
             common = {"round": number, "attack": name, "seed": seed}
-            entries = describe(result, train, rows, y, common)
-            bank.append(key, result.x_adv, entries, fools=partial(wrong, setting.model, y))
+            entries = make_entries(result, train, rows, y, common)
+            bank.append(
+                key, result.x_adv, entries, fools=partial(is_misclassified, context.model, y)
+            )
             bar.step()
 
 
-def varied(attack: Attack, instance: int) -> Attack:
+def vary_start(attack: Attack, instance: int) -> Attack:
     """Return the attack that makes an instance: a network P of a later one begins elsewhere."""
     if instance and isinstance(attack, LearnedGenerator) and not attack.noise:
         return replace(attack, noise=LearnedGenerator.noise)
     return attack
 
 
-def describe(
+def make_entries(
     result: AttackResult, train: Dataset, rows: list[int], y: Tensor, common: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the bank's entry of each sample; y (B,) are the correct labels."""
@@ -104,16 +106,16 @@ def describe(
     ]
 
 
-def wrong(model: nn.Module, y: Tensor, x: Tensor) -> Tensor:
+def is_misclassified(model: nn.Module, y: Tensor, x: Tensor) -> Tensor:
     """Tell which samples x (B, C, H, W) the classifier calls another class than y (B,), bool (B,).
 
     A non-finite answer is none.
     """
-    called = answers(predict(model, x.to(y.device)))
+    called = top_classes(predict(model, x.to(y.device)))
     return (called != y) & (called >= 0)
 
 
-def review(bank: SampleBank, number: int, *, gate: str) -> None:
+def accept_or_wait(bank: SampleBank, number: int, *, gate: str) -> None:
     """Accept a round's samples, or wait for a person to.
 
     Raises:

@@ -22,9 +22,9 @@ from trainers.evaluate.evaluation import (
     score_batch,
     summarise,
 )
-from trainers.run.folder.checkpoint import finished, load_item, save_item
+from trainers.run.folder.checkpoint import is_finished, load_item, save_item
 from trainers.run.folder.stopwatch import Stopwatch
-from trainers.run.setting import Setting
+from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ Watch = Callable[[int, AttackedBatch], Sequence[Path]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class AttackTask:
     """An attack on some samples.
 
     Attributes:
@@ -57,8 +57,8 @@ class Trial:
     target: int | None = None
 
 
-def measured(
-    setting: Setting, trial: Trial, *, watch: Watch | None = None
+def measure_resumable(
+    context: JobContext, task: AttackTask, *, watch: Watch | None = None
 ) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Attack all samples and measure; `watch` sees each batch before it counts as finished.
 
@@ -67,14 +67,14 @@ def measured(
     Returns:
         The measurement, and each sample's columns (N,).
     """
-    files = item_files(trial.items, setting, trial.ds)
-    missing = [i for i, file in enumerate(files) if not finished(file)]
+    files = item_files(task.items, context, task.ds)
+    missing = [i for i, file in enumerate(files) if not is_finished(file)]
     total, done = len(files), len(files) - len(missing)
-    stopwatch = Stopwatch(trial.items / "seconds.json")
-    with Progress(setting.folder, f"measure {trial.name}", total=total, done=done) as bar:
-        for i, batch in _attacked(setting, trial, missing):
-            setting.folder.check_held()
-            warn(trial.name, batch.result)
+    stopwatch = Stopwatch(task.items / "seconds.json")
+    with Progress(context.folder, f"measure {task.name}", total=total, done=done) as bar:
+        for i, batch in _attacked(context, task, missing):
+            context.folder.check_held()
+            log_warnings(task.name, batch.result)
             beside = watch(i, batch) if watch else ()
             note = {
                 "warnings": batch.result.info.get("warnings", []),
@@ -84,12 +84,12 @@ def measured(
             save_item(files[i], score_batch(batch), note, beside=beside)
             bar.step()
     stopwatch.keep()
-    budget = budget_of(trial.attack)
-    return collect(files, seconds=stopwatch.seconds, budget=budget)
+    budget = budget_of(task.attack)
+    return join_batches(files, seconds=stopwatch.seconds, budget=budget)
 
 
 def _attacked(
-    setting: Setting, trial: Trial, numbers: Sequence[int]
+    context: JobContext, task: AttackTask, numbers: Sequence[int]
 ) -> Iterator[tuple[int, AttackedBatch]]:
     """Attack the batches of some numbers, ascending."""
     following = -1
@@ -97,38 +97,38 @@ def _attacked(
     for i in numbers:
         if i != following:
             batches = attack_batches(
-                trial.attack,
-                setting.model,
-                trial.ds,
-                batch_size=setting.batch_size,
-                seed=trial.seed,
-                device=setting.device,
-                target=trial.target,
+                task.attack,
+                context.model,
+                task.ds,
+                batch_size=context.batch_size,
+                seed=task.seed,
+                device=context.device,
+                target=task.target,
                 skip=i,
             )
         following = i + 1
         yield i, next(batches)
 
 
-def warn(name: str, result: AttackResult) -> None:
+def log_warnings(name: str, result: AttackResult) -> None:
     """Log what an attack found wrong."""
     for warning in result.info.get("warnings", []):
         log.warning("%s: %s", name, warning)
 
 
-def collect(
+def join_batches(
     files: Sequence[Path], *, seconds: float, budget: Budget | None
 ) -> tuple[AttackMeasurement, dict[str, Tensor]]:
     """Join the finished batches."""
     columns, notes = zip(*map(load_item, files), strict=True)
     joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
     samples = len(next(iter(joined.values())))
-    warnings = joined_warnings([note["warnings"] for note in notes], samples)
+    warnings = join_warnings([note["warnings"] for note in notes], samples)
     about = {"budget": budget, "classes": notes[0]["classes"]}
     return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
 
 
-def joined_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
+def join_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
     """Return what was found wrong in all batches; samples that were counted are added up.
 
     >>> joined_warnings([["2 of 3 samples are odd", "slow"], ["1 of 3 samples are odd"]], 6)
@@ -142,9 +142,9 @@ def joined_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
     return [f"{n} of {samples}{key}" if n else key for key, n in counts.items()]
 
 
-def item_files(folder: Path, setting: Setting, ds: Dataset) -> list[Path]:
+def item_files(folder: Path, context: JobContext, ds: Dataset) -> list[Path]:
     """Return the files of all batches of a data set, finished or not, in their order."""
-    return [folder / item_file(i) for i in range(-(-len(ds) // setting.batch_size))]
+    return [folder / item_file(i) for i in range(-(-len(ds) // context.batch_size))]
 
 
 def item_file(number: int) -> str:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from attacks.files import write_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict
-from trainers.run.show.figures import Pair, sheet, write_png
-from trainers.run.show.films import film, is_clip, strips
+from trainers.run.show.clips import draw_strips, encode_gif, is_clip
 from trainers.run.show.heatmap import frame_heat_map
+from trainers.run.show.images import Pair, draw_sheet, write_png
 from trainers.run.show.plots import line_chart, to_picture
 
 # The pictures of a batch, as `draw_batch` names them.
@@ -43,8 +43,12 @@ def draw_batch(
     clips = is_clip(batch.result.x[0])
     count = min(CLIPS if clips else SHOWN, len(pool))
     order = pool[torch.arange(count) * len(pool) // count]  # spread, for data sorted by class
-    pairs = pairs_of(model, batch, order, classes)
-    files = {stem.with_name(f"{stem.name}-samples.png"): strips(pairs) if clips else sheet(pairs)}
+    pairs = caption_pairs(model, batch, order, classes)
+    files = {
+        stem.with_name(f"{stem.name}-samples.png"): draw_strips(pairs)
+        if clips
+        else draw_sheet(pairs)
+    }
     if batch.result.history is not None and len(batch.result.history) > 1:
         history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
         lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
@@ -64,11 +68,11 @@ def draw_batch(
     if not clips:
         return list(files)
     animation = stem.with_name(f"{stem.name}-clips.gif")
-    write_bytes(animation, film(pairs))
+    write_bytes(animation, encode_gif(pairs))
     return [*files, animation]
 
 
-def pairs_of(
+def caption_pairs(
     model: nn.Module, batch: AttackedBatch, order: Tensor, classes: Sequence[str]
 ) -> list[Pair]:
     """Take some samples of a batch, order (N,), and caption them with the classifier's answers."""

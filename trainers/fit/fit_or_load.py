@@ -14,10 +14,10 @@ from trainers.fit.classifier import FitOptions, FitState, fit_classifier
 from trainers.fit.state import Record
 from trainers.run.cli.config import FitFlags, SamplesConfig
 from trainers.run.cli.presets import EMBEDDED, data_preset, smoke_preset
-from trainers.run.folder.atomic import present
+from trainers.run.folder.atomic import is_present
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder
-from trainers.run.setting import Setting, build, load_split
+from trainers.run.job_context import JobContext, load_job_classifier, load_split
 from trainers.run.show.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def trained(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
+def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> JobContext:
     """Load a trained classifier; on embedded data without weights, fit a small one first.
 
     Raises:
@@ -40,24 +40,24 @@ def trained(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> Setting:
             "FILE (such as a rounds run's checkpoints/round-003.safetensors), or a factory that "
             "loads its own"
         )
-    setting = build(config, folder, ds)
+    context = load_job_classifier(config, folder, ds)
     if to_fit:
         log.info("no --weights: fitting a classifier first")
-        flags = fit_flags(config.source.data, smoke=config.run.smoke)
+        flags = default_fit_flags(config.source.data, smoke=config.run.smoke)
         file = folder.checkpoints / "classifier.safetensors"
-        fitted(setting, file, load_split(config, "train", folder), flags=flags, number=0)
-    return setting
+        fit_or_load(context, file, load_split(config, "train", folder), flags=flags, number=0)
+    return context
 
 
-def fit_flags(data: str, *, smoke: bool) -> FitFlags:
+def default_fit_flags(data: str, *, smoke: bool) -> FitFlags:
     """Return how a job fits a classifier of some data where it was not asked how."""
     named = {"data": data, "model": None, "norm": None, "eps": None}
     presets = data_preset(named) | (smoke_preset("rounds", data) if smoke else {})
     return FitFlags(**{f.name: presets[f.name] for f in fields(FitFlags) if f.name in presets})
 
 
-def fitted(
-    setting: Setting,
+def fit_or_load(
+    context: JobContext,
     file: Path,
     train: Dataset | None,
     *,
@@ -70,7 +70,7 @@ def fitted(
     After each epoch the state goes to one running checkpoint, from which a killed run goes on.
 
     Args:
-        setting: the job's classifier.
+        context: the job's classifier.
         file: where the fitted weights are kept.
         train: the samples; None keeps the classifier as it is.
         flags: how to fit.
@@ -78,16 +78,16 @@ def fitted(
         who: what is fitted, where it is not the job's one classifier.
     """
     running = file.with_name(f"{who}-running.safetensors" if who else "running.safetensors")
-    if not present(file):
+    if not is_present(file):
         history = []
         if train is not None:
-            history = _fit(setting, running, train, flags=flags, number=number, who=who)
-        save_item(file, setting.model.state_dict(), {"round": number, "history": history})
+            history = _fit(context, running, train, flags=flags, number=number, who=who)
+        save_item(file, context.model.state_dict(), {"round": number, "history": history})
     running.unlink(missing_ok=True)
     tensors, note = load_item(file)
     for record in note["history"]:
-        _measured(setting, record, number, who)
-    _use(setting.model, tensors)
+        _measured(context, record, number, who)
+    _use(context.model, tensors)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -100,11 +100,11 @@ def _use(model: nn.Module, weights: dict[str, Tensor]) -> None:
     model.eval()
 
 
-def _measured(setting: Setting, record: Record, number: int, who: str) -> None:
+def _measured(context: JobContext, record: Record, number: int, who: str) -> None:
     """Note the loss of an epoch, unless that is done."""
     tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
     epoch = int(record["epoch"]) + 1
-    setting.folder.metrics.add(
+    context.folder.metrics.add(
         f"{name}/fit/epoch-{epoch:03}",
         step=number * 1000 + epoch,  # rounds stand apart on the time axis
         values={f"{tag}/{key}": record[key] for key in ("loss", "accuracy", "lr")},
@@ -112,42 +112,42 @@ def _measured(setting: Setting, record: Record, number: int, who: str) -> None:
 
 
 def _fit(
-    setting: Setting, running: Path, train: Dataset, *, flags: FitFlags, number: int, who: str
+    context: JobContext, running: Path, train: Dataset, *, flags: FitFlags, number: int, who: str
 ) -> list[Record]:
     """Fit, from the running checkpoint when there is one of this round.
 
     Returns:
         A record of each epoch, without how long it took.
     """
-    options = fit_options(flags, first=number == 0, batch_size=setting.batch_size)
+    options = fit_options(flags, first=number == 0, batch_size=context.batch_size)
     state = read_state(running, number)
     for record in state.history if state else ():
-        _measured(setting, record, number, who)
+        _measured(context, record, number, who)
     done = state.epoch if state else 0
     stage = f"fit the {who}" if who else f"round {number}: fit"
-    with Progress(setting.folder, stage, total=options.epochs, done=done) as bar:
+    with Progress(context.folder, stage, total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
-            setting.folder.check_held()
-            _measured(setting, now.history[-1], number, who)
+            context.folder.check_held()
+            _measured(context, now.history[-1], number, who)
             note = {"round": number, "epoch": now.epoch, "history": now.history}
             save_item(running, now.tensors, note)
             bar.step()
 
         result = fit_classifier(
-            setting.model,
+            context.model,
             train,
             options,
-            seed=derive_seed(setting.seed, "fit", number),
-            augment=augmentation(flags, train),
-            device=setting.device,
+            seed=derive_seed(context.seed, "fit", number),
+            augment=choose_augmentation(flags, train),
+            device=context.device,
             state=state,
             on_epoch=keep,
         )
     return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
 
 
-def augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
+def choose_augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
     """Return the augmentation that --augmentation asks for."""
     if flags.augmentation == "none":
         return None
@@ -158,7 +158,7 @@ def augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
 
 def read_state(running: Path, number: int) -> FitState | None:
     """Return the state to go on from, if the running checkpoint is of this round."""
-    if not present(running):
+    if not is_present(running):
         return None
     tensors, note = load_item(running)
     return FitState(tensors, note["epoch"], note["history"]) if note["round"] == number else None

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Setting:
+class JobContext:
     """A job's classifier and where it works."""
 
     config: SamplesConfig
@@ -78,9 +78,9 @@ def load_split(
     return ds
 
 
-def build(
+def load_job_classifier(
     config: SamplesConfig, folder: RunFolder, ds: Dataset, *, flag: str = "--model"
-) -> Setting:
+) -> JobContext:
     """Load the classifier and check that it fits the samples.
 
     Args:
@@ -114,10 +114,10 @@ def build(
             device=device,
         )
     folder.inputs.check_model(flag, flags.model or "", model, given=flags.weights is not None)
-    return Setting(config, folder, model, device)
+    return JobContext(config, folder, model, device)
 
 
-def check_kind(
+def check_attacks(
     attacks: Mapping[str, Attack | Fittable], ds: Dataset, *, target: int | None = None
 ) -> None:
     """Refuse attacks that cannot do what they are to do, before anything is fitted for them.

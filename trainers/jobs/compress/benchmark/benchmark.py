@@ -20,9 +20,9 @@ from compress.file_format import Kind, parse
 from compress.network.network import Network
 from trainers.evaluate.evaluation import predict
 from trainers.jobs.compress.benchmark import peers
-from trainers.jobs.compress.benchmark.panel import Panel
-from trainers.jobs.compress.files import kept_code
-from trainers.jobs.rounds import spread
+from trainers.jobs.compress.benchmark.evaluators import Evaluators
+from trainers.jobs.compress.files import make_or_load_code
+from trainers.jobs.rounds import evenly_spaced
 from trainers.reconstruction.files import network_bytes
 from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.folder.folder import RunFolder
@@ -32,7 +32,7 @@ VIDEO_SHARE = 0.2  # of them, for videos
 TINY, TINY_SHARE = 16 * 16, 2.5  # pixels of pictures that take more
 TRIED = 32  # samples by which another codec's quality is found
 Row = dict[str, Any]
-Made = tuple[Row, Tensor]
+Outcome = tuple[Row, Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Benchmark:
     """What points are measured with.
 
     Attributes:
@@ -61,7 +61,7 @@ class Bench:
         differences: how differences are coded; None where they are not.
         task: the search of its x-task.
         network: R, which restores files of its kind; or None.
-        panel: who looks at reconstructions.
+        evaluators: who looks at reconstructions.
         warnings: what could not be measured, and why.
     """
 
@@ -73,7 +73,7 @@ class Bench:
     differences: Differences | None
     task: Task
     network: Network | None
-    panel: Panel
+    evaluators: Evaluators
     warnings: list[str]
 
     def codec_of(self, kind: str) -> Codec:
@@ -95,74 +95,78 @@ class Bench:
         return sorted(set(self.config.measure.rates)) or usual
 
 
-def jobs_of(bench: Bench) -> dict[str, Callable[[], Made]]:
+def list_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outcome]]:
     """Return everything that is to be measured, by name."""
-    panel, network = bench.panel, bench.network
-    kinds = list(dict.fromkeys(("x", *bench.config.measure.kinds)))
-    kinds = kinds if panel.model is not None else ["x"]
-    if bench.differences is None:
+    evaluators, network = benchmark.evaluators, benchmark.network
+    kinds = list(dict.fromkeys(("x", *benchmark.config.measure.kinds)))
+    kinds = kinds if evaluators.model is not None else ["x"]
+    if benchmark.differences is None:
         kinds = [kind for kind in kinds if kind != "delta"]
-    jobs: dict[str, Callable[[], Made]] = {}
+    jobs: dict[str, Callable[[], Outcome]] = {}
     for kind in kinds:
-        for rate in bench.rates:
-            jobs[f"{kind}-{rate:g}"] = partial(ours, bench, kind, rate)
+        for rate in benchmark.rates:
+            jobs[f"{kind}-{rate:g}"] = partial(run_codec, benchmark, kind, rate)
     if network is not None and network.config.kind in kinds:
         kind = network.config.kind
-        for rate in bench.rates:
-            jobs[f"{kind}+R-{rate:g}"] = partial(ours, bench, kind, rate, network)
-    jobs |= peer_jobs(bench)
-    jobs["zeros"] = partial(zeros, bench)
-    if panel.model is not None and bench.train is not None:
-        jobs["label"] = partial(label, bench)
+        for rate in benchmark.rates:
+            jobs[f"{kind}+R-{rate:g}"] = partial(run_codec, benchmark, kind, rate, network)
+    jobs |= list_peer_measurements(benchmark)
+    jobs["zeros"] = partial(send_nothing, benchmark)
+    if evaluators.model is not None and benchmark.train is not None:
+        jobs["label"] = partial(send_label, benchmark)
     return jobs
 
 
-def peer_jobs(bench: Bench) -> dict[str, Callable[[], Made]]:
+def list_peer_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outcome]]:
     """Return what is to be measured of other codecs, by name; warn of those that cannot be."""
-    among = peers.VIDEOS if bench.test.is_video else peers.IMAGES
-    jobs: dict[str, Callable[[], Made]] = {}
-    for name in dict.fromkeys(bench.config.measure.peers):
+    among = peers.VIDEOS if benchmark.test.is_video else peers.IMAGES
+    jobs: dict[str, Callable[[], Outcome]] = {}
+    for name in dict.fromkeys(benchmark.config.measure.peers):
         peer = among.get(name)
         if peer is None:  # it codes the other of images and videos
             continue
-        channels = bench.test.shape[0]
+        channels = benchmark.test.shape[0]
         missing = peer.missing or ("" if channels in (1, 3) else f"it codes no {channels} channels")
         if missing:
-            bench.warnings.append(f"{name} is left out: {missing}")
+            benchmark.warnings.append(f"{name} is left out: {missing}")
             continue
-        for rate in bench.rates:
-            jobs[f"{name}-{rate:g}"] = partial(theirs, bench, name, peer, rate)
+        for rate in benchmark.rates:
+            jobs[f"{name}-{rate:g}"] = partial(run_peer, benchmark, name, peer, rate)
     return jobs
 
 
-def point(codec: str, rate: float | None, size: float, payload: float | None, **more: Any) -> Row:
+def new_point(
+    codec: str, rate: float | None, size: float, payload: float | None, **more: Any
+) -> Row:
     """Return what is known of a point before it is looked at."""
     always = {"codec": codec, "rate": rate, "bytes_per_sample": size, "payload_bytes": payload}
     never = dict.fromkeys(("bytes_with_tables", "bytes_with_network", "setting"))
     return always | never | more
 
 
-def ours(bench: Bench, kind: Kind, rate: float, network: Network | None = None) -> Made:
+def run_codec(
+    benchmark: Benchmark, kind: Kind, rate: float, network: Network | None = None
+) -> Outcome:
     """Code all samples as one file, of so many bytes a sample without its head.
 
     With a network R, the same file is restored; beside its bytes stand those with R's own. A
     difference that no R restores is shown around grey.
     """
-    searched, codec = kind == "x-task", bench.codec_of(kind)
-    changed = bench.differences.x_adv if kind == "delta" and bench.differences else None
+    searched, codec = kind == "x-task", benchmark.codec_of(kind)
+    changed = benchmark.differences.x_adv if kind == "delta" and benchmark.differences else None
     make = partial(
         codec.encode,
-        bench.panel.x,
+        benchmark.evaluators.x,
         kind=kind,
         x_adv=changed,
-        model=bench.panel.model if searched else None,
-        task=bench.task if searched else None,
+        model=benchmark.evaluators.model if searched else None,
+        task=benchmark.task if searched else None,
         bytes_per_sample=rate,
     )
-    blob, count = kept_code(bench.folder, f"{kind}-{rate:g}", make), len(bench.test)
+    blob, count = make_or_load_code(benchmark.folder, f"{kind}-{rate:g}", make), len(benchmark.test)
     file = parse(blob)
     tables = len(codec.tables.packed)
-    row = point(
+    row = new_point(
         f"{kind}+R" if network else kind,
         rate,
         len(blob) / count,
@@ -175,46 +179,48 @@ def ours(bench: Bench, kind: Kind, rate: float, network: Network | None = None) 
     return row, (0.5 + got).clamp(0, 1) if changed is not None and network is None else got
 
 
-def theirs(bench: Bench, name: str, peer: peers.Peer, rate: float) -> Made:
+def run_peer(benchmark: Benchmark, name: str, peer: peers.Peer, rate: float) -> Outcome:
     """Code each sample as a file of its own, of so many bytes on average without heads."""
-    samples = list(bench.panel.x)
-    quality = peers.quality_for(peer, [samples[i] for i in spread(len(samples), TRIED)], rate)
+    samples = list(benchmark.evaluators.x)
+    quality = peers.find_quality(
+        peer, [samples[i] for i in evenly_spaced(len(samples), TRIED)], rate
+    )
     sizes, payloads, got = zip(*(peer.code(x, quality) for x in samples), strict=True)
     count = len(samples)
-    row = point(name, rate, sum(sizes) / count, sum(payloads) / count, setting=quality)
+    row = new_point(name, rate, sum(sizes) / count, sum(payloads) / count, setting=quality)
     return row, torch.stack(got)
 
 
-def zeros(bench: Bench) -> Made:
+def send_nothing(benchmark: Benchmark) -> Outcome:
     """Send nothing: every sample is mid-grey."""
-    return point("zeros", None, 0.0, 0.0), torch.full_like(bench.panel.x, 0.5)
+    return new_point("zeros", None, 0.0, 0.0), torch.full_like(benchmark.evaluators.x, 0.5)
 
 
-def label(bench: Bench) -> Made:
+def send_label(benchmark: Benchmark) -> Outcome:
     """Send the classifier's answer alone, and once for all one training sample of each class.
 
     A class's exemplar is the training sample that the classifier is surest of, coded at the
     highest rate.
     """
-    panel, train = bench.panel, bench.train
-    assert panel.model is not None
+    evaluators, train = benchmark.evaluators, benchmark.train
+    assert evaluators.model is not None
     assert train is not None
-    answers = panel.answers(panel.model, panel.x)
+    answers = evaluators.answers(evaluators.model, evaluators.x)
     assert answers is not None
-    rows = exemplars(panel, train)
-    blob = bench.codec.encode(train.stack(rows)[0], bytes_per_sample=max(bench.rates))
-    bits, count = math.log2(len(rows)), len(bench.test)
-    got = bench.codec.decode(blob)[answers.clamp_max(len(rows) - 1)]
+    rows = choose_exemplars(evaluators, train)
+    blob = benchmark.codec.encode(train.stack(rows)[0], bytes_per_sample=max(benchmark.rates))
+    bits, count = math.log2(len(rows)), len(benchmark.test)
+    got = benchmark.codec.decode(blob)[answers.clamp_max(len(rows) - 1)]
     size = bits / 8 + len(blob) / count
-    return point("label", None, size, bits / 8), got
+    return new_point("label", None, size, bits / 8), got
 
 
-def exemplars(panel: Panel, train: Dataset) -> list[int]:
+def choose_exemplars(evaluators: Evaluators, train: Dataset) -> list[int]:
     """Return, for each class, the training sample of it that the classifier is surest of."""
-    assert panel.model is not None
+    assert evaluators.model is not None
     parts = [
-        predict(panel.model, train.stack(rows)[0].to(panel.device)).softmax(1).cpu()
-        for rows in torch.split(torch.arange(len(train)), panel.batch_size)
+        predict(evaluators.model, train.stack(rows)[0].to(evaluators.device)).softmax(1).cpu()
+        for rows in torch.split(torch.arange(len(train)), evaluators.batch_size)
     ]
     scores = torch.cat(parts)  # (N, K)
     own = torch.nn.functional.one_hot(train.labels, scores.shape[1]).bool()

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from trainers.run.show.figures import FONT, INK, PAD, TITLE, Pair, factor_of, sheet, to_image
+from trainers.run.show.images import (
+    FONT,
+    INK,
+    PAD,
+    TITLE,
+    Pair,
+    choose_factor,
+    draw_sheet,
+    to_image,
+)
 
 FRAMES = 8  # of a clip in a strip
 SIDE = 96  # pixels of the shorter side of a frame in a strip, about
@@ -16,7 +25,7 @@ CAPTION = 20
 DELAY = 120  # milliseconds a frame of an animation
 
 
-def strips(pairs: Sequence[Pair]) -> Image.Image:
+def draw_strips(pairs: Sequence[Pair]) -> Image.Image:
     """Lay out clips (C, T, H, W), three rows each: original, perturbed, difference.
 
     Source: Rey-de-Castro & Rabitz 2018, figure 5.
@@ -28,7 +37,7 @@ def strips(pairs: Sequence[Pair]) -> Image.Image:
     block = CAPTION + 3 * cell_h + PAD
     size = (len(shown) * cell_w + 2 * PAD, TITLE + len(pairs) * block)
     image = Image.new("RGB", size, "white")
-    pen, factor = ImageDraw.Draw(image), factor_of(pairs)
+    pen, factor = ImageDraw.Draw(image), choose_factor(pairs)
     title = f"frames: original, perturbed, difference times {factor} around grey"
     pen.text((PAD, PAD), title, fill=INK, font=FONT)
     for place, pair in enumerate(pairs):
@@ -42,11 +51,11 @@ def strips(pairs: Sequence[Pair]) -> Image.Image:
     return image
 
 
-def film(pairs: Sequence[Pair]) -> bytes:
+def encode_gif(pairs: Sequence[Pair]) -> bytes:
     """Return clips (C, T, H, W) as an animated GIF: original | perturbed | difference."""
-    factor = factor_of(pairs)
+    factor = choose_factor(pairs)
     pages = [
-        sheet([_frame(pair, t) for pair in pairs], factor=factor)
+        draw_sheet([_frame(pair, t) for pair in pairs], factor=factor)
         for t in range(pairs[0].x.shape[1])
     ]
     buffer = io.BytesIO()

@@ -14,9 +14,9 @@ from torch import nn
 from attacks import RefusedInput
 from attacks.files import digest
 from augment.datasets.folders import SPLIT_FOLDERS
-from trainers.run.cli.toml import flag, flat
+from trainers.run.cli.toml import flag, flatten
 from trainers.run.errors import OURS
-from trainers.run.folder.atomic import REMEDY, damaged, present, read_json, write_json
+from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_json, write_json
 
 FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
 MODELS = ("model", "judge_model")
@@ -30,7 +30,7 @@ class ChangedInput(RefusedInput):
     """Something that a run reads is not what it was when the run was begun."""
 
 
-class Inputs:
+class InputDigests:
     """The digests of what a run has read, by name."""
 
     def __init__(self, file: Path) -> None:
@@ -42,12 +42,12 @@ class Inputs:
         """
         self.file = file
         remedy = "begin another run with another --run-dir"
-        if not present(file):
+        if not is_present(file):
             raise RefusedInput(f"{file} is gone, so what the run reads is not known; {remedy}")
         try:
             self._known: dict[str, str] = read_json(file, dict)
             if not all(isinstance(value, str) for value in self._known.values()):
-                raise damaged(file, "a digest in it is no text")
+                raise damaged_file(file, "a digest in it is no text")
         except RefusedInput as error:
             reason = str(error).removesuffix(REMEDY)
             raise RefusedInput(f"{reason}so what the run reads is not known; {remedy}") from error
@@ -77,15 +77,15 @@ class Inputs:
         Raises:
             ChangedInput: naming the first that differs.
         """
-        for name, file in sorted(named_files(config)):
+        for name, file in sorted(list_named_files(config)):
             if file.is_file():
                 self.check(name, digest_of_file(file))
-        for text in flat(config).get("code", ()):
+        for text in flatten(config).get("code", ()):
             if (path := Path(text)).is_dir():
                 names = [file.relative_to(path).as_posix() for file in list_codes(path)]
                 self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
         for name in MODELS:
-            self._check_own(f"--{flag(name)}", flat(config).get(name) or "")
+            self._check_own(f"--{flag(name)}", flatten(config).get(name) or "")
 
     def _check_own(self, name: str, text: str) -> None:
         """Compare the sources of a classifier of the user's own that are known, before any runs."""
@@ -109,7 +109,7 @@ class Inputs:
         """
         if ":" not in text:
             return
-        for shown, file in sources(text.rpartition(":")[0], model).items():
+        for shown, file in source_files(text.rpartition(":")[0], model).items():
             self.check(f"{shown}, of {name} {text},", digest_of_file(file))
         if not given:
             weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
@@ -128,7 +128,7 @@ def check_apart(config: Any, run: Path) -> None:
     Raises:
         ValueError: naming both folders.
     """
-    kind, _, target = str(flat(config).get("data") or "").partition(":")
+    kind, _, target = str(flatten(config).get("data") or "").partition(":")
     root, place = Path(target).expanduser().resolve(), run.resolve()
     if kind not in FOLDERS_OF_SAMPLES or not place.is_relative_to(root):
         return
@@ -151,9 +151,9 @@ def digest_of_file(path: Path) -> str:
     return result.hexdigest()
 
 
-def named_files(config: Any) -> Iterator[tuple[str, Path]]:
+def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
     """Yield the files that options name, each with its flag."""
-    options = flat(config)
+    options = flatten(config)
     for name in FILES:
         if value := options.get(name):
             yield f"--{flag(name)} {value}", Path(value)
@@ -175,7 +175,7 @@ def list_codes(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*.sprc") if file.is_file())
 
 
-def sources(where: str, model: nn.Module) -> dict[str, Path]:
+def source_files(where: str, model: nn.Module) -> dict[str, Path]:
     """Return the files of a loaded module, of those that it imports, and of a model's classes.
 
     Args:

@@ -38,7 +38,7 @@ class Pair(NamedTuple):
         return self.x, self.x_adv, 0.5 + factor * (self.x_adv - self.x)
 
 
-def factor_of(pairs: Sequence[Pair]) -> int:
+def choose_factor(pairs: Sequence[Pair]) -> int:
     """Return the factor that makes the differences of all pairs visible."""
     # The few largest changes may saturate: by them alone most differences would look grey.
     return amplification(max(_quantile((p.x_adv - p.x).abs(), 0.95) for p in pairs))
@@ -50,7 +50,7 @@ def _quantile(values: Tensor, share: float) -> float:
     return float(values.flatten().kthvalue(place).values)
 
 
-def sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
+def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
     """Lay out pairs, two to a line, each as original | perturbed | difference.
 
     Args:
@@ -64,7 +64,7 @@ def sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
     down = -(-len(pairs) // across)
     size = (across * (3 * cell_w + 2 * PAD), TITLE + down * cell_h + PAD)
     image = Image.new("RGB", size, "white")
-    factor = factor_of(pairs) if factor is None else factor
+    factor = choose_factor(pairs) if factor is None else factor
     pen = ImageDraw.Draw(image)
     title = f"original | perturbed | difference, times {factor} around grey; mean change of a value"
     pen.text((PAD, PAD), title, fill=INK, font=FONT)

@@ -20,12 +20,12 @@ from augment.datasets.images.native import Picture, Pictures, read_pictures
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
 from compress.limits import excess
-from trainers.jobs.naming import short
-from trainers.jobs.rounds import spread
+from trainers.jobs.naming import shorten_name
+from trainers.jobs.rounds import evenly_spaced
 from trainers.run.cli.compress_config import CompressEncodeConfig
 from trainers.run.folder.folder import RunFolder
-from trainers.run.folder.inputs import digest_of_file
-from trainers.run.setting import load_split
+from trainers.run.folder.input_digests import digest_of_file
+from trainers.run.job_context import load_split
 
 log = logging.getLogger(__name__)
 VALUES = 2**27  # of samples in a file, at most: half a GiB of floats while it is made
@@ -39,7 +39,7 @@ class Unreadable(Exception):
     """A picture's file is broken behind its head; the text names it."""
 
 
-def read(picture: Picture) -> Tensor:
+def read_picture(picture: Picture) -> Tensor:
     """Return a picture's pixels, (C, H, W).
 
     Raises:
@@ -53,14 +53,14 @@ def read(picture: Picture) -> Tensor:
 
 def _is_whole(picture: Picture) -> bool:
     try:
-        read(picture)
+        read_picture(picture)
     except Unreadable:
         return False
     return True
 
 
 @dataclass(frozen=True)
-class Part:
+class CodeFile:
     """What one code file holds.
 
     Attributes:
@@ -75,7 +75,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class EncodeInputs:
     """Samples to code.
 
     Attributes:
@@ -108,7 +108,7 @@ class Inputs:
         """
         if isinstance(self.source, Dataset):
             return self.source.stack(rows)[0]
-        return torch.stack([read(self.source.files[i]) for i in rows])
+        return torch.stack([read_picture(self.source.files[i]) for i in rows])
 
     def readable(self, rows: Sequence[int]) -> list[int]:
         """Return those whose files are whole."""
@@ -116,16 +116,19 @@ class Inputs:
             return list(rows)
         return [i for i in rows if _is_whole(self.source.files[i])]
 
-    def parts(self, *, pack: bool) -> list[Part]:
+    def parts(self, *, pack: bool) -> list[CodeFile]:
         """Return the files that the samples become, with `pack` one."""
         if not self.is_folder:
             return [
-                Part(f"{i:05}", [rows], named=pack)
+                CodeFile(f"{i:05}", [rows], named=pack)
                 for i, rows in enumerate(self._groups(range(len(self.ids))))
             ]
         if pack:
-            return [Part("00000", self._groups(range(len(self.ids))), named=True)]
-        return [Part(short(n), [[i]], named=short(n) != n) for i, n in enumerate(self.ids)]
+            return [CodeFile("00000", self._groups(range(len(self.ids))), named=True)]
+        return [
+            CodeFile(shorten_name(n), [[i]], named=shorten_name(n) != n)
+            for i, n in enumerate(self.ids)
+        ]
 
     def _groups(self, rows: Sequence[int]) -> list[list[int]]:
         """Return samples by shape, so many that a file can hold them."""
@@ -139,7 +142,7 @@ class Inputs:
         return out
 
 
-def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> Inputs:
+def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> EncodeInputs:
     """Look at what is to be coded.
 
     Raises:
@@ -147,7 +150,7 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> Inputs:
     """
     source, flags = config.source, config.coding
     if not source.data.startswith(FOLDER):
-        return of_dataset(load_split(config, flags.split or "test", folder))
+        return inputs_of_dataset(load_split(config, flags.split or "test", folder))
     most = source.train_samples if flags.split == "train" else source.test_samples
     request = Request(
         source.data.removeprefix(FOLDER), flags.split or "test", classes=source.classes,
@@ -156,8 +159,8 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> Inputs:
     pictures = read_pictures(request, flags.split)
     lines = [f"{file.id!a} {digest_of_file(Path(file.path))}" for file in pictures.files]
     folder.inputs.check(f"--data {source.data}", digest({}, "\n".join(lines)))
-    found = of_pictures(pictures, size=source.size)
-    told(found)
+    found = inputs_of_pictures(pictures, size=source.size)
+    log_inputs(found)
     if flags.kind == "x":
         return found
     sizes = {shape[1:] for shape in found.shapes}
@@ -166,19 +169,19 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> Inputs:
             f"{found.name} holds pictures of {len(sizes)} sizes, and --kind {flags.kind} asks a "
             "classifier, which takes one; give --size N to bring all to N x N, or --kind x"
         )
-    return of_dataset(load_split(config, flags.split or "test", folder), is_folder=True)
+    return inputs_of_dataset(load_split(config, flags.split or "test", folder), is_folder=True)
 
 
-def of_dataset(ds: Dataset, *, is_folder: bool = False) -> Inputs:
+def inputs_of_dataset(ds: Dataset, *, is_folder: bool = False) -> EncodeInputs:
     """Return the samples of a data set."""
     numbers = ds.labels.tolist()
     labels = [ds.classes[n] if n >= 0 else "" for n in numbers]
     shapes: list[Shape] = [ds.shape] * len(ds)
     left_out = list(ds.skipped)
-    return Inputs(ds.name, ds.ids, labels, shapes, ds, left_out=left_out, is_folder=is_folder)
+    return EncodeInputs(ds.name, ds.ids, labels, shapes, ds, left_out=left_out, is_folder=is_folder)
 
 
-def of_pictures(pictures: Pictures, *, size: int | None = None) -> Inputs:
+def inputs_of_pictures(pictures: Pictures, *, size: int | None = None) -> EncodeInputs:
     """Return a folder's pictures as they are, or with a size scaled and cut to squares.
 
     Raises:
@@ -196,7 +199,7 @@ def of_pictures(pictures: Pictures, *, size: int | None = None) -> Inputs:
             f"{pictures.root}: no picture in it can be coded ({'; '.join(left_out[:3])}); name a "
             "folder with some"
         )
-    return Inputs(
+    return EncodeInputs(
         str(pictures.root),
         [file.id for file in files],
         [file.label for file in files],
@@ -209,7 +212,7 @@ def of_pictures(pictures: Pictures, *, size: int | None = None) -> Inputs:
     )
 
 
-def told(inputs: Inputs) -> None:
+def log_inputs(inputs: EncodeInputs) -> None:
     """Say what is coded, and what is not kept or left out."""
     sizes = Counter(inputs.shapes)
     some = "one size" if len(sizes) == 1 else f"{len(sizes)} sizes"
@@ -223,7 +226,7 @@ def told(inputs: Inputs) -> None:
         log.warning("left out %d more files; summary.json names them", more)
 
 
-def crops(inputs: Inputs) -> Tensor:
+def crop_centres(inputs: EncodeInputs) -> Tensor:
     """Return the middles of pictures, (B, C, side, side), for a codec to be fitted to.
 
     The side is such that at least half of the pictures have as much; channels are those that most
@@ -236,7 +239,7 @@ def crops(inputs: Inputs) -> Tensor:
     rows = [i for i in rows if min(inputs.shapes[i][-2:]) >= side]
     most = max(1, min(CROPS, _CROP_VALUES // (channels * side * side)))
     parts = []
-    for i in inputs.readable([rows[i] for i in spread(len(rows), most)]):
+    for i in inputs.readable([rows[i] for i in evenly_spaced(len(rows), most)]):
         x = inputs.stack([i])[0]
         top, left = ((n - side) // 2 for n in x.shape[-2:])
         parts.append(x[:, top : top + side, left : left + side])

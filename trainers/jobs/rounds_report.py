@@ -6,13 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.evaluate.drawing import PICTURES
+from trainers.evaluate.batch_figures import PICTURES
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.board import Board
-from trainers.run.show.figures import write_png
+from trainers.run.show.images import write_png
 from trainers.run.show.plots import line_chart, to_picture
 from trainers.run.show.report import write_report
 from trainers.run.show.table import (
@@ -25,19 +24,20 @@ from trainers.run.show.table import (
     places,
     rounds_table,
 )
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 
-class Publisher:
+class RoundsReport:
     """Shows each round as it is done; only metrics.jsonl has a memory, all else is made from it."""
 
     def __init__(self, folder: RunFolder, config: RoundsConfig) -> None:
         """Open TensorBoard's folder."""
         self.folder = folder
         self.config = dump(folder.job, config)
-        self.board = Board(folder.path / "tensorboard", folder.metrics, self.config)
+        self.board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, self.config)
 
     def publish(self, rows: Sequence[Row], reason: str | None) -> None:
         """Show the last of the rounds.
@@ -103,13 +103,13 @@ def scalars(row: Row) -> dict[str, float]:
 
 
 def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
-    """Return the curves of clean accuracy, robust accuracies and the lead attack's success."""
+    """Return the curves of clean accuracy, robust accuracies and the main attack's success."""
     result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
     for name in rows[0]["robust_accuracy"]:
         result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
-    lead = f"{rows[0]['attack']} succeeds"
+    attack = f"{rows[0]['attack']} succeeds"
     known = [row for row in rows if row["attack_success"] is not None]
-    result[lead] = [(row["round"], row["attack_success"]) for row in known]
+    result[attack] = [(row["round"], row["attack_success"]) for row in known]
     return result
 
 
