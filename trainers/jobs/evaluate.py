@@ -21,8 +21,8 @@ from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import check_attacks, check_labelled, load_split
+from trainers.run.show.outcome import ATTACK_TERMS, attacks_table, legend, outcome
 from trainers.run.show.report import write_report
-from trainers.run.show.table import ATTACK_TERMS, attacks_table, legend, outcome
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)

@@ -29,6 +29,7 @@ from trainers.evaluate.batch_figures import PICTURES, draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, Columns
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.scores import OWN, finite_or_none
+from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import fit_or_load, load_weights
 from trainers.jobs.collect_samples import (
     Item,
@@ -279,16 +280,6 @@ def share_above_threshold(columns: Columns, threshold: float) -> float | None:
     if scores is None or not attackable.any():
         return None
     return float((~(scores[attackable] < threshold)).double().mean())
-
-
-def evenly_spaced(samples: int, count: int) -> list[int]:
-    """Return `count` rows spread evenly over the samples, all of them when there are fewer.
-
-    >>> spread(10, 3)
-    [0, 3, 6]
-    """
-    count = min(samples, count)
-    return [i * samples // count for i in range(count)]
 
 
 def draw_first_batch(rounds: Rounds, number: int, item: int, batch: AttackedBatch) -> list[Path]:

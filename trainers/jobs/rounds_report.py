@@ -12,9 +12,7 @@ from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.images import write_png
-from trainers.run.show.plots import line_chart, to_picture
-from trainers.run.show.report import write_report
-from trainers.run.show.table import (
+from trainers.run.show.outcome import (
     ROUND_TERMS,
     columns,
     heading,
@@ -24,6 +22,8 @@ from trainers.run.show.table import (
     places,
     rounds_table,
 )
+from trainers.run.show.plots import line_chart, to_picture
+from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from trainers.run.folder.atomic import damaged_file, digest, is_present, write_j
 from trainers.run.folder.completeness import files_of
 from trainers.run.folder.folder import RunFolder, begun, open_folder
 from trainers.run.folder.input_digests import check_apart
-from trainers.run.show.table import outcome
+from trainers.run.show.outcome import outcome
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "numpy", "kornia", "safetensors", "tyro")

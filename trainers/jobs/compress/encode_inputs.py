@@ -20,8 +20,8 @@ from augment.datasets.images.native import Picture, Pictures, read_pictures
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
 from compress.limits import excess
+from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.naming import shorten_name
-from trainers.jobs.rounds import evenly_spaced
 from trainers.run.cli.compress_config import CompressEncodeConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import digest_of_file

@@ -15,6 +15,7 @@ from pathlib import Path
 from attacks import Attack, RefusedInput
 from augment import Dataset
 from compress.network.network import Network
+from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.attack_files import write_csv
 from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack
 from trainers.jobs.compress.benchmark.benchmark import (
@@ -33,7 +34,6 @@ from trainers.jobs.compress.benchmark.rate_figures import draw_curves, draw_page
 from trainers.jobs.compress.files import DELTA_CODEC, check_network, code_paths, read_codec
 from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec
 from trainers.jobs.compress.publish_outcome import publish_outcome
-from trainers.jobs.rounds import evenly_spaced
 from trainers.reconstruction.files import load_network
 from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.cli.specs import build_task

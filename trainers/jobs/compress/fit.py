@@ -16,11 +16,11 @@ from augment.datasets.videos.clips import video_of
 from compress import Codec
 from compress.codec import FITTED
 from trainers.evaluate.quality import mean, psnr
+from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack, log_doubts
 from trainers.jobs.compress.files import CODEC, DELTA_CODEC, NETWORK, read_codec
 from trainers.jobs.compress.publish_outcome import publish_outcome
-from trainers.jobs.rounds import evenly_spaced
 from trainers.reconstruction.files import fit_or_load_network, save_network
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli.compress_config import CompressFitConfig

@@ -10,9 +10,9 @@ from typing import Any
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.compress_table import compress_lines
+from trainers.run.show.compress_outcome import compress_lines
+from trainers.run.show.outcome import outcome
 from trainers.run.show.report import write_report
-from trainers.run.show.table import outcome
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)

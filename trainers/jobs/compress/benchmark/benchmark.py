@@ -19,10 +19,10 @@ from compress import Codec, Task
 from compress.file_format import Kind, parse
 from compress.network.network import Network
 from trainers.evaluate.evaluation import predict
+from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.compress.benchmark import peers
 from trainers.jobs.compress.benchmark.evaluators import Evaluators
 from trainers.jobs.compress.files import make_or_load_code
-from trainers.jobs.rounds import evenly_spaced
 from trainers.reconstruction.files import network_bytes
 from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.folder.folder import RunFolder

@@ -12,6 +12,7 @@ from torch import Tensor
 from augment import Dataset
 from compress import Codec
 from trainers.evaluate.quality import psnr
+from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.compress.files import code_paths
 from trainers.jobs.compress.gallery import (
     Cell,
@@ -19,7 +20,6 @@ from trainers.jobs.compress.gallery import (
     draw_coefficients,
     draw_gallery,
 )
-from trainers.jobs.rounds import evenly_spaced
 from trainers.run.folder.atomic import check_seal, write_text
 from trainers.run.folder.checkpoint import load_item
 from trainers.run.folder.folder import RunFolder

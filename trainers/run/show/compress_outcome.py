@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.intervals import wilson
+from trainers.run.show.text_table import format_table
 
 Row = Mapping[str, Any]
 
@@ -33,7 +34,7 @@ def fit_lines(summary: Row) -> str:
         for row in summary["steps"]
     ]
     head = f"a codec of {summary['bytes']} bytes, fitted to {summary['samples']} {what}"
-    return f"{head}; on them:\n{aligned(rows)}"
+    return f"{head}; on them:\n{format_table(rows)}"
 
 
 def encode_line(summary: Row) -> str:
@@ -95,7 +96,7 @@ def points_lines(summary: Row) -> str:
     rows = [cells(row) for row in summary["points"]]
     known = [name for name in rows[0] if any(row[name] != "-" for row in rows)]
     shown = [{name: row[name] for name in known} for row in rows]
-    return "\n".join([aligned(shown), *certainty(summary), *summary["warnings"]])
+    return "\n".join([format_table(shown), *certainty(summary), *summary["warnings"]])
 
 
 def certainty(summary: Row) -> list[str]:
@@ -136,23 +137,3 @@ def cells(row: Row) -> dict[str, str]:
         "agree": number("agreement", ".1%"),
         "retrieval": number("retrieval", ".1%"),
     }
-
-
-def aligned(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return rows with the same keys as columns below their headings, the first to the left.
-
-    >>> print(aligned([{"codec": "jpeg", "dB": "30.0"}, {"codec": "x", "dB": "4.0"}]))
-    codec    dB
-    jpeg   30.0
-    x       4.0
-    """
-    wide = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    lines = [{name: name for name in rows[0]}, *rows]
-    first = next(iter(wide))
-    return "\n".join(
-        "  ".join(
-            cell.ljust(wide[name]) if name == first else cell.rjust(wide[name])
-            for name, cell in line.items()
-        )
-        for line in lines
-    )

@@ -19,7 +19,7 @@ from tests.soak.folders import differences
 from trainers.run.folder.folder import open_folder
 from trainers.run.main import main, parse_command
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_equal_content_makes_equal_bytes_in_any_order(tmp_path: Path) -> None:

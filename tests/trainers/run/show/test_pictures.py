@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from trainers.run.show.images import CAPTION, PAD, TITLE, Pair, amplification, draw_sheet, to_uint8
+from trainers.run.show.outcome import attacks_table, rounds_table
 from trainers.run.show.plots import line_chart, log_ticks, to_picture, to_svg
-from trainers.run.show.table import attacks_table, rounds_table
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SVG = "{http://www.w3.org/2000/svg}"
 
 

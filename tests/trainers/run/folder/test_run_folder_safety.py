@@ -17,7 +17,7 @@ from trainers.run.folder.claim import LOCK, MARK
 from trainers.run.folder.folder import remove_items
 from trainers.run.main import main
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]
 NOTHING = ["--data", "npz:/nonexistent.npz"]

@@ -12,7 +12,7 @@ import pytest
 from trainers.jobs import rounds
 from trainers.run.main import main
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]
 ROUNDS = ["rounds", *TINY, "--epochs", "1", "--attacks", "pgd", "--attack-samples", "pgd=10"]
 STARTS = {

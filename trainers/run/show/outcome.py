@@ -8,7 +8,8 @@ from textwrap import fill
 from typing import Any
 
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.compress_table import aligned, compress_lines
+from trainers.run.show.compress_outcome import compress_lines
+from trainers.run.show.text_table import format_row, format_table
 
 Row = Mapping[str, Any]
 # Files of the jobs of `compress` by what they are.
@@ -113,7 +114,8 @@ def widths(row: Row) -> dict[str, int]:
 
 def heading(row: Row) -> str:
     """Return the headings, two spaces apart."""
-    return "  ".join(name.rjust(wide) for name, wide in widths(row).items())
+    wide = widths(row)
+    return format_row({name: name for name in wide}, wide)
 
 
 def line(row: Row) -> str:
@@ -126,8 +128,7 @@ def line(row: Row) -> str:
     round      clean acc.        pgd acc.  attack success  of   loss  change   bank  seconds
         1           98.0%           70.0%   50.0% (37-63)  60  0.100  0.0200      9      1.0
     """
-    wide = widths(row)
-    return "  ".join(cell.rjust(wide[name]) for name, cell in columns(row).items())
+    return format_row(columns(row), widths(row))
 
 
 def rounds_table(rows: Sequence[Row]) -> str:
@@ -152,7 +153,7 @@ def attacks_table(summary: Row) -> str:
     ]
     clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
     of = f" of {summary['samples']} test samples" if "samples" in summary else ""
-    return "\n".join([aligned(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
+    return "\n".join([format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
 
 
 def worst_lines(summary: Row) -> list[str]:

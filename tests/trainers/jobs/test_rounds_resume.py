@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WORDS = [
     "rounds", "--smoke", "--threads", "1", "--rounds", "2", "--patience", "0",
     "--train-samples", "80", "--test-samples", "40", "--batch-size", "16", "--epochs", "3",

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from augment import SampleBank
+from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.collect_samples import list_items
-from trainers.jobs.rounds import evenly_spaced
 from trainers.jobs.stopping import stop_reason
 from trainers.run.cli.config import LoopFlags
 from trainers.run.main import main
