@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from attacks import Attack, AttackResult, LearnedGenerator
 from attacks.common.randomness import derive_seed, generator_for
 from augment import Dataset, SampleBank
+from augment.bank.samples import ENCODINGS, Encoding, read_back, smallest_encodings
 from trainers.evaluate.evaluation import predict, top_classes
 from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
@@ -80,9 +80,8 @@ def collect_adversarial_samples(
             log_warnings(name, result)
             common = {"round": number, "attack": name, "seed": seed}
             entries = make_entries(result, train, rows, y, common)
-            bank.append(
-                key, result.x_adv, entries, fools=partial(is_misclassified, context.model, y)
-            )
+            encodings = choose_encodings(context.model, result.x_adv, y)
+            bank.append(key, result.x_adv, entries, encodings=encodings)
             bar.step()
 
 
@@ -106,8 +105,21 @@ def make_entries(
     ]
 
 
-def is_misclassified(model: nn.Module, y: Tensor, x: Tensor) -> Tensor:
-    """Tell which samples x (B, C, H, W) the classifier calls another class than y (B,), bool (B,).
+def choose_encodings(model: nn.Module, x_adv: Tensor, y: Tensor) -> list[Encoding]:
+    """Choose for each sample the fewest bytes from which the bank reads it back still fooling.
+
+    Args:
+        model: the classifier.
+        x_adv: perturbed samples (B, ...) in [0, 1].
+        y: the correct labels (B,).
+    """
+    x = x_adv.detach().float()
+    still = [is_misclassified(model, read_back(x, encoding), y) for encoding in ENCODINGS]
+    return smallest_encodings(torch.stack(still))
+
+
+def is_misclassified(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Tell which samples x (B, ...) the classifier calls another class than y (B,), bool (B,).
 
     A non-finite answer is none.
     """
