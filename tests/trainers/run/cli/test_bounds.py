@@ -11,14 +11,13 @@ import pytest
 
 from attacks import ATTACKS, FITTED
 from trainers.jobs.compress.fit import build_reconstruction
-from trainers.run.cli.checks import AT_MOST, check
+from trainers.run.cli.checks import check
 from trainers.run.cli.numbers import number
 from trainers.run.cli.specs import build_attack, build_fittable, build_task
 from trainers.run.cli.toml import (
     UNSAVED,
     check_options,
     flag,
-    flatten,
     option_types,
     replace_options,
 )
@@ -51,12 +50,10 @@ def test_every_number_has_an_upper_bound(job: str, name: str, kind: type) -> Non
 
 
 def test_bounds_leave_room_for_every_default() -> None:
-    """Guards: what is usual is allowed, and every bound is of an option there is."""
+    """Guards: what is usual is allowed."""
     for job in JOBS:
         if job != "compress-decode":  # it needs a file
             check(JOBS[job].config())
-    known = {name for job in JOBS for name in flatten(JOBS[job].config())}
-    assert AT_MOST.keys() <= known
 
 
 @pytest.mark.parametrize(
