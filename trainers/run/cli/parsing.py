@@ -51,7 +51,7 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
     """Read a job's flags.
 
     Weakest first: the defaults, what the data calls for, what --smoke calls for, the --config
-    file, the flags. Reading twice tells which data, file and size are meant.
+    file, the flags.
 
     Args:
         job: its name.
@@ -64,21 +64,34 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         ValueError: for an impossible option in the file, or two files.
         RefusedInput: for a file that is no TOML.
     """
-    first = _read(job, words, default)
+    read = _read(job, words, default)
     own = file is not None
-    if file and first.run.config:
+    if file and read.run.config:
         raise ValueError(
             f"--resume {file.parent} takes the options of the run there, and --config "
-            f"{first.run.config} gives others; leave one of them out"
+            f"{read.run.config} gives others; leave one of them out"
         )
-    file = file or (Path(first.run.config) if first.run.config else None)
+    file = file or (Path(read.run.config) if read.run.config else None)
     options = check_file(file, job, default, own=own) if file else {}
-    named = flatten(_read(job, words, replace_options(default, options)))
+    given = _given(words, flatten(read))
+    named = flatten(default) | options | given
     presets = data_preset(named) | (
         smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
     )
     presets = {name: value for name, value in presets.items() if name in named}
-    return ParsedCommand(job, _read(job, words, replace_options(default, presets | options)))
+    return ParsedCommand(job, replace_options(default, presets | options | given))
+
+
+def _given(words: list[str], values: dict[str, Any]) -> dict[str, Any]:
+    """Return the options whose flags are among the words, of the values that tyro read.
+
+    >>> _given(["--smoke", "--seed=3", "--no-smoke"], {"seed": 3, "lr": 0.1, "smoke": True})
+    {'smoke': False, 'seed': 3}
+    """
+    on = {f"--{flag(name)}": (name, value) for name, value in values.items()}
+    off = {f"--no-{flag(name)}": (name, False) for name in values}
+    flags = (word.partition("=")[0].replace("_", "-") for word in words)
+    return dict({**off, **on}[name] for name in flags if name in on or name in off)
 
 
 def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:
