@@ -26,7 +26,7 @@ from benchmarks.candidates import LIMIT, ROWS, jobs, missing, precisions
 from benchmarks.measure import Record, compare, keep_freed_memory, machine, peak, peaks_are_known
 from benchmarks.subject import Subject, prepare
 from trainers.run.folder.checkpoint import save_tensors
-from trainers.run.show.figures import write_png
+from trainers.run.show.images import write_png
 
 PRECISION, MEMORY = "precision", "memory"
 MEASURED = ("pgd-10", "deepfool", "cw, 50 steps")  # in memory

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from attacks import AttackResult, Keyframe, sparsity
 from augment import Dataset, classic_for, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier, predict
-from trainers.jobs.evaluate import finite
+from trainers.jobs.evaluate import finite_or_none
 from trainers.run.folder.atomic import write_json
-from trainers.run.show.figures import write_png
 from trainers.run.show.heatmap import frame_heat_map
+from trainers.run.show.images import write_png
 from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
@@ -155,7 +155,7 @@ def tabled(rows: list[Row]) -> list[Row]:
 def written(row: Row) -> Row:
     """Return a row as JSON has it: what is undefined is null, and no clip's own numbers."""
     shown = {name: value for name, value in row.items() if name != "first"}
-    return shown | {name: finite(shown[name]) for name in FIGURES}
+    return shown | {name: finite_or_none(shown[name]) for name in FIGURES}
 
 
 def report(table: list[Row]) -> None:

@@ -34,10 +34,10 @@ from trainers import (
 )
 from trainers.evaluate.evaluation import predict
 from trainers.evaluate.quality import psnr
-from trainers.jobs.rounds import spread
+from trainers.evenly_spaced import evenly_spaced
 from trainers.run.cli.parsing import number
 from trainers.run.folder.atomic import read_json, write_json
-from trainers.run.show.figures import FONT, INK, to_image, write_png
+from trainers.run.show.images import FONT, INK, to_image, write_png
 from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]
@@ -176,7 +176,7 @@ def forms(work: Work) -> list[Row]:
             row = measured(work, fit.network, file, work.codec, name=name, x=work.test)
             rows.append(row | {"seconds": seconds, "network_bytes": network_bytes(fit.network)})
         if name == "unet":
-            some = spread(len(work.test), 8)
+            some = evenly_spaced(len(work.test), 8)
             shown = work.codec.decode(files[-1])[some]
             pictures = [work.test[some], shown, fit.network.restore(shown, steps[-1])]
             picture = grid({"x": pictures[0], "plain": pictures[1], "unet": pictures[2]})
@@ -192,7 +192,10 @@ def delta(work: Work) -> list[Row]:
         "generator": (LearnedGenerator(steps=args.generator_steps), args.generator_samples),
     }
     for name, (attack, count) in attacks.items():
-        train, test = work.train[:count], work.test[spread(len(work.test), max(8, count // 4))]
+        train, test = (
+            work.train[:count],
+            work.test[evenly_spaced(len(work.test), max(8, count // 4))],
+        )
         train_adv, flips = perturbed(work, attack, train)
         test_adv, _ = perturbed(work, attack, test)
         codec = Codec.fit(train[:1000], step=0.01, kind="delta", x_adv=train_adv[:1000])

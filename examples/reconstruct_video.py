@@ -27,7 +27,7 @@ from trainers import ReconstructionOptions, coded_steps, fit_network
 from trainers.evaluate.quality import psnr
 from trainers.reconstruction.terms import flicker
 from trainers.run.folder.atomic import write_json
-from trainers.run.show.figures import FONT, INK, to_image, write_png
+from trainers.run.show.images import FONT, INK, to_image, write_png
 from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]

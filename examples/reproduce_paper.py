@@ -26,7 +26,7 @@ from attacks import LearnedGenerator
 from augment import Dataset, load_dataset
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
-from trainers.run.show.figures import FONT, amplification, to_image
+from trainers.run.show.images import FONT, amplification, to_image
 from trainers.run.show.plots import line_chart, to_picture
 
 GAP = 8  # pixels between pictures

@@ -14,7 +14,15 @@ from torch import Tensor
 from attacks.errors import RefusedInput
 from attacks.files import sweep
 from augment.bank.review_log import append_review, read_review_log
-from augment.bank.samples import STATUSES, Entry, Status, StillFools, encode
+from augment.bank.samples import (
+    ENCODINGS,
+    STATUSES,
+    Encoding,
+    Entry,
+    Status,
+    encode,
+    exact_encodings,
+)
 from augment.bank.shards import (
     Shard,
     ShardName,
@@ -139,7 +147,7 @@ class SampleBank:
         x_adv: Tensor,
         entries: Sequence[Mapping[str, Any]],
         *,
-        fools: StillFools | None = None,
+        encodings: Sequence[Encoding] | None = None,
     ) -> int:
         """Store perturbed samples under a new key, down to the disk, wholly or not at all.
 
@@ -148,8 +156,8 @@ class SampleBank:
             x_adv: `(B, C, H, W)` float32 in [0, 1], on any device.
             entries: B mappings with the fields source, label, round, attack, seed, loss, linf,
                 l2 and l1 of `Entry`.
-            fools: `(B, C, H, W)` -> `(B,)` bool, asked with the samples as they will be read
-                back; what rounding would undo is stored more finely (`choose_encodings`).
+            encodings: How each sample is stored, see `smallest_encodings`; None takes bytes
+                where they are exact, else half floats.
 
         Returns:
             B.
@@ -158,8 +166,9 @@ class SampleBank:
             ValueError: The key is taken or badly formed, or samples and entries do not fit.
             OSError: The disk is full or the folder cannot be written; nothing is left behind.
         """
-        self._check(key, x_adv, entries)
-        pairs = encode(x_adv.detach().float(), entries, fools)
+        self._check(key, x_adv, entries, encodings)
+        x = x_adv.detach().float()
+        pairs = encode(x, entries, exact_encodings(x) if encodings is None else encodings)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         pieces = split_bytes(pairs, self.shard_bytes)
@@ -187,13 +196,24 @@ class SampleBank:
         )
         self.__dict__.pop("_table", None)
 
-    def _check(self, key: str, x: Tensor, entries: Sequence[Mapping[str, Any]]) -> None:
+    def _check(
+        self,
+        key: str,
+        x: Tensor,
+        entries: Sequence[Mapping[str, Any]],
+        encodings: Sequence[Encoding] | None,
+    ) -> None:
         if not _KEY.fullmatch(key):
             raise ValueError(f"key {key!r}: use letters, digits and _ - = , + . (at most 150)")
         if key in self:
             raise ValueError(f"key {key!r} is in the bank already; test `key in bank` first")
         if len(x) != len(entries):
             raise ValueError(f"{len(x)} samples but {len(entries)} entries; give one per sample")
+        if encodings is not None and (len(encodings) != len(x) or not {*encodings} <= {*ENCODINGS}):
+            raise ValueError(
+                f"encodings {', '.join(map(str, encodings))}: give one of {', '.join(ENCODINGS)} "
+                f"for each of the {len(x)} samples"
+            )
         if self.shape not in (None, tuple(x.shape[1:])):
             raise ValueError(
                 f"samples of shape {tuple(x.shape[1:])} in a bank of {self.shape}; use a new bank"

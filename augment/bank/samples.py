@@ -13,7 +13,6 @@ from augment.dataset import as_float
 
 Encoding = Literal["uint8", "float16", "float32"]
 Status = Literal["pending", "accepted", "rejected"]
-StillFools = Callable[[Tensor], Tensor]
 
 DTYPES: dict[Encoding, torch.dtype] = {
     "uint8": torch.uint8,
@@ -91,53 +90,50 @@ def pack(x: Tensor, encoding: Encoding) -> Tensor:
     return (x * 255).round().to(torch.uint8) if encoding == "uint8" else x.to(DTYPES[encoding])
 
 
-def choose_encodings(x: Tensor, fools: StillFools | None) -> list[Encoding]:
-    """Choose for each sample the smallest encoding whose rounding does no harm.
+def read_back(x: Tensor, encoding: Encoding) -> Tensor:
+    """Return samples in [0, 1] as they are read after they were stored in an encoding, like x."""
+    return as_float(pack(x, encoding))
 
-    With `fools`, that is the first of uint8, float16, float32 whose round trip still fools; a
-    sample that does not fool at all has nothing to lose and takes uint8. Without, uint8 where
-    it is exact, else float16: off by at most 2**-12.
+
+def smallest_encodings(still_fools: Tensor) -> list[Encoding]:
+    """Choose for each sample the encoding of the fewest bytes in which it still fools.
+
+    A sample that fools in none has nothing to lose and takes uint8.
 
     Args:
-        x: `(B, ...)` float32 in [0, 1].
-        fools: `(B, ...)` -> `(B,)` bool; always called with the whole batch.
+        still_fools: which samples fool after `read_back` from each of ENCODINGS, bool (3, B).
 
-    Returns:
-        B encodings.
+    >>> smallest_encodings(torch.tensor([[True, False], [True, True], [True, True]]))
+    ['uint8', 'float16']
     """
-    trips = torch.stack([as_float(pack(x, encoding)) for encoding in ENCODINGS])  # (3, B, ...)
-    level = torch.zeros(len(x), dtype=torch.int64, device=x.device)  # (B,) place in ENCODINGS
-    if fools is None:
-        level = (trips[0] != x).flatten(1).any(1).long()
-        return [ENCODINGS[i] for i in level.tolist()]
-    every = torch.arange(len(x), device=x.device)
-    for step in range(len(ENCODINGS)):
-        if (level == step).any():
-            failed = (level == step) & ~fools(trips[level, every]).to(level.device)
-            level[failed] = (step + 1) % len(ENCODINGS)
-    return [ENCODINGS[i] for i in level.tolist()]
+    return [ENCODINGS[i] for i in still_fools.int().argmax(0).tolist()]  # the first that does
+
+
+def exact_encodings(x: Tensor) -> list[Encoding]:
+    """Choose uint8 for samples (B, ...) that it keeps exactly, else float16, off by 2**-12."""
+    exact = (read_back(x, "uint8") == x).flatten(1).all(1)  # (B,)
+    return ["uint8" if whole else "float16" for whole in exact.tolist()]
 
 
 def encode(
-    x: Tensor, entries: Sequence[Mapping[str, Any]], fools: StillFools | None
+    x: Tensor, entries: Sequence[Mapping[str, Any]], encodings: Sequence[Encoding]
 ) -> list[tuple[Tensor, Entry]]:
     """Encode samples for storage, each with its entry; the id follows from the place on disk.
 
     Args:
         x: `(B, ...)` float32 in [0, 1].
         entries: The given fields of each sample.
-        fools: As in `choose_encodings`.
+        encodings: How each is stored.
 
     Raises:
         ValueError: An entry lacks a field or has a wrong one.
     """
     known = [given_fields(entry) for entry in entries]
-    chosen = choose_encodings(x, fools)
-    packed = {encoding: pack(x, encoding).cpu() for encoding in set(chosen)}
-    stored = [packed[encoding][row] for row, encoding in enumerate(chosen)]
+    packed = {encoding: pack(x, encoding).cpu() for encoding in set(encodings)}
+    stored = [packed[encoding][row] for row, encoding in enumerate(encodings)]
     return [
         (pixels, Entry(**fields, encoding=encoding, hash=digest(pixels), id=""))
-        for pixels, fields, encoding in zip(stored, known, chosen, strict=True)
+        for pixels, fields, encoding in zip(stored, known, encodings, strict=True)
     ]
 
 

@@ -38,7 +38,7 @@ def test_the_sum_over_windows_is_divided_by_the_kernel(kernel, stride):
 
 def test_lam_of_1_255_is_the_weight_of_sas_code():
     """Its slope is that of 1 * sum of sqrt(mean(delta ** 2)) over frames, delta in [0, 1]."""
-    attack = build_attack("keyframe:frames=fixed,lam=1/255", weak={})
+    attack = build_attack("keyframe:frames=fixed,lam=1/255", defaults={})
     assert attack == Keyframe(frames="fixed", lam=1 / 255)
     delta = torch.rand(1, 4, 3, 5, 5, requires_grad=True)  # (A, K, C, H, W)
     (slope,) = torch.autograd.grad(delta.square().mean((2, 3, 4)).sqrt().sum(), delta)

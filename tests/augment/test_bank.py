@@ -3,6 +3,7 @@ import torch
 
 from attacks.errors import RefusedInput
 from augment import SampleBank
+from augment.bank.samples import ENCODINGS, read_back, smallest_encodings
 
 
 def test_what_is_appended_is_read_back_by_another_opening(tmp_path, entries, images):
@@ -52,20 +53,25 @@ def test_a_sample_that_fools_still_fools_when_read_back_and_takes_no_more_than_i
     # Each sample fools within a band of its own: wide, half-float, exact, none.
     x = torch.stack([torch.full((1, 4, 4), v) for v in (0.8, 0.50049, 0.5000001, 0.2)])
     low, high = torch.tensor([[0.5, 0.5003, 0.50000005, 0.5], [1.0, 0.501, 0.50001, 1.0]])
-    seen = []
 
     def narrow(batch):
-        seen.append(len(batch))
         value = batch[:, 0, 0, 0]
         return (low < value) & (value < high)
 
     bank = SampleBank(tmp_path)
-    bank.append("k", x, entries(4), fools=narrow)
+    still = torch.stack([narrow(read_back(x, encoding)) for encoding in ENCODINGS])
+    bank.append("k", x, entries(4), encodings=smallest_encodings(still))
     assert [e.encoding for e in bank.entries()] == ["uint8", "float16", "float32", "uint8"]
-    assert set(seen) == {4}
     read, _ = SampleBank(tmp_path).stack(range(4))
     assert narrow(read).tolist() == [True, True, True, False]
     assert torch.equal(read[2], x[2])
+
+
+@pytest.mark.parametrize("encodings", [["uint8"], ["uint8", "int4"], []])
+def test_each_sample_has_one_of_the_encodings(tmp_path, entries, images, encodings):
+    with pytest.raises(ValueError, match="give one of uint8, float16, float32"):
+        SampleBank(tmp_path).append("k", images(2), entries(2), encodings=encodings)
+    assert len(SampleBank(tmp_path)) == 0
 
 
 def test_statuses_survive_reopening_and_the_later_review_wins_across_ranks(

@@ -26,7 +26,6 @@ __all__ = [
     "AttackMeasurement",
     "AttackedBatch",
     "Columns",
-    "answers",
     "attack_batches",
     "clean_accuracy",
     "clean_doubts",
@@ -34,6 +33,7 @@ __all__ = [
     "predict",
     "score_batch",
     "summarise",
+    "top_classes",
     "worst_case",
 ]
 
@@ -60,7 +60,7 @@ def clean_accuracy(
     right = torch.zeros((), dtype=torch.int64, device=device)
     with frozen(model), torch.no_grad():
         for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
-            right += (answers(logits_of(model, x)) == y).sum()
+            right += (top_classes(logits_of(model, x)) == y).sum()
     return int(right) / len(ds)
 
 
@@ -71,7 +71,7 @@ def clean_doubts(
     before, labels, classes = [], [], 2
     for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
         logits = predict(model, x)
-        own, classes = answers(logits), logits.shape[1]
+        own, classes = top_classes(logits), logits.shape[1]
         before.append(own.cpu())
         labels.append(torch.where(y < 0, own, y).cpu())
     return doubts_of(torch.cat(before), torch.cat(labels), classes=classes)
@@ -116,7 +116,7 @@ def attack_batches(
             seed=seed,
             sample_ids=[derive_seed(ds.ids[i]) for i in index.tolist()],
         )
-        yield AttackedBatch(index, y, answers(logits), logits.shape[1], result, wanted)
+        yield AttackedBatch(index, y, top_classes(logits), logits.shape[1], result, wanted)
 
 
 def evaluate_attack(
@@ -145,7 +145,7 @@ def evaluate_attack(
     return summarise(columns, seconds=seconds, warnings=warnings, budget=budget, classes=classes)
 
 
-def answers(logits: Tensor) -> Tensor:
+def top_classes(logits: Tensor) -> Tensor:
     """Return the top classes of logits (B, K), (B,); -1 where one is not finite."""
     return logits.argmax(1).masked_fill(~torch.isfinite(logits).all(1), -1)
 

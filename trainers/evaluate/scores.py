@@ -224,7 +224,7 @@ def mean(values: Tensor) -> float:
     return float(values[torch.isfinite(values)].mean())
 
 
-def finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Return a number that JSON knows, or None.
 
     >>> finite(float("nan")) is None

@@ -65,7 +65,9 @@ def fit_classifier(
         RuntimeError: when the loss is not finite.
     """
     _check_labels(train)
-    fit = _Fit(model.to(device), train, options, seed=seed, device=torch.device(device))
+    fit = _ClassifierTraining(
+        model.to(device), train, options, seed=seed, device=torch.device(device)
+    )
     history = [] if state is None else fit.restore(state)
     try:
         while len(history) < options.epochs:
@@ -80,7 +82,7 @@ def fit_classifier(
     return FitResult(history)
 
 
-class _Fit:
+class _ClassifierTraining:
     """Model, optimiser and average on their way through the epochs."""
 
     def __init__(

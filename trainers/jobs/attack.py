@@ -14,33 +14,33 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset
-from trainers.evaluate.drawing import PICTURES, draw_batch
+from trainers.evaluate.batch_figures import PICTURES, draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, summarise
-from trainers.evaluate.measure import Trial, item_files, measured
-from trainers.evaluate.scores import finite
-from trainers.fit.fitting import trained
+from trainers.evaluate.measure_resumable import AttackTask, item_files, measure_resumable
+from trainers.evaluate.scores import finite_or_none
+from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.jobs.attack_files import (
     Collected,
     SaveAs,
-    keep_batch,
-    reported,
-    scores,
-    stored,
+    prepare_for_saving,
+    save_batch,
+    score_rows,
+    summarise_reported,
+    write_csv,
     write_samples,
-    write_scores,
 )
-from trainers.jobs.fitted_attack import aimed, ready
+from trainers.jobs.fitted_attack import fit_if_needed, with_target
 from trainers.run.cli.config import AttackConfig
 from trainers.run.cli.presets import budget
-from trainers.run.cli.specs import build_attack, build_fittable, is_fittable, usual
+from trainers.run.cli.specs import attack_defaults, build_attack, build_fittable, is_fittable
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.setting import Setting, check_kind, load_split
-from trainers.run.show.board import Board
+from trainers.run.job_context import JobContext, check_attacks, load_split
+from trainers.run.show.outcome import attack_lines, outcome
 from trainers.run.show.report import write_report
-from trainers.run.show.table import attack_lines, outcome
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 COLUMNS = {
@@ -54,31 +54,31 @@ SHOWN = 50  # samples in the report's table; scores.csv has them all
 
 def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     """Attack a split, batch by batch, then write what was found."""
-    attack, name = chosen_attack(config), config.attacking.attack.partition(":")[0]
+    attack, name = choose_attack(config), config.attacking.attack.partition(":")[0]
     ds = load_split(config, config.attacking.split, folder)
     target = class_number(config.attacking.target, ds)
-    attack = aimed(attack, target)
-    check_kind({name: attack}, ds, target=target)
-    setting = trained(config, folder, ds)
+    attack = with_target(attack, target)
+    check_attacks({name: attack}, ds, target=target)
+    context = load_or_fit_classifier(config, folder, ds)
     text = dump(folder.job, config)
-    board = Board(folder.path / "tensorboard", folder.metrics, text)
-    attack, about = ready(setting, name, attack)
-    items, seed = folder.checkpoints / "attack", derive_seed(setting.seed, "attack")
-    trial = Trial(config.attacking.attack, attack, ds, items, seed, target)
-    watching = partial(watch, setting, ds, attack, config.attacking.save_as)
-    result, columns = measured(setting, trial, watch=watching)
-    files = item_files(folder.checkpoints / "samples", setting, ds)
+    board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
+    attack, about = fit_if_needed(context, name, attack)
+    items, seed = folder.checkpoints / "attack", derive_seed(context.seed, "attack")
+    task = AttackTask(config.attacking.attack, attack, ds, items, seed, target)
+    watching = partial(save_and_draw, context, ds, attack, config.attacking.save_as)
+    result, columns = measure_resumable(context, task, watch=watching)
+    files = item_files(folder.checkpoints / "samples", context, ds)
     collected = Collected.load(files, columns)
-    rows = scores(collected, ds)
-    write_scores(folder.path / "scores.csv", rows)
+    rows = score_rows(collected, ds)
+    write_csv(folder.path / "scores.csv", rows)
     write_samples(folder.path / "samples", collected, ds)
     named = None if target is None else (ds.classes[target] if ds.classes else str(target))
-    summary = summarised(config, result, collected, rows, target=named) | about
+    summary = make_summary(config, result, collected, rows, target=named) | about
     write_summary(folder.path / "summary.json", summary)
     publish(folder, board, summary, rows, text)
 
 
-def chosen_attack(config: AttackConfig) -> Attack | Fittable:
+def choose_attack(config: AttackConfig) -> Attack | Fittable:
     """Build the attack, or the options of one that is fitted; flags must be options it has.
 
     Raises:
@@ -87,10 +87,10 @@ def chosen_attack(config: AttackConfig) -> Attack | Fittable:
     flags = config.attacking
     named = {"norm": flags.norm, "eps": flags.eps, "steps": flags.steps}
     norm = flags.norm or "linf"
-    weak = usual(config, eps=budget(config.source.data, norm), norm=norm)
-    strong = {name: value for name, value in named.items() if value is not None}
+    defaults = attack_defaults(config, eps=budget(config.source.data, norm), norm=norm)
+    overrides = {name: value for name, value in named.items() if value is not None}
     make = build_fittable if is_fittable(flags.attack) else build_attack
-    attack = make(flags.attack, weak=weak, strong=strong)
+    attack = make(flags.attack, defaults=defaults, overrides=overrides)
     if getattr(attack, "needs_target", False) and flags.target is None:
         raise ValueError(f"the attack {flags.attack} needs a class to reach; give --target CLASS")
     return attack
@@ -116,8 +116,8 @@ def class_number(text: str | None, ds: Dataset) -> int | None:
     )
 
 
-def watch(
-    setting: Setting,
+def save_and_draw(
+    context: JobContext,
     ds: Dataset,
     attack: Attack,
     save_as: SaveAs,
@@ -125,16 +125,16 @@ def watch(
     batch: AttackedBatch,
 ) -> list[Path]:
     """Keep a batch's samples as they are to be saved, draw the first batch; return the files."""
-    saved = stored(setting.model, batch, attack, save_as=save_as)
-    folder = setting.folder.checkpoints / "samples"
-    samples = keep_batch(folder, setting.model, number, batch, saved)
+    saved = prepare_for_saving(context.model, batch, attack, save_as=save_as)
+    folder = context.folder.checkpoints / "samples"
+    samples = save_batch(folder, context.model, number, batch, saved)
     if number:
         return [samples]
-    stem = setting.folder.figures / "attack"
-    return [samples, *draw_batch(stem, setting.model, saved, ds.classes)]
+    stem = context.folder.figures / "attack"
+    return [samples, *draw_batch(stem, context.model, saved, ds.classes)]
 
 
-def summarised(
+def make_summary(
     config: AttackConfig,
     result: AttackMeasurement,
     collected: Collected,
@@ -149,7 +149,7 @@ def summarised(
     """
     m = summarise([collected.scored])
     names = ("success", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
-    numbers = {name: finite(getattr(m, name)) for name in (*names, "loss", "queries")}
+    numbers = {name: finite_or_none(getattr(m, name)) for name in (*names, "loss", "queries")}
     return {
         "job": "attack",
         "attack": config.attacking.attack,
@@ -166,7 +166,7 @@ def summarised(
         "clean_accuracy_interval": m.clean_accuracy_interval,
         "top_class_changed": share(rows, "changed"),
         "top_sum_after": top_sums(rows),
-        "reported": reported(collected),
+        "reported": summarise_reported(collected),
         "seconds": result.seconds,
         "warnings": [*result.doubts, *result.warnings, *outside(result, collected)],
     }
@@ -225,7 +225,7 @@ def share(rows: list[dict[str, Any]], name: str) -> float:
 
 def publish(
     folder: RunFolder,
-    board: Board,
+    board: TensorBoardWriter,
     summary: dict[str, Any],
     rows: list[dict[str, Any]],
     config: str,
@@ -241,7 +241,7 @@ def publish(
     for warning in summary["warnings"]:
         log.warning("%s", warning)
     shown = COLUMNS | {name: name for name in list(rows[0])[list(rows[0]).index("queries") + 1 :]}
-    cells = [{shown[name]: show(row[name]) for name in shown} for row in rows[:SHOWN]]
+    cells = [{shown[name]: format_cell(row[name]) for name in shown} for row in rows[:SHOWN]]
     content = {
         "outcome": attack_lines(summary),
         "messages": summary["warnings"],
@@ -252,7 +252,7 @@ def publish(
     log.info("%s", outcome(folder))
 
 
-def show(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """Return a table cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"

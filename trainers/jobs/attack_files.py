@@ -24,12 +24,12 @@ from augment.datasets.videos.write import write_video
 from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.byte_rounding import round_to_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict, score_batch
-from trainers.evaluate.measure import item_file
+from trainers.evaluate.measure_resumable import item_file
 from trainers.evaluate.scores import OWN
-from trainers.jobs.naming import short
+from trainers.jobs.naming import shorten_name
 from trainers.run.folder.atomic import write_text
 from trainers.run.folder.checkpoint import load_item, save_item
-from trainers.run.show.figures import to_image, write_png
+from trainers.run.show.images import to_image, write_png
 
 SaveAs = Literal["bytes", "float"]
 TOP = 5  # classes whose scores are kept
@@ -41,7 +41,7 @@ STORED = ("linf", "l2", "l1", "delta_l1", "delta_sparsity")  # of what is saved
 SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")  # of a file that a sample came from
 
 
-def stored(
+def prepare_for_saving(
     model: nn.Module, batch: AttackedBatch, attack: Attack, *, save_as: SaveAs
 ) -> AttackedBatch:
     """Return a batch as it is to be saved: its samples in bytes that fool, or as they are."""
@@ -56,7 +56,7 @@ def stored(
     return replace(batch, result=result)
 
 
-def keep_batch(
+def save_batch(
     folder: Path, model: nn.Module, number: int, found: AttackedBatch, batch: AttackedBatch
 ) -> Path:
     """Save a batch's samples, and what the classifier says before, after, and after rounding.
@@ -66,7 +66,7 @@ def keep_batch(
         model: the classifier.
         number: of the batch.
         found: the batch as the attack returned it.
-        batch: the batch as it is to be saved, see `stored`.
+        batch: the batch as it is to be saved, see `prepare_for_saving`.
 
     Returns:
         The file.
@@ -121,10 +121,10 @@ class Collected:
         return self.columns | {"fooled": self.columns["success"]}
 
 
-def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
+def score_rows(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
     """Return one row a sample: answers and scores before and after, sizes of the change.
 
-    What the attack alone reports of a sample comes last, see `own_cell`.
+    What the attack alone reports of a sample comes last, see `format_reported`.
     """
     c = collected.columns
     own = {name.removeprefix(OWN): c[name] for name in c if name.startswith(OWN)}
@@ -151,11 +151,11 @@ def scores(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
             "mean_abs": float(c["l1"][i]) / c["x_adv"][i].numel(),
             "queries": int(c["queries"][i]),
         }
-        rows.append(row | {key: own_cell(own[key][i]) for key in own if key not in row})
+        rows.append(row | {key: format_reported(own[key][i]) for key in own if key not in row})
     return rows
 
 
-def own_cell(value: Tensor) -> bool | int | float | str:
+def format_reported(value: Tensor) -> bool | int | float | str:
     """Return a number, or several as text; of truths, such as a choice of frames, those that hold.
 
     >>> own_cell(torch.tensor(3)), own_cell(torch.tensor([True, False, True]))
@@ -168,7 +168,7 @@ def own_cell(value: Tensor) -> bool | int | float | str:
     return " ".join(f"{one:g}" for one in numbers)
 
 
-def reported(collected: Collected) -> dict[str, dict[str, float]]:
+def summarise_reported(collected: Collected) -> dict[str, dict[str, float]]:
     """Return median and mean, over the fooled samples, of what the attack alone reports of each.
 
     Of a choice, such as frames, the size counts; names of classes and of attacks have no mean.
@@ -188,7 +188,7 @@ def reported(collected: Collected) -> dict[str, dict[str, float]]:
     return found
 
 
-def write_scores(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows with the same keys as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]))
@@ -217,7 +217,7 @@ def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
     c = collected.columns
     for i, source in enumerate(ds.ids):
         stem = re.sub(r"[^\w.-]+", "_", SUFFIX.sub("", source))
-        write_sample(folder, short(f"{i:05}-{stem}"), c["x_adv"][i])
+        write_sample(folder, shorten_name(f"{i:05}-{stem}"), c["x_adv"][i])
     x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)

@@ -10,43 +10,45 @@ from typing import Any
 from attacks.common.randomness import derive_seed
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.evaluation import AttackMeasurement
-from trainers.evaluate.measure import Trial, measured
+from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
-from trainers.evaluate.scores import finite
-from trainers.fit.fitting import trained
+from trainers.evaluate.scores import finite_or_none
+from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.run.cli.config import EvaluateConfig
-from trainers.run.cli.specs import build_attacks, slug, usual
+from trainers.run.cli.specs import attack_defaults, build_attacks, slug
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.setting import check_kind, check_labelled, load_split
-from trainers.run.show.board import Board
+from trainers.run.job_context import check_attacks, check_labelled, load_split
+from trainers.run.show.outcome import ATTACK_TERMS, attacks_table, legend, outcome
 from trainers.run.show.report import write_report
-from trainers.run.show.table import ATTACK_TERMS, attacks_table, legend, outcome
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 
 
 def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     """Measure with each attack in turn and write the summary."""
-    weak = usual(config, eps=config.measure.eps, norm=config.measure.norm, measuring=True)
-    attacks = build_attacks(config.measure.attacks, weak=weak)
+    defaults = attack_defaults(
+        config, eps=config.measure.eps, norm=config.measure.norm, measuring=True
+    )
+    attacks = build_attacks(config.measure.attacks, defaults=defaults)
     test = load_split(config, "test", folder)
     check_labelled(test)
-    check_kind(attacks, test)
-    setting = trained(config, folder, test)
+    check_attacks(attacks, test)
+    context = load_or_fit_classifier(config, folder, test)
     text = dump(folder.job, config)
-    board = Board(folder.path / "tensorboard", folder.metrics, text)
+    board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     results: dict[str, AttackMeasurement] = {}
     for name, attack in attacks.items():
         items = folder.checkpoints / f"test-{slug(name)}"
-        seed = derive_seed(setting.seed, "measure")
-        results[name], _ = measured(setting, Trial(name, attack, test, items, seed))
+        seed = derive_seed(context.seed, "measure")
+        results[name], _ = measure_resumable(context, AttackTask(name, attack, test, items, seed))
         values = {"robust": results[name].robust_accuracy, "success": results[name].success}
         values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         folder.metrics.add(name, step=0, values=values)
-    summary = summarised(results, usual_budget=budget_of(config.measure))
+    summary = make_summary(results, usual_budget=budget_of(config.measure))
     write_summary(folder.path / "summary.json", summary)
     for doubt in next(iter(results.values())).doubts:
         log.warning("%s", doubt)
@@ -62,7 +64,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     log.info("%s", outcome(folder))
 
 
-def summarised(
+def make_summary(
     results: Mapping[str, AttackMeasurement], *, usual_budget: Budget | None = None
 ) -> dict[str, Any]:
     """Return summary.json; what is undefined (the size of no success) is null.
@@ -70,14 +72,14 @@ def summarised(
     `worst_case` is the first of `worst_cases`, see there; null where no attack has a budget.
     """
     first = next(iter(results.values()))
-    cases = [described(case) for case in worst_cases(results, first=usual_budget)]
+    cases = [worst_case_entry(case) for case in worst_cases(results, first=usual_budget)]
     reported = (f"{name}: {text}" for name, m in results.items() for text in m.warnings)
     return {
         "job": "evaluate",
         "samples": first.samples,
         "clean_accuracy": first.clean_accuracy,
         "clean_accuracy_interval": first.clean_accuracy_interval,
-        "attacks": {name: numbers(m) for name, m in results.items()},
+        "attacks": {name: attack_entry(m) for name, m in results.items()},
         "worst_case": cases[0]["accuracy"] if cases else None,
         "worst_cases": cases,
         "outside_worst_cases": outsiders(results),
@@ -85,23 +87,23 @@ def summarised(
     }
 
 
-def numbers(m: AttackMeasurement) -> dict[str, Any]:
+def attack_entry(m: AttackMeasurement) -> dict[str, Any]:
     """Return what summary.json says of an attack."""
     return {
         "budget": None if m.budget is None else str(m.budget),
         "robust_accuracy": m.robust_accuracy,
         "robust_accuracy_interval": m.robust_accuracy_interval,
-        "success": finite(m.success),
+        "success": finite_or_none(m.success),
         "success_interval": m.success_interval,
         "attackable": m.attackable,
         "fooled": m.fooled,
-        "median_l2": finite(m.median_l2),
+        "median_l2": finite_or_none(m.median_l2),
         "queries": m.queries,
         "seconds": m.seconds,
     }
 
 
-def described(case: WorstCase) -> dict[str, Any]:
+def worst_case_entry(case: WorstCase) -> dict[str, Any]:
     """Return what summary.json says of a worst case."""
     kept, samples = int(case.survived.sum()), len(case.survived)
     return {

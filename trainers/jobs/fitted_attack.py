@@ -14,9 +14,9 @@ from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable, Fitted, Record, Snapshot
 from augment import iterate
 from augment.batches import Batch
-from trainers.run.folder.atomic import present, sealed
+from trainers.run.folder.atomic import is_present, make_checked
 from trainers.run.folder.checkpoint import load_tensors, save_tensors
-from trainers.run.setting import Setting, load_split
+from trainers.run.job_context import JobContext, load_split
 from trainers.run.show.progress import Progress
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Mixed:
+class ShuffledBatches:
     """The batches of a dataset in one random order, the same each time it is gone through."""
 
     ds: Dataset
@@ -37,11 +37,13 @@ class Mixed:
         return iterate(self.ds, batch_size=self.batch_size, seed=self.seed, device=self.device)
 
 
-def ready(setting: Setting, name: str, chosen: Attack | Fittable) -> tuple[Attack, dict[str, Any]]:
+def fit_if_needed(
+    context: JobContext, name: str, chosen: Attack | Fittable
+) -> tuple[Attack, dict[str, Any]]:
     """Return an attack as it is, or fitted to the training split.
 
     Args:
-        setting: the job's classifier and folder.
+        context: the job's classifier and folder.
         name: of the attack, and of the file in the run folder that a fitted one is kept in.
         chosen: the attack, or the options of its fit.
 
@@ -50,59 +52,61 @@ def ready(setting: Setting, name: str, chosen: Attack | Fittable) -> tuple[Attac
     """
     if not isinstance(chosen, Fittable):
         return chosen, {}
-    folder = setting.folder
-    train, file = load_split(setting.config, "train", folder), folder.path / f"{name}.safetensors"
-    attack = fitted_attack(setting, file, chosen, train)
+    folder = context.folder
+    train, file = load_split(context.config, "train", folder), folder.path / f"{name}.safetensors"
+    attack = fit_or_load_attack(context, file, chosen, train)
     last, passes = attack.history[-1], len(attack.history)
     used = min(len(train), getattr(chosen, "samples", len(train)))  # a substitute's fit takes some
     return attack, {"fit": {"file": file.name, "samples": used, "passes": passes, **last}}
 
 
-def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Dataset) -> Fitted:
+def fit_or_load_attack(
+    context: JobContext, file: Path, options: Fittable, train: Dataset
+) -> Fitted:
     """Fit an attack to a dataset and keep it in `file`, or load it where that is done.
 
     After each pass the state goes to one running checkpoint, from which a killed run goes on.
     """
-    running = setting.folder.checkpoints / "fit.safetensors"
-    seal = setting.folder.checkpoints / f"{file.stem}.json"
-    sealed(file, seal, lambda: _fit(setting, running, options, train).save(file))
+    running = context.folder.checkpoints / "fit.safetensors"
+    seal = context.folder.checkpoints / f"{file.stem}.json"
+    make_checked(file, seal, lambda: _fit(context, running, options, train).save(file))
     running.unlink(missing_ok=True)
     attack = load_fitted(file)
     for number, record in enumerate(attack.history, 1):
-        _measured(setting, record, number)
+        _measured(context, record, number)
     return attack
 
 
-def _measured(setting: Setting, record: Record, number: int) -> None:
+def _measured(context: JobContext, record: Record, number: int) -> None:
     """Note what was measured after a pass, unless that is done."""
     values = {f"fit/{name}": value for name, value in record.items()}
-    setting.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
+    context.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
 
 
-def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> Fitted:
+def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) -> Fitted:
     """Fit, from the running checkpoint when there is one."""
-    tensors, history = load_tensors(running) if present(running) else ({}, [])
-    seed = derive_seed(setting.seed, "fit attack")
+    tensors, history = load_tensors(running) if is_present(running) else ({}, [])
+    seed = derive_seed(context.seed, "fit attack")
     for number, record in enumerate(history, 1):
-        _measured(setting, record, number)
-    with Progress(setting.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
+        _measured(context, record, number)
+    with Progress(context.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
         def keep(now: Snapshot) -> None:
-            setting.folder.check_held()
-            _measured(setting, now.history[-1], len(now.history))
+            context.folder.check_held()
+            _measured(context, now.history[-1], len(now.history))
             save_tensors(running, now.tensors, now.history)
             bar.step()
 
         return options.fit(
-            setting.model,
-            Mixed(train, setting.batch_size, derive_seed(seed, "order"), setting.device),
+            context.model,
+            ShuffledBatches(train, context.batch_size, derive_seed(seed, "order"), context.device),
             seed=seed,
             state=Snapshot(tensors, history) if history else None,
             keep=keep,
         )
 
 
-def aimed(options: Attack | Fittable, target: int | None) -> Attack | Fittable:
+def with_target(options: Attack | Fittable, target: int | None) -> Attack | Fittable:
     """Return the options of a fit, for the target of the job where they have such an option.
 
     Raises:

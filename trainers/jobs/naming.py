@@ -29,7 +29,7 @@ def sample_names(wanted: Sequence[str | None], suffix: str) -> list[str]:
     order = sorted(range(len(names)), key=lambda i: _stem(names[i])[1] != suffix)
     for i in order:
         stem, old = _stem(names[i])
-        stem = short(stem)
+        stem = shorten_name(stem)
         choices = [stem, f"{stem}-{old[1:]}" if old else f"{stem}-1"]
         count = 1
         while f"{choices[0]}{suffix}" in taken:
@@ -57,7 +57,7 @@ def _stem(name: str) -> tuple[str, str]:
     return stem + mark + clip, suffix if known else ""
 
 
-def short(name: str) -> str:
+def shorten_name(name: str) -> str:
     """Cut a name whose last part is too long for what is added to it, and tell it apart.
 
     >>> short("cats/a.jpg"), len(short("a" * 250 + ".jpg"))

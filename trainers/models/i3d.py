@@ -58,7 +58,7 @@ class _Pool(nn.Module):
         return F.max_pool3d(pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
 
 
-class _Mixed(nn.Module):
+class _InceptionBlock(nn.Module):
     """An Inception block: four branches side by side."""
 
     def __init__(self, c_in: int, channels: Sequence[int]) -> None:
@@ -116,17 +116,17 @@ def _body(in_channels: int) -> dict[str, nn.Module]:
         "conv3d_2b_1x1": _Unit(64, 64),
         "conv3d_2c_3x3": _Unit(64, 192, 3),
         "pool_3a": _Pool((1, 3, 3), (1, 2, 2)),
-        "mixed_3b": _Mixed(192, (64, 96, 128, 16, 32, 32)),
-        "mixed_3c": _Mixed(256, (128, 128, 192, 32, 96, 64)),
+        "mixed_3b": _InceptionBlock(192, (64, 96, 128, 16, 32, 32)),
+        "mixed_3c": _InceptionBlock(256, (128, 128, 192, 32, 96, 64)),
         "pool_4a": _Pool((3, 3, 3), (2, 2, 2)),
-        "mixed_4b": _Mixed(480, (192, 96, 208, 16, 48, 64)),
-        "mixed_4c": _Mixed(512, (160, 112, 224, 24, 64, 64)),
-        "mixed_4d": _Mixed(512, (128, 128, 256, 24, 64, 64)),
-        "mixed_4e": _Mixed(512, (112, 144, 288, 32, 64, 64)),
-        "mixed_4f": _Mixed(528, (256, 160, 320, 32, 128, 128)),
+        "mixed_4b": _InceptionBlock(480, (192, 96, 208, 16, 48, 64)),
+        "mixed_4c": _InceptionBlock(512, (160, 112, 224, 24, 64, 64)),
+        "mixed_4d": _InceptionBlock(512, (128, 128, 256, 24, 64, 64)),
+        "mixed_4e": _InceptionBlock(512, (112, 144, 288, 32, 64, 64)),
+        "mixed_4f": _InceptionBlock(528, (256, 160, 320, 32, 128, 128)),
         "pool_5a": _Pool((2, 2, 2), (2, 2, 2)),
-        "mixed_5b": _Mixed(832, (256, 160, 320, 32, 128, 128)),
-        "mixed_5c": _Mixed(832, (384, 192, 384, 48, 128, 128)),
+        "mixed_5b": _InceptionBlock(832, (256, 160, 320, 32, 128, 128)),
+        "mixed_5c": _InceptionBlock(832, (384, 192, 384, 48, 128, 128)),
     }
 
 

@@ -14,7 +14,7 @@ from compress.file_format import Kind
 from trainers.fit.state import FitState
 from trainers.reconstruction.fit import ReconstructionOptions, fit_network
 from trainers.reconstruction.gate import Record
-from trainers.run.folder.atomic import present
+from trainers.run.folder.atomic import is_present
 from trainers.run.folder.checkpoint import load_item, load_tensors, save_item, save_tensors
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.progress import Progress
@@ -53,7 +53,7 @@ def network_bytes(network: RestorationNet) -> int:
         return file.stat().st_size
 
 
-def fitted_network(
+def fit_or_load_network(
     folder: RunFolder,
     codec: Codec,
     x: Tensor,
@@ -75,7 +75,7 @@ def fitted_network(
     """
     file = folder.checkpoints / "reconstruction.safetensors"
     running = file.with_name("reconstruction-running.safetensors")
-    if present(file):
+    if is_present(file):
         running.unlink(missing_ok=True)
         return _kept(folder, file)
     state = _state(running)
@@ -112,7 +112,7 @@ def _kept(folder: RunFolder, file: Path) -> RestorationNet:
 
 def _state(running: Path) -> FitState | None:
     """Return the state to go on from, if there is one."""
-    if not present(running):
+    if not is_present(running):
         return None
     tensors, note = load_item(running)
     return FitState(tensors, len(note["history"]), note["history"])

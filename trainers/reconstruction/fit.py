@@ -20,7 +20,7 @@ from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
 from trainers.reconstruction.gate import knots, measured_gate
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.reconstruction.samples import Samples, grouped, split
+from trainers.reconstruction.samples import RestorationSamples, number_groups, split_groups
 from trainers.reconstruction.terms import Terms
 
 __all__ = ["NetworkFit", "ReconstructionOptions", "coded_steps", "fit_network"]
@@ -107,12 +107,14 @@ def fit_network(
     """
     options = options or ReconstructionOptions()
     _check(x, options, steps, kind, classifier)
-    samples = Samples(
-        codec=codec, x=x, groups=grouped(groups, len(x)), kind=kind, x_adv=x_adv,
+    samples = RestorationSamples(
+        codec=codec, x=x, groups=number_groups(groups, len(x)), kind=kind, x_adv=x_adv,
         classifier=classifier, task=task,
     )  # fmt: skip
     with frozen(classifier) if classifier is not None else nullcontext():
-        fit = _Fit(samples, options, sorted(set(steps)), seed=seed, device=torch.device(device))
+        fit = _NetworkTraining(
+            samples, options, sorted(set(steps)), seed=seed, device=torch.device(device)
+        )
         history = [] if state is None else fit.restore(state)
         while len(history) < options.epochs:
             start = time.perf_counter()
@@ -123,12 +125,12 @@ def fit_network(
         return NetworkFit(fit.network, history, fit.finish())
 
 
-class _Fit:
+class _NetworkTraining:
     """R, its optimiser and average on their way through the epochs."""
 
     def __init__(
         self,
-        samples: Samples,
+        samples: RestorationSamples,
         options: ReconstructionOptions,
         steps: list[float],
         *,
@@ -138,7 +140,7 @@ class _Fit:
         """Begin with R as it begins, and code the samples."""
         self.samples, self.options, self.steps = samples, options, steps
         self.seed, self.device = seed, device
-        self.rows, self.held_out = split(samples.groups, options, seed)
+        self.rows, self.held_out = split_groups(samples.groups, options, seed)
         self.network = RestorationNet(_config(samples, options)).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.lr, weight_decay=0, fused=True
@@ -216,7 +218,7 @@ class _Fit:
         return unpack(state, self.network, self.optimizer, self.ema)
 
 
-def _config(samples: Samples, options: ReconstructionOptions) -> NetworkConfig:
+def _config(samples: RestorationSamples, options: ReconstructionOptions) -> NetworkConfig:
     return NetworkConfig(
         channels=samples.x.shape[1],
         dims=samples.x.ndim - 2,

@@ -17,7 +17,7 @@ _MEASURED = 8  # of few groups, up to a quarter are held out, to be surer of the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class RestorationSamples:
     """Samples as R meets them.
 
     Attributes:
@@ -48,7 +48,7 @@ class Samples:
         return self.codec.decode(file)
 
 
-def grouped(groups: Sequence[object] | Tensor | None, count: int) -> Tensor:
+def number_groups(groups: Sequence[object] | Tensor | None, count: int) -> Tensor:
     """Return the number of each sample's group, in the order in which they come, (N,).
 
     Args:
@@ -71,7 +71,9 @@ def grouped(groups: Sequence[object] | Tensor | None, count: int) -> Tensor:
     return torch.tensor([numbers.setdefault(name, len(numbers)) for name in names])
 
 
-def split(groups: Tensor, options: ReconstructionOptions, seed: int) -> tuple[Tensor, Tensor]:
+def split_groups(
+    groups: Tensor, options: ReconstructionOptions, seed: int
+) -> tuple[Tensor, Tensor]:
     """Return the rows to train on, and those to measure the gate on: no group is in both.
 
     Raises:

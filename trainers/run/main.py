@@ -26,7 +26,7 @@ from trainers.run.cli.compress_config import (
 )
 from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.cli.packages import check_packages
-from trainers.run.cli.parsing import Start, parse, spoken
+from trainers.run.cli.parsing import ParsedCommand, job_title, parse
 from trainers.run.cli.toml import dump, load
 
 log = logging.getLogger(__name__)
@@ -64,12 +64,12 @@ def main(words: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if words is None else words)
     try:
         with errors.stoppable():
-            return answered(words)
+            return run_reporting_errors(words)
     except (KeyboardInterrupt, errors.Interrupted) as error:  # one more, while the first was told
         return errors.exit_code(error)
 
 
-def answered(words: list[str]) -> int:
+def run_reporting_errors(words: list[str]) -> int:
     """Run a command line; say what went wrong."""
     try:
         return run(words)
@@ -91,7 +91,7 @@ def run(words: list[str]) -> int:
     if name in ("", *GROUPS) and rest[:1] in (["-h"], ["--help"]):
         sys.stdout.write(overview(name))
         return errors.DONE
-    start = understand(words)
+    start = parse_command(words)
     check(start.config)
     if start.config.run.print_config:
         sys.stdout.write(dump(start.job, start.config))
@@ -105,7 +105,7 @@ def run(words: list[str]) -> int:
     return errors.DONE
 
 
-def understand(words: list[str]) -> Start:
+def parse_command(words: list[str]) -> ParsedCommand:
     """Split off the job's name and read its flags.
 
     Without a name it is `rounds`; with --resume DIR, the job and the options of that folder.
@@ -123,10 +123,10 @@ def understand(words: list[str]) -> Start:
     if not job:
         job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
-        names = {spoken(name): name for name in JOBS}
-        near = get_close_matches(spoken(job), names, n=1)
+        names = {job_title(name): name for name in JOBS}
+        near = get_close_matches(job_title(job), names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no job {spoken(job)!r}; {hint}allowed: {', '.join(names)}")
+        raise ValueError(f"there is no job {job_title(job)!r}; {hint}allowed: {', '.join(names)}")
     return parse(job, words, JOBS[job].config(), file)
 
 
@@ -159,7 +159,7 @@ def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
     name = program()
     lines = [
-        f"  {spoken(key):<19}{(job.config.__doc__ or '').splitlines()[0]}"
+        f"  {job_title(key):<19}{(job.config.__doc__ or '').splitlines()[0]}"
         for key, job in JOBS.items()
         if key.startswith(group)
     ]

@@ -19,12 +19,12 @@ import torch
 from attacks import RefusedInput
 from trainers.run import errors
 from trainers.run.cli.command import command_line
-from trainers.run.cli.parsing import Start
-from trainers.run.folder.atomic import damaged, digest, present, write_json
+from trainers.run.cli.parsing import ParsedCommand
+from trainers.run.folder.atomic import damaged_file, digest, is_present, write_json
 from trainers.run.folder.completeness import files_of
 from trainers.run.folder.folder import RunFolder, begun, open_folder
-from trainers.run.folder.inputs import check_apart
-from trainers.run.show.table import outcome
+from trainers.run.folder.input_digests import check_apart
+from trainers.run.show.outcome import outcome
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "numpy", "kornia", "safetensors", "tyro")
@@ -32,7 +32,7 @@ TINY = 1024  # values in a sample for which a second thread costs more than it b
 
 
 @contextmanager
-def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
+def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | None]:
     """Open the run folder, and keep status.json and log.txt true whatever happens in the body.
 
     Yields:
@@ -45,15 +45,15 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
         with folder.lock:
             if folder.finished:
                 folder.inputs.check_files(start.config)  # what is shown is what these gave
-                log.info("%s is finished; its outcome:\n%s", path, shown(folder))
+                log.info("%s is finished; its outcome:\n%s", path, read_outcome(folder))
                 yield None
                 return
-            with unmade_when_refused(folder), file_log(path / "log.txt"), watched(folder):
+            with remove_when_refused(folder), file_log(path / "log.txt"), report_status(folder):
                 if not folder.fresh:
                     log.info("going on with the run in %s", path)
                 if folder.fresh:
                     check_apart(start.config, path)
-                describe(folder.path, words)
+                write_environment(folder.path, words)
                 folder.inputs.check_files(start.config)
                 choose_device(run.device)  # refused at once, also by jobs with no use for it
                 torch.backends.cudnn.deterministic = True
@@ -61,7 +61,7 @@ def session(start: Start, words: Sequence[str]) -> Iterator[RunFolder | None]:
 
 
 @contextmanager
-def unmade_when_refused(folder: RunFolder) -> Iterator[None]:
+def remove_when_refused(folder: RunFolder) -> Iterator[None]:
     """Take a new run folder away when the body refuses its options or files before any work."""
     try:
         yield
@@ -72,11 +72,11 @@ def unmade_when_refused(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def watched(folder: RunFolder) -> Iterator[None]:
+def report_status(folder: RunFolder) -> Iterator[None]:
     """Write into status.json how the body ends."""
     folder.status("running", stage="start", exit=None)
     try:
-        with no_wrong_kind(folder.path):
+        with refuse_wrong_kind(folder.path):
             yield
     except BaseException as error:
         told = errors.Failed(error) if failed_midway(error, folder) else error
@@ -88,7 +88,7 @@ def watched(folder: RunFolder) -> Iterator[None]:
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))
         if folder.claim.held and (state in ("interrupted", "failed") or begun(folder.path)):
-            log.info("to go on: %s", command_line(resuming(folder.path)))
+            log.info("to go on: %s", command_line(resume_words(folder.path)))
         if told is error:
             raise
         raise told from error
@@ -96,7 +96,7 @@ def watched(folder: RunFolder) -> Iterator[None]:
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
 
 
-def resuming(path: Path) -> list[str]:
+def resume_words(path: Path) -> list[str]:
     """Return the words that go on with the run in a folder, whatever it is called.
 
     >>> resuming(Path("-a")), resuming(Path("a"))
@@ -106,7 +106,7 @@ def resuming(path: Path) -> list[str]:
 
 
 @contextmanager
-def no_wrong_kind(path: Path) -> Iterator[None]:
+def refuse_wrong_kind(path: Path) -> Iterator[None]:
     """Refuse a folder that stands in the place of a file that the body writes, or the reverse.
 
     Raises:
@@ -117,11 +117,13 @@ def no_wrong_kind(path: Path) -> Iterator[None]:
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         name = error.filename2 or error.filename  # of a file that was to be renamed: to what
         if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(path):
-            present(Path(name) if isinstance(error, IsADirectoryError) else Path(name, "any file"))
+            is_present(
+                Path(name) if isinstance(error, IsADirectoryError) else Path(name, "any file")
+            )
         raise
 
 
-def shown(folder: RunFolder) -> str:
+def read_outcome(folder: RunFolder) -> str:
     """Return the outcome of a finished run.
 
     Raises:
@@ -130,7 +132,7 @@ def shown(folder: RunFolder) -> str:
     try:
         return outcome(folder)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise damaged(folder.path / "summary.json", repr(error)) from error
+        raise damaged_file(folder.path / "summary.json", repr(error)) from error
 
 
 def failed_midway(error: BaseException, folder: RunFolder) -> bool:
@@ -149,7 +151,7 @@ def failed_midway(error: BaseException, folder: RunFolder) -> bool:
     return refused and folder.items > 0 and f"{folder.path}{os.sep}" not in str(error)
 
 
-def folder_path(start: Start) -> Path:
+def folder_path(start: ParsedCommand) -> Path:
     """Return the folder of a run.
 
     Raises:
@@ -172,7 +174,7 @@ def new_path(job: str) -> Path:
     return next(path for path in names if not os.path.lexists(path))
 
 
-class Undisturbed(logging.StreamHandler[TextIO]):
+class QuietStreamHandler(logging.StreamHandler[TextIO]):
     """A handler that says nothing when a pipe is closed or a disk full: the work goes on."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -184,31 +186,31 @@ class Undisturbed(logging.StreamHandler[TextIO]):
         """Let the message go."""
 
 
-class UndisturbedFile(Undisturbed, logging.FileHandler):
+class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
     """The same for a file."""
 
 
 @contextmanager
 def console_log() -> Iterator[None]:
     """Show the program's messages on the terminal."""
-    handler = Undisturbed(sys.stdout)
+    handler = QuietStreamHandler(sys.stdout)
     handler.setLevel(logging.INFO)
-    with handling(handler):
+    with attach_handler(handler):
         yield
 
 
 @contextmanager
 def file_log(path: Path) -> Iterator[None]:
     """Keep the program's messages, with times and tracebacks, in a file."""
-    handler = UndisturbedFile(path)
+    handler = QuietFileHandler(path)
     handler.setLevel(logging.DEBUG)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    with handling(handler):
+    with attach_handler(handler):
         yield
 
 
 @contextmanager
-def handling(handler: logging.Handler) -> Iterator[None]:
+def attach_handler(handler: logging.Handler) -> Iterator[None]:
     """Give our packages' loggers a handler for the body."""
     loggers = [logging.getLogger(name) for name in ("trainers", "augment", "attacks")]
     for logger in loggers:
@@ -223,7 +225,7 @@ def handling(handler: logging.Handler) -> Iterator[None]:
             handler.close()
 
 
-def describe(path: Path, words: Sequence[str]) -> None:
+def write_environment(path: Path, words: Sequence[str]) -> None:
     """Note the command line and the machine."""
     with (path / "command.txt").open("a") as file:
         file.write(command_line(words) + "\n")

@@ -164,7 +164,7 @@ def test_an_impossible_attack_is_refused_before_anything_is_fitted(
 
     shape = (1, 9, 9) if words[0] == "evaluate" else (1, 8, 8)
     Perturbation(torch.zeros(shape), "linf", 0.1).save(tmp_path / "P.safetensors")
-    monkeypatch.setattr("trainers.run.setting.load_classifier", never)
+    monkeypatch.setattr("trainers.run.job_context.load_classifier", never)
     monkeypatch.chdir(tmp_path)
     words = ["P.safetensors" if word == "P" else word for word in words]
     tiny = TINY[1:] if "autoattack" in words else TINY  # with --smoke it is no standard attack

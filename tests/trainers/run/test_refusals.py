@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainers.run.cli.specs import build_attack
 from trainers.run.main import main
-from trainers.run.show.table import attacks_table
+from trainers.run.show.outcome import attacks_table
 
 ROOT = Path(__file__).parents[3]
 TINY = ["--smoke", "--threads", "1", "--train-samples", "20", "--test-samples", "10"]

@@ -20,16 +20,22 @@ from compress import Codec
 from compress.decoding import check_decodable, reconstruct_chunks
 from compress.file_format import CodeFile, Kind
 from compress.network.restoration_net import RestorationNet
-from trainers.jobs.attack_files import write_sample, write_scores
-from trainers.jobs.compress.files import code_files, read_code, read_codec, refusing, samples_of
-from trainers.jobs.compress.gallery import Cell, gallery
-from trainers.jobs.compress.publish import finish
+from trainers.jobs.attack_files import write_csv, write_sample
+from trainers.jobs.compress.files import (
+    find_code_files,
+    first_samples_of,
+    read_code,
+    read_codec,
+    refuse_unreadable,
+)
+from trainers.jobs.compress.gallery import Cell, draw_gallery
+from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.jobs.naming import sample_names
 from trainers.reconstruction.files import load_network
 from trainers.run.cli.compress_config import CompressDecodeConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_threads
-from trainers.run.show.figures import write_png
+from trainers.run.show.images import write_png
 from trainers.run.show.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -39,7 +45,7 @@ PICTURES = (1, 3)  # channels that a PNG or a video can have
 
 
 @dataclass(frozen=True)
-class InputCode:
+class CodeSource:
     """A file of codes, and where it is from.
 
     Attributes:
@@ -56,31 +62,31 @@ class InputCode:
 def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     """Decode chunk by chunk, and write a file a sample."""
     flags, started = config.coding, time.monotonic()
-    codes = [code for found in code_files(flags.code) for code in coded(*found)]
-    kind = one_kind(codes)
+    codes = [code for found in find_code_files(flags.code) for code in read_sources(*found)]
+    kind = common_kind(codes)
     shapes = [code.parsed.head.shape for code in codes]
     codec = read_codec(flags.codec) if flags.codec else None
     network = load_network(Path(flags.network)) if flags.network else None
     for code in codes:
-        with advised(code, network):
+        with refuse_with_advice(code, network):
             check_decodable(code.parsed, codec.tables if codec else None, network)
     differences = kind == "delta" and network is None
     choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
-    rows = planned(codes, flags.samples)
+    rows = plan_rows(codes, flags.samples)
     kept: list[Tensor] = []
     numbers = 0  # kept so far, in one npz
     with Progress(folder, "decode", total=len(rows)) as bar:
-        chunks = (part for code in codes for part in chunks_of(code, codec, network))
-        for row, x in zip(rows, samples_of(chunks, len(rows)), strict=True):
+        chunks = (part for code in codes for part in decode_chunks(code, codec, network))
+        for row, x in zip(rows, first_samples_of(chunks, len(rows)), strict=True):
             folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
             if row["file"]:
                 name = row["file"].rpartition(".")[0].partition("/")[2]
-                write_sample(folder.path / "samples", name, seen(x, differences))
+                write_sample(folder.path / "samples", name, as_picture(x, differences))
             numbers += x.numel()
             if len(kept) < SHOWN or (len(set(shapes)) == 1 and numbers <= VALUES):
                 kept.append(x)
             bar.step()
-    write_scores(folder.path / "samples.csv", rows)
+    write_csv(folder.path / "samples.csv", rows)
     write_arrays(folder.path / "samples.npz", kept, "delta" if differences else "x", len(rows))
     summary = {
         "job": folder.job,
@@ -94,11 +100,11 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     }
     picture = folder.figures / "samples.png"
     what = "differences, halved around grey" if differences else f"{kind}, decoded"
-    draw(picture, [seen(x, differences) for x in kept[:SHOWN]], what)
-    finish(config, folder, summary, pictures=[picture])
+    draw_first(picture, [as_picture(x, differences) for x in kept[:SHOWN]], what)
+    publish_outcome(config, folder, summary, pictures=[picture])
 
 
-def coded(path: Path, name: str) -> list[InputCode]:
+def read_sources(path: Path, name: str) -> list[CodeSource]:
     """Return the files that one is, or a pack of them, with the names of their samples.
 
     Args:
@@ -108,7 +114,7 @@ def coded(path: Path, name: str) -> list[InputCode]:
     files = read_code(path)
     lone = len(files) == 1 and files[0].head.samples == 1 and not name.isdigit()
     return [
-        InputCode(
+        CodeSource(
             path,
             file,
             list(file.head.names) or ([name] if lone else [None] * file.head.samples),
@@ -117,7 +123,7 @@ def coded(path: Path, name: str) -> list[InputCode]:
     ]
 
 
-def one_kind(codes: list[InputCode]) -> Kind:
+def common_kind(codes: list[CodeSource]) -> Kind:
     """Return the kind of sample that several files have in common.
 
     Raises:
@@ -133,7 +139,7 @@ def one_kind(codes: list[InputCode]) -> Kind:
     return first.parsed.head.kind
 
 
-def planned(codes: list[InputCode], most: int | None) -> list[dict[str, Any]]:
+def plan_rows(codes: list[CodeSource], most: int | None) -> list[dict[str, Any]]:
     """Return a row for each sample that is decoded: its file, if it can have one, and its code."""
     rows: list[dict[str, Any]] = []
     for code in codes:
@@ -151,25 +157,27 @@ def planned(codes: list[InputCode], most: int | None) -> list[dict[str, Any]]:
     ]
 
 
-def advised(code: InputCode, network: RestorationNet | None) -> AbstractContextManager[None]:
+def refuse_with_advice(
+    code: CodeSource, network: RestorationNet | None
+) -> AbstractContextManager[None]:
     """Refuse a file with what to give instead."""
     fitting = "give what fits it as --codec FILE and --network FILE"
-    return refusing(code.path, "give that as --codec FILE" if network is None else fitting)
+    return refuse_unreadable(code.path, "give that as --codec FILE" if network is None else fitting)
 
 
-def chunks_of(
-    code: InputCode, codec: Codec | None, network: RestorationNet | None
+def decode_chunks(
+    code: CodeSource, codec: Codec | None, network: RestorationNet | None
 ) -> Iterator[Tensor]:
     """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
 
     Raises:
         RefusedInput: when it is damaged, or the codec or the network another.
     """
-    with advised(code, network):
+    with refuse_with_advice(code, network):
         yield from reconstruct_chunks(code.parsed, codec.tables if codec else None, network)
 
 
-def seen(x: Tensor, difference: bool) -> Tensor:
+def as_picture(x: Tensor, difference: bool) -> Tensor:
     """Return a sample as a picture; a difference is halved, around grey."""
     return 0.5 + x / 2 if difference else x
 
@@ -190,10 +198,10 @@ def write_arrays(path: Path, samples: list[Tensor], name: str, total: int) -> No
     write_bytes(path, buffer.getvalue())
 
 
-def draw(path: Path, samples: list[Tensor], what: str) -> None:
+def draw_first(path: Path, samples: list[Tensor], what: str) -> None:
     """Draw the first samples."""
     cells = [Cell(x, f"{i:05}") for i, x in enumerate(samples)]
     across = min(ACROSS, len(cells))
     rows = [cells[i : i + across] for i in range(0, len(cells), across)]
     title = f"{what}: the first {len(cells)}"
-    write_png(path, gallery(rows, heads=[""] * across, title=title))
+    write_png(path, draw_gallery(rows, heads=[""] * across, title=title))

@@ -17,16 +17,22 @@ from compress.decoding import reconstruct_chunks
 from compress.file_format import Kind
 from trainers.evaluate.quality import psnr
 from trainers.intervals import wilson
-from trainers.jobs.attack_files import write_scores
+from trainers.jobs.attack_files import write_csv
+from trainers.jobs.compress.encode_inputs import CodePart, Unreadable
 from trainers.jobs.compress.encoder import Encoder
-from trainers.jobs.compress.files import CODES, SUFFIX, kept_code, samples_of, sealed_code
-from trainers.jobs.compress.gallery import Cell, code_picture, first_numbers, gallery
-from trainers.jobs.compress.inputs import Part, Unreadable
-from trainers.jobs.compress.publish import finish
+from trainers.jobs.compress.files import (
+    CODES,
+    SUFFIX,
+    code_paths,
+    first_samples_of,
+    make_or_load_code,
+)
+from trainers.jobs.compress.gallery import Cell, draw_coefficients, draw_gallery, first_coefficients
+from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.run.cli.compress_config import CompressEncodeConfig
-from trainers.run.folder.atomic import once
+from trainers.run.folder.atomic import cached_json
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.figures import amplification, write_png
+from trainers.run.show.images import amplification, write_png
 from trainers.run.show.progress import Progress
 
 SHOWN = 6
@@ -40,35 +46,35 @@ def run_encode(config: CompressEncodeConfig, folder: RunFolder) -> None:
     found: list[Row] = []
     with Progress(folder, "encode", total=len(encoder.parts)) as bar:
         for part in encoder.parts:
-            found.append(noted(encoder, part))
+            found.append(encode_or_load_note(encoder, part))
             bar.step()
     pairs = list(zip(encoder.parts, found, strict=True))
     parts = [part for part, row in pairs if "left_out" not in row]
     if not parts:
         raise RefusedInput(f"{encoder.inputs.name}: none of the pictures can be decoded")
-    listed(folder.path, encoder, parts)
+    write_sample_list(folder.path, encoder, parts)
     picture = folder.figures / "code.png"
-    draw(picture, encoder, parts)
-    summary = summarised(config, encoder, found) | {"seconds": time.monotonic() - started}
-    finish(config, folder, {"job": folder.job} | summary, pictures=[picture])
+    draw_code_figure(picture, encoder, parts)
+    summary = make_summary(config, encoder, found) | {"seconds": time.monotonic() - started}
+    publish_outcome(config, folder, {"job": folder.job} | summary, pictures=[picture])
 
 
-def noted(encoder: Encoder, part: Part) -> Row:
+def encode_or_load_note(encoder: Encoder, part: CodePart) -> Row:
     """Return what is noted of a file; where either is missing, make both again."""
     note = encoder.folder.checkpoints / "coded" / f"{part.name}.json"
-    files = sealed_code(encoder.folder, part.name)
-    row: Row = once(
+    files = code_paths(encoder.folder, part.name)
+    row: Row = cached_json(
         note,
-        partial(coded, encoder, part),
+        partial(encode_file, encoder, part),
         beside=lambda: [file for file in files if file.exists()],  # none of one that is left out
     )
     return row
 
 
-def coded(encoder: Encoder, part: Part) -> Row:
+def encode_file(encoder: Encoder, part: CodePart) -> Row:
     """Make a file, and say what it keeps, or why there is none."""
     try:
-        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))
+        blob = make_or_load_code(encoder.folder, part.name, partial(encoder.code, part))
     except Unreadable as error:
         return {"left_out": str(error)}
     gone = {i for rows in part.groups for i in rows}
@@ -77,11 +83,13 @@ def coded(encoder: Encoder, part: Part) -> Row:
     return encoder.measured(part, blob) | {"missing": missing}
 
 
-def listed(folder: Path, encoder: Encoder, parts: list[Part]) -> None:
+def write_sample_list(folder: Path, encoder: Encoder, parts: list[CodePart]) -> None:
     """Write a row a sample: its file, its number there, its id and class; and what was lost."""
     inputs, rows = encoder.inputs, []
     for part in parts:
-        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))  # it is there
+        blob = make_or_load_code(
+            encoder.folder, part.name, partial(encoder.code, part)
+        )  # it is there
         inside = [i for numbers, _ in encoder.files(part, blob) for i in numbers]
         rows += [
             {
@@ -92,17 +100,17 @@ def listed(folder: Path, encoder: Encoder, parts: list[Part]) -> None:
             }
             for number, i in enumerate(inside)
         ]
-    write_scores(folder / "samples.csv", rows)
+    write_csv(folder / "samples.csv", rows)
     lost = [
         {"id": name, "not_kept": "; ".join(what)}
         for name, what in zip(inputs.ids, inputs.lost, strict=False)
         if what
     ]
     if lost:
-        write_scores(folder / "not_kept.csv", lost)
+        write_csv(folder / "not_kept.csv", lost)
 
 
-def summarised(config: CompressEncodeConfig, encoder: Encoder, found: list[Row]) -> Row:
+def make_summary(config: CompressEncodeConfig, encoder: Encoder, found: list[Row]) -> Row:
     """Return summary.json; a number that does not apply is null."""
     sums, inputs = [row for row in found if "left_out" not in row], encoder.inputs
     names = ("samples", "bytes", "psnr", "pixels", "out_of_reach")
@@ -138,37 +146,39 @@ def summarised(config: CompressEncodeConfig, encoder: Encoder, found: list[Row])
 Shown = tuple[int, Tensor, Tensor, Tensor]  # number, sample, whole numbers, what is decoded
 
 
-def first_samples(encoder: Encoder, parts: list[Part]) -> Iterator[Shown]:
+def first_samples(encoder: Encoder, parts: list[CodePart]) -> Iterator[Shown]:
     """Yield samples with their code and what it decodes to."""
     for part in parts:
-        blob = kept_code(encoder.folder, part.name, partial(encoder.code, part))  # it is there
+        blob = make_or_load_code(
+            encoder.folder, part.name, partial(encoder.code, part)
+        )  # it is there
         for rows, file in encoder.files(part, blob):
             some = rows[:SHOWN]
             wanted = encoder.wanted(some)
-            numbers = first_numbers(file, encoder.codec, len(some))
+            numbers = first_coefficients(file, encoder.codec, len(some))
             chunks = reconstruct_chunks(file, encoder.codec.tables, encoder.network)
-            yield from zip(some, wanted, numbers, samples_of(chunks, len(some)), strict=True)
+            yield from zip(some, wanted, numbers, first_samples_of(chunks, len(some)), strict=True)
 
 
-def draw(path: Path, encoder: Encoder, parts: list[Part]) -> None:
+def draw_code_figure(path: Path, encoder: Encoder, parts: list[CodePart]) -> None:
     """Draw some samples, their code, and what it decodes to."""
     differences = encoder.flags.kind == "delta" and encoder.network is None
     samples = list(islice(first_samples(encoder, parts), SHOWN))
     signals = [signal for _, wanted, _, got in samples for signal in (wanted, got)]
-    shown, title = shown_as(encoder.flags.kind, differences, signals)
+    shown, title = to_pictures(encoder.flags.kind, differences, signals)
     rows = [
         [
             Cell(shown[2 * place], encoder.inputs.ids[i][-14:]),
-            Cell(code_picture(numbers), f"{int((numbers != 0).sum())} not 0"),
+            Cell(draw_coefficients(numbers), f"{int((numbers != 0).sum())} not 0"),
             Cell(shown[2 * place + 1], f"{float(psnr(wanted[None], got[None])):.1f} dB"),
         ]
         for place, (i, wanted, numbers, got) in enumerate(samples)
     ]
     heads = ("difference" if differences else "original", "code", "decoded")
-    write_png(path, gallery(rows, heads=heads, title=title))
+    write_png(path, draw_gallery(rows, heads=heads, title=title))
 
 
-def shown_as(kind: Kind, differences: bool, signals: list[Tensor]) -> tuple[list[Tensor], str]:
+def to_pictures(kind: Kind, differences: bool, signals: list[Tensor]) -> tuple[list[Tensor], str]:
     """Return samples or differences as pictures, and what to write above them."""
     if not differences:
         return signals, f"{kind}: samples and their code"

@@ -18,20 +18,26 @@ from compress.decoding import reconstruct_chunks
 from compress.file_format import CodeFile, parse_pack
 from compress.network.restoration_net import RestorationNet
 from compress.quantise.rate import OutOfReachError
-from trainers.evaluate.evaluation import answers, predict
+from trainers.evaluate.evaluation import predict, top_classes
 from trainers.evaluate.quality import psnr
-from trainers.fit.fitting import trained
-from trainers.jobs.compress.attacked import attacked, chosen_attack, warn_of_doubts
+from trainers.fit.fit_or_load import load_or_fit_classifier
+from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack, log_doubts
+from trainers.jobs.compress.encode_inputs import (
+    CodePart,
+    EncodeInputs,
+    Unreadable,
+    crop_centres,
+    read_inputs,
+)
 from trainers.jobs.compress.files import CODEC, check_network, read_codec
-from trainers.jobs.compress.fit import TRAIN, fitted_codec, keep_codec
-from trainers.jobs.compress.inputs import Inputs, Part, Unreadable, crops, read_inputs
+from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec, save_codec
 from trainers.reconstruction.files import load_network
 from trainers.run.cli.compress_config import CompressEncodeConfig
 from trainers.run.cli.specs import build_task
-from trainers.run.folder.atomic import sealed
+from trainers.run.folder.atomic import make_checked
 from trainers.run.folder.folder import RunFolder
+from trainers.run.job_context import check_attacks
 from trainers.run.session import choose_threads
-from trainers.run.setting import check_kind
 
 log = logging.getLogger(__name__)
 CLOSE = 0.1  # bytes may be so much more or less than was asked for, as a share
@@ -43,8 +49,8 @@ class Encoder:
     def __init__(self, config: CompressEncodeConfig, folder: RunFolder) -> None:
         """Load what is needed; all refusals come from here."""
         self.flags, self.folder = config.coding, folder
-        name, attack = chosen_attack(config, self.flags.attack)
-        self.network = named_network(self.flags.network, self.flags.kind)
+        name, attack = choose_attack(config, self.flags.attack)
+        self.network = load_named_network(self.flags.network, self.flags.kind)
         self.task = build_task(self.flags.task, smoke=config.run.smoke)
         given = read_codec(self.flags.codec) if self.flags.codec else None
         self.inputs = read_inputs(config, folder)
@@ -58,20 +64,22 @@ class Encoder:
         change, ds = None, self.inputs.source
         if self.flags.kind != "x" and isinstance(ds, Dataset):
             if self.flags.kind == "delta":
-                check_kind({name: attack}, ds)
-            setting = trained(config, folder, ds)
-            self.model = setting.model if self.flags.kind == "x-task" else None
+                check_attacks({name: attack}, ds)
+            context = load_or_fit_classifier(config, folder, ds)
+            self.model = context.model if self.flags.kind == "x-task" else None
             if self.model is not None:
-                warn_of_doubts(setting, ds)
-            change = partial(attacked, setting, name, attack)
+                log_doubts(context, ds)
+            change = partial(attack_resumable, context, name, attack)
             if self.flags.kind == "delta":
                 self.x_adv = change(ds)
                 change = partial(change, into=TRAIN)
         if given is None and not isinstance(ds, Dataset):
-            given = own_codec(folder, self.inputs)
-        self.codec = given or fitted_codec(config, folder, change if self.model is None else None)
+            given = fit_or_load_picture_codec(folder, self.inputs)
+        self.codec = given or fit_or_load_codec(
+            config, folder, change if self.model is None else None
+        )
 
-    def code(self, part: Part) -> bytes:
+    def code(self, part: CodePart) -> bytes:
         """Return a file.
 
         Raises:
@@ -115,7 +123,7 @@ class Encoder:
         x, changed = self.inputs.stack(rows), self._changed(rows)
         return x if changed is None or self.network is not None else x - changed
 
-    def files(self, part: Part, blob: bytes) -> list[tuple[list[int], CodeFile]]:
+    def files(self, part: CodePart, blob: bytes) -> list[tuple[list[int], CodeFile]]:
         """Return what files a blob holds, each with the numbers of its samples."""
         files = parse_pack(blob)
         if not part.named:
@@ -123,7 +131,7 @@ class Encoder:
         numbers = {name: i for i, name in enumerate(self.inputs.ids)}
         return [([numbers[name] for name in file.head.names], file) for file in files]
 
-    def measured(self, part: Part, blob: bytes) -> dict[str, Any]:
+    def measured(self, part: CodePart, blob: bytes) -> dict[str, Any]:
         """Decode a file and say what it keeps, as sums over its samples."""
         rows = [self._measured(rows, file) for rows, file in self.files(part, blob)]
         sums = ("samples", "pixels", "psnr", "kept", "out_of_reach")
@@ -144,7 +152,7 @@ class Encoder:
             sums |= self._held(file, float((wanted - got).abs().max()))
         if self.model is not None:
             device = next(self.model.parameters(), torch.empty(0)).device
-            before, after = (answers(predict(self.model, v.to(device))) for v in (wanted, got))
+            before, after = (top_classes(predict(self.model, v.to(device))) for v in (wanted, got))
             sums["kept"] = int(((before == after) & (before >= 0)).sum())
         return sums
 
@@ -166,7 +174,7 @@ class Encoder:
         return {"error": error, "promised": promised}
 
 
-def named_network(file: str | None, kind: str) -> RestorationNet | None:
+def load_named_network(file: str | None, kind: str) -> RestorationNet | None:
     """Load the R that files are to name.
 
     Raises:
@@ -181,13 +189,13 @@ def named_network(file: str | None, kind: str) -> RestorationNet | None:
     return network
 
 
-def own_codec(folder: RunFolder, inputs: Inputs) -> Codec:
+def fit_or_load_picture_codec(folder: RunFolder, inputs: EncodeInputs) -> Codec:
     """Return a codec fitted to the pictures themselves, and kept in the run folder."""
     file, seal = folder.path / CODEC, folder.checkpoints / f"{CODEC}.json"
 
     def make() -> None:
         log.info("no --codec: fitting one to the pictures first")
-        keep_codec(folder, Codec.fit(crops(inputs)))
+        save_codec(folder, Codec.fit(crop_centres(inputs)))
 
-    sealed(file, seal, make)
+    make_checked(file, seal, make)
     return read_codec(file)

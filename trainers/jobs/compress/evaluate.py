@@ -15,22 +15,41 @@ from pathlib import Path
 from attacks import Attack, RefusedInput
 from augment import Dataset
 from compress.network.restoration_net import RestorationNet
-from trainers.jobs.attack_files import write_scores
-from trainers.jobs.compress.attacked import attacked, chosen_attack
-from trainers.jobs.compress.benchmark.bench import Bench, Differences, Made, Row, jobs_of
-from trainers.jobs.compress.benchmark.panel import Panel, assemble, training
-from trainers.jobs.compress.benchmark.rate_figures import draw_curves, draw_pages, shown_file
-from trainers.jobs.compress.files import DELTA_CODEC, check_network, read_codec, sealed_code
-from trainers.jobs.compress.fit import TRAIN, fitted_codec
-from trainers.jobs.compress.publish import finish
-from trainers.jobs.rounds import spread
+from trainers.evenly_spaced import evenly_spaced
+from trainers.jobs.attack_files import write_csv
+from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack
+from trainers.jobs.compress.benchmark.benchmark import (
+    Benchmark,
+    Differences,
+    Outcome,
+    Row,
+    list_measurements,
+)
+from trainers.jobs.compress.benchmark.evaluators import (
+    Evaluators,
+    load_evaluators,
+    load_training_samples,
+)
+from trainers.jobs.compress.benchmark.rate_figures import (
+    draw_curves,
+    draw_pages,
+    shown_path,
+)
+from trainers.jobs.compress.files import (
+    DELTA_CODEC,
+    check_network,
+    code_paths,
+    read_codec,
+)
+from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec
+from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.reconstruction.files import load_network
 from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.cli.specs import build_task
-from trainers.run.folder.atomic import kept, once
+from trainers.run.folder.atomic import cached_json, is_cached
 from trainers.run.folder.checkpoint import save_item
 from trainers.run.folder.folder import RunFolder
-from trainers.run.setting import Setting, check_kind, load_split
+from trainers.run.job_context import JobContext, check_attacks, load_split
 from trainers.run.show.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -41,16 +60,16 @@ VALUES = 2**30  # of all samples, at most: 4 GiB
 def run_evaluate(config: CompressEvaluateConfig, folder: RunFolder) -> None:
     """Measure every codec at every rate, and the controls."""
     started = time.monotonic()
-    bench = open_bench(config, folder)
-    points = measured(bench)
+    benchmark = setup(config, folder)
+    points = measure_all(benchmark)
     curves = draw_curves(folder.figures, points)
-    pages = draw_pages(folder, bench.codec_of, bench.test, points)
-    write_scores(folder.path / "points.csv", points)
+    pages = draw_pages(folder, benchmark.codec_of, benchmark.test, points)
+    write_csv(folder.path / "points.csv", points)
     summary = {
         "job": folder.job,
-        "samples": len(bench.test),
+        "samples": len(benchmark.test),
         "points": points,
-        "warnings": bench.warnings,
+        "warnings": benchmark.warnings,
         "seconds": time.monotonic() - started,
     }
     for point in points:
@@ -61,17 +80,17 @@ def run_evaluate(config: CompressEvaluateConfig, folder: RunFolder) -> None:
             if isinstance(value, float) and key != "rate"
         }
         folder.metrics.add(name, step=round(point["bytes_per_sample"]), values=values)
-    finish(config, folder, summary, pictures=[*curves, *pages])
+    publish_outcome(config, folder, summary, pictures=[*curves, *pages])
 
 
-def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
+def setup(config: CompressEvaluateConfig, folder: RunFolder) -> Benchmark:
     """Load samples, codec, classifier and judge; all refusals come from here."""
     warnings: list[str] = []
     task = build_task(config.measure.task, smoke=config.run.smoke)
     flags = config.measure
     given = read_codec(flags.codec) if flags.codec else None
-    network = restorer(flags.network, flags.kinds)
-    attack = chosen_attack(config, flags.attack)
+    network = load_restoration_network(flags.network, flags.kinds)
+    attack = choose_attack(config, flags.attack)
     test = load_split(config, "test", folder)
     if len(test) * math.prod(test.shape) > VALUES:
         raise RefusedInput(
@@ -79,36 +98,42 @@ def open_bench(config: CompressEvaluateConfig, folder: RunFolder) -> Bench:
         )
     if network is not None:
         check_network(str(flags.network), network, test.name, test.shape)
-    train = training(config, folder, test, warnings)
-    panel = assemble(config, folder, test, train, warnings)
-    codec = given or fitted_codec(config, folder)
-    differences = changed(config, folder, panel, attack, test) if "delta" in flags.kinds else None
-    return Bench(config, folder, test, train, codec, differences, task, network, panel, warnings)
+    train = load_training_samples(config, folder, test, warnings)
+    evaluators = load_evaluators(config, folder, test, train, warnings)
+    codec = given or fit_or_load_codec(config, folder)
+    differences = (
+        perturb_samples(config, folder, evaluators, attack, test)
+        if "delta" in flags.kinds
+        else None
+    )
+    return Benchmark(
+        config, folder, test, train, codec, differences, task, network, evaluators, warnings
+    )
 
 
-def changed(
+def perturb_samples(
     config: CompressEvaluateConfig,
     folder: RunFolder,
-    panel: Panel,
+    evaluators: Evaluators,
     chosen: tuple[str, Attack],
     test: Dataset,
 ) -> Differences | None:
     """Attack the samples, and load or fit the codec of differences; None without a classifier."""
-    if panel.model is None:
+    if evaluators.model is None:
         return None
     name, attack = chosen
-    check_kind({name: attack}, test)
-    setting = Setting(config, folder, panel.model, panel.device)
-    given, change = config.measure.delta_codec, partial(attacked, setting, name, attack)
+    check_attacks({name: attack}, test)
+    context = JobContext(config, folder, evaluators.model, evaluators.device)
+    given, change = config.measure.delta_codec, partial(attack_resumable, context, name, attack)
     if given:
         codec = read_codec(given)
     else:
         to_fit = partial(change, into=TRAIN)
-        codec = fitted_codec(config, folder, to_fit, name=DELTA_CODEC)
+        codec = fit_or_load_codec(config, folder, to_fit, name=DELTA_CODEC)
     return Differences(codec, change(test))
 
 
-def restorer(file: str | None, kinds: Sequence[str]) -> RestorationNet | None:
+def load_restoration_network(file: str | None, kinds: Sequence[str]) -> RestorationNet | None:
     """Load R.
 
     Raises:
@@ -123,38 +148,40 @@ def restorer(file: str | None, kinds: Sequence[str]) -> RestorationNet | None:
     return network
 
 
-def measured(bench: Bench) -> list[Row]:
+def measure_all(benchmark: Benchmark) -> list[Row]:
     """Measure what has not been measured yet, and return all points."""
-    jobs = jobs_of(bench)
+    jobs = list_measurements(benchmark)
     points: list[Row] = []
-    items = {name: bench.folder.checkpoints / "points" / f"{name}.json" for name in jobs}
-    done = {name for name, item in items.items() if kept(item)}
-    with Progress(bench.folder, "measure", total=len(jobs), done=len(done)) as bar:
+    items = {name: benchmark.folder.checkpoints / "points" / f"{name}.json" for name in jobs}
+    done = {name for name, item in items.items() if is_cached(item)}
+    with Progress(benchmark.folder, "measure", total=len(jobs), done=len(done)) as bar:
         for name, job in jobs.items():
-            beside = partial(pictured, bench.folder, name)
-            point = once(items[name], partial(measure, bench, name, job), beside=beside)
+            beside = partial(shown_files, benchmark.folder, name)
+            point = cached_json(
+                items[name], partial(measure_point, benchmark, name, job), beside=beside
+            )
             if "impossible" in point:
-                bench.warnings.append(point["impossible"])
-            elif not any(same(point, other) for other in points):
+                benchmark.warnings.append(point["impossible"])
+            elif not any(is_same_file(point, other) for other in points):
                 points.append(point)
             if name not in done:
                 bar.step()
     return points
 
 
-def pictured(folder: RunFolder, name: str) -> list[Path]:
+def shown_files(folder: RunFolder, name: str) -> list[Path]:
     """Return what is kept of a job for the pictures, if anything."""
-    files = [shown_file(folder, name), *sealed_code(folder, name)]
+    files = [shown_path(folder, name), *code_paths(folder, name)]
     return [file for file in files if file.is_file()]
 
 
-def same(a: Row, b: Row) -> bool:
+def is_same_file(a: Row, b: Row) -> bool:
     """Tell whether another codec's files are the same at two rates: it has none smaller."""
     return a["setting"] is not None and (a["codec"], a["setting"]) == (b["codec"], b["setting"])
 
 
-def measure(bench: Bench, name: str, job: Callable[[], Made]) -> Row:
-    """Do one job: code, decode, and ask the panel."""
+def measure_point(benchmark: Benchmark, name: str, job: Callable[[], Outcome]) -> Row:
+    """Do one job: code, decode, and ask the evaluators."""
     started = time.monotonic()
     try:
         row, got = job()
@@ -162,10 +189,10 @@ def measure(bench: Bench, name: str, job: Callable[[], Made]) -> Row:
         log.warning("%s is left out: %s", name, error)
         return {"impossible": f"{name} is left out: {error}"}
     seconds = time.monotonic() - started
-    shown = spread(len(got), SHOWN)
-    save_item(shown_file(bench.folder, name), {"x": got[shown]})
+    shown = evenly_spaced(len(got), SHOWN)
+    save_item(shown_path(benchmark.folder, name), {"x": got[shown]})
     each = row["bytes_per_sample"]
-    numbers = bench.panel.measure(got)
-    return {"name": name, **row, "bits_per_pixel": 8 * each / bench.pixels, **numbers} | {
+    numbers = benchmark.evaluators.measure(got)
+    return {"name": name, **row, "bits_per_pixel": 8 * each / benchmark.pixels, **numbers} | {
         "seconds": seconds
     }

@@ -12,9 +12,9 @@ from attacks import RefusedInput
 from attacks.files import write_bytes
 from compress import Codec, FormatError, RestorationNet
 from compress.file_format import CodeFile, parse_pack
-from trainers.run.folder.atomic import REMEDY, present, read_bytes, sealed
+from trainers.run.folder.atomic import REMEDY, is_present, make_checked, read_bytes
 from trainers.run.folder.folder import RunFolder
-from trainers.run.folder.inputs import list_codes
+from trainers.run.folder.input_digests import list_codes
 
 SUFFIX = ".sprc"  # of a code file
 CODEC = "codec.sprt"  # a codec's file in a run folder
@@ -24,7 +24,7 @@ CODES = "codes"  # the folder of code files there
 
 
 @contextmanager
-def refusing(path: Path, advice: str) -> Iterator[None]:
+def refuse_unreadable(path: Path, advice: str) -> Iterator[None]:
     """Refuse a file that the body cannot read or make sense of.
 
     Raises:
@@ -41,7 +41,7 @@ def refusing(path: Path, advice: str) -> Iterator[None]:
 
 def read_codec(path: str | Path) -> Codec:
     """Read a codec's file."""
-    with refusing(Path(path), "give a codec.sprt that `compress fit` made"):
+    with refuse_unreadable(Path(path), "give a codec.sprt that `compress fit` made"):
         return Codec.load(path)
 
 
@@ -62,11 +62,11 @@ def check_network(file: str, network: RestorationNet, name: str, shape: Sequence
 
 def read_code(path: Path) -> list[CodeFile]:
     """Read a code file, or a pack of several."""
-    with refusing(path, "give a whole file that `compress encode` made"):
-        return intact(path.read_bytes())
+    with refuse_unreadable(path, "give a whole file that `compress encode` made"):
+        return parse_intact(path.read_bytes())
 
 
-def intact(data: bytes) -> list[CodeFile]:
+def parse_intact(data: bytes) -> list[CodeFile]:
     """Take a code file apart, or a pack of several, once all chunks are whole.
 
     Raises:
@@ -79,7 +79,7 @@ def intact(data: bytes) -> list[CodeFile]:
     return files
 
 
-def code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
+def find_code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
     """Return the code files of a list of files and folders, those of a folder in their order.
 
     Returns:
@@ -98,32 +98,32 @@ def code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
     return files
 
 
-def kept_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
+def make_or_load_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:
     """Return the bytes of a code file of a run; where there is none, make and keep it first.
 
     Raises:
         RefusedInput: when it was damaged after it was written.
     """
-    path, seal = sealed_code(folder, name)
-    if present(path):
-        with refusing(path, REMEDY):
-            intact(read_bytes(path))
+    path, seal = code_paths(folder, name)
+    if is_present(path):
+        with refuse_unreadable(path, REMEDY):
+            parse_intact(read_bytes(path))
 
     def write() -> None:
         data = make()
         folder.check_held()
         write_bytes(path, data)
 
-    sealed(path, seal, write)
+    make_checked(path, seal, write)
     return read_bytes(path)
 
 
-def sealed_code(folder: RunFolder, name: str) -> tuple[Path, Path]:
+def code_paths(folder: RunFolder, name: str) -> tuple[Path, Path]:
     """Return a code file of a run, and the item of work that knows its digest."""
     return folder.path / CODES / f"{name}{SUFFIX}", folder.checkpoints / CODES / f"{name}.json"
 
 
-def samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
+def first_samples_of(chunks: Iterator[Tensor], count: int) -> Iterator[Tensor]:
     """Yield the first samples of chunks, one at a time, and decode no more of them than that."""
     for chunk in chunks:
         yield from chunk[:count]

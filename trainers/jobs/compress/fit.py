@@ -16,21 +16,21 @@ from augment.datasets.videos.clips import video_of
 from compress import Codec
 from compress.codec import FITTED
 from trainers.evaluate.quality import mean, psnr
-from trainers.fit.fitting import trained
-from trainers.jobs.compress.attacked import attacked, chosen_attack, warn_of_doubts
+from trainers.evenly_spaced import evenly_spaced
+from trainers.fit.fit_or_load import load_or_fit_classifier
+from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack, log_doubts
 from trainers.jobs.compress.files import CODEC, DELTA_CODEC, NETWORK, read_codec
-from trainers.jobs.compress.publish import finish
-from trainers.jobs.rounds import spread
-from trainers.reconstruction.files import fitted_network, save_network
+from trainers.jobs.compress.publish_outcome import publish_outcome
+from trainers.reconstruction.files import fit_or_load_network, save_network
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli.compress_config import CompressFitConfig
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.specs import build_task, convert, read_options
-from trainers.run.folder.atomic import sealed
+from trainers.run.folder.atomic import make_checked
 from trainers.run.folder.folder import RunFolder
-from trainers.run.folder.inputs import ChangedInput
+from trainers.run.folder.input_digests import ChangedInput
+from trainers.run.job_context import check_attacks, load_split
 from trainers.run.session import choose_device
-from trainers.run.setting import check_kind, load_split
 
 log = logging.getLogger(__name__)
 Change = Callable[[Dataset], Tensor]
@@ -43,14 +43,17 @@ TRIED = 256  # samples that steps are tried on, and that are attacked where none
 def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
     """Fit, keep the codec, and say what its steps amount to."""
     flags, started = config.coding, time.monotonic()
-    name, attack = chosen_attack(config, flags.attack)
-    options = r_options(config)
+    name, attack = choose_attack(config, flags.attack)
+    options = network_options(config)
     ds = load_split(config, flags.split, folder)
-    some = few(ds, len(ds) if options else SAMPLES)
-    x_adv, setting = None, trained(config, folder, some) if flags.kind != "x" else None
-    if flags.kind == "delta" and setting is not None:
-        check_kind({name: attack}, some)
-        x_adv = attacked(setting, name, attack, some)
+    some = subset(ds, len(ds) if options else SAMPLES)
+    x_adv, context = (
+        None,
+        load_or_fit_classifier(config, folder, some) if flags.kind != "x" else None,
+    )
+    if flags.kind == "delta" and context is not None:
+        check_attacks({name: attack}, some)
+        x_adv = attack_resumable(context, name, attack, some)
     x, _ = some.stack(range(len(some)))
     codec = Codec.fit(
         x,
@@ -62,40 +65,42 @@ def run_fit(config: CompressFitConfig, folder: RunFolder) -> None:
         time_levels=flags.time_levels,
     )
     if options is not None:
-        model = setting.model if flags.kind == "x-task" and setting else None
-        if setting is not None and model is not None:
-            warn_of_doubts(setting, some)
+        model = context.model if flags.kind == "x-task" and context else None
+        if context is not None and model is not None:
+            log_doubts(context, some)
         groups = [video_of(name) for name in some.ids] if some.is_video else None
-        fit_r(config, folder, codec, options, x, x_adv, model, groups)  # first: it may be refused
-    keep_codec(folder, codec)
+        fit_and_save_network(
+            config, folder, codec, options, x, x_adv, model, groups
+        )  # first: it may be refused
+    save_codec(folder, codec)
     summary = {
         "job": folder.job,
         "codec": CODEC,
         "kind": flags.kind,
         "samples": len(some),
         "bytes": (folder.path / CODEC).stat().st_size,
-        "steps": steps(codec, x, x_adv),
+        "steps": measure_steps(codec, x, x_adv),
         "network": NETWORK if options is not None else None,
         "seconds": time.monotonic() - started,
     }
-    finish(config, folder, summary, pictures=[])
+    publish_outcome(config, folder, summary, pictures=[])
 
 
-def r_options(config: CompressFitConfig) -> ReconstructionOptions | None:
+def network_options(config: CompressFitConfig) -> ReconstructionOptions | None:
     """Return how R is to be trained, if it is."""
     text, asks = config.coding.network, config.coding.kind == "x-task"
-    weak = ({"epochs": 1} if config.run.smoke else {}) | ({"task": 1.0} if asks else {})
-    return build_reconstruction(text, weak=weak, asks=asks) if text else None
+    defaults = ({"epochs": 1} if config.run.smoke else {}) | ({"task": 1.0} if asks else {})
+    return build_reconstruction(text, defaults=defaults, asks=asks) if text else None
 
 
 def build_reconstruction(
-    text: str, *, weak: Mapping[str, Any], asks: bool
+    text: str, *, defaults: Mapping[str, Any], asks: bool
 ) -> ReconstructionOptions:
     """Make the options of R's training that a text describes, `unet` or `paper:OPTION=VALUE,...`.
 
     Args:
         text: the form of the network and options.
-        weak: options that the text overrides.
+        defaults: options that the text overrides.
         asks: whether there is a classifier to ask.
 
     Raises:
@@ -106,10 +111,12 @@ def build_reconstruction(
     form = convert(name, known.pop("form"), what="--network")
     if not asks:
         known.pop("task")
-    return ReconstructionOptions(form=form, **{**weak, **read_options("--network", rest, known)})
+    return ReconstructionOptions(
+        form=form, **{**defaults, **read_options("--network", rest, known)}
+    )
 
 
-def fit_r(
+def fit_and_save_network(
     config: CompressFitConfig,
     folder: RunFolder,
     codec: Codec,
@@ -131,7 +138,7 @@ def fit_r(
         model: the classifier, for kind "x-task".
         groups: the video that each is of, of videos.
     """
-    network = fitted_network(
+    network = fit_or_load_network(
         folder,
         codec,
         x,
@@ -148,13 +155,13 @@ def fit_r(
     save_network(folder.path / NETWORK, network)
 
 
-def few(ds: Dataset, most: int = SAMPLES) -> Dataset:
+def subset(ds: Dataset, most: int = SAMPLES) -> Dataset:
     """Return so many samples, spread over a data set, as are fitted to at most."""
     numel = ds.raw([0]).numel()
-    return ds.subset(spread(len(ds), max(1, min(most, VALUES // numel))))
+    return ds.subset(evenly_spaced(len(ds), max(1, min(most, VALUES // numel))))
 
 
-def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]:
+def measure_steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]:
     """Return bytes and quality at each of the steps that a codec is fitted to.
 
     Args:
@@ -162,7 +169,7 @@ def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]
         x: samples (B, ...).
         x_adv: like x where their difference is coded, which `psnr` is then about.
     """
-    rows = spread(len(x), TRIED)
+    rows = evenly_spaced(len(x), TRIED)
     some, changed = x[rows], None if x_adv is None else x_adv[rows]
     wanted = some if changed is None else some - changed
     table = []
@@ -175,7 +182,7 @@ def steps(codec: Codec, x: Tensor, x_adv: Tensor | None) -> list[dict[str, Any]]
     return table
 
 
-def fitted_codec(
+def fit_or_load_codec(
     config: SamplesConfig, folder: RunFolder, change: Change | None = None, *, name: str = CODEC
 ) -> Codec:
     """Return a codec that is fitted to the training samples, and kept in the run folder.
@@ -187,10 +194,10 @@ def fitted_codec(
         name: of its file there.
     """
     file, seal = folder.path / name, folder.checkpoints / f"{name}.json"
-    sealed(
+    make_checked(
         file,
         seal,
-        lambda: keep_codec(folder, _fitted(config, folder, change, name), name=name),
+        lambda: save_codec(folder, _fitted(config, folder, change, name), name=name),
         beside=lambda: sorted(folder.checkpoints.glob(f"{TRAIN}*/*")) if change else [],
     )
     return read_codec(file)
@@ -206,12 +213,12 @@ def _fitted(config: SamplesConfig, folder: RunFolder, change: Change | None, nam
         raise
     except RefusedInput as error:
         raise RefusedInput(f"{error}; or give {flag} FILE, of `compress fit`") from error
-    some = few(train) if change is None else train.subset(spread(len(train), TRIED))
+    some = subset(train) if change is None else train.subset(evenly_spaced(len(train), TRIED))
     x, x_adv = some.stack(range(len(some)))[0], change(some) if change else None
     return Codec.fit(x, kind="delta" if change else "x", x_adv=x_adv)
 
 
-def keep_codec(folder: RunFolder, codec: Codec, *, name: str = CODEC) -> None:
+def save_codec(folder: RunFolder, codec: Codec, *, name: str = CODEC) -> None:
     """Keep a codec in a run folder, which can then not be begun anew with other options."""
     folder.checkpoints.mkdir(exist_ok=True)
     codec.save(folder.path / name)

@@ -13,8 +13,8 @@ from torch import Tensor
 from compress import Codec
 from compress.decoding import decode_quantised
 from compress.file_format import CodeFile, parse
-from trainers.run.show.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
-from trainers.run.show.films import is_clip
+from trainers.run.show.clips import is_clip
+from trainers.run.show.images import CAPTION, FONT, INK, PAD, TITLE, to_image
 
 SIDE = 112  # pixels of a picture's width, about
 TALLEST = 4 * SIDE  # and of its height, at most
@@ -28,7 +28,9 @@ class Cell(NamedTuple):
     caption: str = ""
 
 
-def gallery(rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str) -> Image.Image:
+def draw_gallery(
+    rows: Sequence[Sequence[Cell]], *, heads: Sequence[str], title: str
+) -> Image.Image:
     """Lay out rows of pictures below the heads of their columns; of clips the middle frame.
 
     Args:
@@ -77,12 +79,12 @@ def _still(x: Tensor) -> Tensor:
     return still if len(still) in (1, 3) else still[:1]
 
 
-def coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
+def decode_coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
     """Return the whole numbers of the first samples of a file, each (C, T, H, W)."""
-    return first_numbers(parse(blob), codec, count)
+    return first_coefficients(parse(blob), codec, count)
 
 
-def first_numbers(file: CodeFile, codec: Codec, count: int) -> list[Tensor]:
+def first_coefficients(file: CodeFile, codec: Codec, count: int) -> list[Tensor]:
     """Return the whole numbers of the first samples of a parsed file, each (C, T, H, W)."""
     found: list[Tensor] = []
     for q in decode_quantised(file, codec.tables):
@@ -93,7 +95,7 @@ def first_numbers(file: CodeFile, codec: Codec, count: int) -> list[Tensor]:
     return found[:count]
 
 
-def code_picture(q: Tensor) -> Tensor:
+def draw_coefficients(q: Tensor) -> Tensor:
     """Return the whole numbers (C, T, H, W) of a sample as a picture (3, H, W).
 
     White is 0, blue above and red below it, the darker the larger; where channels and frames

@@ -8,6 +8,11 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from trainers.run.cli.config import RunFlags, SamplesConfig
+from trainers.run.cli.option import option
+
+LARGEST_RATE = 10**12  # bytes a sample
+CLASSIFIER_KINDS = ("x-task", "delta")  # of code, that a classifier is asked for
+CLASSIFIER_OPTIONS = ("model", "weights", "num_classes", "mean", "std")  # of no use with others
 
 
 @dataclass(frozen=True)
@@ -17,17 +22,17 @@ class CodecFlags:
     kind: Literal["x", "x-task", "delta"] = "x"
     """x: the samples themselves; x-task: the same codec, and R for what the classifier needs of
     them; delta: what an attack changes of them."""
-    attack: str | None = None
+    attack: str | None = option(None, kinds=("delta",))
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
     split: Literal["train", "val", "test"] = "train"
     """Samples to fit to; of many, a few hundred are taken, for R more."""
-    step: float = 0.05
+    step: float = option(0.05, at_least=1e-5, at_most=625, reason=": it is fitted to 16 times it")
     """Finest step of the quantiser to be ready for, of values in [0, 1]; up to 16 times as much."""
     wavelet: Literal["haar", "cdf53", "cdf97"] = "cdf97"
     """Wavelet of the transform."""
-    levels: int | None = None
+    levels: int | None = option(None, at_least=0, at_most=16)
     """Levels of the transform in height and width. None: as many as there are."""
-    time_levels: int | None = None
+    time_levels: int | None = option(None, at_least=0, at_most=16)
     """Levels of the transform in time, of videos. None: as many as --levels, or fewer."""
     network: str | None = None
     """Train a network R too, which restores what is decoded: unet | paper, or
@@ -56,16 +61,16 @@ class EncodeFlags:
     of its own, named like it."""
     kind: Literal["x", "x-task", "delta"] = "x"
     """x: the samples; x-task: what the classifier needs of them; delta: what an attack changes."""
-    step: float | None = None
+    step: float | None = option(None, at_least=1e-5, at_most=10000)
     """Step of the quantiser: larger is smaller and worse. None: --bytes-per-sample's,
     or the codec's."""
-    bytes_per_sample: float | None = None
+    bytes_per_sample: float | None = option(None, above=0, at_most=LARGEST_RATE)
     """Find the step with which a sample takes so many bytes; a file's head comes on top."""
     embed_tables: bool = False
     """Put the codec's tables (some KB) into each file, which then decodes without the codec."""
-    attack: str | None = None
+    attack: str | None = option(None, kinds=("delta",))
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
-    task: str | None = None
+    task: str | None = option(None, kinds=("x-task",))
     """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
     network: str | None = None
     """Network R of `compress fit --network` to name in the files, so that no other restores
@@ -90,7 +95,7 @@ class DecodeFlags:
     """The codec they were coded with. None: they hold their tables (--embed-tables)."""
     network: str | None = None
     """Network R of `compress fit --network`, which restores what is decoded. None: no R."""
-    samples: int | None = None
+    samples: int | None = option(None, at_least=1, at_most=10**9)
     """Decode so many samples, the first of them. None: all."""
 
 
@@ -114,9 +119,9 @@ class RateFlags:
     kinds: tuple[Literal["x", "x-task", "delta"], ...] = ("x", "x-task")
     """What is coded: x the samples, x-task what the classifier needs of them, delta what an attack
     changes of them: its picture is grey plus the difference, or what R makes of it."""
-    attack: str | None = None
+    attack: str | None = option(None, kinds=("delta",))
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
-    delta_codec: str | None = None
+    delta_codec: str | None = option(None, kinds=("delta",))
     """Codec of differences, of `compress fit --kind delta`. None: fit one first."""
     peers: tuple[Literal["jpeg", "jpeg2000", "webp", "avif", "x264", "av1"], ...] = (
         "jpeg",
@@ -127,7 +132,7 @@ class RateFlags:
         "av1",
     )
     """Other codecs to measure beside: jpeg, jpeg2000, webp, avif of images, x264, av1 of videos."""
-    task: str | None = None
+    task: str | None = option(None, kinds=("x-task",))
     """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
     network: str | None = None
     """Network R of `compress fit --network`: its files are measured with it too. None: no R."""

@@ -12,16 +12,19 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from trainers.run.cli.numbers import LARGEST
+from trainers.run.cli.option import option
+
 
 @dataclass(frozen=True)
 class RunFlags:
     """Where and how to run."""
 
-    seed: int = 0
+    seed: int = option(0, at_least=0, at_most=2**63 - 1)
     """Seed of everything random."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda when there is one, else cpu."""
-    threads: int = 0
+    threads: int = option(0, at_least=0, at_most=1024)
     """CPU threads. 0: one for tiny samples, else one for every core."""
     run_dir: str | None = None
     """Folder of the run. None: runs/TIME-JOB."""
@@ -46,22 +49,22 @@ class SourceFlags:
     moving-digits | videofolder:DIR | ucf101:DIR | hmdb51:DIR | kinetics:DIR | npz:FILE."""
     classes: str | None = None
     """Class list: one class a line, folder name first. None: the names that the data has."""
-    size: int | None = None
+    size: int | None = option(None, at_least=1, at_most=8192)
     """Resize the shorter side to it and crop the centre. None: their size; where they differ, 224,
     of videos 112."""
-    channels: int | None = None
+    channels: int | None = option(None, one_of=(1, 3))
     """1: grey, 3: RGB. None: RGB where any file has colours. All splits share one form."""
-    frames: int | None = None
+    frames: int | None = option(None, at_least=1, at_most=2**16)
     """Frames of a clip, taken from the middle of its video. None: 16, of an npz all."""
-    stride: int = 1
+    stride: int = option(1, at_least=1, at_most=10**6)
     """How many frames of the video further the next frame of a clip is: 2 of a videofolder."""
-    clips: int = 1
+    clips: int = option(1, at_least=1, at_most=2**16)
     """Clips of each video, spread evenly over it, each a sample of its own: 4 of a videofolder."""
-    train_samples: int | None = None
+    train_samples: int | None = option(None, at_least=1, at_most=10**9)
     """Use so many training samples, the same number of each class. None: all of them."""
-    test_samples: int | None = None
+    test_samples: int | None = option(None, at_least=1, at_most=10**9)
     """Use so many test samples, the same number of each class. None: all of them."""
-    batch_size: int = 64
+    batch_size: int = option(64, at_least=1, at_most=2**20)
     """Samples in one step of training, attacking and measuring."""
     download: bool = False
     """Let torchvision fetch the data."""
@@ -77,7 +80,7 @@ class ClassifierFlags:
     weights: str | None = None
     """Safetensors, or what torch.save wrote: a state dict or a training checkpoint. None: those of
     the new model."""
-    num_classes: int | None = None
+    num_classes: int | None = option(None, at_least=2, at_most=10**6)
     """Number of classes the model tells apart. None: as many as the data has."""
     binary: bool = False
     """The model has a single logit z, as behind a sigmoid; [0, z] are taken for its two classes."""
@@ -91,25 +94,25 @@ class ClassifierFlags:
 class FitFlags:
     """How the classifier is fitted."""
 
-    epochs: int = 10
+    epochs: int = option(10, at_least=0, at_most=10**6)
     """Epochs of round 0. With 0, or with --weights, the classifier is taken as it comes."""
-    retrain_epochs: int = 8
+    retrain_epochs: int = option(8, at_least=1, at_most=10**6)
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """Optimiser of every fit."""
-    lr: float = 2e-3
+    lr: float = option(2e-3, above=0, at_most=10**6)
     """Peak learning rate of round 0."""
-    retrain_lr: float = 1e-3
+    retrain_lr: float = option(1e-3, above=0, at_most=10**6)
     """Peak learning rate of every later round: 1e-3 on digits, else 2e-3; 3e-4 for other models."""
-    weight_decay: float = 0.5
+    weight_decay: float = option(0.5, at_least=0, at_most=10**6)
     """Weight decay of round 0."""
-    retrain_weight_decay: float = 4.0
+    retrain_weight_decay: float = option(4.0, at_least=0, at_most=10**6)
     """Weight decay of every later round: 4 on digits, else 2; 0.05 for models but the default."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = option(0.0, at_least=0, below=1)
     """Share of the label that is spread over all classes, at least 0 and below 1."""
-    ema: float = 0.0
+    ema: float = option(0.0, at_least=0, below=1)
     """Decay of the weights' moving average, at least 0 and below 1. 0: no averaging."""
-    clip_norm: float | None = None
+    clip_norm: float | None = option(None, above=0, at_most=10**9)
     """Largest L2 norm of the whole gradient, above 0. None: no clipping."""
     bf16: bool = False
     """Forward passes of training in bfloat16."""
@@ -130,38 +133,38 @@ class SamplesConfig:
 class LoopFlags:
     """Attack, retrain, re-attack: with what, how often, and when to stop."""
 
-    rounds: int = 4
+    rounds: int = option(4, at_least=0, at_most=10**4)
     """Rounds of attacking and retraining."""
     attacks: tuple[str, ...] = ("generator:top_k=1,lam=15,steps=100", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
     attack_samples: tuple[str, ...] = ("generator=32", "pgd=all")
     """Training samples an attack perturbs each round: NAME=COUNT or NAME=all. Not named: all;
     the generator 64."""
-    instances: int = 1
+    instances: int = option(1, at_least=1, at_most=10**4)
     """Perturbed instances of each such sample, each with its own random start; attacks that draw
     nothing at random give the same one again."""
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
-    eps: float = 0.1
+    eps: float = option(0.1, above=0, at_most=10**9)
     """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
     images, 2/255 (1.5, 50) on videos."""
     test_attacks: tuple[str, ...] = ("pgd:steps=20",)
     """Attacks that robust accuracy is measured with."""
-    generator_test_samples: int = 64
+    generator_test_samples: int = option(64, at_least=1, at_most=10**9)
     """Test samples that the generator, or else the first of --attacks, is measured on."""
-    ratio: float | None = None
+    ratio: float | None = option(None, at_least=0, at_most=10**6)
     """Perturbed samples for each original in retraining. 0: only originals; None: all accepted."""
     start: Literal["keep", "scratch"] = "keep"
     """keep: go on from the last round; scratch: from the first weights, each round anew."""
     review: Literal["off", "wait"] = "off"
     """wait: stop after each attack until the samples in the bank are accepted or rejected."""
-    loss_threshold: float = 0.5
+    loss_threshold: float = option(0.5, at_least=0, at_most=10**9)
     """Stop when the generator can no longer bring the score of the original top classes (its loss
     without the distance) below this on --threshold-share of its test samples, and once could."""
-    threshold_share: float = 0.9
+    threshold_share: float = option(0.9, at_least=0, at_most=1)
     """Share of the test samples that the generator could attack at which --loss-threshold ends the
     rounds."""
-    patience: int = 2
+    patience: int = option(2, at_least=0, at_most=10**6)
     """Stop when robust accuracy has not grown for so many rounds. 0: never."""
 
 
@@ -181,10 +184,10 @@ class AttackFlags:
     """NAME or NAME:OPTION=VALUE,... (8/255 is a number)."""
     norm: Literal["linf", "l2", "l1"] | None = None
     """Norm of the budget. None: the one in --attack, or else linf."""
-    eps: float | None = None
+    eps: float | None = option(None, above=0, at_most=10**9)
     """Budget. None: --attack's, or else 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
     images, 2/255 (1.5, 50) on videos."""
-    steps: int | None = None
+    steps: int | None = option(None, at_least=1, at_most=LARGEST)
     """Steps of the attack. None: those in --attack, or else the attack's own number."""
     target: str | None = None
     """Class to reach, by number or name. None: any class but the true one."""
@@ -210,7 +213,7 @@ class EvaluateFlags:
     """Attacks to measure with: NAME or NAME:OPTION=VALUE,..."""
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""
-    eps: float = 0.1
+    eps: float = option(0.1, above=0, at_most=10**9)
     """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
     images, 2/255 (1.5, 50) on videos."""
 

@@ -14,7 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from trainers.run.cli.command import program
 from trainers.run.cli.numbers import number
 from trainers.run.cli.presets import data_preset, smoke_preset
-from trainers.run.cli.toml import OWN, check_options, flag, flat, load, updated
+from trainers.run.cli.toml import OWN, check_options, flag, flatten, load, replace_options
 
 registry = ConstructorRegistry()
 METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
@@ -40,18 +40,18 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 @dataclass(frozen=True)
-class Start:
+class ParsedCommand:
     """What one start of the program was asked: a job and its config."""
 
     job: str
     config: Any
 
 
-def parse(job: str, words: list[str], default: Any, file: Path | None = None) -> Start:
+def parse(job: str, words: list[str], default: Any, file: Path | None = None) -> ParsedCommand:
     """Read a job's flags.
 
     Weakest first: the defaults, what the data calls for, what --smoke calls for, the --config
-    file, the flags. Reading twice tells which data, file and size are meant.
+    file, the flags.
 
     Args:
         job: its name.
@@ -64,21 +64,34 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         ValueError: for an impossible option in the file, or two files.
         RefusedInput: for a file that is no TOML.
     """
-    first = _read(job, words, default)
+    read = _read(job, words, default)
     own = file is not None
-    if file and first.run.config:
+    if file and read.run.config:
         raise ValueError(
             f"--resume {file.parent} takes the options of the run there, and --config "
-            f"{first.run.config} gives others; leave one of them out"
+            f"{read.run.config} gives others; leave one of them out"
         )
-    file = file or (Path(first.run.config) if first.run.config else None)
+    file = file or (Path(read.run.config) if read.run.config else None)
     options = check_file(file, job, default, own=own) if file else {}
-    named = flat(_read(job, words, updated(default, options)))
+    given = _given(words, flatten(read))
+    named = flatten(default) | options | given
     presets = data_preset(named) | (
         smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
     )
     presets = {name: value for name, value in presets.items() if name in named}
-    return Start(job, _read(job, words, updated(default, presets | options)))
+    return ParsedCommand(job, replace_options(default, presets | options | given))
+
+
+def _given(words: list[str], values: dict[str, Any]) -> dict[str, Any]:
+    """Return the options whose flags are among the words, of the values that tyro read.
+
+    >>> _given(["--smoke", "--seed=3", "--no-smoke"], {"seed": 3, "lr": 0.1, "smoke": True})
+    {'smoke': False, 'seed': 3}
+    """
+    on = {f"--{flag(name)}": (name, value) for name, value in values.items()}
+    off = {f"--no-{flag(name)}": (name, False) for name in values}
+    flags = (word.partition("=")[0].replace("_", "-") for word in words)
+    return dict({**off, **on}[name] for name in flags if name in on or name in off)
 
 
 def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:
@@ -97,8 +110,8 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
     options = load(file, own=own)
     if (other := options.pop("job", job)) != job:
         raise ValueError(
-            f"{file} is the config of the job {spoken(str(other))}, not of {spoken(job)}; start "
-            "that job, or name another file or folder"
+            f"{file} is the config of the job {job_title(str(other))}, not of "
+            f"{job_title(job)}; start that job, or name another file or folder"
         )
     try:
         return check_options(file, options, default)
@@ -112,11 +125,11 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
 
 def _read(job: str, words: list[str], default: Any) -> Any:
     """Let tyro read the flags over some defaults; it has no --x for what is on already."""
-    switches = {name: value for name, value in flat(default).items() if isinstance(value, bool)}
+    switches = {name: value for name, value in flatten(default).items() if isinstance(value, bool)}
     idle = {f"--{'' if on else 'no-'}{flag(name)}" for name, on in switches.items()}
     return tyro.cli(
         type(default),
-        prog=f"{program()} {spoken(job)}",
+        prog=f"{program()} {job_title(job)}",
         args=[word for word in words if word not in idle],
         default=default,
         registry=registry,
@@ -124,7 +137,7 @@ def _read(job: str, words: list[str], default: Any) -> Any:
     )
 
 
-def spoken(job: str) -> str:
+def job_title(job: str) -> str:
     """Return a job's name as it is written on the command line.
 
     >>> spoken("compress-fit")

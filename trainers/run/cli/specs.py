@@ -26,14 +26,17 @@ LONGEST, SHORT = 100, 40  # bytes of a slug without a digest; characters of one 
 
 
 def build_attack(
-    text: str, *, weak: Mapping[str, Any] | None = None, strong: Mapping[str, Any] | None = None
+    text: str,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Attack:
     """Make the attack that a text describes.
 
     Args:
         text: NAME or NAME:OPTION=VALUE,..., or the file of a fitted attack, *.safetensors.
-        weak: options that the text overrides, and that an attack may lack.
-        strong: options from flags of their own; the attack must have them.
+        defaults: options that the text overrides, and that an attack may lack.
+        overrides: options from flags of their own; the attack must have them.
 
     Raises:
         ValueError: for an unknown name or option, or a value that is not allowed.
@@ -46,7 +49,7 @@ def build_attack(
             ".safetensors file; name that file here"
         )
     if text.endswith(FILE):
-        for key in strong or {}:
+        for key in overrides or {}:
             _check_option(text, key, ["none"])
         return load_fitted(text)
     if name not in ATTACKS:
@@ -57,7 +60,7 @@ def build_attack(
             f"also {', '.join(FITTED)}"
         )
     kind = ATTACKS[name]
-    return kind(**_options(kind, text, weak=weak or {}, strong=strong or {}))
+    return kind(**_options(kind, text, defaults=defaults or {}, overrides=overrides or {}))
 
 
 def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
@@ -70,8 +73,10 @@ def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
     Raises:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
-    weak = {"steps": 4} if smoke else {}
-    return TaskQuantiser(**weak | read_options("--task", text or "", get_type_hints(TaskQuantiser)))
+    defaults = {"steps": 4} if smoke else {}
+    return TaskQuantiser(
+        **defaults | read_options("--task", text or "", get_type_hints(TaskQuantiser))
+    )
 
 
 def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,13 +90,15 @@ def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, An
     return options
 
 
-def build_fittable(text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]) -> Fittable:
+def build_fittable(
+    text: str, *, defaults: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> Fittable:
     """Make the options that a text describes of an attack that is fitted first; as `build_attack`.
 
-    An attack among them takes what `strong` holds and they have no option for.
+    An attack among them takes what `overrides` holds and they have no option for.
     """
     kind = FITTED[text.partition(":")[0]]
-    return kind(**_options(kind, text, weak=weak, strong=strong))
+    return kind(**_options(kind, text, defaults=defaults, overrides=overrides))
 
 
 def is_fittable(text: str) -> bool:
@@ -100,14 +107,18 @@ def is_fittable(text: str) -> bool:
 
 
 def _options(
-    kind: type[Attack | Fittable], text: str, *, weak: Mapping[str, Any], strong: Mapping[str, Any]
+    kind: type[Attack | Fittable],
+    text: str,
+    *,
+    defaults: Mapping[str, Any],
+    overrides: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the options of an attack of some kind, see `build_attack` and `build_fittable`."""
     name, _, rest = text.partition(":")
     known = get_type_hints(kind)
     allowed = [field.name for field in fields(kind) if field.init]
     inner = next((key for key in allowed if known[key] is Attack), None)
-    options = {key: value for key, value in weak.items() if key in allowed}
+    options = {key: value for key, value in defaults.items() if key in allowed}
     if getattr(kind, "own_eps", False):
         options.pop("eps", None)
     written, inside = dict(_pairs(name, rest)), {}
@@ -115,7 +126,7 @@ def _options(
         _check_option(name, key, allowed)
         if key != inner:
             options[key] = convert(value, known[key], what=f"{name}:{key}")
-    for key, value in strong.items():
+    for key, value in overrides.items():
         if inner and key not in allowed:
             inside[key] = value
             continue
@@ -123,9 +134,9 @@ def _options(
         options[key] = value
     if inner:
         named = written.get(inner) or _default_name(kind, inner)
-        options[inner] = build_attack(named, weak=weak, strong=inside)
-    if "eps" in options and "eps" not in {*written, *strong}:
-        _check_norm(text, options.get("norm"), weak)
+        options[inner] = build_attack(named, defaults=defaults, overrides=inside)
+    if "eps" in options and "eps" not in {*written, *overrides}:
+        _check_norm(text, options.get("norm"), defaults)
     _check_budget(name, options)
     for key, value in options.items():
         check_size(f"{name}: {key}", key, value)
@@ -149,11 +160,11 @@ def _pairs(name: str, text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _check_norm(text: str, norm: str | None, weak: Mapping[str, Any]) -> None:
+def _check_norm(text: str, norm: str | None, defaults: Mapping[str, Any]) -> None:
     """Refuse a norm for which the usual budget is not meant."""
-    if "norm" in weak and norm not in (None, weak["norm"]):
+    if "norm" in defaults and norm not in (None, defaults["norm"]):
         raise ValueError(
-            f"{text} has no eps, and {weak['eps']:g} is meant for {weak['norm']}; give "
+            f"{text} has no eps, and {defaults['eps']:g} is meant for {defaults['norm']}; give "
             f"--norm {norm} instead, or an eps beside it, such as "
             f"eps={BUDGETS['', str(norm)]:g} (for digits {BUDGETS['digits', str(norm)]:g})"
         )
@@ -208,7 +219,7 @@ def convert(text: str, hint: Any, *, what: str) -> Any:
         raise ValueError(f"{what} is {text!r}; allowed: a value of type {kind}") from None
 
 
-def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str, Attack]:
+def build_attacks(texts: Sequence[str], *, defaults: Mapping[str, Any]) -> dict[str, Attack]:
     """Make several attacks, each under its name, or under its whole text where a name repeats.
 
     Raises:
@@ -220,16 +231,19 @@ def build_attacks(texts: Sequence[str], *, weak: Mapping[str, Any]) -> dict[str,
     labels = [
         name if names.count(name) == 1 else text for name, text in zip(names, texts, strict=True)
     ]
-    return {label: build_attack(text, weak=weak) for label, text in zip(labels, texts, strict=True)}
+    return {
+        label: build_attack(text, defaults=defaults)
+        for label, text in zip(labels, texts, strict=True)
+    }
 
 
-def usual(
+def attack_defaults(
     config: SamplesConfig, *, eps: float, norm: str, measuring: bool = False
 ) -> dict[str, Any]:
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 
     Those that only measure let a sample go once it is fooled: the same successes in less time.
-    Networks P begin as the identity; `harvest.varied` lets further instances begin elsewhere.
+    Networks P begin as the identity; `vary_start` lets further instances begin elsewhere.
     """
     quick = {"early_stop": True} if measuring else {}
     return {

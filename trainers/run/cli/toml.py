@@ -39,22 +39,22 @@ def flag(name: str) -> str:
     return name.replace("_", "-")
 
 
-def flat(config: Any) -> dict[str, Any]:
+def flatten(config: Any) -> dict[str, Any]:
     """Return every option of a config by its field's name, groups dissolved."""
     options: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        options |= flat(value) if is_dataclass(value) else {field.name: value}
+        options |= flatten(value) if is_dataclass(value) else {field.name: value}
     return options
 
 
-def updated(config: T, options: Mapping[str, Any]) -> T:
-    """Return a config with some of its options, named as in `flat`, replaced."""
+def replace_options(config: T, options: Mapping[str, Any]) -> T:
+    """Return a config with some of its options, named as in `flatten`, replaced."""
     changes: dict[str, Any] = {}
     for field in fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
         if is_dataclass(value):
-            changes[field.name] = updated(value, options)
+            changes[field.name] = replace_options(value, options)
         elif field.name in options:
             changes[field.name] = options[field.name]
     return replace(config, **changes)  # type: ignore[type-var]
@@ -65,7 +65,7 @@ def dump(job: str, config: Any) -> str:
     lines = [f"job = {json.dumps(job)}"]
     for group in fields(config):
         lines += ["", f"# {group.name}"]
-        for name, value in flat(getattr(config, group.name)).items():
+        for name, value in flatten(getattr(config, group.name)).items():
             if name not in UNSAVED:
                 lines.append(
                     f"# {flag(name)} =" if value is None else f"{flag(name)} = {_v(value)}"
@@ -84,14 +84,14 @@ def _escape(code: int) -> str:
     return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
 
 
-def sealed(text: str) -> str:
+def with_digest(text: str) -> str:
     """Return a config as a run folder keeps it, with a digest by which a change is noticed."""
     return f"{text}\n{SEAL}{blake2b(text.encode(), digest_size=16).hexdigest()}\n"
 
 
 def _is_changed(text: str) -> bool:
-    """Tell whether a config was changed after `sealed`; older runs have no digest."""
-    return SEAL in text and text != sealed(text.rpartition(f"\n{SEAL}")[0])
+    """Tell whether a config was changed after `with_digest`; older runs have no digest."""
+    return SEAL in text and text != with_digest(text.rpartition(f"\n{SEAL}")[0])
 
 
 def load(path: Path, *, own: bool = False) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def load(path: Path, *, own: bool = False) -> dict[str, Any]:
     if own and _is_changed(text):
         raise RefusedInput(f"{path} was changed after the run was begun; {advice}")
     if not isinstance(job := table.get("job", ""), str):
-        raise ValueError(f"{path}: job is {shown(job)}; allowed: the name of a job")
+        raise ValueError(f"{path}: job is {shorten_value(job)}; allowed: the name of a job")
     return {name.replace("-", "_"): value for name, value in table.items()}
 
 
@@ -140,12 +140,12 @@ def check_size(text: str) -> None:
 
 
 def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[str, Any]:
-    """Return the options of a file, fit for `updated`.
+    """Return the options of a file, fit for `replace_options`.
 
     Raises:
         ValueError: for an option that the job does not have, or a value it does not take.
     """
-    known = {name: hint for name, hint in hints(config).items() if name not in UNSAVED}
+    known = {name: hint for name, hint in option_types(config).items() if name not in UNSAVED}
     result = {}
     for name, value in options.items():
         if name not in known:
@@ -155,29 +155,29 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
         try:
             result[name] = as_number(value, known[name])
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: {flag(name)} is {shown(value)}: {error}") from error
-        if not fits(result[name], known[name]):
-            allowed = spelled(known[name])
-            raise ValueError(f"{path}: {flag(name)} is {shown(value)}; allowed: {allowed}")
+            raise ValueError(f"{path}: {flag(name)} is {shorten_value(value)}: {error}") from error
+        if not is_of_type(result[name], known[name]):
+            allowed = type_in_words(known[name])
+            raise ValueError(f"{path}: {flag(name)} is {shorten_value(value)}; allowed: {allowed}")
     return result
 
 
-def spelled(hint: Any) -> str:
+def type_in_words(hint: Any) -> str:
     """Return an option's type in words.
 
     >>> spelled(int | None), spelled(Literal["l1", "l2"] | None), spelled(tuple[float, ...])
     ('int', 'l1 or l2', 'a list of float')
     """
     if get_origin(hint) is tuple:
-        return f"a list of {spelled(get_args(hint)[0])}"
+        return f"a list of {type_in_words(get_args(hint)[0])}"
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
     if get_origin(hint) in UNIONS:
-        return " or ".join(spelled(kind) for kind in get_args(hint) if kind is not NoneType)
+        return " or ".join(type_in_words(kind) for kind in get_args(hint) if kind is not NoneType)
     return str(hint.__name__)
 
 
-def shown(value: Any) -> str:
+def shorten_value(value: Any) -> str:
     """Return a value of a file for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
@@ -204,17 +204,17 @@ def as_number(value: Any, hint: Any) -> Any:
     return float(value) if isinstance(value, int) else value
 
 
-def hints(config: Any) -> dict[str, Any]:
+def option_types(config: Any) -> dict[str, Any]:
     """Return the type of every option by its field's name, groups dissolved."""
     own = get_type_hints(type(config))
     result: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        result |= hints(value) if is_dataclass(value) else {field.name: own[field.name]}
+        result |= option_types(value) if is_dataclass(value) else {field.name: own[field.name]}
     return result
 
 
-def fits(value: Any, hint: Any) -> bool:
+def is_of_type(value: Any, hint: Any) -> bool:
     """Tell whether a TOML value is of an option's type.
 
     >>> fits(3, float), fits("3", int), fits(True, int), fits((0.5, 1), tuple[float, ...])
@@ -226,9 +226,9 @@ def fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return value in inner
     if get_origin(hint) in UNIONS:
-        return any(fits(value, kind) for kind in inner)
+        return any(is_of_type(value, kind) for kind in inner)
     if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(fits(item, inner[0]) for item in value)
+        return isinstance(value, tuple) and all(is_of_type(item, inner[0]) for item in value)
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, (int, float) if hint is float else hint)

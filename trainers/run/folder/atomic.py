@@ -39,12 +39,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def damaged(path: Path, reason: object) -> RefusedInput:
+def damaged_file(path: Path, reason: object) -> RefusedInput:
     """Return the one error for a file of a run folder that cannot be used."""
     return RefusedInput(f"{path} is damaged ({reason}); {REMEDY}")
 
 
-def present(path: Path) -> bool:
+def is_present(path: Path) -> bool:
     """Tell whether a file of a run folder is there.
 
     Raises:
@@ -53,10 +53,10 @@ def present(path: Path) -> bool:
     if path.is_file():
         return True
     if path.exists() or path.is_symlink():
-        raise damaged(path, "it is no file")
+        raise damaged_file(path, "it is no file")
     folder = next(folder for folder in path.parents if folder.exists())
     if not folder.is_dir():
-        raise damaged(folder, "it is no folder")
+        raise damaged_file(folder, "it is no folder")
     return False
 
 
@@ -69,7 +69,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise damaged(path, error.strerror) from error
+        raise damaged_file(path, error.strerror) from error
 
 
 def parse_json(path: Path, text: bytes, kind: type = object) -> Any:
@@ -81,9 +81,9 @@ def parse_json(path: Path, text: bytes, kind: type = object) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
+        raise damaged_file(path, error) from error
     if not isinstance(value, kind):
-        raise damaged(path, f"it holds a {type(value).__name__}, not a {kind.__name__}")
+        raise damaged_file(path, f"it holds a {type(value).__name__}, not a {kind.__name__}")
     return value
 
 
@@ -100,7 +100,7 @@ def read_json(path: Path, kind: type = object) -> Any:
     return parse_json(path, read_bytes(path), kind)
 
 
-def once(
+def cached_json(
     path: Path, make: Callable[[], Any], *, beside: Callable[[], Sequence[Path]] = tuple
 ) -> Any:
     """Return the JSON value in `path`; when there is none, make and keep it first.
@@ -116,15 +116,15 @@ def once(
     Raises:
         RefusedInput: when the file is damaged, was changed, or is that of another item.
     """
-    if not kept(path):
+    if not is_cached(path):
         value = make()
         names = [os.path.relpath(file, path.parent) for file in beside()]
-        head = {"item": place(path), "digest": digest(value), "beside": names}
+        head = {"item": item_name(path), "digest": digest(value), "beside": names}
         write_json(path, head | {"value": value})
     return _item(path)["value"]
 
 
-def sealed(
+def make_checked(
     path: Path,
     seal: Path,
     make: Callable[[], object],
@@ -137,7 +137,7 @@ def sealed(
         path: the file.
         seal: the item of work that knows its digest.
         make: writes the file.
-        beside: lists, after that, the files that `make` wrote too; see `once`.
+        beside: lists, after that, the files that `make` wrote too; see `cached_json`.
 
     Raises:
         RefusedInput: when it was changed, or is another file of that kind.
@@ -147,31 +147,31 @@ def sealed(
         make()
         return _hash(path)
 
-    once(seal, made, beside=lambda: [path, *beside()])
+    cached_json(seal, made, beside=lambda: [path, *beside()])
     check_seal(path, seal)
 
 
 def check_seal(path: Path, seal: Path) -> None:
-    """Check that a file is as it was when `sealed` made it.
+    """Check that a file is as it was when `make_checked` made it.
 
     Raises:
         RefusedInput: when it was changed, or is another file of that kind.
     """
     if _item(seal)["value"] != _hash(path):
-        raise damaged(path, "it was changed after it was written, or is another item's")
+        raise damaged_file(path, "it was changed after it was written, or is another item's")
 
 
 def _hash(path: Path) -> str:
     return blake2b(read_bytes(path), digest_size=16).hexdigest()
 
 
-def kept(path: Path) -> bool:
-    """Tell whether an item that `once` keeps is there, and all that was made with it.
+def is_cached(path: Path) -> bool:
+    """Tell whether an item that `cached_json` keeps is there, and all that was made with it.
 
     Raises:
         RefusedInput: when it cannot be read.
     """
-    return present(path) and all_present(path, _item(path)["beside"])
+    return is_present(path) and all_present(path, _item(path)["beside"])
 
 
 def all_present(item: Path, names: Sequence[str]) -> bool:
@@ -180,16 +180,16 @@ def all_present(item: Path, names: Sequence[str]) -> bool:
     Raises:
         RefusedInput: when something else has the name of one.
     """
-    return all([present(Path(os.path.normpath(item.parent / name))) for name in names])
+    return all([is_present(Path(os.path.normpath(item.parent / name))) for name in names])
 
 
 def _item(path: Path) -> dict[str, Any]:
     """Read an item and check that it is whole, and this one."""
     item: dict[str, Any] = read_json(path, dict)
     if item.keys() != {"item", "digest", "beside", "value"} or not are_names(item["beside"]):
-        raise damaged(path, "it is no item of a run")
-    if (item["item"], item["digest"]) != (place(path), digest(item["value"])):
-        raise damaged(path, "it was changed after it was written, or is another item's")
+        raise damaged_file(path, "it is no item of a run")
+    if (item["item"], item["digest"]) != (item_name(path), digest(item["value"])):
+        raise damaged_file(path, "it was changed after it was written, or is another item's")
     return item
 
 
@@ -208,7 +208,7 @@ def digest(value: Any) -> str:
     return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def place(path: Path) -> str:
+def item_name(path: Path) -> str:
     """Return where in a run's checkpoints a file is: the name of an item of work.
 
     >>> place(Path("runs/a/checkpoints/test-pgd/00001.safetensors"))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attacks.errors import RefusedInput
 from attacks.files import digest, packed, write_bytes
-from trainers.run.folder.atomic import REMEDY, all_present, damaged, place, present
+from trainers.run.folder.atomic import REMEDY, all_present, damaged_file, is_present, item_name
 
 Saved = tuple[dict[str, Tensor], Any]
 _DAMAGE = (
@@ -76,7 +76,7 @@ def save_item(
         beside: files elsewhere that were made with it, and that it is not finished without.
     """
     names = [os.path.relpath(file, path.parent) for file in beside]
-    save_tensors(path, tensors, {"item": place(path), "beside": names, "note": note})
+    save_tensors(path, tensors, {"item": item_name(path), "beside": names, "note": note})
 
 
 def load_item(path: Path) -> Saved:
@@ -86,8 +86,8 @@ def load_item(path: Path) -> Saved:
         RefusedInput: when the file is torn, changed, or that of another item.
     """
     tensors, kept = load_tensors(path)
-    if not isinstance(kept, dict) or kept.get("item") != place(path):
-        raise damaged(path, "it is another item's")
+    if not isinstance(kept, dict) or kept.get("item") != item_name(path):
+        raise damaged_file(path, "it is another item's")
     return tensors, kept["note"]
 
 
@@ -100,24 +100,24 @@ def check_items(folder: Path) -> None:
     for file in sorted(folder.rglob("*.safetensors")):
         with suppress(*_DAMAGE), safe_open(file, framework="pt") as opened:
             note = _head(opened)["note"]
-            if isinstance(note, dict) and note.get("item", place(file)) != place(file):
+            if isinstance(note, dict) and note.get("item", item_name(file)) != item_name(file):
                 break
     else:
         return
-    raise damaged(file, "it is another item's")
+    raise damaged_file(file, "it is another item's")
 
 
-def finished(path: Path) -> bool:
+def is_finished(path: Path) -> bool:
     """Tell whether an item of work is there, and all that was made with it.
 
     Raises:
         RefusedInput: when it cannot be read.
     """
-    if not present(path):
+    if not is_present(path):
         return False
     try:
         with safe_open(path, framework="pt") as file:
             names = _head(file)["note"]["beside"]
             return all_present(path, names)
     except _DAMAGE as error:
-        raise damaged(path, error) from error
+        raise damaged_file(path, error) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attacks import RefusedInput
-from trainers.run.folder.atomic import are_names, damaged, present, read_json
+from trainers.run.folder.atomic import are_names, damaged_file, is_present, read_json
 from trainers.run.folder.claim import FOLDERS, RESULTS, START, is_named_as_ours
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,9 @@ def check_names(path: Path) -> None:
             "another run with another --run-dir"
         )
     for name in (*START, *RESULTS):
-        present(path / name)
+        is_present(path / name)
     for name in FOLDERS:
-        present(path / name / "any file")
+        is_present(path / name / "any file")
 
 
 def is_finished(path: Path) -> bool:
@@ -39,15 +39,15 @@ def is_finished(path: Path) -> bool:
         RefusedInput: when status.json is damaged.
     """
     file = path / "status.json"
-    if not present(file):
+    if not is_present(file):
         return False
     status: dict[str, Any] = read_json(file, dict)
     state, names = status.get("state"), status.get("files", [])
     if state not in STATES:
-        raise damaged(file, f"its state is {state!r}")
+        raise damaged_file(file, f"its state is {state!r}")
     if not are_names(names):
-        raise damaged(file, "its files are no list of names")
-    gone = [name for name in names if not present(path / name)]
+        raise damaged_file(file, "its files are no list of names")
+    gone = [name for name in names if not is_present(path / name)]
     if gone:
         log.info("%s is gone, %d of the files of a finished run in all", gone[0], len(gone))
     return state == "finished" and not gone

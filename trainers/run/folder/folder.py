@@ -15,9 +15,16 @@ from typing import Any, TextIO
 from attacks import RefusedInput
 from attacks.files import SUFFIX, sweep, write_bytes
 from trainers.run.cli.parsing import differences
-from trainers.run.cli.toml import UNSAVED, dump, flat, sealed
+from trainers.run.cli.toml import UNSAVED, dump, flatten, with_digest
 from trainers.run.errors import FULL, LostFolder
-from trainers.run.folder.atomic import damaged, digest, present, read_json, write_json, write_text
+from trainers.run.folder.atomic import (
+    damaged_file,
+    digest,
+    is_present,
+    read_json,
+    write_json,
+    write_text,
+)
 from trainers.run.folder.checkpoint import check_items
 from trainers.run.folder.claim import (
     FOLDERS,
@@ -30,7 +37,7 @@ from trainers.run.folder.claim import (
     claim,
 )
 from trainers.run.folder.completeness import check_names, is_finished
-from trainers.run.folder.inputs import Inputs
+from trainers.run.folder.input_digests import InputDigests
 from trainers.run.folder.metrics import Metrics
 from trainers.run.folder.stopwatch import Stopwatch
 
@@ -61,7 +68,7 @@ class RunFolder:
     path: Path
     job: str
     metrics: Metrics
-    inputs: Inputs
+    inputs: InputDigests
     claim: Claim
     fresh: bool = True
     finished: bool = False
@@ -112,11 +119,14 @@ class RunFolder:
             RefusedInput: when it is missing or damaged, or not that of the run that is finished.
         """
         file, status = self.path / "summary.json", self.path / "status.json"
-        if not present(file):
+        if not is_present(file):
             raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
         value = read_json(file, dict)
-        if present(status) and read_json(status, dict).get("summary") not in (None, digest(value)):
-            raise damaged(file, "it was changed after it was written, or is another run's")
+        if is_present(status) and read_json(status, dict).get("summary") not in (
+            None,
+            digest(value),
+        ):
+            raise damaged_file(file, "it was changed after it was written, or is another run's")
         return value
 
 
@@ -183,8 +193,8 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     if fresh:
         (path / "metrics.jsonl").unlink(missing_ok=True)
         write_json(path / "inputs.json", {})
-        write_text(path / "config.toml", sealed(dump(job, config)))
-    metrics, inputs = Metrics(path / "metrics.jsonl"), Inputs(path / "inputs.json")
+        write_text(path / "config.toml", with_digest(dump(job, config)))
+    metrics, inputs = Metrics(path / "metrics.jsonl"), InputDigests(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
 
 
@@ -229,8 +239,8 @@ def check_same(file: Path, job: str, config: Any) -> None:
     """Refuse to go on with other options than the run was begun with."""
     from trainers.run.cli.parsing import check_file
 
-    old = {name: None for name in flat(config)} | check_file(file, job, config, own=True)
-    new = {name: value for name, value in flat(config).items() if name not in MOVABLE}
+    old = {name: None for name in flatten(config)} | check_file(file, job, config, own=True)
+    new = {name: value for name, value in flatten(config).items() if name not in MOVABLE}
     if changed := differences(old, new):
         raise ValueError(
             f"{file.parent} was begun with other options ({', '.join(changed)}); "

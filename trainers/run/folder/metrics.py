@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.run.folder.atomic import damaged, parse_json, present, read_bytes
+from trainers.run.folder.atomic import damaged_file, is_present, parse_json, read_bytes
 
 Line = dict[str, Any]
 LAST = 2**53  # step or time: TensorBoard keeps 64 bits
@@ -32,7 +32,7 @@ def read_line(path: Path, number: int, text: bytes) -> Line:
         and isinstance(line["values"], dict)
         and all(_is_number(value) for value in line["values"].values())
     ):
-        raise damaged(path, f"line {number} is no measurement")
+        raise damaged_file(path, f"line {number} is no measurement")
     return line
 
 
@@ -55,7 +55,7 @@ class Metrics:
         """
         self.path = path
         self.listeners: list[Callable[[Line], None]] = []
-        whole, end, torn = (read_bytes(path) if present(path) else b"").rpartition(b"\n")
+        whole, end, torn = (read_bytes(path) if is_present(path) else b"").rpartition(b"\n")
         self.lines = [
             read_line(path, i, text) for i, text in enumerate(whole.split(b"\n"), 1) if end
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from trainers.run.folder.atomic import damaged, present, read_json, write_json
+from trainers.run.folder.atomic import damaged_file, is_present, read_json, write_json
 
 
 class Stopwatch:
@@ -21,9 +21,9 @@ class Stopwatch:
             RefusedInput: when the file there is damaged.
         """
         self.path = path
-        self._earlier = read_json(path, float) if present(path) else 0.0
+        self._earlier = read_json(path, float) if is_present(path) else 0.0
         if not 0 <= self._earlier < float("inf"):
-            raise damaged(path, f"it says {self._earlier} seconds")
+            raise damaged_file(path, f"it says {self._earlier} seconds")
         self._started = time.monotonic()
 
     @property

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from trainers.run.show.figures import amplification, to_uint8
+from trainers.run.show.images import amplification, to_uint8
 from trainers.run.show.plots import (
     COLOURS,
     SIZE,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from trainers.run.show.figures import CAPTION, FONT, INK, PAD, TITLE, to_image
+from trainers.run.show.images import CAPTION, FONT, INK, PAD, TITLE, to_image
 
 BAR = 36  # pixels of the heaviest frame's bar
 PLAIN, CHOSEN = "#9ca3af", "#dc2626"

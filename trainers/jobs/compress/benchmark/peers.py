@@ -13,10 +13,10 @@ from PIL import Image, features
 from torch import Tensor
 
 from trainers.jobs.compress.benchmark import video_peers
-from trainers.run.show.figures import to_uint8
+from trainers.run.show.images import to_uint8
 
 
-class PeerCode(NamedTuple):
+class PeerFile(NamedTuple):
     """A sample as a file: its bytes, how many of them are no head, and what it decodes to."""
 
     size: int
@@ -35,7 +35,7 @@ class Peer:
         missing: what this installation lacks for it, or "".
     """
 
-    code: Callable[[Tensor, int], PeerCode]
+    code: Callable[[Tensor, int], PeerFile]
     worst: int
     best: int
     missing: str = ""
@@ -70,7 +70,7 @@ def avif_payload(data: bytes) -> int:
 def _image(form: str, payload: Callable[[bytes], int], **options: int | bool) -> Peer:
     """Return a codec of Pillow's whose quality is a number from 0 to 100."""
 
-    def code(x: Tensor, quality: int) -> PeerCode:
+    def code(x: Tensor, quality: int) -> PeerFile:
         buffer = io.BytesIO()
         _picture(x).save(buffer, form, quality=quality, **options)
         return _coded(x, buffer.getvalue(), payload)
@@ -80,7 +80,7 @@ def _image(form: str, payload: Callable[[bytes], int], **options: int | bool) ->
     return Peer(code, 1 if form == "JPEG" else 0, 95 if form == "JPEG" else 100, missing)
 
 
-def _jpeg2000(x: Tensor, decibels: int) -> PeerCode:
+def _jpeg2000(x: Tensor, decibels: int) -> PeerFile:
     """Code at a signal-to-noise ratio in tenths of a decibel."""
     buffer, picture = io.BytesIO(), _picture(x)
     colour = {"mct": 1} if picture.mode == "RGB" else {}
@@ -104,19 +104,19 @@ def _picture(x: Tensor) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _coded(x: Tensor, data: bytes, payload: Callable[[bytes], int]) -> PeerCode:
+def _coded(x: Tensor, data: bytes, payload: Callable[[bytes], int]) -> PeerFile:
     """Decode a file again, in the channels of its sample."""
     with Image.open(io.BytesIO(data)) as image:
         pixels = np.array(image.convert("L" if len(x) == 1 else "RGB"))  # (H, W) or (H, W, C)
     decoded = torch.from_numpy(pixels).view(*x.shape[1:], len(x)).permute(2, 0, 1)  # (C, H, W)
-    return PeerCode(len(data), payload(data), decoded.float() / 255)
+    return PeerFile(len(data), payload(data), decoded.float() / 255)
 
 
 def _video(codec: str, payload: Callable[[bytes], int], worst: int) -> Peer:
-    def code(x: Tensor, crf: int) -> PeerCode:
-        return PeerCode(*video_peers.coded(x, codec, crf, payload))
+    def code(x: Tensor, crf: int) -> PeerFile:
+        return PeerFile(*video_peers.code_clip(x, codec, crf, payload))
 
-    return Peer(code, worst, 0, video_peers.missing(codec))
+    return Peer(code, worst, 0, video_peers.missing_encoder(codec))
 
 
 IMAGES: dict[str, Peer] = {
@@ -133,7 +133,7 @@ VIDEOS: dict[str, Peer] = {
 }
 
 
-def quality_for(peer: Peer, samples: list[Tensor], payload: float) -> int:
+def find_quality(peer: Peer, samples: list[Tensor], payload: float) -> int:
     """Return the quality at which samples have the mean payload nearest to a number of bytes."""
     sizes: dict[int, float] = {}
 

@@ -12,13 +12,18 @@ from torch import Tensor
 from augment import Dataset
 from compress import Codec
 from trainers.evaluate.quality import psnr
-from trainers.jobs.compress.files import sealed_code
-from trainers.jobs.compress.gallery import Cell, code_picture, coefficients, gallery
-from trainers.jobs.rounds import spread
+from trainers.evenly_spaced import evenly_spaced
+from trainers.jobs.compress.files import code_paths
+from trainers.jobs.compress.gallery import (
+    Cell,
+    decode_coefficients,
+    draw_coefficients,
+    draw_gallery,
+)
 from trainers.run.folder.atomic import check_seal, write_text
 from trainers.run.folder.checkpoint import load_item
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.figures import write_png
+from trainers.run.show.images import write_png
 from trainers.run.show.plots import Points, line_chart, to_picture, to_svg
 
 Row = Mapping[str, Any]
@@ -106,7 +111,7 @@ def draw_pages(
     folder: RunFolder, codec_of: Callable[[str], Codec], test: Dataset, points: Sequence[Row]
 ) -> list[Path]:
     """Write a page for each of our kinds, and one of all codecs at a middle rate, if any."""
-    rows = spread(len(test), len(shown(folder, points[0])))
+    rows = evenly_spaced(len(test), len(load_shown(folder, points[0])))
     x = test.stack(rows)[0]
     files = []
     for kind in KINDS:
@@ -118,7 +123,7 @@ def draw_pages(
     if not rates:  # all were out of reach
         return files
     middle = rates[len(rates) // 2]
-    beside = [nearest(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]
+    beside = [nearest_point(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]
     files.append(folder.figures / "page-codecs.png")
     draw_beside(files[-1], folder, beside, x, middle)
     return files
@@ -128,7 +133,7 @@ def _codec(row: Row) -> str:
     return str(row["codec"])
 
 
-def nearest(points: Sequence[Row], codec: str, rate: float) -> Row:
+def nearest_point(points: Sequence[Row], codec: str, rate: float) -> Row:
     """Return the point of a codec whose bytes without heads are nearest to a rate."""
     own = [row for row in points if row["codec"] == codec]
     return min(own, key=lambda row: abs(row["payload_bytes"] - rate))
@@ -141,15 +146,18 @@ def draw_kind(
     lines = [[Cell(sample, "original")] for sample in x]
     heads = [own[0]["codec"]]
     for row in own:
-        file, seal = sealed_code(folder, row["name"])
+        file, seal = code_paths(folder, row["name"])
         check_seal(file, seal)
-        codes = [coefficients(codec, file.read_bytes(), max(rows) + 1)[i] for i in rows]
-        heads += [f"{rounded(row['payload_bytes'])} bytes", ""]
-        for line, code, got in zip(lines, codes, shown(folder, row), strict=True):
+        codes = [decode_coefficients(codec, file.read_bytes(), max(rows) + 1)[i] for i in rows]
+        heads += [f"{format_size(row['payload_bytes'])} bytes", ""]
+        for line, code, got in zip(lines, codes, load_shown(folder, row), strict=True):
             near = f"{float(psnr(line[0].x[None], got[None])):.1f} dB"
-            line += [Cell(code_picture(code), f"{int((code != 0).sum())} not 0"), Cell(got, near)]
+            line += [
+                Cell(draw_coefficients(code), f"{int((code != 0).sum())} not 0"),
+                Cell(got, near),
+            ]
     title = f"{own[0]['codec']}: original, then code and reconstruction at each rate"
-    write_png(path, gallery(lines, heads=heads, title=title))
+    write_png(path, draw_gallery(lines, heads=heads, title=title))
 
 
 def draw_beside(
@@ -158,15 +166,17 @@ def draw_beside(
     """Draw what each codec makes of the same samples with about as many bytes."""
     lines = [[Cell(sample, "original")] for sample in x]
     for row in beside:
-        for line, got in zip(lines, shown(folder, row), strict=True):
+        for line, got in zip(lines, load_shown(folder, row), strict=True):
             line.append(Cell(got, f"{float(psnr(line[0].x[None], got[None])):.1f} dB"))
     sizes = [row["bytes_per_sample" if row["rate"] is None else "payload_bytes"] for row in beside]
-    heads = [f"{row['codec']}, {rounded(size)} B" for row, size in zip(beside, sizes, strict=True)]
-    title = f"about {rounded(rate)} bytes a sample, without heads"
-    write_png(path, gallery(lines, heads=["", *heads], title=title))
+    heads = [
+        f"{row['codec']}, {format_size(size)} B" for row, size in zip(beside, sizes, strict=True)
+    ]
+    title = f"about {format_size(rate)} bytes a sample, without heads"
+    write_png(path, draw_gallery(lines, heads=["", *heads], title=title))
 
 
-def rounded(size: float) -> str:
+def format_size(size: float) -> str:
     """Return a number with three digits, or all before the point.
 
     >>> rounded(5.234), rounded(2804.4)
@@ -175,12 +185,12 @@ def rounded(size: float) -> str:
     return f"{size:,.0f}" if size >= 1000 else f"{size:.3g}"
 
 
-def shown_file(folder: RunFolder, name: str) -> Path:
+def shown_path(folder: RunFolder, name: str) -> Path:
     """Return where the reconstructions of a point are kept for pictures."""
     return folder.checkpoints / "shown" / f"{name}.safetensors"
 
 
-def shown(folder: RunFolder, row: Row) -> Tensor:
+def load_shown(folder: RunFolder, row: Row) -> Tensor:
     """Return the reconstructions of a point that were kept for pictures, (B, ...)."""
-    tensors, _ = load_item(shown_file(folder, row["name"]))
+    tensors, _ = load_item(shown_path(folder, row["name"]))
     return torch.stack(list(tensors["x"]))

@@ -23,12 +23,12 @@ OPTIONS = {
 SLICES = range(1, 6)  # the kinds of H.264 units that hold pictures
 
 
-def missing(codec: str) -> str:
+def missing_encoder(codec: str) -> str:
     """Say that an encoder is not there; "" where it is."""
     return "" if codec in av.codecs_available else f"this PyAV has no {codec}"
 
 
-def coded(
+def code_clip(
     x: Tensor, codec: str, crf: int, payload: Callable[[bytes], int]
 ) -> tuple[int, int, Tensor]:
     """Code a clip as a Matroska file, with half as many rows and columns of colours as it has.

@@ -1,0 +1,212 @@
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from augment import SampleBank
+from trainers.evenly_spaced import evenly_spaced
+from trainers.jobs.collect_samples import list_items
+from trainers.jobs.stopping import stop_reason
+from trainers.run.cli.config import LoopFlags
+from trainers.run.main import main
+
+TINY = [
+    "--smoke", "--threads", "1", "--train-samples", "80", "--test-samples", "40",
+    "--batch-size", "16", "--epochs", "2", "--attacks", "pgd", "--attack-samples", "pgd=20",
+    "--augmentation", "none", "--test-attacks", "pgd:steps=2", "fgsm",
+]  # fmt: skip
+
+
+def rounds(folder: Path, *words: str) -> int:
+    return main(["rounds", *TINY, "--run-dir", str(folder), *words])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rounds") / "run"
+    assert rounds(folder) == 0
+    return folder
+
+
+def test_the_summary_keeps_the_contract(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["job"] == "rounds"
+    assert summary["seconds"] > 0
+    assert [row["round"] for row in summary["rounds"]] == [0, 1]
+    for row in summary["rounds"]:
+        for name in ("clean_accuracy", "attack_success", "delta_sparsity"):
+            assert 0 <= row[name] <= 1
+        assert set(row["robust_accuracy"]) == {"pgd", "fgsm"}
+        assert 0 < row["delta_l1"] <= 0.1  # eps
+        assert max(row["robust_accuracy"].values()) <= row["clean_accuracy"]
+    assert [row["bank_size"] for row in summary["rounds"]] == [0, 20]
+    assert summary["rounds"][1]["accepted"] == 20
+
+
+def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
+    names = (
+        "config.toml command.txt environment.json status.json metrics.jsonl summary.json log.txt"
+    )
+    for name in [*names.split(), "tensorboard", "checkpoints", "bank", "figures", "report.html"]:
+        assert (run / name).exists(), name
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
+        "round-000.json", "round-000.safetensors", "round-001.json", "round-001.safetensors",
+    ]  # fmt: skip
+    report = (run / "report.html").read_text()
+    assert report.count("data:image/png;base64,") == 5
+    assert "http" not in report.replace("http-equiv", "")
+
+
+def test_tensorboard_has_each_point_once(run: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("robust/pgd")] == [0, 1]
+    assert [e.step for e in events.Images("pgd/samples")] == [0, 1]
+    assert "config/text_summary" in events.Tags()["tensors"]
+
+
+def test_the_bank_holds_samples_with_their_correct_labels(run: Path) -> None:
+    from augment import load_dataset
+
+    train = load_dataset("digits", "train", samples=80, seed=0)
+    bank = SampleBank(run / "bank")
+    for x_adv, entry in bank:
+        x, y = train[train.ids.index(entry.source)]
+        assert entry.label == y
+        assert float((x_adv - x).abs().max()) <= 0.1 + 1 / 255
+        assert (entry.status, entry.round, entry.attack) == ("accepted", 1, "pgd")
+
+
+def test_a_finished_run_shows_its_table_again(run: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (run / "summary.json").read_bytes()
+    assert rounds(run) == 0
+    shown = capsys.readouterr().out
+    assert "is finished" in shown
+    assert re.search(r"round +clean acc\.", shown)
+    assert (run / "summary.json").read_bytes() == before
+
+
+def test_other_options_are_refused(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert rounds(run, "--retrain-lr", "0.5") == 2
+    assert "--retrain-lr 0.001 -> 0.5" in capsys.readouterr().err
+
+
+def test_the_given_weights_are_round_0(run: Path, tmp_path: Path) -> None:
+    weights = run / "checkpoints" / "round-001.safetensors"
+    assert rounds(tmp_path / "r", "--weights", str(weights), "--rounds", "0") == 0
+    last = json.loads((run / "summary.json").read_text())["rounds"][1]
+    first = json.loads((tmp_path / "r" / "summary.json").read_text())["rounds"][0]
+    assert first["robust_accuracy"] == last["robust_accuracy"]
+    old, new = load_file(weights), load_file(tmp_path / "r" / "checkpoints/round-000.safetensors")
+    assert all(torch.equal(old[name], new[name]) for name in old)
+
+
+@pytest.mark.parametrize("name", ["round-000.safetensors", "round-000.json"])
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_torn_checkpoint_is_refused(
+    name: str, size: int, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "r"
+    assert rounds(folder, "--review", "wait") == 0  # stops within round 1
+    os.truncate(folder / "checkpoints" / name, size)
+    assert rounds(folder, "--review", "wait") == 3
+    assert "is damaged" in capsys.readouterr().err
+    assert json.loads((folder / "status.json").read_text())["state"] == "refused"
+
+
+def test_review_waits_for_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "r"
+    assert rounds(folder, "--review", "wait") == 0
+    assert "20 samples of round 1 wait for a verdict" in capsys.readouterr().err
+    assert json.loads((folder / "status.json").read_text())["state"] == "waiting"
+    bank = SampleBank(folder / "bank")
+    pending = bank.indices(status="pending")
+    bank.set_status(pending[:15], "accepted")
+    bank.set_status(pending[15:], "rejected")
+    assert rounds(folder, "--review", "wait") == 0
+    last = json.loads((folder / "summary.json").read_text())["rounds"][-1]
+    assert (last["bank_size"], last["accepted"]) == (20, 15)
+
+
+def test_the_seconds_of_a_round_are_those_of_all_its_processes(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert rounds(folder, "--review", "wait") == 0  # stops within round 1
+    kept = folder / "checkpoints" / "round-001" / "seconds.json"
+    assert 0 < json.loads(kept.read_text()) < 600
+    kept.write_text("1000.5")  # as if attacking had taken so long
+    bank = SampleBank(folder / "bank")
+    bank.set_status(bank.indices(status="pending"), "accepted")
+    assert rounds(folder, "--review", "wait") == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    first, last = (row["seconds"] for row in summary["rounds"])
+    assert first < 600
+    assert 1000.5 < last < 1600
+    assert summary["seconds"] == first + last
+    assert not kept.exists()
+
+
+def test_from_scratch_and_instances(tmp_path: Path) -> None:
+    words = ["--start", "scratch", "--instances", "2", "--patience", "0", "--rounds", "2"]
+    assert rounds(tmp_path / "r", *words, "--attacks", "fgsm", "pgd") == 0
+    rows = json.loads((tmp_path / "r" / "summary.json").read_text())["rounds"]
+    assert [row["bank_size"] for row in rows] == [0, 200, 400]  # (20 of pgd + 80 of fgsm) x 2
+
+
+def test_a_refused_start_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for words, code in [
+        (["--test-attacks", "pgdd"], 2),
+        (["--data", f"imagefolder:{tmp_path / 'none'}"], 3),
+        (["--model", "nosuchnet"], 2),
+        (["--weights", str(tmp_path / "none.pt")], 3),
+        (["--attacks", "fgsm:norm=l7"], 2),
+    ]:
+        assert rounds(tmp_path / "r", *words) == code, capsys.readouterr()
+        assert not (tmp_path / "r").exists()
+        assert capsys.readouterr().err.startswith("train.py: ")
+
+
+def test_items_are_the_same_each_time_and_each_sample_is_taken_once() -> None:
+    loop = replace(LoopFlags(), attack_samples=("pgd=7",), instances=2)
+    args = {"loop": loop, "samples": 20, "batch_size": 3, "seed": 1}
+    first = list(list_items(1, ["pgd", "fgsm"], **args))
+    assert first == list(list_items(1, ["pgd", "fgsm"], **args))
+    assert len({key for key, *_ in first}) == len(first) == 2 * 3 + 2 * 7
+    for instance in (0, 1):
+        rows = [
+            row for _, name, i, rows in first if (name, i) == ("fgsm", instance) for row in rows
+        ]
+        assert rows == list(range(20))
+    other = list(list_items(2, ["pgd"], **args))
+    assert [rows for *_, rows in other] != [rows for *_, rows in first[: len(other)]]
+
+
+def test_spread() -> None:
+    assert evenly_spaced(5, 9) == [0, 1, 2, 3, 4]
+    assert evenly_spaced(360, 64)[-1] > 350
+    assert len(set(evenly_spaced(360, 64))) == 64
+
+
+def row(number: int, robust: float, above: float | None = 0.0) -> dict:
+    return {"round": number, "robust_accuracy": {"pgd": robust}, "loss_above_threshold": above}
+
+
+def test_the_stopping_rules() -> None:
+    loop = replace(LoopFlags(), rounds=5, patience=2, threshold_share=0.9)
+    growing = [row(0, 0.5), row(1, 0.6), row(2, 0.7)]
+    assert stop_reason(growing, loop) is None
+    assert "all 2 rounds" in str(stop_reason(growing, replace(loop, rounds=2)))
+    assert "has not grown" in str(stop_reason([*growing, row(3, 0.7), row(4, 0.6)], loop))
+    assert stop_reason([*growing, row(3, 0.7)], loop) is None
+    assert stop_reason([*growing, row(3, 0.1), row(4, 0.1)], replace(loop, patience=0)) is None
+    first = row(0, 0.5, above=0.5)
+    assert "at a loss of 0.5 or more" in str(stop_reason([first, row(1, 0.6, above=0.9)], loop))
+    assert stop_reason([first, row(1, 0.6, above=0.89)], loop) is None
+    assert stop_reason([first, row(1, 0.6, above=None)], loop) is None
+    assert stop_reason([row(0, 0.5, above=0.9), row(1, 0.6, above=1.0)], loop) is None

@@ -1,0 +1,92 @@
+"""What a batch under attack looks like: images or clips, and the losses of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from attacks.files import write_bytes
+from trainers.evaluate.evaluation import AttackedBatch, predict
+from trainers.run.show.clips import draw_strips, encode_gif, is_clip
+from trainers.run.show.heatmap import frame_heat_map
+from trainers.run.show.images import Pair, draw_sheet, write_png
+from trainers.run.show.plots import line_chart, to_picture
+
+# The pictures of a batch, as `draw_batch` names them.
+PICTURES = ("samples.png", "clips.gif", "frames.png", "loss.png")
+SHOWN = 8  # images in a picture
+CLIPS = 4  # clips in one
+
+
+def draw_batch(
+    stem: Path, model: nn.Module, batch: AttackedBatch, classes: Sequence[str]
+) -> list[Path]:
+    """Write STEM-samples.png, and STEM-loss.png when the attack took several steps.
+
+    Of clips STEM-samples.png shows some frames, and STEM-clips.gif all; STEM-frames.png shows how
+    much each frame weighed where the attack chose among them.
+
+    Args:
+        stem: where to, and how the names begin.
+        model: the attacked classifier, asked for its answers.
+        batch: one attacked batch.
+        classes: names of the classes.
+
+    Returns:
+        The files.
+    """
+    ranked = torch.argsort(~batch.clean, stable=True).cpu()  # those once right first
+    pool = ranked[: max(SHOWN, int(batch.clean.sum()))]
+    clips = is_clip(batch.result.x[0])
+    count = min(CLIPS if clips else SHOWN, len(pool))
+    order = pool[torch.arange(count) * len(pool) // count]  # spread, for data sorted by class
+    pairs = caption_pairs(model, batch, order, classes)
+    files = {
+        stem.with_name(f"{stem.name}-samples.png"): draw_strips(pairs)
+        if clips
+        else draw_sheet(pairs)
+    }
+    if batch.result.history is not None and len(batch.result.history) > 1:
+        history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
+        lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
+        name = stem.with_name(f"{stem.name}-loss.png")
+        chart = line_chart(
+            lines, title="Loss of each sample", x_label="step of the attack", y_label="attack loss"
+        )
+        files[name] = to_picture(chart)
+    info = batch.result.info
+    if clips and {"weights", "keyframes"} <= info.keys():
+        weights, keyframes = (info[name].cpu()[order] for name in ("weights", "keyframes"))
+        x = torch.stack([pair.x for pair in pairs])  # (N, C, T, H, W)
+        heat = frame_heat_map(x, weights, [pair.before for pair in pairs], keyframes=keyframes)
+        files[stem.with_name(f"{stem.name}-frames.png")] = heat
+    for file, image in files.items():
+        write_png(file, image)
+    if not clips:
+        return list(files)
+    animation = stem.with_name(f"{stem.name}-clips.gif")
+    write_bytes(animation, encode_gif(pairs))
+    return [*files, animation]
+
+
+def caption_pairs(
+    model: nn.Module, batch: AttackedBatch, order: Tensor, classes: Sequence[str]
+) -> list[Pair]:
+    """Take some samples of a batch, order (N,), and caption them with the classifier's answers."""
+    x, x_adv = (t.cpu()[order] for t in (batch.result.x, batch.result.x_adv))
+    device = batch.result.x.device
+    before, after = (predict(model, t.to(device)).softmax(1).max(1) for t in (x, x_adv))
+    return [
+        Pair(x[i], x_adv[i], _says(before, i, classes), _says(after, i, classes))
+        for i in range(len(order))
+    ]
+
+
+def _says(top: torch.return_types.max, row: int, classes: Sequence[str]) -> str:
+    """Return the classifier's answer for a row, with its score."""
+    number = int(top.indices[row])
+    name = classes[number] if number < len(classes) else str(number)
+    return f"{name}  {float(top.values[row]):.2f}"

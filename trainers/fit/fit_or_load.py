@@ -1,0 +1,175 @@
+"""Fit a job's classifier so that a killed run goes on after its last epoch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from attacks.common.randomness import derive_seed
+from trainers.fit.classifier import FitOptions, FitState, fit_classifier
+from trainers.fit.state import Record
+from trainers.run.cli.config import FitFlags, SamplesConfig
+from trainers.run.cli.presets import EMBEDDED, data_preset, smoke_preset
+from trainers.run.folder.atomic import is_present
+from trainers.run.folder.checkpoint import load_item, save_item
+from trainers.run.folder.folder import RunFolder
+from trainers.run.job_context import JobContext, load_job_classifier, load_split
+from trainers.run.show.progress import Progress
+
+if TYPE_CHECKING:
+    from augment import ClassicAugmentation, Dataset
+
+log = logging.getLogger(__name__)
+
+
+def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> JobContext:
+    """Load a trained classifier; on embedded data without weights, fit a small one first.
+
+    Raises:
+        ValueError: for other data without weights: a classifier that nobody has trained.
+    """
+    name, weights = config.classifier.model, config.classifier.weights
+    to_fit = weights is None and ":" not in (name or "")
+    if to_fit and config.source.data not in EMBEDDED:
+        raise ValueError(
+            f"{f'--model {name}' if name else 'the default model'} comes untrained; give --weights "
+            "FILE (such as a rounds run's checkpoints/round-003.safetensors), or a factory that "
+            "loads its own"
+        )
+    context = load_job_classifier(config, folder, ds)
+    if to_fit:
+        log.info("no --weights: fitting a classifier first")
+        flags = default_fit_flags(config.source.data, smoke=config.run.smoke)
+        file = folder.checkpoints / "classifier.safetensors"
+        fit_or_load(context, file, load_split(config, "train", folder), flags=flags, number=0)
+    return context
+
+
+def default_fit_flags(data: str, *, smoke: bool) -> FitFlags:
+    """Return how a job fits a classifier of some data where it was not asked how."""
+    named = {"data": data, "model": None, "norm": None, "eps": None}
+    presets = data_preset(named) | (smoke_preset("rounds", data) if smoke else {})
+    return FitFlags(**{f.name: presets[f.name] for f in fields(FitFlags) if f.name in presets})
+
+
+def fit_or_load(
+    context: JobContext,
+    file: Path,
+    train: Dataset | None,
+    *,
+    flags: FitFlags,
+    number: int,
+    who: str = "",
+) -> None:
+    """Fit the classifier from its present weights, or load the fitted one from `file`.
+
+    After each epoch the state goes to one running checkpoint, from which a killed run goes on.
+
+    Args:
+        context: the job's classifier.
+        file: where the fitted weights are kept.
+        train: the samples; None keeps the classifier as it is.
+        flags: how to fit.
+        number: the round; 0 takes the options of the first fit.
+        who: what is fitted, where it is not the job's one classifier.
+    """
+    running = file.with_name(f"{who}-running.safetensors" if who else "running.safetensors")
+    if not is_present(file):
+        history = []
+        if train is not None:
+            history = _fit(context, running, train, flags=flags, number=number, who=who)
+        save_item(file, context.model.state_dict(), {"round": number, "history": history})
+    running.unlink(missing_ok=True)
+    tensors, note = load_item(file)
+    for record in note["history"]:
+        _measured(context, record, number, who)
+    _use(context.model, tensors)
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Give the classifier the weights of a finished checkpoint."""
+    _use(model, load_item(file)[0])
+
+
+def _use(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    model.load_state_dict(weights)
+    model.eval()
+
+
+def _measured(context: JobContext, record: Record, number: int, who: str) -> None:
+    """Note the loss of an epoch, unless that is done."""
+    tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
+    epoch = int(record["epoch"]) + 1
+    context.folder.metrics.add(
+        f"{name}/fit/epoch-{epoch:03}",
+        step=number * 1000 + epoch,  # rounds stand apart on the time axis
+        values={f"{tag}/{key}": record[key] for key in ("loss", "accuracy", "lr")},
+    )
+
+
+def _fit(
+    context: JobContext, running: Path, train: Dataset, *, flags: FitFlags, number: int, who: str
+) -> list[Record]:
+    """Fit, from the running checkpoint when there is one of this round.
+
+    Returns:
+        A record of each epoch, without how long it took.
+    """
+    options = fit_options(flags, first=number == 0, batch_size=context.batch_size)
+    state = read_state(running, number)
+    for record in state.history if state else ():
+        _measured(context, record, number, who)
+    done = state.epoch if state else 0
+    stage = f"fit the {who}" if who else f"round {number}: fit"
+    with Progress(context.folder, stage, total=options.epochs, done=done) as bar:
+
+        def keep(now: FitState) -> None:
+            context.folder.check_held()
+            _measured(context, now.history[-1], number, who)
+            note = {"round": number, "epoch": now.epoch, "history": now.history}
+            save_item(running, now.tensors, note)
+            bar.step()
+
+        result = fit_classifier(
+            context.model,
+            train,
+            options,
+            seed=derive_seed(context.seed, "fit", number),
+            augment=choose_augmentation(flags, train),
+            device=context.device,
+            state=state,
+            on_epoch=keep,
+        )
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
+
+
+def choose_augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
+    """Return the augmentation that --augmentation asks for."""
+    if flags.augmentation == "none":
+        return None
+    from augment import classic_for  # loads kornia, which takes a second
+
+    return classic_for(train.name, train.shape)
+
+
+def read_state(running: Path, number: int) -> FitState | None:
+    """Return the state to go on from, if the running checkpoint is of this round."""
+    if not is_present(running):
+        return None
+    tensors, note = load_item(running)
+    return FitState(tensors, note["epoch"], note["history"]) if note["round"] == number else None
+
+
+def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:
+    """Return the options of the first fit or of a retraining."""
+    options = asdict(flags)
+    for name in ("retrain_epochs", "retrain_lr", "retrain_weight_decay"):
+        value = options.pop(name)
+        if not first:
+            options[name.removeprefix("retrain_")] = value
+    del options["augmentation"]
+    return FitOptions(batch_size=batch_size, **options)

@@ -1,0 +1,142 @@
+"""A round's new training samples: attack, store in the bank, let them through the review."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attacks import Attack, AttackResult, LearnedGenerator
+from attacks.common.randomness import derive_seed, generator_for
+from augment import Dataset, SampleBank
+from augment.bank.samples import ENCODINGS, Encoding, read_back, smallest_encodings
+from trainers.evaluate.evaluation import predict, top_classes
+from trainers.evaluate.measure_resumable import log_warnings
+from trainers.run.cli.config import LoopFlags
+from trainers.run.cli.specs import sample_counts, slug
+from trainers.run.errors import Waiting
+from trainers.run.job_context import JobContext
+from trainers.run.show.progress import Progress
+
+log = logging.getLogger(__name__)
+# Attacks that draw nothing at random.
+STEADY = {
+    *("fgsm", "bim", "mifgsm", "least-likely", "most-likely", "lbfgs", "cw", "deepfool"),
+    *("fmn", "fab", "wavelet-sparse", "flicker", "keyframe"),
+}
+Item = tuple[str, str, int, list[int]]  # bank key, attack's name, instance, rows of the samples
+
+
+def list_items(
+    number: int, names: list[str], *, loop: LoopFlags, samples: int, batch_size: int, seed: int
+) -> Iterator[Item]:
+    """List a round's items of work, always the same ones in the same order.
+
+    Args:
+        number: the round.
+        names: the attacks.
+        loop: how many samples and instances each attack takes.
+        samples: how many training samples there are.
+        batch_size: samples of an item.
+        seed: the run's seed, from which the choice of samples follows.
+    """
+    counts = sample_counts(loop.attack_samples, names)
+    for name in names:
+        order = torch.randperm(samples, generator=generator_for(seed, "choose", number, name))
+        rows = order[: counts[name]].sort().values  # (n,)
+        for instance in range(loop.instances):
+            for part, chunk in enumerate(torch.split(rows, batch_size)):
+                key = f"round{number:03}-{slug(name)}-{instance}-{part:05}"
+                yield key, name, instance, chunk.tolist()
+
+
+def collect_adversarial_samples(
+    context: JobContext,
+    todo: Sequence[Item],
+    number: int,
+    train: Dataset,
+    *,
+    attacks: Mapping[str, Attack],
+    bank: SampleBank,
+) -> None:
+    """Attack the training samples of a round; items that are in the bank are not made again."""
+    held = set(bank.keys())
+    for name in sorted({name for _, name, instance, _ in todo if instance}):
+        if name.partition(":")[0] in STEADY:
+            log.warning("%s draws nothing at random: its instances of a sample are the same", name)
+    missing = [item for item in todo if item[0] not in held]
+    done = len(todo) - len(missing)
+    with Progress(context.folder, f"round {number}: attack", total=len(todo), done=done) as bar:
+        for key, name, instance, rows in missing:
+            seed = derive_seed(context.seed, "attack", number, name, instance)
+            x, y = (tensor.to(context.device) for tensor in train.stack(rows))
+            attack = vary_start(attacks[name], instance)
+            result = attack(context.model, x, y, seed=seed, sample_ids=rows)
+            context.folder.check_held()
+            log_warnings(name, result)
+            common = {"round": number, "attack": name, "seed": seed}
+            entries = make_entries(result, train, rows, y, common)
+            encodings = choose_encodings(context.model, result.x_adv, y)
+            bank.append(key, result.x_adv, entries, encodings=encodings)
+            bar.step()
+
+
+def vary_start(attack: Attack, instance: int) -> Attack:
+    """Return the attack that makes an instance: a network P of a later one begins elsewhere."""
+    if instance and isinstance(attack, LearnedGenerator) and not attack.noise:
+        return replace(attack, noise=LearnedGenerator.noise)
+    return attack
+
+
+def make_entries(
+    result: AttackResult, train: Dataset, rows: list[int], y: Tensor, common: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return the bank's entry of each sample; y (B,) are the correct labels."""
+    columns = {"label": y, "loss": result.loss, "linf": result.linf, "l2": result.l2}
+    columns["l1"] = result.l1
+    values = {name: column.tolist() for name, column in columns.items()}
+    return [
+        {"source": train.ids[row], **common, **{name: values[name][i] for name in values}}
+        for i, row in enumerate(rows)
+    ]
+
+
+def choose_encodings(model: nn.Module, x_adv: Tensor, y: Tensor) -> list[Encoding]:
+    """Choose for each sample the fewest bytes from which the bank reads it back still fooling.
+
+    Args:
+        model: the classifier.
+        x_adv: perturbed samples (B, ...) in [0, 1].
+        y: the correct labels (B,).
+    """
+    x = x_adv.detach().float()
+    still = [is_misclassified(model, read_back(x, encoding), y) for encoding in ENCODINGS]
+    return smallest_encodings(torch.stack(still))
+
+
+def is_misclassified(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Tell which samples x (B, ...) the classifier calls another class than y (B,), bool (B,).
+
+    A non-finite answer is none.
+    """
+    called = top_classes(predict(model, x.to(y.device)))
+    return (called != y) & (called >= 0)
+
+
+def accept_or_wait(bank: SampleBank, number: int, *, gate: str) -> None:
+    """Accept a round's samples, or wait for a person to.
+
+    Raises:
+        Waiting: while some are pending and the gate is "wait".
+    """
+    pending = bank.indices(status="pending", round=number)
+    if pending and gate == "wait":
+        raise Waiting(
+            f"{len(pending)} samples of round {number} wait for a verdict in {bank.folder}: "
+            "accept or reject them, then start the same command again"
+        )
+    bank.set_status(pending, "accepted")

@@ -1,0 +1,206 @@
+"""Who looks at reconstructions: the classifier, a judge that is independent of it, and metrics."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from attacks import RefusedInput
+from attacks.common.randomness import derive_seed
+from augment import Dataset
+from augment.splits import choose_balanced
+from trainers.evaluate.evaluation import predict, top_classes
+from trainers.evaluate.quality import mean, ms_ssim, nearest, psnr, ssim
+from trainers.evaluate.scores import doubts_of
+from trainers.fit.fit_or_load import default_fit_flags, fit_or_load
+from trainers.run.cli.compress_config import CompressEvaluateConfig
+from trainers.run.cli.config import ClassifierFlags
+from trainers.run.folder.folder import RunFolder
+from trainers.run.folder.input_digests import ChangedInput
+from trainers.run.job_context import JobContext, check_alike, load_job_classifier, load_split
+from trainers.run.session import choose_device
+
+log = logging.getLogger(__name__)
+FEWEST = 10  # training samples of each class, for a classifier of its own half
+Numbers = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Evaluators:
+    """The samples, and who looks at them.
+
+    Attributes:
+        x: the samples (N, ...).
+        y: their labels (N,); None where they have none.
+        model: the classifier; None where there is none.
+        held_out: the judge, another classifier, fitted to other samples; None where there is none.
+        batch_size: samples that they look at at once.
+        device: where they do.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    model: nn.Module | None
+    held_out: nn.Module | None
+    batch_size: int
+    device: torch.device
+
+    def answers(self, who: nn.Module | None, x: Tensor) -> Tensor | None:
+        """Return somebody's top classes of samples (N, ...), (N,); -1 where there is none."""
+        if who is None:
+            return None
+        parts = torch.split(x, self.batch_size)
+        return torch.cat([top_classes(predict(who, part.to(self.device))).cpu() for part in parts])
+
+    def doubts(self) -> list[str]:
+        """Return why classifier and judge may be none, see `doubts_of`."""
+        found: list[str] = []
+        for name, who in (("classifier", self.model), ("judge", self.held_out)):
+            own = self.answers(who, self.x)
+            if who is None or own is None or self.y is None:
+                continue
+            classes = predict(who, self.x[:1].to(self.device)).shape[1]
+            found += [f"{name}: {doubt}" for doubt in doubts_of(own, self.y, classes=classes)]
+        return found
+
+    def measure(self, got: Tensor) -> Numbers:
+        """Say how good reconstructions (N, ...) are, rounded to bytes as pictures are.
+
+        Returns:
+            psnr, ssim and ms_ssim, means over samples; top1_kept and judge_kept, how often the
+            classifier and the judge answer as for the sample itself; judge_accuracy, how often
+            the judge is right; agreement, how often the two answer alike; retrieval, how often
+            no other sample is nearer. None where there is nobody to ask.
+        """
+        got = (got * 255).round() / 255
+        similar = [[ssim(a, b), ms_ssim(a, b)] for a, b in self._batches(got)]
+        many = [part[1] for part in similar if part[1] is not None]
+        first, second = self.answers(self.model, got), self.answers(self.held_out, got)
+        return {
+            "psnr": mean(psnr(self.x, got)),
+            "ssim": mean(torch.cat([part[0] for part in similar if part[0] is not None])),
+            "ms_ssim": mean(torch.cat(many)) if many else None,
+            "top1_kept": _share(first, self.answers(self.model, self.x)),
+            "judge_kept": _share(second, self.answers(self.held_out, self.x)),
+            "judge_accuracy": _share(second, self.y),
+            "agreement": _share(first, second),
+            "retrieval": mean(nearest(got, self.x)),
+        }
+
+    def _batches(self, got: Tensor) -> zip[tuple[Tensor, Tensor]]:
+        return zip(
+            torch.split(self.x, self.batch_size), torch.split(got, self.batch_size), strict=True
+        )
+
+
+def _share(a: Tensor | None, b: Tensor | None) -> float | None:
+    """Return how often two answers are the same, and are answers."""
+    return None if a is None or b is None else mean((a == b) & (a >= 0))
+
+
+def load_training_samples(
+    config: CompressEvaluateConfig, folder: RunFolder, test: Dataset, warnings: list[str]
+) -> Dataset | None:
+    """Return the training samples, where classifiers can be fitted to them; else add a warning."""
+    if test.num_classes < 2 or int(test.labels.min()) < 0:
+        warnings.append(f"{test.name} has no classes, so nobody is fitted to tell them apart")
+        return None
+    try:
+        train = load_split(config, "train", folder)
+    except ChangedInput:
+        raise
+    except RefusedInput as error:
+        warnings.append(f"nobody is fitted to tell classes apart: {error}")
+        return None
+    check_alike(train, test)
+    if len(train) < 2 * FEWEST * train.num_classes:
+        warnings.append(
+            f"nobody is fitted to tell classes apart: {len(train)} training samples of "
+            f"{train.num_classes} classes are too few, two halves take {2 * FEWEST} of each"
+        )
+        return None
+    return train
+
+
+def load_evaluators(
+    config: CompressEvaluateConfig,
+    folder: RunFolder,
+    test: Dataset,
+    train: Dataset | None,
+    warnings: list[str],
+) -> Evaluators:
+    """Load the classifier and the judge; those without weights are fitted, to halves of their own.
+
+    A judge beside a classifier that came with weights gets a half too, of samples which that
+    classifier may have seen.
+    """
+    flags = config.measure
+    judge = ClassifierFlags(flags.judge_model, flags.judge_weights, config.classifier.num_classes)
+    first, second = split_in_halves(train, config.run.seed) if train else (None, None)
+    both = (
+        ("classifier", "--weights", config.classifier, first),
+        ("judge", "--judge-weights", judge, second),
+    )
+    # Both are loaded before either is fitted: what is refused is refused at once.
+    settings = [_one(config, folder, test, who, flags, half) for who, _, flags, half in both]
+    found: dict[str, nn.Module | None] = {}
+    for (who, flag, classifier, half), context in zip(both, settings, strict=True):
+        if context is None:
+            warnings.append(f"there is no {who}; {flag} FILE names one")
+        elif half is not None and not _given(classifier):
+            _fit(context, who, half)
+        found[who] = context.model if context else None
+    x, y = test.stack(range(len(test)))
+    labelled = test.num_classes > 0 and int(y.min()) >= 0
+    evaluators = Evaluators(
+        x,
+        y if labelled else None,
+        found["classifier"],
+        found["judge"],
+        config.source.batch_size,
+        choose_device(config.run.device),
+    )
+    warnings += evaluators.doubts()
+    return evaluators
+
+
+def split_in_halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """Cut a data set in two of the same classes, which share no sample."""
+    first = choose_balanced(train.labels, len(train) // 2, seed=derive_seed(seed, "halves"))
+    others = torch.ones(len(train), dtype=torch.bool)
+    others[first] = False
+    return train.subset(first), train.subset(others.nonzero()[:, 0])
+
+
+def _given(flags: ClassifierFlags) -> bool:
+    """Tell whether a classifier comes with weights."""
+    return flags.weights is not None or ":" in (flags.model or "")
+
+
+def _one(
+    config: CompressEvaluateConfig,
+    folder: RunFolder,
+    test: Dataset,
+    who: str,
+    flags: ClassifierFlags,
+    half: Dataset | None,
+) -> JobContext | None:
+    """Load a classifier; None where it has no weights, and there are no samples to fit it to."""
+    if not _given(flags) and half is None:
+        return None
+    run = replace(config.run, seed=derive_seed(config.run.seed, who))
+    flag = "--judge-model" if who == "judge" else "--model"
+    return load_job_classifier(replace(config, classifier=flags, run=run), folder, test, flag=flag)
+
+
+def _fit(context: JobContext, who: str, half: Dataset) -> None:
+    """Fit a classifier to half of the training samples."""
+    log.info("fitting the %s to %d training samples", who, len(half))
+    run, data = context.config.run, context.config.source.data
+    file = context.folder.checkpoints / f"{who}.safetensors"
+    fit_or_load(
+        context, file, half, flags=default_fit_flags(data, smoke=run.smoke), number=0, who=who
+    )

@@ -1,0 +1,43 @@
+"""Show what a job of `compress` did: summary.json, TensorBoard, report and terminal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainers.run.cli.toml import dump
+from trainers.run.folder.atomic import write_summary
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.compress_outcome import compress_lines
+from trainers.run.show.outcome import outcome
+from trainers.run.show.report import write_report
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
+
+log = logging.getLogger(__name__)
+
+
+def publish_outcome(
+    config: Any, folder: RunFolder, summary: dict[str, Any], *, pictures: Sequence[Path]
+) -> None:
+    """Write and show the outcome of a job.
+
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        summary: what summary.json is to hold.
+        pictures: PNG files for TensorBoard and the report.
+    """
+    folder.check_held()
+    text = dump(folder.job, config)
+    board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
+    values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}
+    folder.metrics.add(folder.job, step=0, values=values)
+    for picture in pictures:
+        board.picture(picture.stem, picture, step=0)
+    board.close()
+    write_summary(folder.path / "summary.json", summary)
+    content = {"outcome": compress_lines(summary), "pictures": pictures}
+    write_report(folder, "outcome.html", content, config=text)
+    log.info("%s", outcome(folder))

@@ -1,0 +1,156 @@
+"""Show the rounds: terminal, metrics, TensorBoard, summary.json, curves and report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainers.evaluate.batch_figures import PICTURES
+from trainers.run.cli.config import RoundsConfig
+from trainers.run.cli.toml import dump
+from trainers.run.folder.atomic import write_summary
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.images import write_png
+from trainers.run.show.outcome import (
+    ROUND_TERMS,
+    columns,
+    heading,
+    legend,
+    line,
+    percent,
+    places,
+    rounds_table,
+)
+from trainers.run.show.plots import line_chart, to_picture
+from trainers.run.show.report import write_report
+from trainers.run.show.tensorboard_writer import TensorBoardWriter
+
+log = logging.getLogger(__name__)
+Row = Mapping[str, Any]
+
+
+class RoundsReport:
+    """Shows each round as it is done; only metrics.jsonl has a memory, all else is made from it."""
+
+    def __init__(self, folder: RunFolder, config: RoundsConfig) -> None:
+        """Open TensorBoard's folder."""
+        self.folder = folder
+        self.config = dump(folder.job, config)
+        self.board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, self.config)
+
+    def publish(self, rows: Sequence[Row], reason: str | None) -> None:
+        """Show the last of the rounds.
+
+        Args:
+            rows: all rounds so far.
+            reason: why it was the last one; None when more will come.
+        """
+        last = rows[-1]
+        if len(rows) == 1:
+            log.info("%s\n%s", legend(ROUND_TERMS), heading(last))
+        log.info("%s", line(last))
+        number = last["round"]
+        self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
+        for kind in PICTURES:
+            picture = self.folder.figures / f"{round_name(number)}-{kind}"
+            if picture.exists():
+                tag = f"{last['attack']}/{kind.partition('.')[0]}"
+                self.board.picture(tag, picture, step=number)
+        self.write(rows, reason)
+        if reason is not None:
+            self.board.text("rounds", rounds_table(rows))
+            self.board.close()
+
+    def write(self, rows: Sequence[Row], reason: str | None) -> None:
+        """Write the files that show all rounds at once."""
+        summary = {
+            "job": "rounds",
+            "seconds": sum(row["seconds"] for row in rows),
+            "stopped": reason,
+            "rounds": list(rows),
+        }
+        write_summary(self.folder.path / "summary.json", summary)
+        chart = line_chart(
+            accuracies(rows), title="Accuracy on test samples", x_label="round", y_label="share"
+        )
+        write_png(self.folder.figures / "accuracy.png", to_picture(chart))
+        content = report_content(self.folder, summary)
+        over = reason is not None
+        write_report(self.folder, "rounds.html", content, config=self.config, finished=over)
+        if reason is not None:
+            log.info("stopped: %s\n\n%s", reason, places(self.folder))
+
+
+def round_name(number: int) -> str:
+    """Return how a round's files and its line of metrics.jsonl are called.
+
+    >>> round_name(1)
+    'round-001'
+    """
+    return f"round-{number:03}"
+
+
+def scalars(row: Row) -> dict[str, float]:
+    """Return a round's numbers by TensorBoard tag."""
+    robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
+    names = (
+        "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
+        "delta_sparsity", "bank_size", "accepted",
+    )  # fmt: skip
+    single = {f"round/{name}": row[name] for name in names if row[name] is not None}
+    return robust | single
+
+
+def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
+    """Return the curves of clean accuracy, robust accuracies and the main attack's success."""
+    result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
+    for name in rows[0]["robust_accuracy"]:
+        result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
+    attack = f"{rows[0]['attack']} succeeds"
+    known = [row for row in rows if row["attack_success"] is not None]
+    result[attack] = [(row["round"], row["attack_success"]) for row in known]
+    return result
+
+
+def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of the template rounds.html, by summary.json."""
+    rows = summary["rounds"]
+    pictures = {
+        f"Round {row['round']}": [
+            folder.figures / f"{round_name(row['round'])}-{kind}" for kind in PICTURES
+        ]
+        for row in rows
+    }
+    return {
+        "verdict": verdict(rows[0], rows[-1]),
+        "ending": ending(summary),
+        "rows": [columns(row) for row in rows],
+        "meanings": ROUND_TERMS,
+        "messages": [text for row in rows for text in row.get("warnings", [])],
+        "accuracy": folder.figures / "accuracy.png",
+        "pictures": pictures,
+    }
+
+
+def verdict(first: Row, last: Row) -> str:
+    """Say in a sentence what the rounds changed."""
+    robust = ", ".join(
+        f"under {name} {value:.1%} -> {last['robust_accuracy'][name]:.1%}"
+        for name, value in first["robust_accuracy"].items()
+    )
+    success = " -> ".join(
+        f"{percent(row['attack_success'])} of {row['attackable']}" for row in (first, last)
+    )
+    return (
+        f"Accuracy from round {first['round']} to round {last['round']}: "
+        f"clean {first['clean_accuracy']:.1%} -> {last['clean_accuracy']:.1%}, {robust}. "
+        f"{last['attack']} succeeds on {success} samples that could be attacked."
+    )
+
+
+def ending(summary: Row) -> str:
+    """Say whether the run is over, and why."""
+    if summary["stopped"] is None:
+        return "The run is not over."
+    return f"Stopped: {summary['stopped']}. {summary['seconds']:.0f} seconds."

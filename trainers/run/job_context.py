@@ -1,0 +1,199 @@
+"""What the jobs share before their work begins: samples, device, classifier."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import chdir, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from attacks import Attack, RefusedInput
+from attacks.common.randomness import derive_seed
+from attacks.universal.fitting import Fittable
+from augment import load_dataset
+from trainers.models.load import load_classifier
+from trainers.run.cli.config import SamplesConfig
+from trainers.run.cli.presets import EMBEDDED
+from trainers.run.folder.folder import RunFolder
+from trainers.run.session import choose_device, choose_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from augment import Dataset
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """A job's classifier and where it works."""
+
+    config: SamplesConfig
+    folder: RunFolder
+    model: nn.Module
+    device: torch.device
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.config.run.seed
+
+    @property
+    def batch_size(self) -> int:
+        """Samples a step."""
+        return self.config.source.batch_size
+
+
+def load_split(
+    config: SamplesConfig, split: Literal["train", "val", "test"], folder: RunFolder
+) -> Dataset:
+    """Load the samples of a split, as many as the options say.
+
+    Raises:
+        RefusedInput: when they cannot be read, or are others than the run was begun with.
+    """
+    source = config.source
+    ds = load_dataset(
+        source.data,
+        split,
+        size=source.size,
+        channels=source.channels,
+        classes=source.classes,
+        samples=source.train_samples if split == "train" else source.test_samples,
+        seed=config.run.seed,
+        download=source.download,
+        frames=source.frames,
+        stride=source.stride,
+        clips=source.clips,
+    )
+    choose_threads(config.run.threads, torch.Size(ds.shape).numel())
+    if source.data not in EMBEDDED:
+        folder.inputs.check(f"--data {source.data} ({split} samples)", ds.digest())
+    log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
+    return ds
+
+
+def load_job_classifier(
+    config: SamplesConfig, folder: RunFolder, ds: Dataset, *, flag: str = "--model"
+) -> JobContext:
+    """Load the classifier and check that it fits the samples.
+
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        ds: the samples.
+        flag: that names the classifier.
+
+    Raises:
+        RefusedInput: when it does not, or is another than the run was begun with.
+    """
+    device = choose_device(config.run.device)
+    flags = config.classifier
+    classes = flags.num_classes or ds.num_classes or None
+    if classes == 1:
+        raise RefusedInput(
+            f"{ds.name} has one class ({ds.classes[0]}), and a classifier tells two or more apart; "
+            "add the others (a folder each), or give --classes or --num-classes"
+        )
+    with torch.random.fork_rng(devices=[]), chdir(Path.cwd()):  # whatever the factory does
+        torch.manual_seed(derive_seed(config.run.seed, "weights"))
+        model = load_classifier(
+            flags.model or ("c3d-small" if ds.is_video else "smallcnn"),
+            num_classes=classes,
+            weights=flags.weights,
+            mean=flags.mean or None,
+            std=flags.std or None,
+            in_channels=ds.shape[0],
+            image_size=ds.shape[1:],
+            binary=flags.binary,
+            device=device,
+        )
+    folder.inputs.check_model(flag, flags.model or "", model, given=flags.weights is not None)
+    return JobContext(config, folder, model, device)
+
+
+def check_attacks(
+    attacks: Mapping[str, Attack | Fittable], ds: Dataset, *, target: int | None = None
+) -> None:
+    """Refuse attacks that cannot do what they are to do, before anything is fitted for them.
+
+    Args:
+        attacks: the attacks, by name, or the options of fits.
+        ds: the samples.
+        target: the class to reach; None for any wrong one.
+
+    Raises:
+        ValueError: naming the first of them: it is for videos and the samples are images, or it
+            refuses the samples' shape or the target.
+    """
+    for name, attack in attacks.items():
+        if getattr(attack, "needs_videos", False) and not ds.is_video:
+            raise ValueError(
+                f"the attack {name} is for videos and {ds.name} holds images; take another attack, "
+                "or --data moving-digits or videofolder:DIR"
+            )
+
+    for name, attack in attacks.items():
+        if len(ds):
+            rehearse(name, attack, ds, target)
+
+
+class _Asked(BaseException):
+    """An attack has asked the model, so it has no objections; of no kind that it would catch."""
+
+
+class _Unasked(nn.Module):
+    """A classifier that is not there yet."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """End the rehearsal."""
+        raise _Asked
+
+
+def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | None) -> None:
+    """Start an attack or a fit on one sample, up to where it first asks the model.
+
+    Raises:
+        ValueError: when it refuses before that.
+    """
+    x, _ = ds.stack([0])
+    y = torch.zeros(1, dtype=torch.int64)
+    aim = None if target is None else y + target
+    with suppress(_Asked):
+        try:
+            if isinstance(attack, Fittable):
+                attack.fit(_Unasked().eval(), [(x, y)])
+            else:
+                attack(_Unasked().eval(), x, y, target=aim)
+        except ValueError as error:
+            raise ValueError(f"the attack {name} cannot do this: {error}") from error
+
+
+def check_alike(train: Dataset, test: Dataset) -> None:
+    """Refuse training and test samples of different shapes."""
+    if train.shape == test.shape:
+        return
+    (channels, *_, height, width), other = train.shape, test.shape
+    if channels != other[0]:
+        advice = "--channels 3 to bring both to RGB"
+    elif (height, width) != other[-2:]:
+        advice = "--size N to bring both to N x N"
+    else:
+        advice = "--frames N to take N frames of each"
+    raise RefusedInput(
+        f"training samples are {train.shape} and test samples {test.shape}; give {advice}"
+    )
+
+
+def check_labelled(ds: Dataset) -> None:
+    """Refuse samples without labels where labels are needed."""
+    if len(ds) and int(ds.labels.min()) < 0:
+        raise RefusedInput(
+            f"{ds.name} has no labels; put the samples into one folder a class, "
+            "or use the job attack, which takes the classifier's own answers"
+        )

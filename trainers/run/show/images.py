@@ -1,0 +1,116 @@
+"""Pictures of images for the eye: original | perturbed | difference."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from attacks.files import write_bytes
+
+FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+PAD, CAPTION, TITLE = 8, 20, 34  # pixels
+FONT = ImageFont.load_default(13)
+INK = "#222222"
+
+
+class Pair(NamedTuple):
+    """A sample before and after, (C, H, W) in [0, 1], and a caption for each."""
+
+    x: Tensor
+    x_adv: Tensor
+    before: str
+    after: str
+
+    @property
+    def mean_change(self) -> float:
+        """Mean |x_adv - x|."""
+        return float((self.x_adv - self.x).abs().mean())
+
+    def tiles(self, factor: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return original, perturbed, and the difference times a factor around grey."""
+        return self.x, self.x_adv, 0.5 + factor * (self.x_adv - self.x)
+
+
+def choose_factor(pairs: Sequence[Pair]) -> int:
+    """Return the factor that makes the differences of all pairs visible."""
+    # The few largest changes may saturate: by them alone most differences would look grey.
+    return amplification(max(_quantile((p.x_adv - p.x).abs(), 0.95) for p in pairs))
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    """Return a quantile; torch's own takes at most 16 million values, fewer than a clip has."""
+    place = max(1, math.ceil(share * values.numel()))
+    return float(values.flatten().kthvalue(place).values)
+
+
+def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
+    """Lay out pairs, two to a line, each as original | perturbed | difference.
+
+    Args:
+        pairs: images before and after.
+        factor: of the differences; None takes `factor_of(pairs)`.
+    """
+    height, width = pairs[0].x.shape[-2:]
+    scale = max(1, round(120 / width)) if width < 120 else 1
+    cell_w, cell_h = width * scale + PAD, height * scale + CAPTION + PAD
+    across = min(2, len(pairs))
+    down = -(-len(pairs) // across)
+    size = (across * (3 * cell_w + 2 * PAD), TITLE + down * cell_h + PAD)
+    image = Image.new("RGB", size, "white")
+    factor = choose_factor(pairs) if factor is None else factor
+    pen = ImageDraw.Draw(image)
+    title = f"original | perturbed | difference, times {factor} around grey; mean change of a value"
+    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    for place, pair in enumerate(pairs):
+        left = (place % across) * (3 * cell_w + 2 * PAD) + PAD
+        top = TITLE + (place // across) * cell_h
+        captions = (pair.before, pair.after, f"change {pair.mean_change:.4f}")
+        for tile, caption in zip(pair.tiles(factor), captions, strict=True):
+            image.paste(to_image(tile, scale), (left, top))
+            pen.text((left, top + height * scale + 2), _fit(caption, cell_w), fill=INK, font=FONT)
+            left += cell_w
+    return image
+
+
+def _fit(text: str, width: int) -> str:
+    """Cut a caption to the width of its picture, score and all."""
+    while FONT.getlength(text) > width - PAD and len(text) > 8:
+        name, gap, score = text.rpartition("  ")
+        text = f"{name[:-2].rstrip('…')}…{gap}{score}" if gap else text[:-2]
+    return text
+
+
+def amplification(largest: float) -> int:
+    """Return the round factor that makes a difference visible without cutting it off.
+
+    >>> amplification(0.1)
+    5
+    """
+    return max([factor for factor in FACTORS if factor * largest <= 0.5], default=1)
+
+
+def to_image(x: Tensor, scale: int = 1) -> Image.Image:
+    """Return x (C, H, W) in [0, 1], clamped and rounded, as a picture of whole pixels."""
+    pixels = to_uint8(x)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    width, height = image.size
+    return image.resize((width * scale, height * scale), Image.Resampling.NEAREST)
+
+
+def to_uint8(x: Tensor) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+    """Round x (C, H, W) in [0, 1] to bytes (H, W, C)."""
+    return (x.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """Write a PNG atomically."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())

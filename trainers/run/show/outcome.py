@@ -1,0 +1,281 @@
+"""What a terminal shows: a row a round, and the outcome."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+from trainers.run.folder.folder import RunFolder
+from trainers.run.show.compress_outcome import compress_lines
+from trainers.run.show.text_table import format_row, format_table
+
+Row = Mapping[str, Any]
+# Files of the jobs of `compress` by what they are.
+COMPRESSED = {
+    "codec": "codec.sprt",
+    "codes": "codes",
+    "contents": "samples.csv",
+    "arrays": "samples.npz",
+    "points": "points.csv",
+}
+WIDTH = 100  # characters of a line of prose
+TOP = 5  # classes whose scores `attack` adds up
+IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
+ROUND_TERMS = {
+    "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
+    f"and under one; {IN_BRACKETS}",
+    "success": "share that the attack turns into errors; counted of the samples (of) that could be "
+    "attacked, those that were right before",
+    "loss": "mean of what the attack minimises or maximises, at its end",
+    "change": "mean change of a value, black to white being 1, of the samples it fooled",
+    "bank": "perturbed samples collected for retraining so far",
+}
+ATTACK_TERMS = {
+    "budget": "how far a sample may be changed; an attack without one makes the smallest change "
+    "that it finds",
+    "accuracy": "share of the test samples that the classifier gets right, also under the attack; "
+    f"{IN_BRACKETS}",
+    "success": "share that the attack turns into errors; counted of the samples (of) that could be "
+    "attacked, those that were right before",
+    "median l2": "median Euclidean length of the change, of the samples it fooled",
+    "queries": "mean number of times that the classifier was asked about a sample",
+    "worst case": "share that is right also under whichever attack does best on each sample; only "
+    "attacks of the same budget can be joined",
+}
+
+
+def legend(meanings: Mapping[str, str]) -> str:
+    """Return words and what they mean as lines of at most WIDTH characters.
+
+    >>> print(legend({"a": "first", "long": "second"}))
+    a:    first
+    long: second
+    """
+    wide = max(map(len, meanings)) + 2
+    return "\n".join(
+        fill(text, WIDTH, initial_indent=f"{word}:".ljust(wide), subsequent_indent=" " * wide)
+        for word, text in meanings.items()
+    )
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """Return a rate, with its interval in whole percent, rounded outwards.
+
+    >>> percent(0.5, (0.301, 0.699)), percent(None)
+    ('50.0% (30-70)', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if interval is None:
+        return f"{value:.1%}"
+    low, high = math.floor(100 * interval[0]), math.ceil(100 * interval[1])
+    return f"{value:.1%} ({low}-{high})"
+
+
+def number(value: float | None, form: str) -> str:
+    """Return a number in a format; "-" for none."""
+    return "-" if value is None else format(value, form)
+
+
+def columns(row: Row) -> dict[str, str]:
+    """Return one round's cells by heading."""
+    intervals = row.get("robust_accuracy_interval", {})
+    robust = {
+        f"{name} acc.": percent(value, intervals.get(name))
+        for name, value in row["robust_accuracy"].items()
+    }
+    return {
+        "round": str(row["round"]),
+        "clean acc.": percent(row["clean_accuracy"], row.get("clean_accuracy_interval")),
+        **robust,
+        f"{row.get('attack', 'attack')} success": percent(
+            row["attack_success"], row.get("attack_success_interval")
+        ),
+        "of": number(row.get("attackable"), "d"),
+        "loss": number(row["attack_loss"], ".3f"),
+        "change": number(row["delta_l1"], ".4f"),
+        "bank": str(row["bank_size"]),
+        "seconds": f"{row['seconds']:.1f}",
+    }
+
+
+def widths(row: Row) -> dict[str, int]:
+    """Return how wide each column of the rounds is: of the heading, or a rate with its interval."""
+    wide = len("88.8% (88-100)")
+    rates = ("acc.", "success")
+    least = {"loss": 5, "change": 6, "bank": 5}  # characters
+    return {
+        name: max(len(name), wide if name.endswith(rates) else least.get(name, 0))
+        for name in columns(row)
+    }
+
+
+def heading(row: Row) -> str:
+    """Return the headings, two spaces apart."""
+    wide = widths(row)
+    return format_row({name: name for name in wide}, wide)
+
+
+def line(row: Row) -> str:
+    r"""Return one round's cells, right-aligned below their headings.
+
+    >>> row = dict(round=1, clean_accuracy=.98, robust_accuracy={"pgd": .7}, attack_success=.5,
+    ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0, attackable=60,
+    ...            attack_success_interval=(.377, .623))
+    >>> print(heading(row), line(row), sep="\n")
+    round      clean acc.        pgd acc.  attack success  of   loss  change   bank  seconds
+        1           98.0%           70.0%   50.0% (37-63)  60  0.100  0.0200      9      1.0
+    """
+    return format_row(columns(row), widths(row))
+
+
+def rounds_table(rows: Sequence[Row]) -> str:
+    """Return the table of all rounds."""
+    return "\n".join([heading(rows[0]), *(line(row) for row in rows)])
+
+
+def attacks_table(summary: Row) -> str:
+    """Return the table of an evaluation, an attack a line, and what it comes to."""
+    rows = [
+        {
+            "attack": name,
+            "budget": m.get("budget") or "none",
+            "accuracy": percent(m["robust_accuracy"], m.get("robust_accuracy_interval")),
+            "success": percent(m["success"], m.get("success_interval")),
+            "of": number(m.get("attackable"), "d"),
+            "median l2": number(m["median_l2"], ".3f"),
+            "queries": f"{m['queries']:.0f}",
+            "seconds": f"{m['seconds']:.1f}",
+        }
+        for name, m in summary["attacks"].items()
+    ]
+    clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
+    of = f" of {summary['samples']} test samples" if "samples" in summary else ""
+    return "\n".join([format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
+
+
+def worst_lines(summary: Row) -> list[str]:
+    """Say which attacks make up each worst case, and which none, and why."""
+    cases = summary.get("worst_cases", [])
+    lines = [
+        f"worst case at {case['budget']}: {percent(case['accuracy'], case['interval'])} are right "
+        f"under {', '.join(case['attacks'])}"
+        for case in cases
+    ]
+    if not cases:
+        lines = ["no worst case: no attack has a budget (a norm and an eps)"]
+    outside = summary.get("outside_worst_cases", {})
+    return lines + [f"in no worst case: {name} ({why})" for name, why in outside.items()]
+
+
+def attack_lines(summary: Row) -> str:
+    """Return what the job `attack` found."""
+    sums = summary["top_sum_after"]
+    rate = percent(summary["success"], summary["success_interval"])
+    lines = [
+        f"{summary['attack']} succeeds on {rate} of the {summary['attackable']} samples that could "
+        "be attacked",
+        IN_BRACKETS,
+        not_counted(summary),
+        storage(summary["saved"]),
+        f"mean change of a value, black to white being 1: {number(summary['delta_l1'], '.4f')} "
+        f"(of the {summary['fooled']} samples fooled)",
+        *reported(summary),
+        f"the answer changed on {summary['top_class_changed']:.1%} of all {summary['samples']}",
+        f"scores of the {TOP} classes that led before, added up after the attack: mean "
+        f"{number(sums['mean'], '.3f')}, largest {number(sums['largest'], '.3f')}",
+    ]
+    return fit_line(summary) + "\n".join(lines)
+
+
+def fit_line(summary: Row) -> str:
+    r"""Say what an attack was fitted to, as a line of its own; nothing where it was not.
+
+    >>> fit_line({"attack": "universal", "fit": dict(
+    ...     file="universal.safetensors", samples=200, passes=3, fooling_rate=0.5)})
+    'universal was fitted to 200 training samples in 3 passes: fooling_rate 0.5\n'
+    """
+    about = dict(summary.get("fit", {}))
+    if not about:
+        return ""
+    samples, passes = about.pop("samples"), about.pop("passes")
+    numbers = ", ".join(f"{name} {value:.4g}" for name, value in about.items() if name != "file")
+    return (
+        f"{summary['attack']} was fitted to {samples} training samples in {passes} passes: "
+        f"{numbers}\n"
+    )
+
+
+def not_counted(summary: Row) -> str:
+    """Say which samples could not be attacked.
+
+    >>> not_counted({"samples": 8, "attackable": 6, "target": None})
+    '2 of all 8 were wrong before and are not counted'
+    >>> not_counted({"samples": 8, "attackable": 7, "target": "cat"})
+    '1 of all 8 was labelled or called cat before and is not counted'
+    """
+    left, target = summary["samples"] - summary["attackable"], summary["target"]
+    if not left:
+        return f"all {summary['samples']} could be attacked"
+    were, are = ("was", "is") if left == 1 else ("were", "are")
+    before = "wrong" if target is None else f"labelled or called {target}"
+    return f"{left} of all {summary['samples']} {were} {before} before and {are} not counted"
+
+
+def storage(saved: Row) -> str:
+    """Say how many of the samples that the attack fooled the saved files fool with.
+
+    >>> storage({"as": "float", "found": 4, "survive": 3, "rounding_lost": 1, "survive_share": 0.75,
+    ...          "survive_interval": (0.3, 0.96)})
+    'rounded to bytes, as in the folder samples, 3 of the 4 fooled still fool: 75.0% (30-96)'
+    """
+    if not saved["found"]:
+        return "none was fooled before rounding to bytes"
+    rate = percent(saved["survive_share"], saved["survive_interval"])
+    kept = f"{saved['survive']} of the {saved['found']} fooled still fool: {rate}"
+    if saved["as"] == "float":
+        return f"rounded to bytes, as in the folder samples, {kept}"
+    return f"saved as bytes, {kept}; rounding alone would have lost {saved['rounding_lost']}"
+
+
+def reported(summary: Row) -> list[str]:
+    """Return what the attack alone reports of the samples it fooled, a line each.
+
+    >>> reported({"reported": {"nonzeros": {"median": 3.0, "mean": 3.25, "n": 4}}})
+    ['nonzeros: median 3, mean 3.25 (of 4 samples fooled)']
+    """
+    return [
+        f"{name}: median {one['median']:.5g}, mean {one['mean']:.5g} (of {one['n']} samples fooled)"
+        for name, one in summary.get("reported", {}).items()
+    ]
+
+
+def outcome(folder: RunFolder) -> str:
+    """Return a finished run's table and where its files are."""
+    summary = folder.summary()
+    lines = []
+    if summary["job"] == "rounds":
+        lines.append(rounds_table(summary["rounds"]))
+    elif summary["job"] == "evaluate":
+        lines.append(attacks_table(summary))
+    elif summary["job"] == "attack":
+        lines.append(attack_lines(summary))
+    elif summary["job"].startswith("compress"):
+        lines.append(compress_lines(summary))
+    return "\n".join([*lines, places(folder)])
+
+
+def places(folder: RunFolder) -> str:
+    """Say where to look, and how."""
+    path = folder.path
+    names = [("run folder", path), ("report", path / "report.html")]
+    models = sorted(folder.checkpoints.glob("round-*.safetensors"))
+    names += [("scores", path / "scores.csv"), ("samples", path / "samples")]
+    names += [(name, path / file) for name, file in COMPRESSED.items()]
+    names += [*(("classifier", file) for file in models[-1:])]
+    names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
+    names += [("picture", file) for file in sorted(folder.figures.glob("*"))]
+    lines = [f"{name:<11} {file}" for name, file in names if file.exists()]
+    return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])

@@ -1,0 +1,36 @@
+"""Tables as text: columns below their headings, two spaces apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def format_row(cells: Mapping[str, str], widths: Mapping[str, int], *, left: str = "") -> str:
+    """Pad the cells of a row to the widths of their columns.
+
+    Args:
+        cells: texts by the heading of their column; the headings themselves for the first row.
+        widths: characters by heading.
+        left: heading of the column that is aligned to the left; the others are to the right.
+
+    >>> format_row({"a": "1", "b": "2"}, {"a": 3, "b": 2}, left="a")
+    '1     2'
+    """
+    return "  ".join(
+        cell.ljust(widths[name]) if name == left else cell.rjust(widths[name])
+        for name, cell in cells.items()
+    )
+
+
+def format_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Lay out rows with the same keys below their headings, the first column to the left.
+
+    >>> print(format_table([{"codec": "jpeg", "dB": "30.0"}, {"codec": "x", "dB": "4.0"}]))
+    codec    dB
+    jpeg   30.0
+    x       4.0
+    """
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    left = next(iter(widths))
+    headings = {name: name for name in widths}
+    return "\n".join(format_row(row, widths, left=left) for row in (headings, *rows))
