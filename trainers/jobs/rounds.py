@@ -34,7 +34,7 @@ from trainers.jobs.harvest import Item, harvest, items, review
 from trainers.jobs.publish_rounds import Publisher, round_name
 from trainers.jobs.stopping import cannot_stop, stop_reason
 from trainers.run.cli.config import LoopFlags, RoundsConfig
-from trainers.run.cli.specs import build_attacks, sample_counts, slug, usual
+from trainers.run.cli.specs import build_attacks, build_augmentation, sample_counts, slug, usual
 from trainers.run.folder.atomic import kept, once, present
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.stopwatch import Stopwatch
@@ -104,6 +104,7 @@ def open_game(config: RoundsConfig, folder: RunFolder) -> Game:
         check_labelled(ds)
         check_kind({**attacks, **test_attacks}, ds)
     check_alike(train, test)
+    build_augmentation(config.fit.augmentation, train)
     setting = build(config, folder, train)
     return Game(
         setting=setting,

@@ -10,8 +10,8 @@ from PIL import Image
 from trainers.jobs.compress.benchmark.peers import (
     IMAGES,
     VIDEOS,
-    PeerCode,
     Peer,
+    PeerCode,
     jpeg_payload,
     quality_for,
 )

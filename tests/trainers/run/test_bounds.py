@@ -10,9 +10,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from attacks import ATTACKS, FITTED
+from trainers.jobs.compress.fit import build_reconstruction
 from trainers.run.cli.checks import AT_MOST, check
 from trainers.run.cli.numbers import number
-from trainers.run.cli.specs import build_attack, build_fittable, build_reconstruction, build_task
+from trainers.run.cli.specs import build_attack, build_fittable, build_task
 from trainers.run.cli.toml import UNSAVED, check_options, flag, flat, hints, updated
 from trainers.run.main import JOBS, main, understand
 

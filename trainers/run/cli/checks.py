@@ -17,7 +17,8 @@ from trainers.run.cli.toml import flag, flat
 AT_LEAST: dict[str, float] = {
     "seed": 0, "threads": 0, "size": 1, "train_samples": 1, "test_samples": 1, "batch_size": 1,
     "num_classes": 2, "epochs": 0, "retrain_epochs": 1, "weight_decay": 0,
-    "retrain_weight_decay": 0, "label_smoothing": 0, "ema": 0, "rounds": 0, "instances": 1,
+    "retrain_weight_decay": 0, "label_smoothing": 0, "momentum": 0, "ema": 0, "rounds": 0,
+    "instances": 1,
     "generator_test_samples": 1, "ratio": 0, "loss_threshold": 0, "threshold_share": 0,
     "patience": 0, "steps": 1, "frames": 1, "stride": 1, "clips": 1,
     "step": 1e-5, "samples": 1, "levels": 0, "time_levels": 0,
@@ -29,7 +30,7 @@ ABOVE: dict[str, float] = {
     "eps": 0,
     "bytes_per_sample": 0,
 }
-BELOW: dict[str, float] = {"label_smoothing": 1, "ema": 1}
+BELOW: dict[str, float] = {"label_smoothing": 1, "momentum": 1, "ema": 1}
 AT_MOST: dict[str, float] = {
     "seed": 2**63 - 1, "threads": 1024, "size": 8192, "train_samples": 10**9,
     "test_samples": 10**9, "batch_size": 2**20, "num_classes": 10**6, "epochs": 10**6,

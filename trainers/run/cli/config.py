@@ -97,6 +97,8 @@ class FitFlags:
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """Optimiser of every fit."""
+    momentum: float = 0.9
+    """Momentum of sgd, or the first beta of adamw, at least 0 and below 1."""
     lr: float = 2e-3
     """Peak learning rate of round 0."""
     retrain_lr: float = 1e-3
@@ -113,8 +115,9 @@ class FitFlags:
     """Largest L2 norm of the whole gradient, above 0. None: no clipping."""
     bf16: bool = False
     """Forward passes of training in bfloat16."""
-    augmentation: Literal["classic", "none"] = "none"
-    """classic: shifts, and flips where they keep the class; none: samples as they are."""
+    augmentation: str = "none"
+    """classic: shifts, and flips where they keep the class; classic:OPTION=VALUE,... changes them,
+    such as classic:rotation=10,zoom=0.1,hue=0.05; none: samples as they are."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from augment import Dataset
 from compress import Codec, TaskQuantiser
 from compress.file_format import Kind, parse
 from compress.network.restoration_net import RestorationNet
+from compress.quantise.quantise import quantise
+from compress.quantise.threshold import Threshold, quantise_thresholded
 from trainers.evaluate.evaluation import predict
 from trainers.jobs.compress.benchmark import peers
 from trainers.jobs.compress.benchmark.panel import Panel
@@ -106,6 +108,11 @@ def jobs_of(bench: Bench) -> dict[str, Callable[[], Made]]:
     for kind in kinds:
         for rate in bench.rates:
             jobs[f"{kind}-{rate:g}"] = partial(ours, bench, kind, rate)
+    for kind in (kind for kind in kinds if kind != "x-task"):
+        for way in dict.fromkeys(bench.config.measure.thresholds):
+            for rate in bench.rates:
+                make = partial(ours, bench, kind, rate, threshold=way)
+                jobs[f"{kind}-{way}-{rate:g}"] = make
     if network is not None and network.config.kind in kinds:
         kind = network.config.kind
         for rate in bench.rates:
@@ -142,14 +149,26 @@ def point(codec: str, rate: float | None, size: float, payload: float | None, **
     return always | never | more
 
 
-def ours(bench: Bench, kind: Kind, rate: float, network: RestorationNet | None = None) -> Made:
+def ours(
+    bench: Bench,
+    kind: Kind,
+    rate: float,
+    network: RestorationNet | None = None,
+    *,
+    threshold: Threshold | None = None,
+) -> Made:
     """Code all samples as one file, of so many bytes a sample without its head.
 
     With a network R, the same file is restored; beside its bytes stand those with R's own. A
-    difference that no R restores is shown around grey.
+    difference that no R restores is shown around grey. With a threshold, its choice of coefficients
+    takes the place of the codec's dead zone.
     """
     searched, codec = kind == "x-task", bench.codec_of(kind)
     changed = bench.differences.x_adv if kind == "delta" and bench.differences else None
+    name = kind if threshold is None else f"{kind}-{threshold}"
+    quantiser = quantise
+    if threshold is not None:
+        quantiser = partial(quantise_thresholded, method=threshold, k=round(rate))
     make = partial(
         codec.encode,
         bench.panel.x,
@@ -157,13 +176,14 @@ def ours(bench: Bench, kind: Kind, rate: float, network: RestorationNet | None =
         x_adv=changed,
         model=bench.panel.model if searched else None,
         task=bench.task if searched else None,
+        quantiser=quantiser,
         bytes_per_sample=rate,
     )
-    blob, count = kept_code(bench.folder, f"{kind}-{rate:g}", make), len(bench.test)
+    blob, count = kept_code(bench.folder, f"{name}-{rate:g}", make), len(bench.test)
     file = parse(blob)
     tables = len(codec.tables.packed)
     row = point(
-        f"{kind}+R" if network else kind,
+        f"{name}+R" if network else name,
         rate,
         len(blob) / count,
         file.payload,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from augment import Dataset
 from compress import Codec
+from compress.quantise.threshold import Threshold
 from trainers.evaluate.quality import psnr
 from trainers.jobs.compress.files import sealed_code
 from trainers.jobs.compress.gallery import Cell, code_picture, coefficients, gallery
@@ -29,6 +30,10 @@ COLOURS = {
     "x+R": "#1e3a8a",
     "x-task+R": "#7f1d1d",
     "delta+R": "#0f172a",
+    "hard": "#65a30d",
+    "soft": "#0d9488",
+    "bayes": "#a16207",
+    "top-k": "#c026d3",
     "jpeg": "#059669",
     "jpeg2000": "#d97706",
     "webp": "#7c3aed",
@@ -47,7 +52,8 @@ METRICS = {
 }
 CONTROLS = ("zeros", "label")
 KINDS = ("x", "x-task", "delta")
-OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS))
+THRESHOLDS = {f"{kind}-{way}": way for kind in ("x", "delta") for way in get_args(Threshold)}
+OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS), *THRESHOLDS)
 
 
 def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
@@ -92,7 +98,7 @@ def lines_of(points: Sequence[Row], metric: str) -> tuple[dict[str, Points], lis
             ends[dashed[-1]] = "payload_bytes"
         for name, size in ends.items():
             lines[name] = sorted((row[size], row[metric]) for row in own)
-            colours.append(COLOURS[codec])
+            colours.append(COLOURS[THRESHOLDS.get(codec, codec)])
     for row in known:
         if row["codec"] in CONTROLS:
             name = f"{row['codec']} ({row['bytes_per_sample']:.2g} B)"
