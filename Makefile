@@ -2,11 +2,12 @@
 
 check: lint test  ## everything a change must pass
 
-lint:  ## layout, style, types, and which package may import which
+lint:  ## layout, style, types, which package may import which, and dead code
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
+	vulture
 
 test:  ## the default suite, with coverage of the packages
 	python -m pytest -n auto --cov --cov-fail-under=90

@@ -1,9 +1,6 @@
 """Batches of a dataset in an order that depends on a seed alone."""
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -20,7 +17,6 @@ def iterate(
     seed: int | None = None,
     device: torch.device | str = "cpu",
     drop_last: bool = False,
-    workers: int = 0,
 ) -> Iterator[Batch]:
     """Iterate over the batches of a dataset once.
 
@@ -30,55 +26,33 @@ def iterate(
         seed: None reads in order; a number reads in the permutation of that seed.
         device: Where x and y are put.
         drop_last: Whether to leave out a last batch that is not full.
-        workers: Threads that read ahead; worth it only for files read on demand.
 
     Returns:
         An iterator of x `(B, C, H, W)` or `(B, C, T, H, W)` float32 in [0, 1], y `(B,)` int64,
         and the `(B,)` int64 numbers of the samples in the dataset, which stay on the CPU.
 
     Raises:
-        ValueError: `batch_size` below 1 or `workers` below 0.
+        ValueError: `batch_size` below 1.
     """
-    if batch_size < 1 or workers < 0:
-        raise ValueError(
-            f"batch_size={batch_size}, workers={workers}: batch_size must be at least 1, "
-            "workers at least 0; give larger numbers"
-        )
-    batches = torch.split(_order(len(dataset), seed), batch_size)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: must be at least 1; give a larger number")
+    batches = torch.split(_draw_order(len(dataset), seed), batch_size)
     if drop_last:
         batches = tuple(batch for batch in batches if len(batch) == batch_size)
-    return _read(dataset, iter(batches), torch.device(device), workers)
+    return _read_batches(dataset, batches, torch.device(device))
 
 
-def _order(count: int, seed: int | None) -> Tensor:
+def _draw_order(count: int, seed: int | None) -> Tensor:
     if seed is None:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def _read(
-    dataset: Dataset, batches: Iterator[Tensor], device: torch.device, workers: int
+def _read_batches(
+    dataset: Dataset, batches: Iterable[Tensor], device: torch.device
 ) -> Iterator[Batch]:
-    def fetch(index: Tensor) -> tuple[Tensor, Tensor]:
-        return dataset.raw(index), index
-
-    # Bytes travel to the device as they are kept: uint8 is a quarter of float32.
-    for pixels, index in _ahead(fetch, batches, workers) if workers else map(fetch, batches):
+    for index in batches:
         if len(index):
-            yield as_float(pixels.to(device)), dataset.labels[index].to(device), index
-
-
-def _ahead(
-    fetch: Callable[[Tensor], tuple[Tensor, Tensor]], batches: Iterator[Tensor], workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Map in order on threads, at most two batches a thread ahead of the reader."""
-    pool = ThreadPoolExecutor(workers)
-    try:
-        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque(
-            pool.submit(fetch, batch) for batch in islice(batches, 2 * workers)
-        )
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(fetch, batch) for batch in islice(batches, 1))
-    finally:
-        pool.shutdown(cancel_futures=True)
+            # Bytes travel to the device as they are kept: uint8 is a quarter of float32.
+            x = as_float(dataset.raw(index).to(device))
+            yield x, dataset.labels[index].to(device), index

@@ -133,14 +133,35 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
     def subset(self, indices: Rows) -> "Dataset":
         """Select samples in the given order; pixels are shared, not copied."""
         chosen = row_numbers(indices)
+        ids = [self.ids[i] for i in chosen.tolist()]
+        return self.replace(
+            self._pixels, labels=self.labels[chosen], ids=ids, rows=self._rows[chosen]
+        )
+
+    def replace(
+        self,
+        pixels: Tensor | PixelSource,
+        *,
+        labels: Tensor | None = None,
+        ids: Sequence[str] | None = None,
+        rows: Tensor | None = None,
+    ) -> "Dataset":
+        """Make a dataset of other pixels under the same name and classes.
+
+        Args:
+            pixels: `(N, C, H, W)` or `(N, C, T, H, W)`, or their source.
+            labels: `(N,)` int64; None keeps the labels.
+            ids: N unique texts; None keeps the ids.
+            rows: `(N,)` which rows of `pixels` these are; None means all, in order.
+        """
         return Dataset(
-            self._pixels,
-            self.labels[chosen],
-            [self.ids[i] for i in chosen.tolist()],
+            pixels,
+            self.labels if labels is None else labels,
+            self.ids if ids is None else ids,
             name=self.name,
             classes=self.classes,
             skipped=self.skipped,
-            rows=self._rows[chosen],
+            rows=rows,
         )
 
 

@@ -64,7 +64,7 @@ def load_dataset(
             raise ValueError(f"{option}={value}: must be at least 1; give a larger number")
     if channels not in (None, 1, 3):
         raise ValueError(f"channels={channels}: allowed are 1 (grey) and 3 (RGB); give one of them")
-    source, target = _source(spec)
+    source, target = _parse_spec(spec)
     if (frames or 1) * clips > MOST_CLIP_FRAMES:
         raise ValueError(
             f"frames={frames}, clips={clips}: at most {MOST_CLIP_FRAMES} frames are taken from a "
@@ -89,7 +89,7 @@ def load_dataset(
     return dataset if size is None else resize_dataset(dataset, size)
 
 
-def _source(spec: str) -> tuple[Source, str]:
+def _parse_spec(spec: str) -> tuple[Source, str]:
     """Parse a spec into its source and target."""
     name, _, target = spec.partition(":")
     if name in NAMES:

@@ -1,6 +1,6 @@
 """The codec: samples to bytes and back."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,18 @@ from compress.limits import MAX_LEVELS
 from compress.names import describe_fault
 from compress.network.restoration_net import RestorationNet
 from compress.quantise import error_bound
-from compress.quantise.quantise import max_magnitude, quantise, quantiser_index, to_array
+from compress.quantise.quantise import (
+    Quantiser,
+    max_magnitude,
+    quantise,
+    quantiser_index,
+    to_array,
+)
 from compress.quantise.rate import find_step
 from compress.quantise.signals import split_for_cache, to_signal, transform
 from compress.quantise.task_quantiser import TaskQuantiser, check_task
 from compress.wavelet.transform import Coefficients
 
-Quantiser = Callable[[Coefficients, float], Coefficients]  # with a step
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
 _CHUNK_VALUES = 2**21
@@ -140,6 +145,7 @@ class Codec:
         x_adv: Tensor | None = None,
         model: nn.Module | None = None,
         task: TaskQuantiser | None = None,
+        quantiser: Quantiser = quantise,
         step: float | None = None,
         bytes_per_sample: float | None = None,
         embed_tables: bool = False,
@@ -148,7 +154,8 @@ class Codec:
     ) -> bytes:
         """Encode samples.
 
-        No decoded value is farther from its sample than `largest_error` says.
+        No decoded value is farther from its sample than `largest_error` says, unless another
+        quantiser is given.
 
         Args:
             x: (B, C, H, W) or (B, C, T, H, W) in [0, 1].
@@ -157,6 +164,7 @@ class Codec:
             x_adv: like x, for kind "delta".
             model: maps x to logits, for kind "x-task".
             task: how that is chosen; None takes the defaults.
+            quantiser: of the other kinds: maps coefficients and a step to whole numbers.
             step: of the quantiser; None takes the codec's.
             bytes_per_sample: find the step with which the chunks have so many bytes a sample.
             embed_tables: put the tables into the file, which then decodes alone.
@@ -178,11 +186,12 @@ class Codec:
             raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")
         if names and (text := describe_fault(names, len(x))):
             raise ValueError(f"{text}; give each sample a path of its own, such as cats/1.png")
-        quantiser = (
-            quantise if model is None else partial((task or TaskQuantiser()).quantise, model=model)
-        )
         if bytes_per_sample is not None:
             step = self._find_step(signal, bytes_per_sample, quantiser)
+        if model is not None:
+            quantiser = partial((task or TaskQuantiser()).quantise, model=model)
+            if bytes_per_sample is not None and step is not None:
+                step = self._find_task_step(signal, step, quantiser)
         step = check_step(self.step if step is None else step)
         step = float(np.float32(step))  # as the file says it
         q = self.quantise_signal(signal, step, quantiser)
@@ -248,22 +257,25 @@ class Codec:
         Raises:
             ValueError: for a number of bytes that no step gives.
         """
+        size = partial(self._size, signal, _PROBED, quantiser)
+        return find_step(size, bytes_per_sample, start=_FIRST, close=0.002)
 
-        def size(count: int, quantiser: Quantiser, step: float) -> float:
-            some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), count)).long()]
-            q = self.quantise_signal(some, step, quantiser)
-            wide = max_magnitude(q) > LARGEST
-            return len(self._encode_chunk(q, to_array(q), step, wide=wide)) / len(some)
+    def _find_task_step(self, signal: Tensor, step: float, quantiser: Quantiser) -> float:
+        """Find the step of a task quantiser at which samples take what they take with `quantise`.
 
-        plain = partial(size, _PROBED, quantise)
-        step = find_step(plain, bytes_per_sample, start=_FIRST, close=0.002)
-        if quantiser is quantise:
-            return step
-        # A search takes long: a few samples, which should take what they take plainly where
-        # all of them take so many bytes.
+        The search takes long, so a few samples stand for all.
+        """
         count = min(_SEARCHED, max(8, len(signal) // 4))
-        wanted = size(count, quantise, step)
-        return find_step(partial(size, count, quantiser), wanted, start=_FINER * step, close=0.02)
+        wanted = self._size(signal, count, quantise, step)
+        size = partial(self._size, signal, count, quantiser)
+        return find_step(size, wanted, start=_FINER * step, close=0.02)
+
+    def _size(self, signal: Tensor, count: int, quantiser: Quantiser, step: float) -> float:
+        """Measure the bytes a sample of at most `count` samples, without header."""
+        some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), count)).long()]
+        q = self.quantise_signal(some, step, quantiser)
+        wide = max_magnitude(q) > LARGEST
+        return len(self._encode_chunk(q, to_array(q), step, wide=wide)) / len(some)
 
     def decode(self, data: bytes, *, network: RestorationNet | None = None) -> Tensor:
         """Decode the samples, or the differences, of a file.

@@ -24,6 +24,7 @@ from augment.bank.samples import (
     exact_encodings,
 )
 from augment.bank.shards import (
+    RANK,
     Shard,
     ShardName,
     StoredPixels,
@@ -40,18 +41,16 @@ class SampleBank:
     """Perturbed samples in bounded safetensors shards, one or more files a key.
 
     A key, such as `round001-pgd-0-00003`, is the unit of resume: it is in the bank wholly or
-    not at all. Samples are numbered by key, then rank, then place in their batch, whatever the
-    order of writing: an `append` may move numbers, while ids never change. Opening a bank only
-    reads; what a killed process left half-written is removed by the next `append` of its rank.
-    Samples that other ranks add are seen when the bank is opened again. All samples have one
-    shape: `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
+    not at all. Samples are numbered by key, then place in their batch, whatever the order of
+    writing: an `append` may move numbers, while ids never change. Opening a bank only reads; what
+    a killed process left half-written is removed by the next `append`. All samples have one shape:
+    `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
     """
 
     def __init__(
         self,
         folder: str | Path,
         *,
-        rank: int = 0,
         shard_bytes: int = 32 * 2**20,
         until: int | None = None,
     ) -> None:
@@ -59,22 +58,21 @@ class SampleBank:
 
         Args:
             folder: Where the shards are.
-            rank: Rank of this process; ranks never write to the same file.
             shard_bytes: Largest size of a shard; a sample that is larger has one to itself.
             until: The last round whose samples are looked at; None looks at all.
 
         Raises:
             RefusedInput: A shard or a log is truncated, altered or not ours.
         """
-        self.folder, self.rank, self.shard_bytes = Path(folder), rank, shard_bytes
+        self.folder, self.shard_bytes = Path(folder), shard_bytes
         if self.folder.exists() and not self.folder.is_dir():
             raise RefusedInput(f"{folder}: a file, but a bank is a folder; name another place")
-        self._shards: dict[tuple[str, int], list[Shard]] = {}
-        for names in _whole(self.folder):
+        self._shards: dict[str, list[Shard]] = {}
+        for names in _list_complete(self.folder):
             shards = open_shards(self.folder, names)
             rounds = {entry.round for shard in shards for entry in shard.entries}
             if until is None or max(rounds, default=0) <= until:
-                self._shards[names[0].key, names[0].rank] = shards
+                self._shards[names[0].key] = shards
         self._review_log = read_review_log(self.folder)
         self._swept = False
 
@@ -93,8 +91,8 @@ class SampleBank:
         return sum(len(s.entries) for shards in self._shards.values() for s in shards)
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether a key has been appended, by any rank."""
-        return any(key == held for held, _ in self._shards)
+        """Tell whether a key has been appended."""
+        return key in self._shards
 
     def __getitem__(self, index: int) -> tuple[Tensor, Entry]:
         """Read sample `(C, H, W)` float32 in [0, 1] and its entry."""
@@ -107,7 +105,7 @@ class SampleBank:
 
     def keys(self) -> list[str]:
         """List the keys whose shards are complete, sorted."""
-        return sorted({key for key, _ in self._shards})
+        return sorted(self._shards)
 
     def entries(self) -> list[Entry]:
         """List the entry of every sample, in order."""
@@ -172,9 +170,9 @@ class SampleBank:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         pieces = split_bytes(pairs, self.shard_bytes)
-        names = [ShardName(key, self.rank, len(pieces), i + 1) for i in range(len(pieces))]
+        names = [ShardName(key, len(pieces), i + 1) for i in range(len(pieces))]
         write_shards(self.folder, dict(zip(names, pieces, strict=True)))
-        self._shards[key, self.rank] = open_shards(self.folder, names)
+        self._shards[key] = open_shards(self.folder, names)
         self.__dict__.pop("_table", None)
         return len(pairs)
 
@@ -191,9 +189,7 @@ class SampleBank:
         if not chosen:
             return
         entries = [self._table[i][2] for i in chosen]
-        self._review_log = append_review(
-            self.folder, self._review_log, status, entries, rank=self.rank
-        )
+        self._review_log = append_review(self.folder, self._review_log, status, entries)
         self.__dict__.pop("_table", None)
 
     def _check(
@@ -225,12 +221,12 @@ class SampleBank:
             )
 
     def _sweep(self) -> None:
-        """Remove, once, what a killed process of this rank left half-written."""
+        """Remove, once, what a killed process left half-written."""
         if self._swept:
             return
-        sweep(self.folder, f"*.rank{self.rank:03d}.*")
-        for names in _groups(self.folder):
-            if names[0].rank == self.rank and len(names) < names[0].parts:
+        sweep(self.folder, f"*.{RANK}.*")
+        for names in _group_files(self.folder):
+            if len(names) < names[0].parts:
                 for name in names:
                     (self.folder / str(name)).unlink()
         self._swept = True
@@ -238,16 +234,16 @@ class SampleBank:
 
 def stored_keys(folder: Path) -> set[str]:
     """List the keys whose shards are complete, by the names of the files alone."""
-    return {names[0].key for names in _whole(folder)}
+    return {names[0].key for names in _list_complete(folder)}
 
 
-def _whole(folder: Path) -> list[list[ShardName]]:
+def _list_complete(folder: Path) -> list[list[ShardName]]:
     """List the groups of shard files of which none is missing."""
-    return [names for names in _groups(folder) if len(names) == names[0].parts]
+    return [names for names in _group_files(folder) if len(names) == names[0].parts]
 
 
-def _groups(folder: Path) -> list[list[ShardName]]:
-    """Group the shard files of a folder by key and rank, all in order."""
+def _group_files(folder: Path) -> list[list[ShardName]]:
+    """Group the shard files of a folder by key, all in order."""
     found = [ShardName.parse(path.name) for path in folder.glob("*.safetensors")]
     names = sorted(name for name in found if name is not None)
-    return [list(group) for _, group in groupby(names, key=lambda n: (n.key, n.rank, n.parts))]
+    return [list(group) for _, group in groupby(names, key=lambda n: (n.key, n.parts))]

@@ -20,37 +20,32 @@ class MixedDataset(Dataset):
         originals: Dataset,
         bank: SampleBank,
         *,
-        per_sample: int | None = None,
         ratio: float | None = None,
         seed: int = 0,
     ) -> None:
-        """Choose what to mix in; with neither limit, every accepted sample once.
+        """Choose what to mix in; without a ratio, every accepted sample once.
 
         Args:
             originals: The clean samples, all of them taken.
             bank: Perturbed samples; only the accepted are used.
-            per_sample: At most so many instances of each original, newest rounds first.
             ratio: Perturbed samples per original on the whole; what is missing is repeated.
             seed: Seed of the choice that `ratio` makes.
 
         Raises:
-            ValueError: A limit is negative, or the bank was made from other data.
+            ValueError: The ratio is negative, or the bank was made from other data.
         """
-        for option, value in (("per_sample", per_sample), ("ratio", ratio)):
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"{option}={value}: must be finite and at least 0")
+        if ratio is not None and not 0 <= ratio < float("inf"):
+            raise ValueError(f"ratio={ratio}: must be finite and at least 0")
         entries = bank.entries()
         chosen = bank.indices(status="accepted")
-        if per_sample is not None:
-            chosen = _select_newest(chosen, entries, per_sample)
         if ratio is not None:
             chosen = _resample(chosen, round(ratio * len(originals)), seed)
         taken = [entries[i] for i in chosen]
-        _check(originals, bank, taken)
+        _check_origin(originals, bank, taken)
         super().__init__(
             _OriginalsThenPerturbed(originals, bank.pixels(chosen)),
             torch.cat([originals.labels, torch.tensor([entry.label for entry in taken]).long()]),
-            originals.ids + _ids(taken),
+            originals.ids + _make_ids(taken),
             name=f"{originals.name}+bank",
             classes=originals.classes,
             skipped=originals.skipped,
@@ -73,17 +68,6 @@ class _OriginalsThenPerturbed:
         return x
 
 
-def _select_newest(chosen: Sequence[int], entries: Sequence[Entry], count: int) -> list[int]:
-    """Select at most `count` samples of each original: later rounds first, then bank order."""
-    taken: defaultdict[str, int] = defaultdict(int)
-    kept = []
-    for i in sorted(chosen, key=lambda i: -entries[i].round):
-        if taken[entries[i].source] < count:
-            taken[entries[i].source] += 1
-            kept.append(i)
-    return sorted(kept)
-
-
 def _resample(chosen: Sequence[int], count: int, seed: int) -> list[int]:
     """Draw exactly `count` of the samples, each as often as the others to within one."""
     if not chosen:
@@ -92,7 +76,7 @@ def _resample(chosen: Sequence[int], count: int, seed: int) -> list[int]:
     return [chosen[order[i % len(chosen)]] for i in range(count)]
 
 
-def _check(originals: Dataset, bank: SampleBank, entries: Sequence[Entry]) -> None:
+def _check_origin(originals: Dataset, bank: SampleBank, entries: Sequence[Entry]) -> None:
     advice = "the bank was made from other data: use its own data or a new bank"
     if entries and bank.shape != originals.shape:
         raise ValueError(f"bank of {bank.shape} beside data of {originals.shape}; {advice}")
@@ -105,7 +89,7 @@ def _check(originals: Dataset, bank: SampleBank, entries: Sequence[Entry]) -> No
             )
 
 
-def _ids(entries: Sequence[Entry]) -> list[str]:
+def _make_ids(entries: Sequence[Entry]) -> list[str]:
     """Make a unique id for each entry: the bank's, numbered from the second occurrence on."""
     seen: defaultdict[str, int] = defaultdict(int)
     ids = []

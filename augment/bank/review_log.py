@@ -10,6 +10,8 @@ from attacks.errors import RefusedInput
 from attacks.files import sync_folder
 from augment.bank.samples import STATUSES, Entry, Status
 
+LOG = "status-rank000.jsonl"
+
 
 @dataclass(frozen=True)
 class ReviewLog:
@@ -24,33 +26,32 @@ class ReviewLog:
 
 
 def read_review_log(folder: Path) -> ReviewLog:
-    """Read the logs of all ranks; where they disagree the later review wins.
+    """Read the log; a later review of a sample wins.
 
     Raises:
         RefusedInput: A whole line of a log cannot be read.
     """
-    lines = [line for path in sorted(folder.glob("status-rank*.jsonl")) for line in _lines(path)]
-    lines.sort(key=lambda line: line[0])  # stable: equal numbers stay in the order of ranks
+    path = folder / LOG
+    lines = sorted(_read_lines(path) if path.exists() else (), key=lambda line: line[0])
     given = {sample: status for _, status, samples in lines for sample in samples}
     return ReviewLog(given, max((number for number, *_ in lines), default=0))
 
 
 def reviewed_keys(folder: Path) -> set[str]:
     """List the keys of a bank that have at least one reviewed sample."""
-    return {name.rsplit(".", 2)[0] for name, _ in read_review_log(folder).given}  # key.rank.row
+    return {name.rsplit(".", 2)[0] for name, _ in read_review_log(folder).given}  # key.000.row
 
 
 def append_review(
-    folder: Path, known: ReviewLog, status: Status, entries: Iterable[Entry], *, rank: int
+    folder: Path, known: ReviewLog, status: Status, entries: Iterable[Entry]
 ) -> ReviewLog:
-    """Add one line to this rank's log, down to the disk.
+    """Add one line to the log, down to the disk.
 
     Args:
         folder: Folder of the bank.
         known: The verdicts so far.
         status: The new verdict.
         entries: The samples it is about.
-        rank: Rank of this process.
 
     Returns:
         The verdicts including this one.
@@ -61,7 +62,7 @@ def append_review(
     samples = [(entry.id, entry.hash) for entry in entries]
     number = known.reviews + 1
     line = json.dumps({"number": number, "status": status, "samples": samples}) + "\n"
-    path = folder / f"status-rank{rank:03d}.jsonl"
+    path = folder / LOG
     with open(path, "a+b") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)  # a torn line would spoil the one after it
@@ -72,7 +73,7 @@ def append_review(
     return ReviewLog(known.given | dict.fromkeys(samples, status), number)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:
+def _read_lines(path: Path) -> Iterator[tuple[int, Status, list[tuple[str, str]]]]:
     try:
         data = path.read_bytes()
     except OSError as error:

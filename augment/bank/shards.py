@@ -21,7 +21,8 @@ from augment.dataset import as_float
 FORMAT = "sparring-bank-1"
 Pair = tuple[Tensor, Entry]
 _ENTRY_BYTES = 512  # what an entry takes in the header, generously
-_NAME = re.compile(r"(?P<key>.+)\.rank(?P<rank>\d+)\.(?P<part>\d+)of(?P<parts>\d+)\.safetensors")
+RANK = "rank000"  # in every file name, since one process writes a bank
+_NAME = re.compile(rf"(?P<key>.+)\.{RANK}\.(?P<part>\d+)of(?P<parts>\d+)\.safetensors")
 
 
 @dataclass(frozen=True, order=True)
@@ -29,13 +30,12 @@ class ShardName:
     """The name of a shard file; part 2 of 3 is the second of three files of a key."""
 
     key: str
-    rank: int
     parts: int
     part: int
 
     def __str__(self) -> str:
         """Format the file name."""
-        return f"{self.key}.rank{self.rank:03d}.{self.part}of{self.parts}.safetensors"
+        return f"{self.key}.{RANK}.{self.part}of{self.parts}.safetensors"
 
     @classmethod
     def parse(cls, text: str) -> "ShardName | None":
@@ -43,7 +43,7 @@ class ShardName:
         found = _NAME.fullmatch(text)
         if found is None:
             return None
-        name = cls(found["key"], *(int(found[field]) for field in ("rank", "parts", "part")))
+        name = cls(found["key"], int(found["parts"]), int(found["part"]))
         return name if str(name) == text else None
 
 
@@ -56,7 +56,7 @@ class Shard:
     shape: tuple[int, ...] | None
 
     @cached_property
-    def _places(self) -> list[int]:
+    def _rows(self) -> list[int]:
         """Row of each entry within the tensor of its encoding."""
         seen: Counter[str] = Counter()
         places = []
@@ -73,14 +73,14 @@ class Shard:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise refusal(self.path, str(error)) from error
-        for place, entry in zip(self._places, self.entries, strict=True):
+        for place, entry in zip(self._rows, self.entries, strict=True):
             if digest(tensors[entry.encoding][place]) != entry.hash:
                 raise refusal(self.path, f"pixels of {entry.id} do not match their hash")
         return tensors
 
     def pixels(self, row: int) -> Tensor:
         """Read the sample of a row, `(C, H, W)` float32 in [0, 1]."""
-        stored = self._tensors[self.entries[row].encoding][self._places[row]]
+        stored = self._tensors[self.entries[row].encoding][self._rows[row]]
         return as_float(stored).clone()  # never a view that could write into the mapped file
 
 
@@ -163,7 +163,7 @@ def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
         for encoding in ENCODINGS
         if (rows := [stored for stored, entry in pairs if entry.encoding == encoding])
     }
-    text = json.dumps([_known(entry) for _, entry in pairs])
+    text = json.dumps([_stored_fields(entry) for _, entry in pairs])
     metadata = {"format": FORMAT, "name": name, "entries": text, "digest": _checksum(text)}
     return packed(tensors, metadata)
 
@@ -178,11 +178,11 @@ def open_shards(folder: Path, names: Sequence[ShardName]) -> list[Shard]:
     """
     shards: list[Shard] = []
     for name in names:
-        shards.append(_open(folder, name, first_row=sum(len(s.entries) for s in shards)))
+        shards.append(_open_shard(folder, name, first_row=sum(len(s.entries) for s in shards)))
     return shards
 
 
-def _open(folder: Path, name: ShardName, *, first_row: int) -> Shard:
+def _open_shard(folder: Path, name: ShardName, *, first_row: int) -> Shard:
     path = folder / str(name)
     try:
         with safe_open(path, framework="pt") as file:
@@ -197,13 +197,13 @@ def _open(folder: Path, name: ShardName, *, first_row: int) -> Shard:
         raise refusal(path, f"not a {FORMAT} shard of this name")
     if metadata.get("digest") != _checksum(text):
         raise refusal(path, "entries do not match their hash")
-    prefix = f"{name.key}.{name.rank:03d}"
-    entries = _parse(path, text, prefix=prefix, first_row=first_row)
+    prefix = f"{name.key}.{RANK.removeprefix('rank')}"
+    entries = _parse_entries(path, text, prefix=prefix, first_row=first_row)
     _check_tensors(path, entries, shapes, dtypes)
     return Shard(path, entries, next((shape[1:] for shape in shapes.values()), None))
 
 
-def _known(entry: Entry) -> dict[str, object]:
+def _stored_fields(entry: Entry) -> dict[str, object]:
     """Select the stored fields of an entry: the id follows from its place, the status is logged."""
     return {name: value for name, value in asdict(entry).items() if name not in ("id", "status")}
 
@@ -212,7 +212,7 @@ def _checksum(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _parse(path: Path, text: str, *, prefix: str, first_row: int) -> list[Entry]:
+def _parse_entries(path: Path, text: str, *, prefix: str, first_row: int) -> list[Entry]:
     try:
         entries = []
         for row, raw in enumerate(json.loads(text), start=first_row):

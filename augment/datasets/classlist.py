@@ -90,7 +90,7 @@ def read_class_list(path: str) -> ClassList:
     if "" in lines:
         raise RefusedInput(f"class list {path}: line {lines.index('') + 1} is empty; {advice}")
     words = [line.split(maxsplit=1) for line in lines]
-    found = _places(word[0] for word in words) | _places(lines)
+    found = _index_names(word[0] for word in words) | _index_names(lines)
     ids = {name: places[0] for name, places in found.items() if len(places) == 1}
     shared = {name: places for name, places in found.items() if len(places) > 1}
     names = [word[-1] for word in words]
@@ -99,7 +99,7 @@ def read_class_list(path: str) -> ClassList:
     return ClassList(distinct, ids, path, shared)
 
 
-def _places(names: Iterable[str]) -> dict[str, list[int]]:
+def _index_names(names: Iterable[str]) -> dict[str, list[int]]:
     """Map each name to its places."""
     found: dict[str, list[int]] = {}
     for i, name in enumerate(names):

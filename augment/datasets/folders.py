@@ -70,8 +70,8 @@ def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
     """
     paths, folders, problems = walk_files(root)
     files = [path for path in paths if suffix_of(path) in suffixes]
-    splits = _splits(root, files, folders)
-    placed = [file for path in files if (file := _place(path, splits)) is not None]
+    splits = _find_splits(root, files, folders)
+    placed = [file for path in files if (file := _parse_path(path, splits)) is not None]
     parts: list[Split | None] = [*splits] or [None]
     labelled = {part for part in parts if any(f.folder and f.split == part for f in placed)}
     counted = [f for f in placed if f.folder or f.split not in labelled]
@@ -84,7 +84,7 @@ def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
         [] if loose and not splits else sorted(classes),
         splits,
         sorted({f.partition("/")[0] for f in folders} - tops) if splits else [],
-        Counter(s for p in paths if (s := suffix_of(p)) not in suffixes and _place(p, splits)),
+        Counter(s for p in paths if (s := suffix_of(p)) not in suffixes and _parse_path(p, splits)),
         problems,
     )
 
@@ -106,11 +106,11 @@ def walk_files(root: Path) -> tuple[list[str], list[str], list[str]]:
         root, followlinks=True, onerror=lambda error: problems.append(f"{error}")
     ):
         at = Path(here).relative_to(root)
-        inside[:] = [name for name in inside if _visible(name) and not _leads_up(root, at, name)]
+        inside[:] = [name for name in inside if _is_visible(name) and not _leads_up(root, at, name)]
         if len(at.parts) >= 2:  # below a class folder
             branch = "/".join(at.parts[:2])
-            inside[:] = [name for name in inside if _enter(entered, branch, here, name)]
-        files += [(at / name).as_posix() for name in names if _visible(name)]
+            inside[:] = [name for name in inside if _enter_once(entered, branch, here, name)]
+        files += [(at / name).as_posix() for name in names if _is_visible(name)]
         folders += [(at / name).as_posix() for name in inside]
     return sorted(files), sorted(folders), problems
 
@@ -141,7 +141,7 @@ def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[Data
     return [chosen[i] for i in hash_split([file.name for file in chosen], split, test=test)]
 
 
-def _splits(root: Path, files: Sequence[str], folders: Sequence[str]) -> dict[Split, str]:
+def _find_splits(root: Path, files: Sequence[str], folders: Sequence[str]) -> dict[Split, str]:
     """Map each split to its folder; empty where the data folder holds the class folders."""
     tops = [folder for folder in folders if "/" not in folder]
     named = [top for top in tops if top.casefold() in SPLIT_FOLDERS]
@@ -155,14 +155,14 @@ def _splits(root: Path, files: Sequence[str], folders: Sequence[str]) -> dict[Sp
     kinds = {SPLIT_FOLDERS[top.casefold()] for top in chosen}
     if not nested and (beside if len(kinds) == 1 else full):
         if len(kinds) > 1:
-            raise _ambiguous(root, chosen, full)
+            raise _ambiguity_error(root, chosen, full)
         return {}
     if nested and len(kinds) == 1 and len(full) > 1:
-        raise _ambiguous(root, chosen, full)
-    return _one_each(root, chosen)
+        raise _ambiguity_error(root, chosen, full)
+    return _assign_splits(root, chosen)
 
 
-def _one_each(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
+def _assign_splits(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
     splits: dict[Split, str] = {}
     for top in chosen:
         split = SPLIT_FOLDERS[top.casefold()]
@@ -175,7 +175,7 @@ def _one_each(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
     return splits
 
 
-def _ambiguous(root: Path, named: Sequence[str], beside: Sequence[str]) -> RefusedInput:
+def _ambiguity_error(root: Path, named: Sequence[str], beside: Sequence[str]) -> RefusedInput:
     return RefusedInput(
         f"{root}: {_join_some(named)} may be a split or a class, as {_join_some(beside)} beside it "
         f"may be classes; for splits move {_join_some(beside)} out of the data folder, for "
@@ -188,7 +188,7 @@ def _join_some(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
-def _place(path: str, splits: dict[Split, str]) -> DataFile | None:
+def _parse_path(path: str, splits: dict[Split, str]) -> DataFile | None:
     """Read split and class from the parts of a path; None of a path beside the splits."""
     top, _, rest = path.partition("/")
     split = next((part for part, folder in splits.items() if folder == top and rest), None)
@@ -199,7 +199,7 @@ def _place(path: str, splits: dict[Split, str]) -> DataFile | None:
     return DataFile(path, name, folder if slash else None, split)
 
 
-def _visible(name: str) -> bool:
+def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
@@ -212,7 +212,7 @@ def _leads_up(root: Path, at: Path, name: str) -> bool:
     return any(Path(place).is_relative_to(target) for place in way)
 
 
-def _enter(entered: set[tuple[str, str]], branch: str, here: str, name: str) -> bool:
+def _enter_once(entered: set[tuple[str, str]], branch: str, here: str, name: str) -> bool:
     """Note that a folder is entered below a branch; False where that has been done before."""
     place = branch, os.path.realpath(os.path.join(here, name))
     before = place in entered

@@ -80,14 +80,14 @@ def find_labelled_files(
     """
     root = data_folder(request.target, name)
     folder = read_folder(root, suffixes)
-    _tell_layout(root, folder, kind)
+    _log_layout(root, folder, kind)
     chosen = files_of_split(folder, request.split, root=root)
     classes = (
         read_class_list(request.classes) if request.classes else classes_of_folders(folder.classes)
     )
     ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
     labels = torch.tensor(ids, dtype=torch.int64)
-    counts = _count(chosen, folder.classes)
+    counts = _count_files(chosen, folder.classes)
     if samples is not None:
         kept = choose_balanced(labels, samples, seed=request.seed)
         chosen, labels = [chosen[i] for i in kept], labels[kept]
@@ -106,7 +106,7 @@ def find_labelled_files(
         labels,
         classes.names,
         counts,
-        _count(folder.files, folder.classes),
+        _count_files(folder.files, folder.classes),
         [str(root / file.path) for file in folder.files],
         folder.problems,
     )
@@ -155,11 +155,11 @@ def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str
             "left out %d more files, %d in all; the run's log.txt names them", more, len(skipped)
         )
     lost = Counter(folder for i in broken if (folder := files.folders[i]) is not None)
-    _name_empty(files, lost)
+    _log_empty(files, lost)
     return skipped
 
 
-def _name_empty(files: LabelledFiles, lost: Counter[str]) -> None:
+def _log_empty(files: LabelledFiles, lost: Counter[str]) -> None:
     """Log the class folders without a readable file of the split."""
     empty = [name for name, count in files.counts.items() if count <= lost[name]]
     if not empty or len(empty) == len(files.counts):
@@ -185,14 +185,14 @@ def _name_empty(files: LabelledFiles, lost: Counter[str]) -> None:
         )
 
 
-def _count(files: Sequence[DataFile], classes: Sequence[str]) -> Counter[str]:
+def _count_files(files: Sequence[DataFile], classes: Sequence[str]) -> Counter[str]:
     """Count the files of each class folder, empty ones included."""
     counts = Counter(dict.fromkeys(classes, 0))
     counts.update(file.folder for file in files if file.folder is not None)
     return counts
 
 
-def _tell_layout(root: Path, folder: DataFolder, kind: str) -> None:
+def _log_layout(root: Path, folder: DataFolder, kind: str) -> None:
     """Log surprising roles of folders, shared samples, and files of unknown suffixes."""
     told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
     if any(split != name for split, name in folder.splits.items()) or folder.unused:

@@ -75,8 +75,7 @@ class ClassicAugmentation:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}; give (B, C, H, W) or (B, C, T, H, W) with C 1 or 3"
             )
-        if x.shape[1] == 1 and (self.saturation or self.hue):
-            raise ValueError("saturation and hue need RGB samples; set both to 0 for grey ones")
+        self.check_channels(x.shape[1])
 
         def draw(largest: float) -> Tensor:
             """Draw `(B,)` uniform in [-largest, largest), on the device of x."""
@@ -85,6 +84,15 @@ class ClassicAugmentation:
 
         x = self._geometry(x.flatten(1, -3), draw).reshape(x.shape)  # one map for all T
         return self._colour(x, draw).clamp(0, 1)
+
+    def check_channels(self, channels: int) -> None:
+        """Check that grey samples are asked no colours.
+
+        Raises:
+            ValueError: For saturation or hue of one channel.
+        """
+        if channels == 1 and (self.saturation or self.hue):
+            raise ValueError("saturation and hue need RGB samples; set both to 0 for grey ones")
 
     def _colour(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
         count = x.shape[2] if x.ndim == 5 else 1

@@ -1,7 +1,6 @@
 """The layers of R: a U-Net conditioned on the step, and the network of the paper."""
 
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +10,6 @@ _CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 _DECONV = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _CONDITIONING = 32  # features that encode a step
-
-
-class Layers(Protocol):
-    """The interface of the layers of R."""
-
-    def __call__(self, signal: Tensor, conditioning: Tensor) -> Tensor:
-        """Map a signal (B, C, ...) to its like; conditioning: log2 of each step, (B,)."""
-        ...
 
 
 class PaperLayers(nn.Module):

@@ -162,7 +162,7 @@ class RestorationNet(nn.Module):
         Raises:
             ValueError: for samples of another form than the config's.
         """
-        self._check(decoded)
+        self._check_form(decoded)
         plain, weight = self.base(decoded).clamp(0, 1), self.blend_weight.at(step)
         if weight == 0:
             return plain
@@ -192,7 +192,7 @@ class RestorationNet(nn.Module):
                 f"{self.config}"
             )
 
-    def _check(self, decoded: Tensor) -> None:
+    def _check_form(self, decoded: Tensor) -> None:
         right = decoded.ndim == 2 + self.config.dims and decoded.shape[1] == self.config.channels
         if not right or not decoded.is_floating_point() or not decoded.numel():
             raise ValueError(

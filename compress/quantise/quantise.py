@@ -1,6 +1,7 @@
 """Dead-zone quantiser, finer in subbands that weigh more in the samples."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from compress.wavelet.bands import Band
 from compress.wavelet.lifting import Lifted, synthesise
 from compress.wavelet.transform import Coefficients
 
+Quantiser = Callable[[Coefficients, float], Coefficients]  # of coefficients and a step
 # The Lagrangian cost of a bit, in squared steps: half of a coder's slope at low rates gave the best
 # PSNR for its bytes on photographs.
 BIT = 0.16

@@ -1,18 +1,22 @@
-"""Thresholds: few wavelet coefficients that say most."""
+"""Wavelet thresholding: few coefficients that hold most of a sample."""
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from compress.quantise.quantise import normalise_subbands
 from compress.wavelet.transform import Coefficients
 
+Threshold = Literal["hard", "soft", "bayes", "top-k"]
 _MEDIAN_OF_NORMAL = 0.6744897501960817  # the median of the absolute value of N(0, 1)
 
 
 def hard(c: Coefficients, threshold: float | Tensor) -> Coefficients:
-    """Set to 0 what is at most a threshold in size.
+    """Set coefficients of at most a threshold in size to 0.
 
     Args:
         c: coefficients.
@@ -29,7 +33,7 @@ def hard(c: Coefficients, threshold: float | Tensor) -> Coefficients:
 
 
 def soft(c: Coefficients, threshold: float | Tensor) -> Coefficients:
-    """Move all towards 0 by a threshold, and what is smaller to it.
+    """Move all coefficients towards 0 by a threshold, smaller ones to 0.
 
     Args:
         c: coefficients.
@@ -79,55 +83,41 @@ def top_k(c: Coefficients, k: int) -> Coefficients:
     return c.with_values(kept)
 
 
-def energy(c: Coefficients, share: float) -> Coefficients:
-    """Keep the fewest coefficients of each sample that have a share of its energy.
-
-    Raises:
-        ValueError: unless 0 <= share <= 1.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}; give 0 to 1")
-    order = c.flat.abs().argsort(1, descending=True)
-    ranked = c.flat.gather(1, order).double() ** 2
-    before = ranked.cumsum(1) - ranked  # what the larger ones have, (B, C*T*H*W)
-    needed = before < share * ranked.sum(1, keepdim=True)
-    keep = torch.zeros_like(c.flat, dtype=torch.bool).scatter_(1, order, needed)
-    return c.with_values(c.flat * keep)
-
-
-def rate(
-    c: Coefficients, target: float, size: Callable[[Coefficients], float], *, tries: int = 24
+def quantise_thresholded(
+    c: Coefficients, step: float, *, method: Threshold, k: int
 ) -> Coefficients:
-    """Hard-threshold all samples alike, by as little as brings their size down to a target.
+    """Threshold the coefficients in units of their subband's step, and round what is left.
+
+    The low-pass band is rounded alone.
 
     Args:
-        c: coefficients.
-        target: what the size may be at most.
-        size: of coefficients, in the target's unit; falls as they become fewer.
-        tries: halvings of the search.
-
-    Raises:
-        ValueError: when even no coefficient at all is more than the target.
+        c: of a wavelet with lifting steps.
+        step: of the quantiser; the threshold of "hard" and "soft".
+        method: how coefficients are chosen.
+        k: largest coefficients of each sample that "top-k" keeps.
     """
-    if size(c) <= target:
-        return c
-    low, high = 0.0, float(c.values.abs().max())
-    if (least := size(hard(c, high))) > target:
-        raise ValueError(f"target is {target}; without any coefficient the size is {least}")
-    for _ in range(tries):
-        middle = (low + high) / 2
-        low, high = (middle, high) if size(hard(c, middle)) > target else (low, middle)
-    return hard(c, high)
+    units = normalise_subbands(c, step)
+    methods: dict[Threshold, Callable[[Coefficients], Coefficients]] = {
+        "hard": partial(hard, threshold=1.0),
+        "soft": partial(soft, threshold=1.0),
+        "bayes": bayes_shrink,
+        "top-k": partial(top_k, k=min(k, c.flat.shape[1])),
+    }
+    kept = methods[method](units)
+    for band in units.bands:
+        if not any(band.high):
+            kept.band(band).copy_(units.band(band))
+    return kept.with_values(kept.values.round())
 
 
 def _median(values: Tensor) -> Tensor:
-    """Return the median along the last dimension, between the two middle ones of an even number."""
+    """Compute the median along the last dimension, the mean of the middle two of an even number."""
     ordered, n = values.sort(-1).values, values.shape[-1]
     return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
 
 
 def _column(threshold: float | Tensor, c: Coefficients) -> Tensor:
-    """Return a threshold as it is multiplied with values, (B or 1, 1, ...)."""
+    """Reshape a threshold to (B or 1, 1, ...), to multiply with values."""
     size = torch.as_tensor(threshold, dtype=c.values.dtype, device=c.values.device)
     if size.ndim > 1 or not (size >= 0).all():
         raise ValueError(f"threshold is {threshold}; give numbers of at least 0, one or (B,)")

@@ -22,7 +22,7 @@ def test_what_is_appended_is_read_back_by_another_opening(tmp_path, entries, ima
     assert [i for i, _ in enumerate(reopened)] == list(range(5))
 
 
-def test_numbering_does_not_depend_on_the_order_or_rank_of_writing(tmp_path, entries, images):
+def test_numbering_does_not_depend_on_the_order_of_writing(tmp_path, entries, images):
     one, other = SampleBank(tmp_path / "a"), SampleBank(tmp_path / "b")
     for key in ("k2", "k10", "k1"):
         one.append(key, images(2, seed=len(key)), entries(2))
@@ -30,10 +30,8 @@ def test_numbering_does_not_depend_on_the_order_or_rank_of_writing(tmp_path, ent
         other.append(key, images(2, seed=len(key)), entries(2))
     assert one.entries() == other.entries()
     assert one.keys() == ["k1", "k10", "k2"]
-    SampleBank(tmp_path / "c", rank=1).append("k1", images(1), entries(1))
-    SampleBank(tmp_path / "c", rank=0).append("k2", images(1), entries(1))
-    both = SampleBank(tmp_path / "c")
-    assert [entry.id for entry in both.entries()] == ["k1.001.0", "k2.000.0"]
+    assert [entry.id for entry in one.entries()][:2] == ["k1.000.0", "k1.000.1"]
+    assert (tmp_path / "a" / "k1.rank000.1of1.safetensors").is_file()
 
 
 def test_without_a_verdict_grid_values_take_bytes_and_others_half_floats(tmp_path, entries, images):
@@ -74,20 +72,18 @@ def test_each_sample_has_one_of_the_encodings(tmp_path, entries, images, encodin
     assert len(SampleBank(tmp_path)) == 0
 
 
-def test_statuses_survive_reopening_and_the_later_review_wins_across_ranks(
-    tmp_path, entries, images
-):
+def test_statuses_survive_reopening_and_the_later_review_wins(tmp_path, entries, images):
     bank = SampleBank(tmp_path)
     bank.append("a", images(3), entries(3))
     bank.append("b", images(2), entries(2, round=2, attack="generator"))
     bank.set_status([0, 3], "accepted")
-    SampleBank(tmp_path, rank=1).set_status(torch.tensor([0]), "rejected")
-    SampleBank(tmp_path, rank=0).set_status([1], "accepted")
+    SampleBank(tmp_path).set_status(torch.tensor([0]), "rejected")
+    SampleBank(tmp_path).set_status([1], "accepted")
     again = SampleBank(tmp_path)
     assert again.indices(status="accepted") == [1, 3]
     assert again.indices(status="rejected") == [0]
     assert again.indices(round=2) == again.indices(attack="generator") == [3, 4]
-    SampleBank(tmp_path, rank=0).set_status([0], "pending")
+    SampleBank(tmp_path).set_status([0], "pending")
     assert SampleBank(tmp_path).indices(status="pending") == [0, 2, 4]
 
 

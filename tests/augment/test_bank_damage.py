@@ -77,7 +77,7 @@ def test_a_forged_header_is_refused(tmp_path, tensors, words, entries, images, s
 
 @pytest.mark.parametrize("text", ["[1]", "{", "[{}]", '[{"encoding": "int4"}]', "null", "[" * 9999])
 def test_entries_of_another_kind_are_refused(tmp_path, text):
-    name = ShardName("k", 0, 1, 1)
+    name = ShardName("k", 1, 1)
     digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     metadata = {"format": "sparring-bank-1", "name": str(name), "entries": text, "digest": digest}
     save_file({}, tmp_path / str(name), metadata)
@@ -86,7 +86,7 @@ def test_entries_of_another_kind_are_refused(tmp_path, text):
 
 
 def test_names_round_trip():
-    name = ShardName("round001-pgd.v2", rank=3, parts=12, part=2)
+    name = ShardName("round001-pgd.v2", parts=12, part=2)
     assert ShardName.parse(str(name)) == name
     assert ShardName.parse("x.safetensors") is None
 

@@ -44,15 +44,6 @@ def test_without_limits_originals_and_every_accepted_sample_once(originals, bank
     assert torch.equal(y, mixed.labels[rows])
 
 
-def test_at_most_k_instances_an_original_newest_first(originals, bank):
-    mixed = MixedDataset(originals, bank, per_sample=1)
-    x, _ = mixed.stack(range(6, len(mixed)))
-    value = (x[:, 0, 0, 0] * 255).round()
-    # s1 has its second round pending and so falls back to the first.
-    assert value.tolist() == [1, 2, 2, 2, 2, 2]
-    assert len(MixedDataset(originals, bank, per_sample=0)) == 6
-
-
 @pytest.mark.parametrize(("ratio", "count"), [(0, 0), (0.5, 3), (1, 6), (3, 18)])
 def test_a_ratio_is_met_exactly_by_choice_or_repetition(originals, bank, ratio, count):
     mixed = MixedDataset(originals, bank, ratio=ratio, seed=1)
@@ -103,8 +94,6 @@ def test_a_bank_of_other_data_is_refused(originals, bank, tmp_path):
     )
     with pytest.raises(ValueError, match="made from other data"):
         MixedDataset(large, bank)
-    with pytest.raises(ValueError, match="per_sample=-1"):
-        MixedDataset(originals, bank, per_sample=-1)
     with pytest.raises(ValueError, match="ratio=nan"):
         MixedDataset(originals, bank, ratio=float("nan"))
 
@@ -126,10 +115,10 @@ def test_videos_pass_through_the_bank_and_the_mixture(tmp_path):
     assert (again.shape, len(again)) == (shape, 8)
     assert len(list(tmp_path.glob("*.safetensors"))) > 2  # each key in several shards
     assert torch.equal(again.stack(range(4))[0], half)
-    mixed = MixedDataset(clips, again, per_sample=1)
-    assert (mixed.shape, mixed.is_video, len(mixed)) == (shape, True, 8)
-    x, y, rows = next(iterate(mixed, batch_size=8, seed=3))
-    whole = torch.cat([pixels / 255, again.stack(range(4, 8))[0]])
+    mixed = MixedDataset(clips, again)
+    assert (mixed.shape, mixed.is_video, len(mixed)) == (shape, True, 12)
+    x, y, rows = next(iterate(mixed, batch_size=12, seed=3))
+    whole = torch.cat([pixels / 255, again.stack(range(8))[0]])
     assert torch.allclose(x, whole[rows])
     assert torch.equal(y, rows % 4 % 2)
     assert mixed.subset([5, 1]).stack([0, 1])[0].shape == (2, *shape)

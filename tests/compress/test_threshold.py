@@ -1,6 +1,7 @@
 """Thresholds against PyWavelets, closed forms and brute force."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import pywt
 import torch
 
 from compress import dwt, idwt
-from compress.quantise.threshold import bayes_shrink, energy, hard, rate, soft, top_k
+from compress.file_format import parse
+from compress.quantise.quantise import normalise_subbands, quantise
+from compress.quantise.threshold import bayes_shrink, hard, quantise_thresholded, soft, top_k
 
 
 @pytest.fixture
@@ -35,27 +38,36 @@ def test_top_k_keeps_the_largest(c):
     assert torch.equal(top_k(c, c.flat.shape[1]).flat, c.flat)
 
 
-def test_energy_keeps_no_more_than_it_needs(c):
-    for share in (0.3, 0.9, 1.0):
-        kept = energy(c, share).flat
-        got = (kept.double() ** 2).sum(1) / (c.flat.double() ** 2).sum(1)
-        assert (got >= share - 1e-9).all()
-        smallest = kept.abs().masked_fill(kept == 0, math.inf).min(1).values.double() ** 2
-        without = got - smallest / (c.flat.double() ** 2).sum(1)
-        assert (without < share).all()
-    assert not energy(c, 0.0).flat.any()
+@pytest.mark.parametrize("method", ["hard", "soft", "bayes", "top-k"])
+def test_thresholded_coefficients_are_whole_and_few(method):
+    x = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.5
+    c = dwt(x, levels=2)
+    units = normalise_subbands(c, 0.25)
+    q = quantise_thresholded(c, 0.25, method=method, k=20)
+    assert torch.equal(q.values, q.values.round())
+    low, *details = c.bands
+    assert torch.equal(q.band(low), units.band(low).round())
+    for band in details:
+        size, kept = units.band(band).abs(), q.band(band).abs()
+        assert (kept <= size + 0.5).all()
+        if method in ("hard", "soft"):
+            whole = size.round() if method == "hard" else (size - 1).round()
+            assert torch.equal(kept, torch.where(size > 1, whole, 0.0))
+    if method == "top-k":
+        counts = sum((q.band(band) != 0).flatten(1).sum(1) for band in details)
+        assert (counts <= 20).all()
 
 
-def test_rate_takes_as_much_as_fits(c):
-    def count(c):
-        return float((c.values != 0).sum())
-
-    got = rate(c, 40, count)
-    assert count(got) == 40
-    assert torch.equal(got.values, c.values * (got.values != 0))
-    assert rate(c, 1e9, count) is c
-    with pytest.raises(ValueError, match="without any coefficient the size is 0"):
-        rate(c, -1, count)
+def test_a_file_of_thresholded_coefficients_has_the_bytes_asked_for(codec, photographs):
+    x = photographs[300:]
+    quantiser = partial(quantise_thresholded, method="hard", k=0)
+    plain, thresholded = (
+        codec.encode(x, bytes_per_sample=150, quantiser=way) for way in (quantise, quantiser)
+    )
+    assert plain != thresholded
+    assert parse(thresholded).payload == pytest.approx(150, rel=0.05)
+    error = (codec.decode(thresholded) - x).square().mean()
+    assert (codec.decode(plain) - x).square().mean() < error < 0.05
 
 
 def test_bayes_shrink_lessens_noise_and_knows_how_much():
@@ -90,7 +102,6 @@ def test_bayes_shrink_by_hand():
         (lambda c: hard(c, -1.0), "at least 0"),
         (lambda c: hard(c, math.nan), "nan"),
         (lambda c: top_k(c, 129), "0 to 128"),
-        (lambda c: energy(c, 1.1), "0 to 1"),
     ],
 )
 def test_bad_input(c, call, words):

@@ -14,6 +14,7 @@ from trainers.fit.classifier import FitOptions, FitState, fit_classifier
 from trainers.fit.state import Record
 from trainers.run.cli.config import FitFlags, SamplesConfig
 from trainers.run.cli.presets import EMBEDDED, data_preset, smoke_preset
+from trainers.run.cli.specs import build_augmentation
 from trainers.run.folder.atomic import is_present
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder
@@ -21,7 +22,7 @@ from trainers.run.job_context import JobContext, load_job_classifier, load_split
 from trainers.run.show.progress import Progress
 
 if TYPE_CHECKING:
-    from augment import ClassicAugmentation, Dataset
+    from augment import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -139,21 +140,12 @@ def _fit(
             train,
             options,
             seed=derive_seed(context.seed, "fit", number),
-            augment=choose_augmentation(flags, train),
+            augment=build_augmentation(flags.augmentation, train),
             device=context.device,
             state=state,
             on_epoch=keep,
         )
     return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
-
-
-def choose_augmentation(flags: FitFlags, train: Dataset) -> ClassicAugmentation | None:
-    """Return the augmentation that --augmentation asks for."""
-    if flags.augmentation == "none":
-        return None
-    from augment import classic_for  # loads kornia, which takes a second
-
-    return classic_for(train.name, train.shape)
 
 
 def read_state(running: Path, number: int) -> FitState | None:

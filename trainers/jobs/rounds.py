@@ -40,7 +40,13 @@ from trainers.jobs.collect_samples import (
 from trainers.jobs.rounds_report import RoundsReport, round_name
 from trainers.jobs.stopping import cannot_stop, stop_reason
 from trainers.run.cli.config import LoopFlags, RoundsConfig
-from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts, slug
+from trainers.run.cli.specs import (
+    attack_defaults,
+    build_attacks,
+    build_augmentation,
+    sample_counts,
+    slug,
+)
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.stopwatch import Stopwatch
@@ -116,6 +122,7 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
         check_labelled(ds)
         check_attacks({**attacks, **test_attacks}, ds)
     check_alike(train, test)
+    build_augmentation(config.fit.augmentation, train)
     context = load_job_classifier(config, folder, train)
     return Rounds(
         context=context,

@@ -123,7 +123,7 @@ def build_dataset(
     Raises:
         RefusedInput: The split is missing or an array is not what it should be.
     """
-    channels = _common_channels(parts, request, origin=origin)
+    channels = _choose_channels(parts, request, origin=origin)
     present = [part for part in parts if part is not None]
     home, test = source_split(request.split, present, origin=origin)
     x = to_pixels(parts[home].images(), origin=f"{origin}: images")
@@ -141,10 +141,10 @@ def build_dataset(
         dataset = convert_channels(dataset, channels)
     if test is not None and not (home is None and home not in labels):
         dataset = dataset.subset(hash_split(ids, request.split, test=test))
-    return _clips(dataset, request) if dataset.is_video else dataset
+    return _cut_clips(dataset, request) if dataset.is_video else dataset
 
 
-def _common_channels(
+def _choose_channels(
     parts: Mapping[str | None, ArrayPart], request: Request, *, origin: str
 ) -> int | None:
     """Choose the channels of all parts; None where the parts agree.
@@ -170,7 +170,7 @@ def _common_channels(
     return request.channels
 
 
-def _clips(dataset: Dataset, request: Request) -> Dataset:
+def _cut_clips(dataset: Dataset, request: Request) -> Dataset:
     """Cut clips from videos in memory; without a length, they last as long as the videos."""
     count = dataset.shape[1]
     frames = request.frames or -(-count // request.stride)
@@ -179,12 +179,10 @@ def _clips(dataset: Dataset, request: Request) -> Dataset:
         return dataset
     videos = dataset.raw(range(len(dataset)))  # (N, C, T, H, W)
     clips = torch.stack([videos[:, :, clip] for clip in wanted], 1)  # (N, clips, C, frames, H, W)
-    return Dataset(
+    return dataset.replace(
         clips.flatten(0, 1),
-        dataset.labels.repeat_interleave(request.clips),
-        [text for name in dataset.ids for text in clip_ids(name, request.clips)],
-        name=dataset.name,
-        classes=dataset.classes,
+        labels=dataset.labels.repeat_interleave(request.clips),
+        ids=[text for name in dataset.ids for text in clip_ids(name, request.clips)],
     )
 
 

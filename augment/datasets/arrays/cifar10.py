@@ -35,11 +35,11 @@ def read_cifar10(request: Request) -> Dataset:
     root = Path(request.target).expanduser()
     for folder in (root, root / "cifar-10-batches-py"):
         if request.target and (folder / _TRAIN[0]).is_file():
-            return _batches(folder, request)
+            return _read_batches(folder, request)
     return read_imagefolder(request, name="cifar10")
 
 
-def _batches(folder: Path, request: Request) -> Dataset:
+def _read_batches(folder: Path, request: Request) -> Dataset:
     names = _TEST if request.split == "test" else _TRAIN
     read = [_read_batch(folder / name) for name in names]
     images = np.concatenate([x for x, _ in read])  # (N, 3, 32, 32)
@@ -55,14 +55,14 @@ def _read_batch(path: Path) -> tuple[Array, Array]:
             raise ValueError(f"more than {MOST_BYTES} bytes")
         with path.open("rb") as file:
             content = _ArraysOnly(file, encoding="bytes").load()
-        return _arrays(content)
+        return _extract_arrays(content)
     except _BROKEN as error:
         raise RefusedInput(
             f"{path}: {error}; unpack the official cifar-10-python.tar.gz again"
         ) from error
 
 
-def _arrays(content: Mapping[bytes, Any]) -> tuple[Array, Array]:
+def _extract_arrays(content: Mapping[bytes, Any]) -> tuple[Array, Array]:
     data, labels = content[b"data"], np.asarray(content[b"labels"])
     if not isinstance(data, _Bytes) or len(data.raw) != len(labels) * 3072:
         raise ValueError("data is not an array of bytes, 3072 an image and label")

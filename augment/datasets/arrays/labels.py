@@ -30,12 +30,12 @@ def check_label_type(
     """
     if dtype.kind in "USO":
         raise RefusedInput(
-            f"{origin}: {_kind(dtype)}; store {count} whole numbers, one class id per sample "
-            "(np.unique(y, return_inverse=True)[1] makes them of names)"
+            f"{origin}: {_describe_type(dtype)}; store {count} whole numbers, one class id per "
+            "sample (np.unique(y, return_inverse=True)[1] makes them of names)"
         )
     one_hot = len(shape) == 2 and shape[0] == count and 1 <= shape[1] <= MOST_CLASSES
     if dtype.kind not in "biuf" or (tuple(shape) != (count,) and not one_hot):
-        raise _no_ids(shape, dtype, count, origin)
+        raise _ids_error(shape, dtype, count, origin)
     if math.prod(shape) * dtype.itemsize > MOST_BYTES:
         raise RefusedInput(
             f"{origin}: {tuple(shape)} {dtype} take more than {MOST_BYTES} bytes; store {count} "
@@ -58,7 +58,7 @@ def to_labels(array: NDArray[np.generic], *, count: int, origin: str) -> Tensor:
     if array.ndim == 2 and array.shape[1] > 1:
         ones, zeros = array == 1, array == 0  # (N, K)
         if not (ones.sum(1) == 1).all() or not (ones | zeros).all():
-            raise _no_ids(array.shape, array.dtype, count, origin)
+            raise _ids_error(array.shape, array.dtype, count, origin)
         return torch.from_numpy(ones.argmax(1).astype(np.int64))
     labels = array.reshape(-1)  # (N,)
     if labels.dtype.kind == "f":
@@ -68,7 +68,7 @@ def to_labels(array: NDArray[np.generic], *, count: int, origin: str) -> Tensor:
                 "-1 for unlabelled"
             )
         if not (labels == np.rint(labels)).all():
-            raise _no_ids(array.shape, array.dtype, count, origin)
+            raise _ids_error(array.shape, array.dtype, count, origin)
     if count and not (labels.min() >= -1 and labels.max() < MOST_CLASSES):
         raise RefusedInput(
             f"{origin}: values from {labels.min()} to {labels.max()}; class ids count from 0 to "
@@ -77,11 +77,11 @@ def to_labels(array: NDArray[np.generic], *, count: int, origin: str) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _kind(dtype: np.dtype[np.generic]) -> str:
+def _describe_type(dtype: np.dtype[np.generic]) -> str:
     return "pickled objects, which could run code" if dtype.kind == "O" else f"text ({dtype})"
 
 
-def _no_ids(
+def _ids_error(
     shape: Sequence[int], dtype: np.dtype[np.generic], count: int, origin: str
 ) -> RefusedInput:
     return RefusedInput(

@@ -74,7 +74,7 @@ def read_npz(request: Request) -> Dataset:
     if not request.target:
         raise ValueError("npz: no file given; write npz:FILE")
     path = Path(request.target).expanduser()
-    headers = _checked_headers(path)
+    headers = _read_headers(path)
     ends: dict[Split | None, str] = {None: "", **{split: f"_{split}" for split in SPLITS}}
     lone = [f"y{e}" for e in ends.values() if f"y{e}" in headers and f"x{e}" not in headers]
     if lone:
@@ -91,12 +91,12 @@ def read_npz(request: Request) -> Dataset:
         logger.warning("%s: x is not read, as there are %s", path, _join_some(headers))
         named.pop(None)
     parts: dict[str | None, ArrayPart] = {
-        part: _part(path, headers, end) for part, end in named.items()
+        part: _read_part(path, headers, end) for part, end in named.items()
     }
     return build_dataset(parts, request, name="npz", origin=str(path))
 
 
-def _part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart:
+def _read_part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart:
     """One part of the file: its labels, checked, and what reads its pixels."""
     x, y = headers[f"x{end}"], headers.get(f"y{end}")
     shape = pixel_shape(x.shape, x.dtype, origin=f"{path}: x{end}")
@@ -104,11 +104,11 @@ def _part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart
     if y is not None:
         origin = f"{path}: y{end}"
         check_label_type(y.shape, y.dtype, count=shape[0], origin=origin)
-        labels = to_labels(_read(path, f"y{end}"), count=shape[0], origin=origin).numpy()
-    return ArrayPart(partial(_read, path, f"x{end}"), labels, shape)
+        labels = to_labels(_read_array(path, f"y{end}"), count=shape[0], origin=origin).numpy()
+    return ArrayPart(partial(_read_array, path, f"x{end}"), labels, shape)
 
 
-def _checked_headers(path: Path) -> dict[str, ArrayHeader]:
+def _read_headers(path: Path) -> dict[str, ArrayHeader]:
     """Read the array headers of a file; none lies about its size or holds objects."""
     if not path.is_file():
         raise RefusedInput(f"{path}: no such file; write npz:FILE with an existing one")
@@ -120,12 +120,12 @@ def _checked_headers(path: Path) -> dict[str, ArrayHeader]:
                 raise ValueError(f"{total} bytes unpacked, at most {MOST_BYTES} are read")
             if len(members) > MOST_MEMBERS:
                 raise ValueError(f"{len(members)} arrays, at most {MOST_MEMBERS} are read")
-            return {m.filename.removesuffix(".npy"): _header(archive, m) for m in members}
+            return {m.filename.removesuffix(".npy"): _read_header(archive, m) for m in members}
     except _BROKEN as error:
         raise _refusal(path, error) from error
 
 
-def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHeader:
+def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHeader:
     """Read the header of one array, after a check of its compression."""
     name, size = member.filename[:100], member.file_size
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -147,7 +147,7 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> ArrayHeader:
     return ArrayHeader(shape, dtype)
 
 
-def _read(path: Path, name: str) -> Array:
+def _read_array(path: Path, name: str) -> Array:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             array: Array = arrays[name]

@@ -64,12 +64,14 @@ def declared_bits(image: Image.Image) -> Declared:
         bits = max(found[: 1 if len(found) < 3 else 3], default=0)
     elif image.format == "TIFF":
         tags: Mapping[int, object] = image.tag_v2  # type: ignore[attr-defined]
-        bits = max(_whole(tags.get(_BITS)), default=16)
-        bits = max(_whole(tags.get(_MAXIMUM)), default=0).bit_length() if bits == 16 else bits
+        bits = max(_whole_numbers(tags.get(_BITS)), default=16)
+        bits = (
+            max(_whole_numbers(tags.get(_MAXIMUM)), default=0).bit_length() if bits == 16 else bits
+        )
     return bits if 8 <= bits <= 16 else None
 
 
-def _whole(tag: object) -> list[int]:
+def _whole_numbers(tag: object) -> list[int]:
     values = tag if isinstance(tag, tuple) else (tag,)
     return [value for value in values if isinstance(value, int)]
 

@@ -100,7 +100,7 @@ class ImageForm:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Convert an image to `(C, H, W)` uint8: upright, no alpha, scaled to cover and cropped."""
-        plain = _eight_bit(image, self.white_levels)
+        plain = _reduce_depth(image, self.white_levels)
         if plain is not image:
             plain.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
         ImageOps.exif_transpose(plain, in_place=True)
@@ -138,12 +138,12 @@ def read_header(path: Path | str) -> ImageHeader:
         grey = image.mode in _GREY or image.mode.startswith("I;") or has_deep_grey(image)
         several = image.format != "MPO" and getattr(image, "is_animated", False)
         alpha = image.has_transparency_data
-        if _exif(image).get(_ORIENTATION) in _SIDEWAYS:
+        if _read_exif(image).get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
         return ImageHeader(width, height, not grey, alpha, several, deep)
 
 
-def _exif(image: Image.Image) -> Image.Exif:
+def _read_exif(image: Image.Image) -> Image.Exif:
     """Read the EXIF data; Pillow would decode every PNG for what may stand behind its pixels."""
     if image.format == "PNG":
         with open(path_of(image), "rb") as file:
@@ -165,7 +165,7 @@ def describe_error(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _eight_bit(image: Image.Image, white_levels: Mapping[Declared, int]) -> Image.Image:
+def _reduce_depth(image: Image.Image, white_levels: Mapping[Declared, int]) -> Image.Image:
     """Convert images of more than 8 bits a channel to 8."""
     if is_deep(image):
         return to_eight_bit(image, white_levels)

@@ -136,12 +136,12 @@ def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str
 def _inspect_image(path: str, name: str, label: str) -> ImageFile:
     frame = read_header(path)
     with open_image(path) as image:
-        lost = tuple(_lost_properties(image))
+        lost = tuple(_list_lost(image))
     shape = (3 if frame.colour else 1, frame.height, frame.width)
     return ImageFile(path, name, label, shape, lost)
 
 
-def _lost_properties(image: Image.Image) -> Sequence[str]:
+def _list_lost(image: Image.Image) -> Sequence[str]:
     """List the properties of an opened image that 8-bit grey or RGB pixels lose."""
     lost = []
     if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:

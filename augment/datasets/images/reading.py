@@ -124,17 +124,17 @@ def read_files(paths: Sequence[str], form: ImageForm) -> tuple[Tensor | ImageFil
     """
     on_demand = ImageFiles(paths, form)
     if math.prod(on_demand.shape) > MOST_MEMORY:
-        return on_demand, _broken(paths, try_each(read_header, paths))
+        return on_demand, _describe_broken(paths, try_each(read_header, paths))
     pixels = torch.zeros(on_demand.shape, dtype=torch.uint8)  # (N, C, H, W)
 
     def decode(row: int) -> None:
         pixels[row] = read_image(paths[row], form)
 
     threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1
-    return pixels, _broken(paths, try_each(decode, range(len(paths)), threads=threads))
+    return pixels, _describe_broken(paths, try_each(decode, range(len(paths)), threads=threads))
 
 
-def _broken(paths: Sequence[str], results: Sequence[object]) -> dict[int, str]:
+def _describe_broken(paths: Sequence[str], results: Sequence[object]) -> dict[int, str]:
     return {
         row: f"{paths[row]}: {describe_error(result)}"
         for row, result in enumerate(results)

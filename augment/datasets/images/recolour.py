@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from augment.dataset import Dataset
-from augment.datasets.images.resize import check_memory, replace_pixels
+from augment.datasets.images.resize import check_memory
 
 _WEIGHTS = (19595, 38470, 7471)  # of R, G and B in 65536ths, as in Pillow: ITU-R BT.601
 
@@ -25,7 +25,7 @@ def convert_channels(dataset: Dataset, channels: int) -> Dataset:
     check_memory(dataset, (channels, *rest))
     parts = torch.split(torch.arange(len(dataset)), 1024)
     change = to_rgb if channels == 3 else to_grey
-    return replace_pixels(dataset, torch.cat([change(dataset.raw(rows)) for rows in parts]))
+    return dataset.replace(torch.cat([change(dataset.raw(rows)) for rows in parts]))
 
 
 def to_rgb(pixels: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from attacks.errors import RefusedInput
@@ -30,9 +29,12 @@ def resize_dataset(dataset: Dataset, size: int) -> Dataset:
     check_memory(dataset, (*planes, size, size))
     chunk = max(1, _CHUNK // math.prod(planes[1:]))
     pixels = torch.cat(  # (N, C, size, size) or (N, C, T, size, size)
-        [_form(dataset, rows, size) for rows in torch.split(torch.arange(len(dataset)), chunk)]
+        [
+            _resize_rows(dataset, rows, size)
+            for rows in torch.split(torch.arange(len(dataset)), chunk)
+        ]
     )
-    return replace_pixels(dataset, pixels)
+    return dataset.replace(pixels)
 
 
 def check_memory(dataset: Dataset, shape: Sequence[int]) -> None:
@@ -48,19 +50,7 @@ def check_memory(dataset: Dataset, shape: Sequence[int]) -> None:
         )
 
 
-def replace_pixels(dataset: Dataset, pixels: Tensor) -> Dataset:
-    """Replace the pixels of a dataset, `(N, C, H, W)` or `(N, C, T, H, W)`."""
-    return Dataset(
-        pixels,
-        dataset.labels,
-        dataset.ids,
-        name=dataset.name,
-        classes=dataset.classes,
-        skipped=dataset.skipped,
-    )
-
-
-def _form(dataset: Dataset, rows: torch.Tensor, size: int) -> torch.Tensor:
+def _resize_rows(dataset: Dataset, rows: torch.Tensor, size: int) -> torch.Tensor:
     raw = dataset.raw(rows)  # (B, C, H, W) or (B, C, T, H, W)
     height, width = raw.shape[-2:]
     side = min(height, width)

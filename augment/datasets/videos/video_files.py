@@ -20,7 +20,7 @@ from torch import Tensor
 
 from attacks.errors import RefusedInput
 from augment.datasets.images.images import BROKEN, ImageForm, describe_error
-from augment.datasets.videos.video_formats import FORMATS, missing_part, orient
+from augment.datasets.videos.video_formats import FORMATS, describe_missing_end, orient
 
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
 MOST_FRAMES = 36_000  # 20 minutes at 30 frames a second
@@ -57,16 +57,16 @@ def probe(path: Path | str) -> VideoHeader:
         ValueError: The file is no whole video, or one that is too large.
         OSError: It is not a file that can be read.
     """
-    with _open(path) as (container, stream):
+    with _open_video(path) as (container, stream):
         first = last = None
         count = 0
-        for last in _frames(container, stream):
+        for last in _decode_frames(container, stream):
             first, count = first or last, count + 1
         if first is None or last is None:
-            raise _cut_off(path) or ValueError("not one frame can be decoded")
+            raise _truncation_error(path) or ValueError("not one frame can be decoded")
         promised = _promised_frames(container, stream)
-        if count < _WHOLE * promised - 1 and not _lasts(container, stream, first, last):
-            raise ValueError(_fewer(container, count, promised))
+        if count < _WHOLE * promised - 1 and not _lasts_as_promised(container, stream, first, last):
+            raise ValueError(_describe_missing(container, count, promised))
         height, width = _displayed_size(first)
         return VideoHeader(count, height, width, colour=not first.format.name.startswith("gray"))
 
@@ -82,8 +82,8 @@ def read_clips(path: Path | str, form: ImageForm, wanted: Sequence[Sequence[int]
     needed = {number for clip in wanted for number in clip}
     last = max(needed)
     kept: dict[int, Tensor] = {}
-    with _open(path) as (container, stream):
-        for number, frame in enumerate(_frames(container, stream)):
+    with _open_video(path) as (container, stream):
+        for number, frame in enumerate(_decode_frames(container, stream)):
             if number in needed:
                 kept[number] = form(_to_upright_image(frame))  # (C, H, W)
             if number == last:
@@ -95,7 +95,7 @@ def read_clips(path: Path | str, form: ImageForm, wanted: Sequence[Sequence[int]
 
 
 @contextmanager
-def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
+def _open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and its first video stream; FFmpeg's errors come out as ValueError."""
     if not os.path.isfile(path):  # a pipe would block, a device never end
         raise OSError("not a regular file that can be read")
@@ -103,12 +103,12 @@ def _open(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not 0 < size <= MOST_BYTES:
         raise ValueError(f"{size} bytes; from 1 to {MOST_BYTES} are read" if size else "empty file")
     # A name would be taken for an address where it looks like one; an open file has none.
-    with open(path, "rb") as file, _container(file, path) as container:
+    with open(path, "rb") as file, _open_container(file, path) as container:
         _check_trailer(container, path)
         try:
-            stream = _stream(container)
+            stream = _select_stream(container)
         except ValueError as error:
-            raise _cut_off(path) or error from None
+            raise _truncation_error(path) or error from None
         with _translate_errors("cannot be decoded to its end"):
             yield container, stream
 
@@ -128,19 +128,19 @@ class _SeekableFile:
             return -1
 
 
-def _container(file: BinaryIO, path: Path | str) -> InputContainer:
+def _open_container(file: BinaryIO, path: Path | str) -> InputContainer:
     options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
     try:
         with _translate_errors(words):
             return av.open(_SeekableFile(file), "r", options=options)
     except ValueError as error:
-        raise _cut_off(path) or error from error.__cause__
+        raise _truncation_error(path) or error from error.__cause__
 
 
-def _cut_off(path: Path | str) -> ValueError | None:
+def _truncation_error(path: Path | str) -> ValueError | None:
     """Make the error of a truncated file; None where no truncation is found."""
-    missing = missing_part(path)
+    missing = describe_missing_end(path)
     return None if missing is None else ValueError(f"cut off or damaged: {missing}")
 
 
@@ -166,7 +166,7 @@ def _check_trailer(container: InputContainer, path: Path | str) -> None:
         raise ValueError("cut off: the end of the GIF is missing")
 
 
-def _stream(container: InputContainer) -> VideoStream:
+def _select_stream(container: InputContainer) -> VideoStream:
     if len(container.streams) > MOST_STREAMS:
         raise ValueError(f"{len(container.streams)} streams; at most {MOST_STREAMS} are read")
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -195,7 +195,7 @@ def _check_size(width: int, height: int) -> None:
         raise ValueError(f"frames of {width} x {height} pixels; at most {MOST_PIXELS} are read")
 
 
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Decode the frames in display order; each is checked, for sizes change within files."""
     for number, frame in enumerate(container.decode(stream)):
         _check_size(frame.width, frame.height)
@@ -219,7 +219,7 @@ def _seconds(container: InputContainer, stream: VideoStream) -> float:
     return 0.0
 
 
-def _lasts(
+def _lasts_as_promised(
     container: InputContainer, stream: VideoStream, first: VideoFrame, last: VideoFrame
 ) -> bool:
     """Tell whether the frames are as long on show as the header promises.
@@ -233,7 +233,7 @@ def _lasts(
     return seconds > 0 < rate and last.time - first.time + 1 / rate >= _WHOLE * seconds
 
 
-def _fewer(container: InputContainer, count: int, promised: int) -> str:
+def _describe_missing(container: InputContainer, count: int, promised: int) -> str:
     """Describe why there are fewer frames than the header promises."""
     if container.format.name == "gif":  # whole, see `_check_trailer`
         return (

@@ -43,7 +43,7 @@ def video_suffixes() -> frozenset[str]:
     return frozenset(found - _NO_VIDEOS)
 
 
-def missing_part(path: Path | str) -> str | None:
+def describe_missing_end(path: Path | str) -> str | None:
     """Describe the missing end of an mp4 or AVI file; None for whole files and other formats."""
     end = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -53,10 +53,10 @@ def missing_part(path: Path | str) -> str | None:
             return f"it promises {size + 8} bytes and has {end}" if size + 8 > end else None
         if start[4:8] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             return None
-        return _missing_box(file, end)
+        return _describe_missing_box(file, end)
 
 
-def _missing_box(file: BinaryIO, end: int) -> str | None:
+def _describe_missing_box(file: BinaryIO, end: int) -> str | None:
     """Describe the box of an mp4 that exceeds the file, or the missing index; None if whole."""
     place, names = 0, set()
     for _ in range(_BOXES):

@@ -33,9 +33,9 @@ def probe_all(
         probe: Decodes a file.
     """
     place = cache_file(root)
-    cached = _read(place) if place else {}
+    cached = _read_cache(place) if place else {}
     names = {path: os.path.abspath(path) for path in paths}
-    stamps = {path: _stamp(path) for path in paths}
+    stamps = {path: _stat_file(path) for path in paths}
     known = {
         path: cached[name][1]
         for path, name in names.items()
@@ -53,7 +53,7 @@ def probe_all(
             if (stamp := stamps[path]) is not None and isinstance(head, VideoHeader | ValueError):
                 kept[names[path]] = (stamp, head)
         if place:
-            _write(place, kept)
+            _write_cache(place, kept)
     return known
 
 
@@ -68,7 +68,7 @@ def cache_file(root: Path) -> Path | None:
     return base / "sparring" / f"videos-{name}.json"
 
 
-def _stamp(path: str) -> _Stamp | None:
+def _stat_file(path: str) -> _Stamp | None:
     try:
         about = os.stat(path)
     except OSError:
@@ -79,13 +79,13 @@ def _stamp(path: str) -> _Stamp | None:
 _Entries = dict[str, tuple[_Stamp, VideoHeader | Exception]]
 
 
-def _read(place: Path) -> _Entries:
+def _read_cache(place: Path) -> _Entries:
     """Read the entries of a cache file; empty where it is missing or damaged."""
     try:
         content = json.loads(place.read_text())
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}")
-        return {path: _entry(line) for path, line in content["files"].items()}
+        return {path: _parse_entry(line) for path, line in content["files"].items()}
     except FileNotFoundError:
         return {}
     except (
@@ -101,7 +101,7 @@ def _read(place: Path) -> _Entries:
         return {}
 
 
-def _entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
+def _parse_entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
     size, changed, about = line
     if isinstance(about, str):
         return (int(size), int(changed)), ValueError(about)
@@ -111,7 +111,9 @@ def _entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
     return (int(size), int(changed)), VideoHeader(frames, height, width, bool(colour))
 
 
-def _write(place: Path, entries: Mapping[str, tuple[_Stamp, VideoHeader | Exception]]) -> None:
+def _write_cache(
+    place: Path, entries: Mapping[str, tuple[_Stamp, VideoHeader | Exception]]
+) -> None:
     def line(stamp: _Stamp, about: VideoHeader | Exception) -> list[Any]:
         if isinstance(about, VideoHeader):
             return [*stamp, [about.frames, about.height, about.width, int(about.colour)]]

@@ -60,29 +60,29 @@ def read_ucf101(request: Request) -> Dataset:
         ValueError: No folder is given.
         RefusedInput: The folder, a list or every video is missing, or a list cannot be read.
     """
-    root, fold = _folder_and_fold(request.target, "ucf101")
+    root, fold = _split_target(request.target, "ucf101")
     listed = []
     parts: tuple[Split, ...] = ("train", "test")
     for part in parts:
-        file = _one(root, f"{part}list0{fold}.txt")
-        for line in _lines(file):
+        file = _find_list(root, f"{part}list0{fold}.txt")
+        for line in _read_lines(file):
             key = re.sub(r"\.\w+( \d+)?$", "", line)
             folder, _, name = key.partition("/")
             if not name:
-                raise _bad(file, line, "CLASS/FILE.avi, in training lists with a number")
+                raise _line_error(file, line, "CLASS/FILE.avi, in training lists with a number")
             listed.append(ListedVideo(key, folder, part, _UCF_TAKE.sub("", name)))
-    classes = _read_class_numbers(_one(root, "classInd.txt"))
-    return _dataset(root, listed, request, name="ucf101", classes=classes)
+    classes = _read_class_numbers(_find_list(root, "classInd.txt"))
+    return _build_dataset(root, listed, request, name="ucf101", classes=classes)
 
 
 def _read_class_numbers(file: Path) -> ClassList:
     """Read a class list of numbers from 1 and names, in the order of the numbers."""
     found: dict[str, str] = {}
     known: set[str] = set()
-    for line in _lines(file):
+    for line in _read_lines(file):
         number, _, name = line.partition(" ")
         if not number.isdecimal() or not name.strip() or {number, name.strip()} & known:
-            raise _bad(file, line, "a number and a class, each once")
+            raise _line_error(file, line, "a number and a class, each once")
         known |= {number, name.strip()}
         found[number] = name.strip()
     order = [str(number + 1) for number in range(len(found))]
@@ -106,23 +106,23 @@ def read_hmdb51(request: Request) -> Dataset:
         ValueError: No folder is given.
         RefusedInput: The folder, the lists or every video is missing, or a list cannot be read.
     """
-    root, fold = _folder_and_fold(request.target, "hmdb51")
+    root, fold = _split_target(request.target, "hmdb51")
     ending = f"_test_split{fold}.txt"
     files = sorted(root.rglob(f"*{ending}"))
     if not files:
-        _one(root, f"CLASS{ending}")
+        _find_list(root, f"CLASS{ending}")
     listed = []
     for file in files:
         folder = file.name.removesuffix(ending)
-        for line in _lines(file):
+        for line in _read_lines(file):
             name, _, number = line.rpartition(" ")
             if not name or number not in ("0", *_HMDB_PARTS):
-                raise _bad(file, line, "FILE.avi and 1 (train), 2 (test) or 0 (neither)")
+                raise _line_error(file, line, "FILE.avi and 1 (train), 2 (test) or 0 (neither)")
             if number != "0":
                 stem = name.strip().removesuffix(".avi")
                 film = stem.rpartition(f"_{folder}_")[0] or stem
                 listed.append(ListedVideo(f"{folder}/{stem}", folder, _HMDB_PARTS[number], film))
-    return _dataset(root, listed, request, name="hmdb51")
+    return _build_dataset(root, listed, request, name="hmdb51")
 
 
 def read_kinetics(request: Request) -> Dataset:
@@ -141,18 +141,18 @@ def read_kinetics(request: Request) -> Dataset:
     files = [*sorted(root.glob("*.csv")), *sorted(root.glob("*/*.csv"))]
     if not files:
         return read_videofolder(request, name="kinetics")
-    listed = [entry for file in files for entry in _annotations(file)]
-    return _dataset(root, list(dict.fromkeys(listed)), request, name="kinetics")
+    listed = [entry for file in files for entry in _read_annotations(file)]
+    return _build_dataset(root, list(dict.fromkeys(listed)), request, name="kinetics")
 
 
-def _annotations(file: Path) -> list[ListedVideo]:
+def _read_annotations(file: Path) -> list[ListedVideo]:
     """Read the lines of a csv list of Kinetics."""
     try:
-        header, *rows = csv.reader(_lines(file) or [""])
+        header, *rows = csv.reader(_read_lines(file) or [""])
     except csv.Error as error:
         raise RefusedInput(f"{file}: {error}; fetch the official list again") from error
     if not {"youtube_id", "time_start", "time_end"} <= {*header}:
-        raise _bad(file, ",".join(header), f"the header {_HEADER}")
+        raise _line_error(file, ",".join(header), f"the header {_HEADER}")
     listed = []
     for row in rows:
         cells = dict(zip(header, row, strict=False))
@@ -161,14 +161,16 @@ def _annotations(file: Path) -> list[ListedVideo]:
             start, end = (round(float(cells[name])) for name in ("time_start", "time_end"))
             part = _KINETICS_PARTS[cells.get("split") or file.stem.rpartition("_")[2]]
         except (LookupError, OverflowError, ValueError) as error:
-            raise _bad(file, ",".join(row), "seconds, and a split train, val or test") from error
+            raise _line_error(
+                file, ",".join(row), "seconds, and a split train, val or test"
+            ) from error
         listed.append(
             ListedVideo(f"{film}_{start:06d}_{end:06d}", cells.get("label", ""), part, film)
         )
     return listed
 
 
-def _dataset(
+def _build_dataset(
     root: Path,
     listed: Sequence[ListedVideo],
     request: Request,
@@ -177,15 +179,15 @@ def _dataset(
     classes: ClassList | None = None,
 ) -> Dataset:
     """Build the dataset of those listed videos of a split that are there."""
-    chosen = _of_split(listed, request.split, root)
+    chosen = _select_split(listed, request.split, root)
     paths, _, skipped = walk_files(root)
-    places = _places([path for path in paths if suffix_of(path) in video_suffixes()])
-    there = [(e, places[e.key]) for e in _found(root, chosen, places, request.split)]
+    places = _index_paths([path for path in paths if suffix_of(path) in video_suffixes()])
+    there = [(e, places[e.key]) for e in _select_present(root, chosen, places, request.split)]
     if request.classes is not None:
         classes = read_class_list(request.classes)
     classes = classes or classes_of_folders(entry.folder for entry in listed if entry.folder)
     labels = torch.tensor([classes.id_of(e.folder) if e.folder else -1 for e, _ in there])
-    counts = _count([e for e, _ in there], listed)
+    counts = _count_videos([e for e, _ in there], listed)
     if request.samples is not None:
         kept = choose_balanced(labels, -(-request.samples // request.clips), seed=request.seed)
         there, labels = [there[i] for i in kept], labels[kept]
@@ -199,14 +201,14 @@ def _dataset(
         labels,
         classes.names,
         counts,
-        _count([entry for entry in listed if entry.key in places], listed),
+        _count_videos([entry for entry in listed if entry.key in places], listed),
         [str(root / place) for place in sorted({places[e.key] for e in listed if e.key in places})],
         skipped,
     )
     return cut_clips(split, request, name=name)
 
 
-def _of_split(listed: Sequence[ListedVideo], split: Split, root: Path) -> list[ListedVideo]:
+def _select_split(listed: Sequence[ListedVideo], split: Split, root: Path) -> list[ListedVideo]:
     """Select the lines of one split; a validation split without a list is cut by film."""
     home, test = source_split(split, {entry.part for entry in listed}, origin=f"{root}")
     chosen = [entry for entry in listed if entry.part == home]
@@ -215,7 +217,7 @@ def _of_split(listed: Sequence[ListedVideo], split: Split, root: Path) -> list[L
     return [chosen[i] for i in hash_split([entry.film for entry in chosen], split, test=test)]
 
 
-def _places(paths: Sequence[str]) -> dict[str, str]:
+def _index_paths(paths: Sequence[str]) -> dict[str, str]:
     """Map the names that a list may use to the path of each video, without suffix."""
     places: dict[str, str] = {}
     for path in paths:
@@ -224,14 +226,14 @@ def _places(paths: Sequence[str]) -> dict[str, str]:
     return places
 
 
-def _count(some: Sequence[ListedVideo], listed: Sequence[ListedVideo]) -> Counter[str]:
+def _count_videos(some: Sequence[ListedVideo], listed: Sequence[ListedVideo]) -> Counter[str]:
     """Count the videos of each class, empty ones included."""
     counts = Counter({entry.folder: 0 for entry in listed if entry.folder})
     counts.update(entry.folder for entry in some if entry.folder)
     return counts
 
 
-def _found(
+def _select_present(
     root: Path, chosen: Sequence[ListedVideo], places: Mapping[str, str], split: Split
 ) -> list[ListedVideo]:
     """Select the videos of a list that are there."""
@@ -259,7 +261,7 @@ def _found(
     return found
 
 
-def _folder_and_fold(target: str, name: str) -> tuple[Path, str]:
+def _split_target(target: str, name: str) -> tuple[Path, str]:
     """Split DIR:FOLD or DIR into folder and fold."""
     folder, _, fold = target.rpartition(":")
     if fold in FOLDS and folder:
@@ -267,7 +269,7 @@ def _folder_and_fold(target: str, name: str) -> tuple[Path, str]:
     return data_folder(target, name), FOLDS[0]
 
 
-def _one(root: Path, name: str) -> Path:
+def _find_list(root: Path, name: str) -> Path:
     """Find the list of a name in a data folder."""
     found = sorted(root.rglob(name))
     if not found:
@@ -275,7 +277,7 @@ def _one(root: Path, name: str) -> Path:
     return found[0]
 
 
-def _lines(file: Path) -> list[str]:
+def _read_lines(file: Path) -> list[str]:
     """Read the lines of a list that are not empty."""
     try:
         with file.open("rb") as opened:
@@ -287,7 +289,7 @@ def _lines(file: Path) -> list[str]:
         raise RefusedInput(f"{file}: {error}; fetch the official list again") from error
 
 
-def _bad(file: Path, line: str, wanted: str) -> RefusedInput:
+def _line_error(file: Path, line: str, wanted: str) -> RefusedInput:
     return RefusedInput(
         f"{file}: a line is {line[:100]!r}; allowed: {wanted}; fetch the official list again"
     )

@@ -82,7 +82,7 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
             default=DEFAULT_SIZE,
             kind="video",
         )
-        pixels, failed = _read(wanted, form, frames, request.clips)
+        pixels, failed = _read_all(wanted, form, frames, request.clips)
         broken |= failed
     lines = {
         i: f"{path}: {describe_error(broken[path])}"
@@ -90,7 +90,7 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
         if path in broken
     }
     skipped = report_left_out(files, lines)
-    _tell_short(files.root, wanted, whole, (frames - 1) * request.stride + 1)
+    _log_looped(files.root, wanted, whole, (frames - 1) * request.stride + 1)
     place = {path: i for i, path in enumerate(wanted)}
     kept = [i for i, path in enumerate(files.paths) if path not in broken]
     first = torch.tensor([place[files.paths[i]] * request.clips for i in kept])  # (n,)
@@ -105,7 +105,7 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
     )
 
 
-def _read(
+def _read_all(
     wanted: Mapping[str, list[list[int]]], form: ImageForm, frames: int, clips: int
 ) -> tuple[Tensor | VideoFiles, dict[str, Exception]]:
     """Decode clips `(N, C, T, H, W)` uint8 or defer to a reader; return errors by path too."""
@@ -129,7 +129,7 @@ def _read(
     return pixels, failed
 
 
-def _tell_short(
+def _log_looped(
     root: Path, wanted: Iterable[str], whole: Mapping[str, VideoHeader], span: int
 ) -> None:
     short = [path for path in wanted if whole[path].frames < span]

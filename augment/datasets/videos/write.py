@@ -39,10 +39,10 @@ def write_video(path: Path, x: Tensor, *, fps: float = FPS) -> None:
         OSError: The disk is full or the folder cannot be written.
     """
     forms: dict[str, Callable[[Tensor, float], bytes]] = {
-        ".mp4": _mp4,
-        ".mkv": _mkv,
-        ".gif": _gif,
-        ".npz": _npz,
+        ".mp4": _encode_mp4,
+        ".mkv": _encode_mkv,
+        ".gif": _encode_gif,
+        ".npz": _encode_npz,
     }
     if path.suffix.lower() not in forms:
         raise ValueError(f"{path}: cannot write {path.suffix!r}; choose one of {', '.join(forms)}")
@@ -56,22 +56,22 @@ def write_video(path: Path, x: Tensor, *, fps: float = FPS) -> None:
     write_bytes(path, forms[path.suffix.lower()](x, fps))
 
 
-def _bytes(x: Tensor) -> _Frames:
+def _to_frames(x: Tensor) -> _Frames:
     """Convert a video `(C, T, H, W)` in [0, 1] to `(T, H, W, C)` uint8."""
     rounded = (x.float() * 255).round().to(torch.uint8)
     return rounded.permute(1, 2, 3, 0).contiguous().numpy()
 
 
-def _npz(x: Tensor, _: float) -> bytes:
+def _encode_npz(x: Tensor, _: float) -> bytes:
     buffer = io.BytesIO()
     plain = x.to(torch.promote_types(x.dtype, torch.float32))  # numpy has no bfloat16
     np.savez_compressed(buffer, x=plain.numpy())
     return buffer.getvalue()
 
 
-def _gif(x: Tensor, fps: float) -> bytes:
+def _encode_gif(x: Tensor, fps: float) -> bytes:
     buffer = io.BytesIO()
-    pictures = [Image.fromarray(f[..., 0] if f.shape[2] == 1 else f) for f in _bytes(x)]
+    pictures = [Image.fromarray(f[..., 0] if f.shape[2] == 1 else f) for f in _to_frames(x)]
     duration = round(1000 / fps)  # milliseconds
     pictures[0].save(
         buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0
@@ -79,12 +79,12 @@ def _gif(x: Tensor, fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def _mkv(x: Tensor, fps: float) -> bytes:
-    return _encode(_bytes(x), fps, form="matroska", codec="ffv1", colour="bgr0", options={})
+def _encode_mkv(x: Tensor, fps: float) -> bytes:
+    return _encode(_to_frames(x), fps, form="matroska", codec="ffv1", colour="bgr0", options={})
 
 
-def _mp4(x: Tensor, fps: float) -> bytes:
-    frames = _bytes(x)
+def _encode_mp4(x: Tensor, fps: float) -> bytes:
+    frames = _to_frames(x)
     odd = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
     frames = np.pad(frames, odd, mode="edge").repeat(3 // frames.shape[3], 3)  # (T, H, W, 3)
     usual = "libx264" in av.codecs_available

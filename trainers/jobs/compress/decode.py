@@ -70,6 +70,8 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     for code in codes:
         with refuse_with_advice(code, network):
             check_decodable(code.parsed, codec.tables if codec else None, network)
+    if codec is not None and all(code.parsed.head.tables for code in codes):
+        log.warning("--codec %s is not used: the files hold their own tables", flags.codec)
     differences = kind == "delta" and network is None
     choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
     rows = plan_rows(codes, flags.samples)

@@ -132,6 +132,9 @@ class RateFlags:
         "av1",
     )
     """Other codecs to measure beside: jpeg, jpeg2000, webp, avif of images, x264, av1 of videos."""
+    thresholds: tuple[Literal["hard", "soft", "bayes", "top-k"], ...] = ()
+    """Ways to threshold the wavelet coefficients of x and delta instead, measured beside them:
+    hard, soft, bayes (BayesShrink), or top-k, which keeps a coefficient for each byte."""
     task: str | None = option(None, kinds=("x-task",))
     """For x-task: OPTION=VALUE,... of its search, such as loss=feature,views=2. None: its own."""
     network: str | None = None

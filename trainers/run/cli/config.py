@@ -100,6 +100,8 @@ class FitFlags:
     """Epochs of every later round."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
     """Optimiser of every fit."""
+    momentum: float = option(0.9, at_least=0, below=1)
+    """Momentum of sgd, or the first beta of adamw, at least 0 and below 1."""
     lr: float = option(2e-3, above=0, at_most=10**6)
     """Peak learning rate of round 0."""
     retrain_lr: float = option(1e-3, above=0, at_most=10**6)
@@ -116,8 +118,9 @@ class FitFlags:
     """Largest L2 norm of the whole gradient, above 0. None: no clipping."""
     bf16: bool = False
     """Forward passes of training in bfloat16."""
-    augmentation: Literal["classic", "none"] = "none"
-    """classic: shifts, and flips where they keep the class; none: samples as they are."""
+    augmentation: str = "none"
+    """classic: shifts, and flips where they keep the class; classic:OPTION=VALUE,... changes them,
+    such as classic:rotation=10,zoom=0.1,hue=0.05; none: samples as they are."""
 
 
 @dataclass(frozen=True)

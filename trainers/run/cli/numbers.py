@@ -27,11 +27,14 @@ def check_size(what: str, name: str, value: object) -> None:
     Args:
         what: the option as the user knows it, such as "pgd: steps".
         name: the option's own name.
-        value: its value; other things than numbers pass.
+        value: its value; other things than numbers, or several of them, pass.
 
     Raises:
         ValueError: naming it.
     """
+    if isinstance(value, tuple):
+        for each in value:
+            check_size(what, name, each)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     most = LARGEST_OF.get(name, LARGEST) if isinstance(value, int) else LARGEST_FLOAT

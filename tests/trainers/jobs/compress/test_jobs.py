@@ -93,7 +93,9 @@ def test_a_video_comes_back_from_a_file_that_stands_alone(tmp_path):
     summary = job("encode", tmp_path / "e", *words, "--step", "0.05", "--embed-tables")
     assert summary["psnr"] > 30
     code = tmp_path / "e" / "codes" / "00000.sprc"
-    job("decode", tmp_path / "d", "--code", str(code), "--samples", "2")
+    spare = ["--codec", str(tmp_path / "e" / "codec.sprt")]
+    job("decode", tmp_path / "d", "--code", str(code), "--samples", "2", *spare)
+    assert "codec.sprt is not used: the files hold" in (tmp_path / "d" / "log.txt").read_text()
     assert len(list((tmp_path / "d" / "gifs").iterdir())) == 2
     read = load_dataset(f"videofolder:{tmp_path / 'd' / 'samples'}", "test", frames=6)
     wanted = (decode(code.read_bytes())[:2] * 255).round() / 255
@@ -256,6 +258,20 @@ def test_points_are_those_of_the_files(evaluated):
         assert point["retrieval"] == pytest.approx((away.argmin(1) == np.arange(60)).mean())
     whole = codec.encode(x, step=summary["points"][0]["setting"], embed_tables=True)
     assert summary["points"][0]["bytes_with_tables"] == len(whole) / 60
+
+
+def test_thresholds_are_rows_beside_ours(tmp_path):
+    words = ["--smoke", "--rates", "20", "--peers", "--kinds", "x"]
+    ways = ["hard", "soft", "bayes", "top-k"]
+    points = job("evaluate", tmp_path / "run", *words, "--thresholds", *ways)["points"]
+    found = {point["codec"]: point for point in points}
+    assert list(found)[:5] == ["x", *(f"x-{way}" for way in ways)]
+    for way in ways:
+        point = found[f"x-{way}"]
+        assert point["payload_bytes"] == pytest.approx(20, rel=0.15)
+        assert found["zeros"]["psnr"] < point["psnr"] <= found["x"]["psnr"] + 0.5
+    svg = (tmp_path / "run" / "figures" / "rate-psnr.svg").read_text()
+    assert "x-top-k" in svg
 
 
 def test_controls_say_what_nothing_and_a_label_give(evaluated):

@@ -1,15 +1,19 @@
+import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal, cast
 
 import pytest
+import torch
 
 from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
+from augment import ClassicAugmentation, Dataset
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.specs import (
     attack_defaults,
     build_attack,
     build_attacks,
+    build_augmentation,
     build_fittable,
     convert,
     sample_counts,
@@ -108,7 +112,7 @@ def test_a_flag_the_attack_lacks_is_refused() -> None:
 def test_options_that_are_no_scalars_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Odd:
-        sizes: tuple[int, ...] = ()
+        sizes: frozenset[int] = frozenset()
         _kind: Literal["a"] = "a"
 
     monkeypatch.setitem(ATTACKS, "odd", Odd)
@@ -143,3 +147,29 @@ def test_fitted_files_have_slugs_of_their_own() -> None:
     assert len({slug(name) for name in files}) == len(files)
     for name in (f"{'deep/' * 60}a.safetensors", f"pgd:{'猫' * 99}"):
         assert len(slug(name).encode()) < 200
+
+
+def samples(channels: int) -> Dataset:
+    return Dataset(torch.zeros(2, channels, 8, 8), torch.zeros(2), "ab", name="d", classes=["c"])
+
+
+def test_an_augmentation_is_the_one_for_the_data_with_what_its_text_changes() -> None:
+    assert build_augmentation("none", samples(3)) is None
+    assert build_augmentation("classic", samples(3)) == ClassicAugmentation(shift=1, flip=True)
+    got = build_augmentation("classic:rotation=10,hue=1/20,flip=false", samples(3))
+    assert got == ClassicAugmentation(shift=1, rotation=10.0, hue=0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classik", "--augmentation is 'classik'; allowed: none, classic, or classic:OPTION=VALUE"),
+        ("none:shift=1", "allowed: none, classic"),
+        ("classic:turn=1", "has no option 'turn'; it has: shift, flip, rotation, zoom"),
+        ("classic:zoom=2", "zoom=2.0: give a number from 0 to 0.99"),
+        ("classic:hue=0.1", "saturation and hue need RGB samples"),
+    ],
+)
+def test_impossible_augmentations_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build_augmentation(text, samples(1))

@@ -18,6 +18,8 @@ from augment import Dataset
 from compress import Codec, TaskQuantiser
 from compress.file_format import Kind, parse
 from compress.network.restoration_net import RestorationNet
+from compress.quantise.quantise import quantise
+from compress.quantise.threshold import Threshold, quantise_thresholded
 from trainers.evaluate.evaluation import predict
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.compress.benchmark import peers
@@ -106,6 +108,11 @@ def list_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outcome]]:
     for kind in kinds:
         for rate in benchmark.rates:
             jobs[f"{kind}-{rate:g}"] = partial(run_codec, benchmark, kind, rate)
+    for kind in (kind for kind in kinds if kind != "x-task"):
+        for way in dict.fromkeys(benchmark.config.measure.thresholds):
+            for rate in benchmark.rates:
+                make = partial(run_codec, benchmark, kind, rate, threshold=way)
+                jobs[f"{kind}-{way}-{rate:g}"] = make
     if network is not None and network.config.kind in kinds:
         kind = network.config.kind
         for rate in benchmark.rates:
@@ -145,15 +152,25 @@ def new_point(
 
 
 def run_codec(
-    benchmark: Benchmark, kind: Kind, rate: float, network: RestorationNet | None = None
+    benchmark: Benchmark,
+    kind: Kind,
+    rate: float,
+    network: RestorationNet | None = None,
+    *,
+    threshold: Threshold | None = None,
 ) -> Outcome:
     """Code all samples as one file, of so many bytes a sample without its head.
 
     With a network R, the same file is restored; beside its bytes stand those with R's own. A
-    difference that no R restores is shown around grey.
+    difference that no R restores is shown around grey. With a threshold, its choice of coefficients
+    takes the place of the codec's dead zone.
     """
     searched, codec = kind == "x-task", benchmark.codec_of(kind)
     changed = benchmark.differences.x_adv if kind == "delta" and benchmark.differences else None
+    name = kind if threshold is None else f"{kind}-{threshold}"
+    quantiser = quantise
+    if threshold is not None:
+        quantiser = partial(quantise_thresholded, method=threshold, k=round(rate))
     make = partial(
         codec.encode,
         benchmark.evaluators.x,
@@ -161,13 +178,14 @@ def run_codec(
         x_adv=changed,
         model=benchmark.evaluators.model if searched else None,
         task=benchmark.task if searched else None,
+        quantiser=quantiser,
         bytes_per_sample=rate,
     )
-    blob, count = make_or_load_code(benchmark.folder, f"{kind}-{rate:g}", make), len(benchmark.test)
+    blob, count = make_or_load_code(benchmark.folder, f"{name}-{rate:g}", make), len(benchmark.test)
     file = parse(blob)
     tables = len(codec.tables.packed)
     row = new_point(
-        f"{kind}+R" if network else kind,
+        f"{name}+R" if network else name,
         rate,
         len(blob) / count,
         file.payload,

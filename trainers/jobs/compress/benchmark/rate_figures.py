@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from augment import Dataset
 from compress import Codec
+from compress.quantise.threshold import Threshold
 from trainers.evaluate.quality import psnr
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.compress.files import code_paths
@@ -34,6 +35,10 @@ COLOURS = {
     "x+R": "#1e3a8a",
     "x-task+R": "#7f1d1d",
     "delta+R": "#0f172a",
+    "hard": "#65a30d",
+    "soft": "#0d9488",
+    "bayes": "#a16207",
+    "top-k": "#c026d3",
     "jpeg": "#059669",
     "jpeg2000": "#d97706",
     "webp": "#7c3aed",
@@ -54,7 +59,8 @@ METRICS = {
 CONTROLS = ("zeros", "label")
 HEADERLESS = {"linestyle": "--", "marker": "o", "markerfacecolor": "white"}
 KINDS = ("x", "x-task", "delta")
-OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS))
+THRESHOLDS = {f"{kind}-{way}": way for kind in ("x", "delta") for way in get_args(Threshold)}
+OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS), *THRESHOLDS)
 
 
 def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
@@ -95,7 +101,7 @@ def rate_lines(
     for codec in dict.fromkeys(row["codec"] for row in rated):
         own = [row for row in rated if row["codec"] == codec]
         lines[codec] = sorted((row["bytes_per_sample"], row[metric]) for row in own)
-        styles[codec] = {"color": COLOURS[codec]}
+        styles[codec] = {"color": COLOURS[THRESHOLDS.get(codec, codec)]}
         if codec not in OURS:
             lines[f"_{codec}"] = sorted((row["payload_bytes"], row[metric]) for row in own)
             styles[f"_{codec}"] = styles[codec] | HEADERLESS
