@@ -227,7 +227,7 @@ def mean(values: Tensor) -> float:
 def finite_or_none(value: float) -> float | None:
     """Return a number that JSON knows, or None.
 
-    >>> finite(float("nan")) is None
+    >>> finite_or_none(float("nan")) is None
     True
     """
     return value if math.isfinite(value) else None

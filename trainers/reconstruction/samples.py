@@ -59,7 +59,7 @@ def number_groups(groups: Sequence[object] | Tensor | None, count: int) -> Tenso
     Raises:
         ValueError: when there is not one for each sample.
 
-    >>> grouped(["a", "b", "a"], 3)
+    >>> number_groups(["a", "b", "a"], 3)
     tensor([0, 1, 0])
     """
     if groups is None:

@@ -99,7 +99,7 @@ def report_status(folder: RunFolder) -> Iterator[None]:
 def resume_words(path: Path) -> list[str]:
     """Return the words that go on with the run in a folder, whatever it is called.
 
-    >>> resuming(Path("-a")), resuming(Path("a"))
+    >>> resume_words(Path("-a")), resume_words(Path("a"))
     (['--resume=-a'], ['--resume', 'a'])
     """
     return [f"--resume={path}"] if str(path).startswith("-") else ["--resume", str(path)]

@@ -140,7 +140,7 @@ def _read(job: str, words: list[str], default: Any) -> Any:
 def job_title(job: str) -> str:
     """Return a job's name as it is written on the command line.
 
-    >>> spoken("compress-fit")
+    >>> job_title("compress-fit")
     'compress fit'
     """
     return job.replace("-", " ")
