@@ -1,4 +1,4 @@
-"""What the job `attack` leaves behind: scores.csv, a file a sample, one npz, the generators."""
+"""Files of the job `attack`: scores.csv, a file for each sample, one npz, the generators."""
 
 from __future__ import annotations
 

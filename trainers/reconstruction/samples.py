@@ -18,7 +18,7 @@ _MEASURED = 8  # of few groups, up to a quarter are held out, to be surer of the
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationSamples:
-    """Samples as R meets them.
+    """Training samples of R, and how they are coded.
 
     Attributes:
         codec: codes them.

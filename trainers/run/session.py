@@ -1,4 +1,4 @@
-"""What every job needs around it: a folder, logging, threads, a status, an exit."""
+"""The session around a job: run folder, logs, threads, status, exit."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ class QuietStreamHandler(logging.StreamHandler[TextIO]):
 
 
 class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
-    """The same for a file."""
+    """A file handler that says nothing when the disk is full: the work goes on."""
 
 
 @contextmanager

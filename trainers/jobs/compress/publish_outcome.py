@@ -1,4 +1,4 @@
-"""Show what a job of `compress` did: summary.json, TensorBoard, report and terminal."""
+"""Publish the outcome of a job of `compress`: summary.json, TensorBoard, report, terminal."""
 
 from __future__ import annotations
 

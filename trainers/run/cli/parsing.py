@@ -41,7 +41,7 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 @dataclass(frozen=True)
 class ParsedCommand:
-    """What one start of the program was asked: a job and its config."""
+    """A job, and its options as the command line gave them."""
 
     job: str
     config: Any

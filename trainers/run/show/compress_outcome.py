@@ -1,4 +1,4 @@
-"""What a terminal shows of the jobs of `compress`."""
+"""Outcomes of the jobs of `compress` as text for a terminal."""
 
 from __future__ import annotations
 
