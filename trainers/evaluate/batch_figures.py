@@ -1,4 +1,4 @@
-"""What a batch under attack looks like: images or clips, and the losses of its samples."""
+"""Figures of an attacked batch: images or clips before and after, and the loss by step."""
 
 from __future__ import annotations
 

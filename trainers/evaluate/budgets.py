@@ -1,4 +1,4 @@
-"""What an attack is held to: a norm and a radius."""
+"""The budget of an attack: a norm and a radius."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -116,7 +116,7 @@ def _slope(model: nn.Module, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Ten
 
 @dataclass(frozen=True)
 class _Room:
-    """Where bytes may lie.
+    """The bytes that rounded samples may have: within the budget, and only where changed.
 
     Attributes:
         x: the clean samples, (B, ...) in [0, 1].

@@ -131,7 +131,7 @@ def join_batches(
 def join_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
     """Return what was found wrong in all batches; samples that were counted are added up.
 
-    >>> joined_warnings([["2 of 3 samples are odd", "slow"], ["1 of 3 samples are odd"]], 6)
+    >>> join_warnings([["2 of 3 samples are odd", "slow"], ["1 of 3 samples are odd"]], 6)
     ['3 of 6 samples are odd', 'slow']
     """
     counts: dict[str, int] = {}

@@ -41,7 +41,7 @@ class AttackedBatch:
 
     @property
     def clean(self) -> Tensor:
-        """Whether the classifier was right before the attack, (B,) bool."""
+        """Which samples the classifier had right before the attack, (B,) bool."""
         return self.before == self.y
 
     @property
@@ -58,10 +58,9 @@ class AttackedBatch:
 
 @dataclass(frozen=True)
 class AttackMeasurement:
-    """How a classifier does under one attack, over N samples.
+    """The accuracy of a classifier under one attack, over N samples, and the cost of the attack.
 
-    A sample is fooled that could be attacked and on which the
-    attack succeeded.
+    A sample is fooled that could be attacked and on which the attack succeeded.
 
     Attributes:
         samples: N.
@@ -112,12 +111,12 @@ class AttackMeasurement:
 
     @property
     def robust_accuracy_interval(self) -> Interval:
-        """That of `robust_accuracy`."""
+        """The 95 % interval of `robust_accuracy`."""
         return wilson(int(self.survived.sum()), self.samples)
 
     @property
     def success_interval(self) -> Interval:
-        """That of `success`."""
+        """The 95 % interval of `success`."""
         return wilson(self.fooled, self.attackable)
 
 
@@ -227,7 +226,7 @@ def mean(values: Tensor) -> float:
 def finite_or_none(value: float) -> float | None:
     """Return a number that JSON knows, or None.
 
-    >>> finite(float("nan")) is None
+    >>> finite_or_none(float("nan")) is None
     True
     """
     return value if math.isfinite(value) else None

@@ -83,7 +83,7 @@ def fit_classifier(
 
 
 class _ClassifierTraining:
-    """Model, optimiser and average on their way through the epochs."""
+    """The state of a fit: model, optimiser, weight average."""
 
     def __init__(
         self,

@@ -44,8 +44,8 @@ from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 COLUMNS = {
-    "id": "sample", "label": "label", "before": "answer before", "before_score": "its score",
-    "after": "answer after", "after_score": "its score after", "attackable": "could be attacked",
+    "id": "sample", "label": "label", "before": "answer before", "before_score": "score before",
+    "after": "answer after", "after_score": "score after", "attackable": "could be attacked",
     "success": "fooled", "mean_abs": "mean change", "queries": "queries",
 }  # fmt: skip
 TOLERANCE = 1e-6  # of a length, by which a rounded sample counts as within its budget

@@ -1,4 +1,4 @@
-"""What the job `attack` leaves behind: scores.csv, a file a sample, one npz, the generators."""
+"""Files of the job `attack`: scores.csv, a file for each sample, one npz, the generators."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def score_rows(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
 def format_reported(value: Tensor) -> bool | int | float | str:
     """Return a number, or several as text; of truths, such as a choice of frames, those that hold.
 
-    >>> own_cell(torch.tensor(3)), own_cell(torch.tensor([True, False, True]))
+    >>> format_reported(torch.tensor(3)), format_reported(torch.tensor([True, False, True]))
     (3, '0 2')
     """
     if value.ndim == 0:

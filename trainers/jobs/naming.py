@@ -60,7 +60,7 @@ def _stem(name: str) -> tuple[str, str]:
 def shorten_name(name: str) -> str:
     """Cut a name whose last part is too long for what is added to it, and tell it apart.
 
-    >>> short("cats/a.jpg"), len(short("a" * 250 + ".jpg"))
+    >>> shorten_name("cats/a.jpg"), len(shorten_name("a" * 250 + ".jpg"))
     ('cats/a.jpg', 189)
     """
     folder, slash, last = name.rpartition("/")

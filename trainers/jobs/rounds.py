@@ -65,7 +65,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rounds:
-    """What stays the same over all rounds."""
+    """Samples, classifier, attacks and options, which stay the same over all rounds."""
 
     context: JobContext
     first_weights: Mapping[str, Tensor]

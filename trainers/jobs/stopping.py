@@ -1,4 +1,4 @@
-"""When further rounds bring nothing: two rules, both on held-out samples."""
+"""Two rules that end the rounds, both measured on held-out samples."""
 
 from __future__ import annotations
 

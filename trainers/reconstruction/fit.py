@@ -18,7 +18,7 @@ from compress.file_format import Kind, parse
 from trainers.fit.ema import Ema
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
-from trainers.reconstruction.gate import knots, measured_gate
+from trainers.reconstruction.gate import knots, measure_gate
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.reconstruction.samples import RestorationSamples, number_groups, split_groups
 from trainers.reconstruction.terms import Terms
@@ -30,7 +30,7 @@ _CLIP = 1.0  # largest l2 norm of the gradient
 
 @dataclass(frozen=True)
 class NetworkFit:
-    """What a fit gives.
+    """A trained restoration network R, and how it got there.
 
     Attributes:
         network: R, its weights rounded as they are kept, and its gate measured.
@@ -126,7 +126,7 @@ def fit_network(
 
 
 class _NetworkTraining:
-    """R, its optimiser and average on their way through the epochs."""
+    """The state of training R: network, optimiser, weight average."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _NetworkTraining:
         seed: int,
         device: torch.device,
     ) -> None:
-        """Begin with R as it begins, and code the samples."""
+        """Initialise R, and code the training samples at every step of the quantiser."""
         self.samples, self.options, self.steps = samples, options, steps
         self.seed, self.device = seed, device
         self.rows, self.held_out = split_groups(samples.groups, options, seed)
@@ -207,7 +207,7 @@ class _NetworkTraining:
         self.network.eval()
         at, x = knots(self.steps), self.samples.x[self.held_out]
         decoded = torch.stack([self.samples.decoded(step, self.held_out) for step in at])
-        self.network.blend_weight, records = measured_gate(
+        self.network.blend_weight, records = measure_gate(
             self.network, list(decoded), x, steps=at, terms=self._terms(decoded, x),
             groups=self.samples.groups[self.held_out], certain=self.options.memorise,
         )  # fmt: skip

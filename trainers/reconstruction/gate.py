@@ -1,4 +1,4 @@
-"""How much of R to use at each step, measured on samples that it was not trained on."""
+"""The gate: how much of R's correction to use at each step, measured on held-out samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def knots(steps: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted([*rising, *between]))
 
 
-def measured_gate(
+def measure_gate(
     network: RestorationNet,
     decoded: Sequence[Tensor],
     x: Tensor,

@@ -18,7 +18,7 @@ _MEASURED = 8  # of few groups, up to a quarter are held out, to be surer of the
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationSamples:
-    """Samples as R meets them.
+    """Training samples of R, and how they are coded.
 
     Attributes:
         codec: codes them.
@@ -59,7 +59,7 @@ def number_groups(groups: Sequence[object] | Tensor | None, count: int) -> Tenso
     Raises:
         ValueError: when there is not one for each sample.
 
-    >>> grouped(["a", "b", "a"], 3)
+    >>> number_groups(["a", "b", "a"], 3)
     tensor([0, 1, 0])
     """
     if groups is None:

@@ -1,4 +1,4 @@
-"""What R is trained for: near the sample, in frame changes too, and the same to a classifier."""
+"""Loss of R: squared error, flicker, and the disagreement of a classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the jobs share before their work begins: samples, device, classifier."""
+"""Load samples and classifier for a job, and refuse those that do not fit each other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobContext:
-    """A job's classifier and where it works."""
+    """A job's options, run folder, classifier and device."""
 
     config: SamplesConfig
     folder: RunFolder

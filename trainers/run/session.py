@@ -1,4 +1,4 @@
-"""What every job needs around it: a folder, logging, threads, a status, an exit."""
+"""The session around a job: run folder, logs, threads, status, exit."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def report_status(folder: RunFolder) -> Iterator[None]:
 def resume_words(path: Path) -> list[str]:
     """Return the words that go on with the run in a folder, whatever it is called.
 
-    >>> resuming(Path("-a")), resuming(Path("a"))
+    >>> resume_words(Path("-a")), resume_words(Path("a"))
     (['--resume=-a'], ['--resume', 'a'])
     """
     return [f"--resume={path}"] if str(path).startswith("-") else ["--resume", str(path)]
@@ -187,7 +187,7 @@ class QuietStreamHandler(logging.StreamHandler[TextIO]):
 
 
 class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
-    """The same for a file."""
+    """A file handler that says nothing when the disk is full: the work goes on."""
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from trainers import (
 )
 from trainers.evaluate.quality import psnr
 from trainers.reconstruction.files import fit_or_load_network
-from trainers.reconstruction.gate import SHARES, knots, measured_gate
+from trainers.reconstruction.gate import SHARES, knots, measure_gate
 from trainers.reconstruction.samples import number_groups, split_groups
 from trainers.reconstruction.terms import Terms, flicker
 from trainers.run.folder.folder import open_folder
@@ -176,7 +176,7 @@ def test_a_harmful_network_is_shut_out_and_a_perfect_one_let_in():
     oracle = Oracle(NetworkConfig(channels=1, width=4))
     for answer, share in ((x, 1.0), (1 - x, 0.0), (2 * x - base, 0.5), (base, 0.0)):
         oracle.answer = answer
-        gate, records = measured_gate(
+        gate, records = measure_gate(
             oracle, [base], x, steps=(0.5,), terms=terms, groups=torch.arange(20), certain=False
         )  # fmt: skip
         assert (gate.steps, gate.shares) == ((0.5,), (share,))
@@ -199,9 +199,9 @@ def test_a_gain_that_may_be_chance_does_not_open_the_gate():
     terms = Terms.measured(ReconstructionOptions(), base[None], x, None)
     oracle = Oracle(NetworkConfig(channels=1, width=4))
     doubtful = {"steps": (0.5,), "terms": terms, "groups": torch.arange(8)}
-    gate, records = measured_gate(oracle, [base], x, **doubtful, certain=False)
+    gate, records = measure_gate(oracle, [base], x, **doubtful, certain=False)
     assert gate.shares[0] < 0.3
-    gate, _ = measured_gate(oracle, [base], x, **doubtful, certain=True)
+    gate, _ = measure_gate(oracle, [base], x, **doubtful, certain=True)
     assert gate.shares[0] in SHARES
     assert records[0]["psnr"] >= records[0]["plain_psnr"] - 0.05
 
@@ -221,7 +221,7 @@ def test_what_clips_of_one_video_share_counts_once():
     given = {"steps": (0.5,), "terms": terms, "certain": False}
     oracle = Oracle(NetworkConfig(channels=1, width=4))
     shares = [
-        measured_gate(oracle, [base], x, **given, groups=groups)[0].shares[0]
+        measure_gate(oracle, [base], x, **given, groups=groups)[0].shares[0]
         for groups in (torch.arange(50), torch.arange(50) // 10)
     ]
     gain = -loss[::10]

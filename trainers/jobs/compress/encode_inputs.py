@@ -1,4 +1,4 @@
-"""What `compress encode` codes: the samples of a data set, or a folder's pictures as they are."""
+"""Inputs of `compress encode`: samples of a data set, or the pictures of a folder as they are."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _is_whole(picture: ImageFile) -> bool:
 
 @dataclass(frozen=True)
 class CodePart:
-    """What one code file holds.
+    """A code file that is to be written: its name and its samples.
 
     Attributes:
         name: of the file, below the folder of codes, without its suffix.

@@ -1,4 +1,4 @@
-"""What codes samples, some at a time, and measures what the files keep of them."""
+"""The encoder of the job `compress encode`: samples to files, and the quality of these."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CLOSE = 0.1  # bytes may be so much more or less than was asked for, as a share
 
 
 class Encoder:
-    """What codes the samples that a job was given."""
+    """Codes the samples of the job `compress encode`, and measures the files."""
 
     def __init__(self, config: CompressEncodeConfig, folder: RunFolder) -> None:
         """Load what is needed; all refusals come from here."""

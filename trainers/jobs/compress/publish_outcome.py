@@ -1,4 +1,4 @@
-"""Show what a job of `compress` did: summary.json, TensorBoard, report and terminal."""
+"""Publish the outcome of a job of `compress`: summary.json, TensorBoard, report, terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.compress_outcome import compress_lines
-from trainers.run.show.outcome import outcome
+from trainers.run.show.compress_outcome import compress_lines, point_terms
+from trainers.run.show.outcome import legend, outcome
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
@@ -38,6 +38,9 @@ def publish_outcome(
         board.picture(picture.stem, picture, step=0)
     board.close()
     write_summary(folder.path / "summary.json", summary)
-    content = {"outcome": compress_lines(summary), "pictures": pictures}
+    meanings = point_terms(summary)
+    content = {"outcome": compress_lines(summary), "pictures": pictures, "meanings": meanings}
     write_report(folder, "outcome.html", content, config=text)
+    if meanings:
+        log.info("%s\n", legend(meanings))
     log.info("%s", outcome(folder))

@@ -21,7 +21,7 @@ _LONGEST, _TRIED = 200, 2000  # names that are compared: their length, and how m
 
 @dataclass(frozen=True)
 class Filled:
-    """What was done with the tensors of a file.
+    """How the tensors of a file were used.
 
     Attributes:
         count: how many the model took.

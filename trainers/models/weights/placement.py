@@ -19,7 +19,7 @@ _MOST_PARTS = 16  # of a prefix
 
 @dataclass(frozen=True)
 class Placement:
-    """What of a file goes where.
+    """Where each tensor of a file goes in the model.
 
     Attributes:
         prefix: what the names of the model's tensors begin with in the file; "" for nothing.

@@ -1,4 +1,4 @@
-"""What the user typed to start the program, for messages that tell to type it again."""
+"""The command that started the program, for messages that tell to type it again."""
 
 import shlex
 import sys

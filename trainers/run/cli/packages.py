@@ -1,4 +1,4 @@
-"""Whether the packages that Python finds are this program's, or a user's of the same names."""
+"""Check that the packages Python finds are this program's, not a user's of the same names."""
 
 import os
 from importlib.util import find_spec

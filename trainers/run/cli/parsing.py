@@ -41,7 +41,7 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 @dataclass(frozen=True)
 class ParsedCommand:
-    """What one start of the program was asked: a job and its config."""
+    """A job, and its options as the command line gave them."""
 
     job: str
     config: Any
@@ -140,7 +140,7 @@ def _read(job: str, words: list[str], default: Any) -> Any:
 def job_title(job: str) -> str:
     """Return a job's name as it is written on the command line.
 
-    >>> spoken("compress-fit")
+    >>> job_title("compress-fit")
     'compress fit'
     """
     return job.replace("-", " ")

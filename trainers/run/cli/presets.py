@@ -1,4 +1,4 @@
-"""Defaults that depend: on the data, on the model, and on --smoke."""
+"""Defaults that depend on the data, on the model, and on --smoke."""
 
 from __future__ import annotations
 

@@ -165,8 +165,8 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
 def type_in_words(hint: Any) -> str:
     """Return an option's type in words.
 
-    >>> spelled(int | None), spelled(Literal["l1", "l2"] | None), spelled(tuple[float, ...])
-    ('int', 'l1 or l2', 'a list of float')
+    >>> [type_in_words(hint) for hint in (int | None, Literal["l1", "l2"], tuple[float, ...])]
+    ['int', 'l1 or l2', 'a list of float']
     """
     if get_origin(hint) is tuple:
         return f"a list of {type_in_words(get_args(hint)[0])}"
@@ -217,9 +217,11 @@ def option_types(config: Any) -> dict[str, Any]:
 def is_of_type(value: Any, hint: Any) -> bool:
     """Tell whether a TOML value is of an option's type.
 
-    >>> fits(3, float), fits("3", int), fits(True, int), fits((0.5, 1), tuple[float, ...])
-    (True, False, False, True)
-    >>> fits("l9", Literal["l1", "l2"] | None)
+    >>> is_of_type(3, float), is_of_type("3", int), is_of_type(True, int)
+    (True, False, False)
+    >>> is_of_type((0.5, 1), tuple[float, ...])
+    True
+    >>> is_of_type("l9", Literal["l1", "l2"] | None)
     False
     """
     inner = get_args(hint)

@@ -211,7 +211,7 @@ def digest(value: Any) -> str:
 def item_name(path: Path) -> str:
     """Return where in a run's checkpoints a file is: the name of an item of work.
 
-    >>> place(Path("runs/a/checkpoints/test-pgd/00001.safetensors"))
+    >>> item_name(Path("runs/a/checkpoints/test-pgd/00001.safetensors"))
     'test-pgd/00001.safetensors'
     """
     folders = [number for number, part in enumerate(path.parts) if part == "checkpoints"]

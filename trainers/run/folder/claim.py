@@ -58,7 +58,7 @@ class Claim:
 
     @property
     def held(self) -> bool:
-        """Whether the folder is still the one that was locked."""
+        """Tell whether the folder is still the one that was locked."""
         return _is_at(self.lock, self.path / LOCK)
 
     def undo(self) -> None:

@@ -84,12 +84,12 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Where models and finished items of work are kept."""
+        """The folder of models and finished items of work."""
         return self.path / "checkpoints"
 
     @property
     def figures(self) -> Path:
-        """Where pictures go."""
+        """The folder of pictures."""
         return self.path / "figures"
 
     def check_held(self) -> None:

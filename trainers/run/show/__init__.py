@@ -1,1 +1,1 @@
-"""What people see: terminal, TensorBoard, figures, report."""
+"""Output for people: terminal, TensorBoard, figures, report."""

@@ -1,4 +1,4 @@
-"""Pictures of clips: some frames side by side, and all of them as an animation."""
+"""Clips as pictures: strips of frames, and animated GIFs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a terminal shows of the jobs of `compress`."""
+"""Outcomes of the jobs of `compress` as text for a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,22 @@ from trainers.intervals import wilson
 from trainers.run.show.text_table import format_table
 
 Row = Mapping[str, Any]
+POINT_TERMS = {
+    "codec": "x: the samples; x-task: what the classifier needs of them; delta: what an attack "
+    "changed; +R: restored by the network R; zeros: nothing is sent, and the picture is grey; "
+    "label: the classifier's answer is sent, and a training sample of that class shown",
+    "rate": "bytes a sample that were asked for",
+    "bytes": "bytes a sample of the whole files",
+    "no header": "the same without what every file begins with, which counts in small files alone",
+    "with R": "bytes a sample when the network R is sent along once",
+    "PSNR": "peak signal-to-noise ratio in dB: the higher, the closer to the original",
+    "SSIM": "structural similarity, 1 for equal pictures; MS-SSIM: over several scales",
+    "top-1 kept": "share of samples on which the classifier answers as for the original",
+    "judge kept": "the same of the judge, a second classifier that was fitted to other samples",
+    "judge acc.": "share of samples on which the judge is right",
+    "agree": "share of samples on which the classifier and the judge answer alike",
+    "retrieval": "share of decoded samples that are nearer to their own original than to any other",
+}
 
 
 def compress_lines(summary: Row) -> str:
@@ -93,10 +109,23 @@ def decode_line(summary: Row) -> str:
 
 def points_lines(summary: Row) -> str:
     """Return the table of all measured points, and what to know of it."""
+    table = format_table(point_rows(summary))
+    return "\n".join([table, *certainty(summary), *summary["warnings"]])
+
+
+def point_rows(summary: Row) -> list[dict[str, str]]:
+    """Return the cells of each point, without columns that are empty for all."""
     rows = [cells(row) for row in summary["points"]]
     known = [name for name in rows[0] if any(row[name] != "-" for row in rows)]
-    shown = [{name: row[name] for name in known} for row in rows]
-    return "\n".join([format_table(shown), *certainty(summary), *summary["warnings"]])
+    return [{name: row[name] for name in known} for row in rows]
+
+
+def point_terms(summary: Row) -> dict[str, str]:
+    """Return what the columns of the table of points mean; nothing for jobs without one."""
+    if not summary.get("points"):
+        return {}
+    shown = point_rows(summary)[0]
+    return {name: meaning for name, meaning in POINT_TERMS.items() if name in shown}
 
 
 def certainty(summary: Row) -> list[str]:
@@ -125,7 +154,7 @@ def cells(row: Row) -> dict[str, str]:
         "codec": row["codec"],
         "rate": number("rate", ".4g"),
         "bytes": number("bytes_per_sample", ".1f"),
-        "no head": number("payload_bytes", ".1f"),
+        "no header": number("payload_bytes", ".1f"),
         "with R": number("bytes_with_network", ".1f"),
         "bits/pixel": number("bits_per_pixel", ".3f"),
         "PSNR": number("psnr", ".2f"),

@@ -1,4 +1,4 @@
-"""When a classifier looked: frames of clips, each over a bar of its weight."""
+"""The weight of each frame of a clip to a classifier, as bars below the frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of images for the eye: original | perturbed | difference."""
+"""Tensors as pictures, and sheets of original | perturbed | difference."""
 
 from __future__ import annotations
 

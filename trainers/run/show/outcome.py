@@ -1,4 +1,4 @@
-"""What a terminal shows: a row a round, and the outcome."""
+"""Outcomes of the jobs as text for a terminal, and the table of rounds."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ Outcome = tuple[Row, Tensor]
 
 @dataclass(frozen=True)
 class Differences:
-    """What an attack changes of the samples, and the codec for it.
+    """Perturbed samples, and the codec of their differences from the originals.
 
     Attributes:
         codec: fitted to differences.
@@ -52,7 +52,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What points are measured with.
+    """Samples, codecs, evaluators and options, which all measurements share.
 
     Attributes:
         config: the job's options.
@@ -63,7 +63,7 @@ class Benchmark:
         differences: how differences are coded; None where they are not.
         task: the search of its x-task.
         network: R, which restores files of its kind; or None.
-        evaluators: who looks at reconstructions.
+        evaluators: the classifiers that look at reconstructions.
         warnings: what could not be measured, and why.
     """
 
@@ -145,7 +145,7 @@ def list_peer_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outco
 def new_point(
     codec: str, rate: float | None, size: float, payload: float | None, **more: Any
 ) -> Row:
-    """Return what is known of a point before it is looked at."""
+    """Return the columns of a point that do not depend on its quality."""
     always = {"codec": codec, "rate": rate, "bytes_per_sample": size, "payload_bytes": payload}
     never = dict.fromkeys(("bytes_with_tables", "bytes_with_network", "setting"))
     return always | never | more
@@ -159,7 +159,7 @@ def run_codec(
     *,
     threshold: Threshold | None = None,
 ) -> Outcome:
-    """Code all samples as one file, of so many bytes a sample without its head.
+    """Code all samples as one file, of so many bytes a sample without its header.
 
     With a network R, the same file is restored; beside its bytes stand those with R's own. A
     difference that no R restores is shown around grey. With a threshold, its choice of coefficients
@@ -198,7 +198,7 @@ def run_codec(
 
 
 def run_peer(benchmark: Benchmark, name: str, peer: peers.Peer, rate: float) -> Outcome:
-    """Code each sample as a file of its own, of so many bytes on average without heads."""
+    """Code each sample as a file of its own, of so many bytes on average without headers."""
     samples = list(benchmark.evaluators.x)
     quality = peers.find_quality(
         peer, [samples[i] for i in evenly_spaced(len(samples), TRIED)], rate

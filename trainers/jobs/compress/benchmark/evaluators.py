@@ -1,4 +1,4 @@
-"""Who looks at reconstructions: the classifier, a judge that is independent of it, and metrics."""
+"""Evaluators of reconstructions: the classifier, the held-out one (the judge), and metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Numbers = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Evaluators:
-    """The samples, and who looks at them.
+    """The samples, and the classifiers that look at them and at what is decoded.
 
     Attributes:
         x: the samples (N, ...).
@@ -49,7 +49,7 @@ class Evaluators:
     device: torch.device
 
     def answers(self, who: nn.Module | None, x: Tensor) -> Tensor | None:
-        """Return somebody's top classes of samples (N, ...), (N,); -1 where there is none."""
+        """Return the top classes (N,) of samples (N, ...) to a classifier; -1 for no answer."""
         if who is None:
             return None
         parts = torch.split(x, self.batch_size)
@@ -97,7 +97,7 @@ class Evaluators:
 
 
 def _share(a: Tensor | None, b: Tensor | None) -> float | None:
-    """Return how often two answers are the same, and are answers."""
+    """Return the share of samples on which two answers are equal; -1 equals none."""
     return None if a is None or b is None else mean((a == b) & (a >= 0))
 
 

@@ -1,4 +1,4 @@
-"""Other codecs: each sample as a file of its own, its size with and without heads, and back."""
+"""Other codecs: code each sample as a file, measure it with and without headers, decode it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.run.show.images import to_uint8
 
 
 class PeerFile(NamedTuple):
-    """A sample as a file: its bytes, how many of them are no head, and what it decodes to."""
+    """A sample as a file: its bytes, those beside headers, and the decoded sample."""
 
     size: int
     payload: int

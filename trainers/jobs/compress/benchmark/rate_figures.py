@@ -185,7 +185,7 @@ def draw_beside(
 def format_size(size: float) -> str:
     """Return a number with three digits, or all before the point.
 
-    >>> rounded(5.234), rounded(2804.4)
+    >>> format_size(5.234), format_size(2804.4)
     ('5.23', '2,804')
     """
     return f"{size:,.0f}" if size >= 1000 else f"{size:.3g}"
