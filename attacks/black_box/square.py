@@ -86,7 +86,7 @@ class Square:
             goal = Goal(call.y, call.target, self.loss)
             search = SquareRun(call.forward, self, goal, threat, call.generators)
             state, history = search.run(call.progress)
-            already = goal.is_adversarial(logits_of(call.forward, call.x))
+            already = goal.is_adversarial(call.clean_logits())
         best = state.best
         return AttackResult(
             x=call.x,

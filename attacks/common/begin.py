@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.attack import Progress
-from attacks.common.forward import wrap_forward
+from attacks.common.forward import TRIED, probe
 from attacks.common.frozen import check_module, frozen
 from attacks.common.goal import Classifier, logits_of
 from attacks.common.randomness import ids_of, sample_generators
@@ -70,11 +70,16 @@ class Call:
         """A generator for each sample."""
         return sample_generators(self.x, seed=self.seed, sample_ids=self.ids)
 
+    def clean_logits(self) -> Tensor:
+        """Return the logits of x (B, K): of a small batch those that `forward` was tried with."""
+        if len(self.x) <= TRIED and not self.bf16:
+            return self._wrapped[2]
+        with torch.no_grad():
+            return logits_of(self.model if self.bf16 else self.forward, self.x)
+
     @cached_property
-    def _wrapped(self) -> tuple[Classifier, bool]:
-        return wrap_forward(
-            self.model, self.x, passes=self.passes, bf16=self.bf16, compiled=self.compiled
-        )
+    def _wrapped(self) -> tuple[Classifier, bool, Tensor]:
+        return probe(self.model, self.x, passes=self.passes, bf16=self.bf16, compiled=self.compiled)
 
 
 @contextmanager

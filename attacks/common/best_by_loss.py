@@ -37,7 +37,10 @@ class BestByLoss:
         """Return what one look at x_adv (B, ...) says; the arguments are those of `update`."""
         finite = torch.isfinite(logits).all(1)
         return cls(
-            x_adv, value.masked_fill(~finite, torch.nan), goal.is_adversarial(logits), finite
+            x_adv,
+            value.masked_fill(~finite, torch.nan),
+            goal.is_adversarial(logits, finite=finite),
+            finite,
         )
 
     def update(
@@ -58,8 +61,8 @@ class BestByLoss:
     def better(self, other: "BestByLoss", *, keep_first: bool = False) -> Tensor:
         """Return whose best is better in `other`, bool (B,); see `update`."""
         higher = ~(other.value <= self.value)  # than NaN, too
-        first = other.success & ~self.success
-        better = ~other.value.isnan() & (first | ((other.success == self.success) & higher))
+        better = torch.where(other.success == self.success, higher, other.success)
+        better = better & ~other.value.isnan()
         return better & ~self.success if keep_first else better
 
     def merge(self, other: "BestByLoss", *, keep_first: bool = False) -> None:

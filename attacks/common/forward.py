@@ -21,6 +21,7 @@ REPEATS = 5  # passes after the first, by which a random model is known
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _DIMENSIONS = {layout: ndim for ndim, layout in _CHANNELS_LAST.items()}
+TRIED = 2  # samples
 _FEW = 2  # passes, those of a single step
 _NARROW = 64  # channels
 _GENERATORS = {torch.Generator, random.Random, np.random.Generator, np.random.RandomState}
@@ -53,15 +54,27 @@ def wrap_forward(
         compiled: run it through torch.compile, as it is.
 
     Returns:
-        The forward pass, and whether the model is random: by `is_random`, asked of the pass that
-        is returned, so that an effect of the layout is not taken for chance. A model that draws
-        from no generator is asked once; one that does, as often as half of the passes.
+        The forward pass, and whether the model is random, see `probe`.
     """
-    some, before = x[:2], _generator_states(model)
+    forward, random, _ = probe(model, x, passes=passes, bf16=bf16, compiled=compiled)
+    return forward, random
+
+
+def probe(
+    model: nn.Module, x: Tensor, *, passes: int | None, bf16: bool, compiled: bool
+) -> tuple[Classifier, bool, Tensor]:
+    """Return the two results of `wrap_forward`, and the model's logits of the samples tried.
+
+    `is_random` asks the pass that is returned, so that an effect of the layout is not taken for
+    chance. A model that draws from no generator is asked once more; one that does, as often as
+    half of the passes.
+    """
+    some, owns = x[:TRIED], _owns_generator(model)
+    before = _generator_states(model)
     quick = x.device.type == "cpu" and not compiled and (passes is None or passes > _FEW)
     usual, candidate = _quicker(model, some) if quick else (_answer(model, some), None)
     repeats = REPEATS if passes is None else min(REPEATS, max(1, passes // 2))
-    draws = before is None or before != _generator_states(model)
+    draws = owns or before != _generator_states(model)
     chosen: Classifier = model
     if candidate and _agrees(candidate, some, usual):
         chosen, repeats = candidate, repeats if draws else 0  # this was a second answer
@@ -70,7 +83,7 @@ def wrap_forward(
     random = is_random(chosen, some, usual=usual, repeats=repeats)
     if compiled:
         chosen = cast(Classifier, torch.compile(model))
-    return _in_bfloat16(chosen) if bf16 else chosen, random
+    return _in_bfloat16(chosen) if bf16 else chosen, random, usual
 
 
 def _answer(model: Classifier, x: Tensor) -> Tensor:
@@ -87,11 +100,15 @@ def _quicker(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
     return usual, _in_layout(fold or model, layout) if fold or narrow else None
 
 
-def _generator_states(model: nn.Module) -> tuple[Any, ...] | None:
-    """Return the states of the generators that models draw from; None where it has its own."""
-    for module in model.modules():
-        if not _GENERATORS.isdisjoint(map(type, vars(module).values())):
-            return None
+def _owns_generator(model: nn.Module) -> bool:
+    """Tell whether a module has a generator of random numbers as an attribute."""
+    return any(
+        not _GENERATORS.isdisjoint(map(type, vars(module).values())) for module in model.modules()
+    )
+
+
+def _generator_states(model: nn.Module) -> tuple[Any, ...]:
+    """Return the states of all generators that a model may draw from without owning one."""
     _, words, *rest = cast(tuple[Any, ...], np.random.get_state())  # noqa: NPY002
     python, default = random.getstate(), torch.get_rng_state().numpy().tobytes()
     cuda = {t.device for t in chain(model.parameters(), model.buffers()) if t.is_cuda}

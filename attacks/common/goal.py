@@ -131,8 +131,12 @@ class Goal:
         """Return the loss itself for a value: the same, or its negative when targeted."""
         return value if self.target is None else -value
 
-    def is_adversarial(self, logits: Tensor) -> Tensor:
+    def is_adversarial(self, logits: Tensor, *, finite: Tensor | None = None) -> Tensor:
         """Return (B,) bool: prediction differs from y, or equals target; never if not finite.
+
+        Args:
+            logits: (B, K).
+            finite: which rows are finite, bool (B,), where that is known.
 
         >>> logits = torch.tensor([[0.0, 1.0], [torch.nan, 0.0]])
         >>> Goal(torch.tensor([0, 1])).is_adversarial(logits)
@@ -142,7 +146,7 @@ class Goal:
         predicted = logits.argmax(1)
         untargeted = self.target is None or self.any_class
         met = predicted != self.y if untargeted else predicted == self.target
-        return met & torch.isfinite(logits).all(1)
+        return met & (torch.isfinite(logits).all(1) if finite is None else finite)
 
     @cached_property
     def _highest(self) -> int:

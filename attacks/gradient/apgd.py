@@ -95,7 +95,9 @@ class APGD:
             run = APGDRun(forward, x, early_stop=self.early_stop, record=record)
             for goal in goals * self.restarts:
                 self._climb(run, goal, threat, call.generators)
-            return run.result(x, goals[0], torch.stack(history), random=call.random)
+            return run.result(
+                x, call.clean_logits(), goals[0], torch.stack(history), random=call.random
+            )
 
     def _goals(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
         """Return what to climb to, one after the other."""
@@ -247,18 +249,20 @@ class APGDRun:
         if not len(self.logits):
             self.logits = logits
 
-    def result(self, x: Tensor, goal: Goal, history: Tensor, *, random: bool) -> AttackResult:
+    def result(
+        self, x: Tensor, clean: Tensor, goal: Goal, history: Tensor, *, random: bool
+    ) -> AttackResult:
         """Return the best points of all climbs.
 
         Args:
             x: the clean samples, (B, ...).
+            clean: their logits, (B, K).
             goal: the first of the goals.
             history: the losses before each step, (climbs * steps, B).
             random: what `is_random` said of the model.
         """
         found, best = self.found, self.found.best
-        with torch.no_grad():
-            already = goal.is_adversarial(logits_of(self.model, x))
+        already = goal.is_adversarial(clean)
         return AttackResult(
             x=x,
             x_adv=best.x_adv,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.begin import begin
-from attacks.common.forward import is_random
+from attacks.common.forward import TRIED, is_random
 from attacks.common.goal import (
     Goal,
     LossName,
@@ -20,8 +20,6 @@ from attacks.common.goal import (
 )
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, check_radius
-
-_PROBED = 2  # samples that are passed again, to see whether the model is random
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class FGSM:
             value = goal.objective(logits).masked_fill(~finite, torch.nan)
             # Of two passes nothing makes up for a look at what would make them quicker.
             random = is_random(
-                model, x[:_PROBED], usual=clean if len(x) <= _PROBED else None, repeats=1
+                model, x[:TRIED], usual=clean if len(x) <= TRIED else None, repeats=1
             )
             call.progress(1, 1)
         return AttackResult(

@@ -263,12 +263,10 @@ class AscentRun:
 
     def _already(self) -> Tensor:
         """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""
-        goal, bf16 = self.state.goal, self.options.bf16
-        if self.began_at_x and not bf16 and self.logits is not None:
+        goal = self.state.goal
+        if self.began_at_x and not self.options.bf16 and self.logits is not None:
             return goal.is_adversarial(self.logits)
-        with torch.no_grad():
-            model = self.call.model if bf16 else self.forward
-            return goal.is_adversarial(logits_of(model, self.call.x))
+        return goal.is_adversarial(self.call.clean_logits())
 
     def result(self) -> AttackResult:
         """Return the best iterate of each sample."""
