@@ -37,8 +37,8 @@ from attacks.registry import ATTACKS
 from attacks.sparse.wavelet_sparse import WaveletSparse
 from attacks.substitute.substitute import BlackBoxSubstitute
 from attacks.substitute.substitute_attack import Substitute
-from attacks.transformer.atn import AdversarialTransformer
-from attacks.transformer.atn_attack import Transformer
+from attacks.transformer.atn import ATN
+from attacks.transformer.fitted_atn import FittedATN
 from attacks.universal.fitting import Fittable, Fitted
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.saved_attack import kind_of
@@ -50,11 +50,12 @@ from attacks.video.frame_weights import frame_weights
 from attacks.video.keyframe import Keyframe
 from attacks.video.keyframe_square import KeyframeSquare
 from attacks.video.shifts import ShiftFooling, fooling_over_shifts
+from attacks.video.sparse_universal import SparseUniversalPerturbation
 from attacks.video.sparsity import sparsity
-from attacks.video.sup import SparseUniversalPerturbation
 
 __all__ = [
     "APGD",
+    "ATN",
     "ATTACKS",
     "BIM",
     "CW",
@@ -65,13 +66,13 @@ __all__ = [
     "LBFGS",
     "MIFGSM",
     "PGD",
-    "AdversarialTransformer",
     "Architecture",
     "Attack",
     "AttackResult",
     "AutoAttack",
     "BlackBoxSubstitute",
     "DeepFool",
+    "FittedATN",
     "Flicker",
     "FlickerUniversal",
     "FoolingImage",
@@ -87,7 +88,6 @@ __all__ = [
     "Square",
     "Substitute",
     "Threat",
-    "Transformer",
     "UniversalPerturbation",
     "WaveletSparse",
     "as_module",
@@ -105,13 +105,13 @@ __all__ = [
 FITTED: dict[str, type[Fittable]] = {
     "universal": UniversalPerturbation,
     "sup": SparseUniversalPerturbation,
-    "atn": AdversarialTransformer,
+    "atn": ATN,
     "substitute": BlackBoxSubstitute,
     "flicker-universal": FlickerUniversal,
 }
 LOADERS: dict[str, Callable[[str | Path], Fitted]] = {
     Perturbation.kind: Perturbation.load,
-    Transformer.kind: Transformer.load,
+    FittedATN.kind: FittedATN.load,
     Substitute.kind: Substitute.load,
 }
 

@@ -17,8 +17,8 @@ from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import sample_generators
 from attacks.common.verify import verify
-from attacks.fooling.fooling_ascent import Ascent
-from attacks.fooling.fooling_evolution import Evolution
+from attacks.fooling.activation_maximization import ActivationMaximization
+from attacks.fooling.evolution import Evolution
 
 Method = Literal["gradient", "evolution"]
 
@@ -121,18 +121,20 @@ class FoolingImage:
                 queries=queries,
                 random=random,
                 history=history,
-                stuck=search.stuck if isinstance(search, Ascent) else None,
+                stuck=search.stuck if isinstance(search, ActivationMaximization) else None,
             )
         result.info["confidence"] = (-result.loss).exp()
         return result
 
     def _noise(
         self, goal: Goal, x: Tensor, generators: Sequence[torch.Generator]
-    ) -> Ascent | Evolution:
+    ) -> ActivationMaximization | Evolution:
         """Return noise like x, and how it is to change."""
         if self.method == "gradient":
             step_size, decay = self._option("step_size"), self._option("decay")
-            return Ascent.of_noise(goal, x, generators, step_size=step_size, decay=decay)
+            return ActivationMaximization.of_noise(
+                goal, x, generators, step_size=step_size, decay=decay
+            )
         size, mutation = self._option("population"), self._option("mutation")
         return Evolution.of_noise(goal, x, generators, population=size, mutation=mutation)
 
@@ -144,10 +146,10 @@ class FoolingImage:
     def _run(
         self,
         model: Classifier,
-        start: Ascent | Evolution,
+        start: ActivationMaximization | Evolution,
         generators: Sequence[torch.Generator],
         progress: Progress | None,
-    ) -> tuple[Ascent | Evolution, Tensor, Tensor]:
+    ) -> tuple[ActivationMaximization | Evolution, Tensor, Tensor]:
         """Search until all samples are done or the steps are spent.
 
         Returns:
@@ -170,6 +172,6 @@ class FoolingImage:
                 progress(number + 1, steps)
         return active.everything(), queries, torch.stack(history)  # (steps, B)
 
-    def _done(self, search: Ascent | Evolution) -> Tensor:
+    def _done(self, search: ActivationMaximization | Evolution) -> Tensor:
         """Return which samples have the confidence they need, (A,) bool."""
         return search.value >= math.log(self.confidence)

@@ -16,7 +16,12 @@ from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.generator.generator_network import Architecture
-from attacks.generator.generator_training import Rule, Space, Task, Training
+from attacks.generator.generator_training import (
+    AdamSettings,
+    GeneratorObjective,
+    GeneratorTraining,
+    Space,
+)
 
 Optimizer = Literal["whitened", "adam"]
 
@@ -113,7 +118,7 @@ class LearnedGenerator:
                 clean = logits_of(model, x)  # (B, K)
             before, goal = clean.softmax(1), Goal(y, target)
             task = self._task(x, before, goal)
-            training = Training(wrap_forward(model, x)[0], task, self._rule())
+            training = GeneratorTraining(wrap_forward(model, x)[0], task, self._rule())
             if seed and self.noise:
                 generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
                 training.shift = self.noise * normal(training.shift, generators)
@@ -154,10 +159,10 @@ class LearnedGenerator:
             "score_sum": after.gather(1, top).sum(1),
         }
 
-    def _task(self, x: Tensor, scores: Tensor, goal: Goal) -> Task:
+    def _task(self, x: Tensor, scores: Tensor, goal: Goal) -> GeneratorObjective:
         """Return what the generators are trained for, from the clean scores (B, K)."""
         goal.check_classes(scores)
-        return Task(
+        return GeneratorObjective(
             x=x,
             goal=goal,
             classes=self._top(scores) if goal.target is None else goal.target[:, None],
@@ -170,10 +175,10 @@ class LearnedGenerator:
             std=_per_channel("std", self.std, x),
         )
 
-    def _rule(self) -> Rule:
+    def _rule(self) -> AdamSettings:
         if self.optimizer == "adam":
-            return Rule(lr=self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
-        return Rule(lr=self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
+            return AdamSettings(lr=self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
+        return AdamSettings(lr=self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
 
     def _top(self, scores: Tensor) -> Tensor:
         """Return the top-k classes (B, k), at most all but one, most likely first."""

@@ -16,7 +16,7 @@ Space = Literal["pixel", "paper"]
 
 
 @dataclass(frozen=True)
-class Task:
+class GeneratorObjective:
     """What the generators of a batch are trained for; eq. (1), or eq. (2) with a target.
 
     Args:
@@ -39,7 +39,7 @@ class Task:
     mean: Tensor
     std: Tensor
 
-    def rows(self, index: Tensor) -> "Task":
+    def rows(self, index: Tensor) -> "GeneratorObjective":
         """Return the task of the samples at index (A,) alone."""
         target = None if self.goal.target is None else self.goal.target[index]
         goal = replace(self.goal, y=self.goal.y[index], target=target)
@@ -80,7 +80,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Rule:
+class AdamSettings:
     """How the weights move.
 
     Args:
@@ -101,7 +101,7 @@ class Rule:
 
 
 @dataclass
-class Best:
+class BestWeights:
     """The best weights of each sample so far: those that meet the goal, then the lowest value."""
 
     weights: Tensor
@@ -117,14 +117,14 @@ class Best:
         self.met[index] = old_met | met
 
 
-class Training:
+class GeneratorTraining:
     """The state of a batch's training; rows of most tensors are the samples still training.
 
     Losses are summed over samples and Adam acts on each number for itself, so that a sample's
     course depends neither on the batch nor on who has left it.
     """
 
-    def __init__(self, model: Classifier, task: Task, rule: Rule) -> None:
+    def __init__(self, model: Classifier, task: GeneratorObjective, rule: AdamSettings) -> None:
         """Start every P at the identity."""
         self.model, self.task, self.rule = model, task, rule
         x, batch = task.x, len(task.x)
@@ -136,7 +136,7 @@ class Training:
             moments = patch_moments(task.network_input(), kernel=task.architecture.kernel)
             self.basis = whitener(moments)[:, None]  # (A, 1, D, D)
         self.active = torch.arange(batch, device=x.device)
-        self.best = Best(
+        self.best = BestWeights(
             weights=self.identity.repeat(batch, 1, 1, 1),
             value=x.new_full((batch,), torch.inf),
             met=torch.zeros(batch, dtype=torch.bool, device=x.device),

@@ -18,8 +18,15 @@ from attacks.common.randomness import derive_seed, generator_for
 from attacks.gradient.fgsm import FGSM
 from attacks.substitute.substitute_attack import Substitute
 from attacks.substitute.substitute_network import SubstituteShape
-from attacks.universal.fitting import Keep, Loader, Record, Samples, Snapshot, fitted_in_passes
-from attacks.universal.transfer import answers
+from attacks.universal.fitting import (
+    FitCheckpoint,
+    Loader,
+    OnEpoch,
+    Record,
+    SampleLoader,
+    run_epochs,
+)
+from attacks.universal.transfer import predict_labels
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,8 @@ class BlackBoxSubstitute:
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Substitute:
         """Ask `model` for labels and fit a substitute; see `Fittable.fit`.
 
@@ -90,9 +97,9 @@ class BlackBoxSubstitute:
             "queries", and the share of these samples on which both agree as "agreement".
         """
         with frozen(model):
-            fit = SubstituteFit(self, model, Samples.of(loader, model), seed=seed)
-            history = fitted_in_passes(
-                fit, passes=self.rounds, progress=progress, state=state, keep=keep
+            fit = SubstituteFit(self, model, SampleLoader.of(loader, model), seed=seed)
+            history = run_epochs(
+                fit, passes=self.rounds, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
         weights = fit.network.cpu().state_dict()
         return Substitute(weights, fit.shape, self.attack, tuple(history))
@@ -110,7 +117,7 @@ class SubstituteFit:
     """
 
     def __init__(
-        self, options: BlackBoxSubstitute, model: nn.Module, samples: Samples, *, seed: int
+        self, options: BlackBoxSubstitute, model: nn.Module, samples: SampleLoader, *, seed: int
     ) -> None:
         """Begin with some samples and a random network."""
         self.options, self.model, self.seed = options, model, seed
@@ -123,12 +130,14 @@ class SubstituteFit:
         self.x = _first(samples, options.samples)
         self.labels = torch.empty(0, dtype=torch.int64)
 
-    def play(self, number: int) -> Record:
+    def run_epoch(self, number: int) -> Record:
         """Play a round: new samples, their labels, and a fit to all samples so far."""
         if number:
             self.x = torch.cat([self.x, self._moved(number)])  # (N + M, ...)
         new = self.x[len(self.labels) :]
-        asked = [answers(self.model, x.to(self.device)).cpu() for x in torch.split(new, BATCH)]
+        asked = [
+            predict_labels(self.model, x.to(self.device)).cpu() for x in torch.split(new, BATCH)
+        ]
         self.labels = torch.cat([self.labels, *asked])  # (N + M,)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.options.lr)
         for epoch in range(self.options.epochs):
@@ -160,19 +169,22 @@ class SubstituteFit:
 
     def _agreement(self) -> float:
         """Return the share of the samples that the substitute gives the model's label."""
-        own = [answers(self.network, x.to(self.device)).cpu() for x in torch.split(self.x, BATCH)]
+        own = [
+            predict_labels(self.network, x.to(self.device)).cpu()
+            for x in torch.split(self.x, BATCH)
+        ]
         return float((torch.cat(own) == self.labels).double().mean())
 
-    def enough(self, record: Record) -> bool:
+    def should_stop(self, record: Record) -> bool:
         """Tell whether the budget is spent."""
         return record["queries"] >= self.options.budget
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the state."""
         weights = {f"network.{name}": t for name, t in self.network.state_dict().items()}
         return weights | {"x": self.x, "labels": self.labels}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
         self.x, self.labels = tensors["x"], tensors["labels"]
         prefix = "network."
@@ -180,7 +192,7 @@ class SubstituteFit:
         self.network.load_state_dict({n.removeprefix(prefix): t for n, t in weights.items()})
 
 
-def _first(samples: Samples, count: int) -> Tensor:
+def _first(samples: SampleLoader, count: int) -> Tensor:
     """Return the first `count` samples, or all there are, on the CPU."""
     parts: list[Tensor] = []
     for x in samples:

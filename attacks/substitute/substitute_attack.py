@@ -16,11 +16,11 @@ from attacks.common.warnings import is_random
 from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
 from attacks.universal.fitting import Record
-from attacks.universal.saved_attack import Config, Kept, Tensors
+from attacks.universal.saved_attack import Config, SavedAttack, Tensors
 
 
 @dataclass(frozen=True, eq=False)
-class Substitute(Kept):
+class Substitute(SavedAttack):
     """A classifier fitted to another's labels, and an attack on it; itself an attack.
 
     Attributes:
@@ -87,7 +87,7 @@ class Substitute(Kept):
             result.info["warnings"] = [*result.info.get("warnings", []), *warnings]
         return result
 
-    def parts(self) -> tuple[Tensors, Config]:
+    def state(self) -> tuple[Tensors, Config]:
         """Return what `save` writes.
 
         Raises:
@@ -97,7 +97,7 @@ class Substitute(Kept):
         return self.weights, config | {"history": list(self.history)}
 
     @classmethod
-    def of(cls, tensors: Tensors, config: Config) -> "Substitute":
+    def from_state(cls, tensors: Tensors, config: Config) -> "Substitute":
         """Return what `load` read."""
         shape = SubstituteShape(**config["shape"])
         attack = ATTACKS[config["attack"]["name"]](**config["attack"]["options"])

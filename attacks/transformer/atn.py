@@ -14,22 +14,22 @@ from attacks.common.goal import Goal, logits_of
 from attacks.common.optimizers import descend, moments, restore_moments
 from attacks.common.options import check_kinds
 from attacks.common.randomness import generator_for
-from attacks.transformer.atn_attack import Transformer
-from attacks.transformer.atn_network import Form, TransformerShape, transform
+from attacks.transformer.atn_network import ATNShape, Form, transform
+from attacks.transformer.fitted_atn import FittedATN
 from attacks.universal.fitting import (
-    Keep,
+    FitCheckpoint,
     Loader,
+    OnEpoch,
     Record,
-    Samples,
-    Snapshot,
+    SampleLoader,
     check_target,
-    fitted_in_passes,
+    run_epochs,
 )
 
 
 @dataclass(frozen=True)
-class AdversarialTransformer:
-    """Options of a fit that gives a network for perturbing samples, a `Transformer`.
+class ATN:
+    """Options of a fit that gives a network for perturbing samples, a `FittedATN`.
 
     It minimises, over all samples, beta * ||g(x) - x||^2 + ||f(g(x)) - r||^2: f are the model's
     softmax scores, and r those of x with the target raised to `alpha` times the highest.
@@ -61,7 +61,7 @@ class AdversarialTransformer:
         """Refuse impossible options at once."""
         check_kinds(self)
         check_target(self.target)
-        TransformerShape(1, 2, form=self.form, width=self.width)
+        ATNShape(1, 2, form=self.form, width=self.width)
         if self.beta < 0 or self.lr <= 0 or self.alpha <= 1:
             raise ValueError(
                 f"beta={self.beta}, lr={self.lr}, alpha={self.alpha}; give beta >= 0, lr > 0, "
@@ -77,9 +77,9 @@ class AdversarialTransformer:
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
-    ) -> Transformer:
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> FittedATN:
         """Train a network to perturb the samples; see `Fittable.fit`.
 
         Returns:
@@ -87,23 +87,23 @@ class AdversarialTransformer:
             samples that "reached" the class they were sent to.
         """
         with frozen(model):
-            samples = Samples.of(loader, model)
-            fit = TransformerFit(self, model, samples, seed=seed)
-            history = fitted_in_passes(
-                fit, passes=self.passes, progress=progress, state=state, keep=keep
+            samples = SampleLoader.of(loader, model)
+            fit = ATNFit(self, model, samples, seed=seed)
+            history = run_epochs(
+                fit, passes=self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
         weights = {name: weight.detach() for name, weight in fit.weights.items()}
-        return Transformer(weights, fit.shape, self.target, tuple(history))
+        return FittedATN(weights, fit.shape, self.target, tuple(history))
 
 
-class TransformerFit:
+class ATNFit:
     """A transformer on its way through the samples."""
 
     def __init__(
         self,
-        options: AdversarialTransformer,
+        options: ATN,
         model: nn.Module,
-        samples: Samples,
+        samples: SampleLoader,
         *,
         seed: int,
     ) -> None:
@@ -113,14 +113,14 @@ class TransformerFit:
         with torch.no_grad():
             logits = logits_of(model, x)
         Goal(torch.tensor([options.target or 0])).check_classes(logits)
-        self.shape = TransformerShape(
+        self.shape = ATNShape(
             x.shape[1], logits.shape[1], x.ndim - 2, form=options.form, width=options.width
         )
         weights = self.shape.initial(generator_for(seed, "weights"))
         self.weights = {name: w.to(x).requires_grad_() for name, w in weights.items()}
         self.optimizer = torch.optim.Adam(list(self.weights.values()), lr=options.lr)
 
-    def play(self, number: int) -> Record:
+    def run_epoch(self, number: int) -> Record:
         """Go through the samples once, at a rate that falls along a half cosine."""
         share = 0.5 + 0.5 * math.cos(math.pi * number / self.options.passes)
         for group in self.optimizer.param_groups:
@@ -144,7 +144,7 @@ class TransformerFit:
         x_adv = transform(self.weights, x, wanted, shape=self.shape)
         logits = logits_of(self.model, x_adv)
         change = (x_adv - x).square().flatten(1).sum(1)  # (B,)
-        aim = reranked(before, wanted, self.options.alpha)  # (B, K)
+        aim = rerank(before, wanted, self.options.alpha)  # (B, K)
         miss = (logits.softmax(1) - aim).square().sum(1)  # (B,)
         loss = self.options.beta * change + miss
         descend(loss.mean(), self.optimizer)
@@ -161,16 +161,16 @@ class TransformerFit:
         shift = torch.randint(1, classes, answers.shape, generator=generator).to(answers)
         return (answers + shift) % classes
 
-    def enough(self, record: Record) -> bool:
+    def should_stop(self, record: Record) -> bool:
         """Never stop early: the rate has to fall to its end."""
         return False
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the state."""
         prefixed = {f"optimizer.{name}": t for name, t in moments(self.optimizer).items()}
         return self.weights | prefixed
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
         with torch.no_grad():
             for name, weight in self.weights.items():
@@ -180,7 +180,7 @@ class TransformerFit:
         restore_moments(self.optimizer, states)
 
 
-def reranked(scores: Tensor, target: Tensor, alpha: float) -> Tensor:
+def rerank(scores: Tensor, target: Tensor, alpha: float) -> Tensor:
     """Return scores (B, K) in which the target leads by a factor, all else keeps its order.
 
     Args:
@@ -190,7 +190,7 @@ def reranked(scores: Tensor, target: Tensor, alpha: float) -> Tensor:
 
     Source: Baluja & Fischer 2018, section 2: the reranking function.
 
-    >>> reranked(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([2]), 2.0)
+    >>> rerank(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([2]), 2.0)
     tensor([[0.2778, 0.1667, 0.5556]])
     """
     top = alpha * scores.amax(1, keepdim=True)

@@ -15,7 +15,7 @@ SMALL = 0.1  # a residual network begins near the identity
 
 
 @dataclass(frozen=True)
-class TransformerShape:
+class ATNShape:
     """Shape of the network: two convolutions down, two between, two up again.
 
     The second one halves the resolution; there each class adds a vector of its own.
@@ -67,11 +67,11 @@ class TransformerShape:
         return weights
 
 
-def transform(weights: Weights, x: Tensor, target: Tensor, *, shape: TransformerShape) -> Tensor:
+def transform(weights: Weights, x: Tensor, target: Tensor, *, shape: ATNShape) -> Tensor:
     """Return the perturbed samples, like x in [0, 1].
 
     Args:
-        weights: by name, see `TransformerShape.initial`.
+        weights: by name, see `ATNShape.initial`.
         x: samples (B, C, H, W) or (B, C, T, H, W) in [0, 1].
         target: the class to aim at, int64 (B,).
         shape: of the network.

@@ -17,7 +17,7 @@ Record = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class FitCheckpoint:
     """All that a fit needs to go on after a pass over the samples.
 
     Attributes:
@@ -29,7 +29,7 @@ class Snapshot:
     history: list[Record]
 
 
-Keep = Callable[[Snapshot], object]
+OnEpoch = Callable[[FitCheckpoint], object]
 
 
 class Fitted(Attack, Protocol):
@@ -63,8 +63,8 @@ class Fittable(Protocol):
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Fitted:
         """Fit an attack on `model` to the samples of `loader`.
 
@@ -76,8 +76,8 @@ class Fittable(Protocol):
                 as a list or a DataLoader; x (B, C, H, W) or (B, C, T, H, W) in [0, 1].
             seed: of everything random.
             progress: called with (passes done, passes in all).
-            state: what `keep` received; the fit goes on from there, to the same end.
-            keep: called after every pass with a copy of the state.
+            checkpoint: what `on_epoch` received; the fit goes on from there, to the same end.
+            on_epoch: called after every pass with a copy of the state.
 
         Raises:
             ValueError: for samples or an option the fit cannot work with.
@@ -85,57 +85,57 @@ class Fittable(Protocol):
         ...
 
 
-class Fit(Protocol):
+class EpochFit(Protocol):
     """A fit on its way through the passes."""
 
-    def play(self, number: int) -> Record:
+    def run_epoch(self, number: int) -> Record:
         """Go through the samples once; what is random follows from the number of the pass."""
         ...
 
-    def enough(self, record: Record) -> bool:
+    def should_stop(self, record: Record) -> bool:
         """Tell from the last record whether to stop before all passes are done."""
         ...
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return all that the next pass depends on."""
         ...
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go on from such tensors."""
         ...
 
 
-def fitted_in_passes(
-    fit: Fit,
+def run_epochs(
+    fit: EpochFit,
     *,
     passes: int,
     progress: Progress | None,
-    state: Snapshot | None,
-    keep: Keep | None,
+    checkpoint: FitCheckpoint | None,
+    on_epoch: OnEpoch | None,
 ) -> list[Record]:
     """Play all passes, or those after `state`; return the record of each."""
-    history = [] if state is None else list(state.history)
-    if state is not None:
-        fit.restore(state.tensors)
-    while len(history) < passes and not (history and fit.enough(history[-1])):
-        history.append(fit.play(len(history)))
-        if keep:
-            tensors = {name: t.detach().cpu().clone() for name, t in fit.tensors().items()}
-            keep(Snapshot(tensors, [dict(record) for record in history]))
+    history = [] if checkpoint is None else list(checkpoint.history)
+    if checkpoint is not None:
+        fit.load_state_dict(checkpoint.tensors)
+    while len(history) < passes and not (history and fit.should_stop(history[-1])):
+        history.append(fit.run_epoch(len(history)))
+        if on_epoch:
+            tensors = {name: t.detach().cpu().clone() for name, t in fit.state_dict().items()}
+            on_epoch(FitCheckpoint(tensors, [dict(record) for record in history]))
         if progress:
             progress(len(history), passes)
     return history
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleLoader:
     """The samples of a loader, checked and on the device of a model, again and again."""
 
     loader: Loader
     device: torch.device | None
 
     @classmethod
-    def of(cls, loader: Loader, model: nn.Module) -> "Samples":
+    def of(cls, loader: Loader, model: nn.Module) -> "SampleLoader":
         """Check that a loader can be gone through again.
 
         Raises:

@@ -15,11 +15,11 @@ from attacks.common.threat import Threat, check_norm
 from attacks.common.verify import verify
 from attacks.common.warnings import is_random
 from attacks.universal.fitting import Record, check_aim
-from attacks.universal.saved_attack import Config, Kept, Tensors
+from attacks.universal.saved_attack import Config, SavedAttack, Tensors
 
 
 @dataclass(frozen=True, eq=False)
-class Perturbation(Kept):
+class Perturbation(SavedAttack):
     """A change of pixels that is added to every sample; itself an attack.
 
     Attributes:
@@ -82,13 +82,13 @@ class Perturbation(Kept):
             progress(1, 1)
         return result
 
-    def parts(self) -> tuple[Tensors, Config]:
+    def state(self) -> tuple[Tensors, Config]:
         """Return what `save` writes."""
         config = {"norm": self.norm, "eps": self.eps, "target": self.target}
         return {"delta": self.delta}, config | {"history": list(self.history)}
 
     @classmethod
-    def of(cls, tensors: Tensors, config: Config) -> "Perturbation":
+    def from_state(cls, tensors: Tensors, config: Config) -> "Perturbation":
         """Return what `load` read."""
         check_norm(config["norm"])
         history = tuple(config["history"])

@@ -16,18 +16,18 @@ Tensors = dict[str, Tensor]
 Config = dict[str, Any]  # ready for JSON
 
 
-class Kept(ABC):
+class SavedAttack(ABC):
     """A fitted attack that can be kept in a file; `kind` is its name in FITTED."""
 
     kind: ClassVar[str]
 
     @abstractmethod
-    def parts(self) -> tuple[Tensors, Config]:
+    def state(self) -> tuple[Tensors, Config]:
         """Return the tensors and the options that it is made of."""
 
     @classmethod
     @abstractmethod
-    def of(cls, tensors: Tensors, config: Config) -> Self:
+    def from_state(cls, tensors: Tensors, config: Config) -> Self:
         """Make it of its parts again."""
 
     def save(self, path: str | Path) -> None:
@@ -36,7 +36,7 @@ class Kept(ABC):
         Raises:
             OSError: when the disk is full, say; an earlier file of that name is then untouched.
         """
-        tensors, config = self.parts()
+        tensors, config = self.state()
         plain = {name: t.detach().cpu() for name, t in tensors.items()}
         head = json.dumps({"kind": self.kind, "config": config}, sort_keys=True)
         write_bytes(Path(path), packed(plain, {"fitted": head, "digest": digest(plain, head)}))
@@ -60,7 +60,7 @@ class Kept(ABC):
             for name, tensor in tensors.items():
                 if not bool(torch.isfinite(tensor).all()):
                     raise ValueError(f"{name} holds NaN or infinity")
-            return cls.of(tensors, head["config"])
+            return cls.from_state(tensors, head["config"])
         except (OSError, RecursionError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise _refused(path, error) from error
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, logits_of
-from attacks.universal.fitting import Loader, Samples
+from attacks.universal.fitting import Loader, SampleLoader
 from attacks.universal.perturbation import Perturbation
 
 
-def answers(model: Classifier, x: Tensor) -> Tensor:
+def predict_labels(model: Classifier, x: Tensor) -> Tensor:
     """Return the class (B,) that the model gives each sample of x (B, ...); -1 for NaN or inf."""
     with torch.no_grad():
         logits = logits_of(model, x)
@@ -55,7 +55,7 @@ def fooled_counts(
     rows = []
     for model in models:
         with frozen(model):
-            counts = [_counted(model, perturbations, x) for x in Samples.of(loader, model)]
+            counts = [_counted(model, perturbations, x) for x in SampleLoader.of(loader, model)]
         rows.append(torch.stack(counts).sum(0))  # (P, 2)
     fooled, could = torch.stack(rows).unbind(-1)  # (M, P) each
     return fooled, could
@@ -63,11 +63,11 @@ def fooled_counts(
 
 def _counted(model: nn.Module, perturbations: Sequence[Perturbation], x: Tensor) -> Tensor:
     """Return how many samples of x (B, ...) each perturbation fools, and could, (P, 2)."""
-    before = answers(model, x)  # (B,)
+    before = predict_labels(model, x)  # (B,)
     counts = []
     for p in perturbations:
         could = could_be_fooled(before, p.target)
-        fooled = could & is_fooled(before, answers(model, p.apply(x)), p.target)
+        fooled = could & is_fooled(before, predict_labels(model, p.apply(x)), p.target)
         counts.append(torch.stack([fooled.sum(), could.sum()]))
     return torch.stack(counts).cpu()
 

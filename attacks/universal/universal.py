@@ -16,16 +16,16 @@ from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.minimum_norm.deepfool import DeepFool
 from attacks.universal.fitting import (
-    Keep,
+    FitCheckpoint,
     Loader,
+    OnEpoch,
     Record,
-    Samples,
-    Snapshot,
+    SampleLoader,
     check_target,
-    fitted_in_passes,
+    run_epochs,
 )
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.transfer import answers, could_be_fooled, is_fooled
+from attacks.universal.transfer import could_be_fooled, is_fooled, predict_labels
 
 Solver = Literal["gradient", "deepfool"]
 
@@ -81,8 +81,8 @@ class UniversalPerturbation:
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Perturbation:
         """Fit a perturbation; see `Fittable.fit`. Nothing is random: the loader gives the order.
 
@@ -91,9 +91,9 @@ class UniversalPerturbation:
             of the samples whose answer changed or, with a target, is the target.
         """
         with frozen(model):
-            fit = UniversalFit(self, model, Samples.of(loader, model))
-            history = fitted_in_passes(
-                fit, passes=self.passes, progress=progress, state=state, keep=keep
+            fit = UniversalFit(self, model, SampleLoader.of(loader, model))
+            history = run_epochs(
+                fit, passes=self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
         return fit.perturbation(fit.best, history)
 
@@ -115,7 +115,9 @@ class UniversalFit:
     and the steps; lengths there are half as large.
     """
 
-    def __init__(self, options: UniversalPerturbation, model: nn.Module, samples: Samples) -> None:
+    def __init__(
+        self, options: UniversalPerturbation, model: nn.Module, samples: SampleLoader
+    ) -> None:
         """Begin with no perturbation."""
         self.options, self.model, self.samples = options, model, samples
         grey = torch.full_like(samples.like()[:1], _GREY)  # (1, C, ...)
@@ -124,7 +126,7 @@ class UniversalFit:
         self.rate = torch.full((), -1.0, dtype=torch.float64)
         self.momentum = torch.zeros_like(grey)
 
-    def play(self, number: int) -> Record:
+    def run_epoch(self, number: int) -> Record:
         """Go through the samples once; remember the perturbation if it fools more than before."""
         left = 1 - number / self.options.passes
         for x in self.samples:
@@ -137,16 +139,16 @@ class UniversalFit:
             self.best, self.rate = self.image.clone(), torch.full_like(self.rate, rate)
         return {"fooling_rate": rate, "attackable": could}
 
-    def enough(self, record: Record) -> bool:
+    def should_stop(self, record: Record) -> bool:
         """Tell whether the wanted share of samples is fooled."""
         return record["fooling_rate"] >= self.options.target_rate
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the state."""
         names = ("image", "best", "rate", "momentum")
         return {name: getattr(self, name) for name in names}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
         for name, tensor in tensors.items():
             setattr(self, name, tensor.to(getattr(self, name)))
@@ -168,8 +170,8 @@ class UniversalFit:
         """
         sides = x[0].numel() if self.options.norm == "linf" else 1
         limit = share * self.options.eps * math.sqrt(sides)
-        before = answers(self.model, x)
-        fooled = self._fooled(before, answers(self.model, self._applied(x)))
+        before = predict_labels(self.model, x)
+        fooled = self._fooled(before, predict_labels(self.model, self._applied(x)))
         for row in (~fooled & (before >= 0)).nonzero():
             here, label = self._applied(x[row]), before[row]
             # A sample that an earlier one of the batch has brought to be fooled adds nothing.
@@ -180,7 +182,7 @@ class UniversalFit:
 
     def _climb(self, x: Tensor, share: float) -> None:
         """Take a step of a share of eps that raises the mean loss of x (B, ...)."""
-        before = answers(self.model, x)
+        before = predict_labels(self.model, x)
         goal = Goal(before.clamp_min(0), self._wanted(before))
 
         def bounded(logits: Tensor) -> Tensor:
@@ -204,7 +206,10 @@ class UniversalFit:
         """
         fooled, could = 0, 0
         for x in self.samples:
-            before, after = answers(self.model, x), answers(self.model, self._applied(x))
+            before, after = (
+                predict_labels(self.model, x),
+                predict_labels(self.model, self._applied(x)),
+            )
             open_ = could_be_fooled(before, self.options.target)
             fooled += int((open_ & self._fooled(before, after)).sum())
             could += int(open_.sum())

@@ -20,7 +20,7 @@ from attacks.common.verify import verify
 from attacks.common.warnings import without_slope
 from attacks.minimum_norm.best_by_norm import clearance
 from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import added, visibility
+from attacks.video.flicker_pattern import add_pattern, visibility
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Flicker(FlickerLoss):
 
     Adam lowers the objective of `FlickerLoss` for each clip by itself; of the patterns that meet
     the goal the least visible one is kept, and without one that with the lowest loss. A clip
-    that needs no pattern leaves at once. No value goes where no pixel of its frame can follow.
+    that needs no pattern leaves at once. No value goes where no pixel of its frame can pass_mask.
 
     Once the goal is met, what is visible is all that is left to lower, and its slope is small: in
     the paper most of 2500 steps go there. One change: in a step whose pattern meets the goal that
@@ -115,7 +115,7 @@ class Flicker(FlickerLoss):
         return replace(result, loss=end.value)
 
     def _search(
-        self, forward: Classifier, active: ActiveSet["_State"], progress: Progress | None
+        self, forward: Classifier, active: ActiveSet["FlickerState"], progress: Progress | None
     ) -> Tensor:
         """Take all steps; return the objective before each, (steps, B)."""
         history: list[Tensor] = []
@@ -129,12 +129,12 @@ class Flicker(FlickerLoss):
                 progress(step + 1, self.steps)
         return torch.stack(history)  # (steps, B)
 
-    def _start(self, x: Tensor, goal: Goal) -> "_State":
+    def _start(self, x: Tensor, goal: Goal) -> "FlickerState":
         """Begin without a pattern."""
         eps = check_eps(self.eps, x)
         pattern = x.new_zeros(*x.shape[:3], 1, 1)  # (B, C, T, 1, 1)
         nothing = torch.full_like(x[:, 0, 0, 0, 0], torch.nan)
-        return _State(
+        return FlickerState(
             x=x,
             goal=goal,
             low=-torch.minimum(x.amax((3, 4), keepdim=True), eps),
@@ -151,13 +151,13 @@ class Flicker(FlickerLoss):
             queries=torch.zeros_like(goal.y),
         )
 
-    def _step(self, model: Classifier, state: "_State", step: int) -> Tensor:
+    def _step(self, model: Classifier, state: "FlickerState", step: int) -> Tensor:
         """Look at the patterns, keep the best, and move them; return the objective (A,)."""
-        x_adv, follow = added(state.x, state.pattern)
+        x_adv, pass_mask = add_pattern(state.x, state.pattern)
         logits, miss, gradient = value_and_gradient(
             model, x_adv, lambda logits: self.miss(logits, state.goal)
         )
-        gradient = gradient.mul_(follow).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
+        gradient = gradient.mul_(pass_mask).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
         cost, slope = self.visible(state.pattern)
         value = (cost + miss).masked_fill(~torch.isfinite(logits).all(1), torch.nan)
         going = ~state.done
@@ -173,7 +173,7 @@ class Flicker(FlickerLoss):
 
     def _keep(
         self,
-        state: "_State",
+        state: "FlickerState",
         met: Tensor,
         *,
         cost: Tensor,
@@ -195,7 +195,7 @@ class Flicker(FlickerLoss):
 
 
 @dataclass
-class _State:
+class FlickerState:
     """What is known of each clip: the best pattern, its value, cost and missing lead."""
 
     x: Tensor

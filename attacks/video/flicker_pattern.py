@@ -8,8 +8,8 @@ from torch import Tensor
 SPAN = 2.0
 
 
-def added(x: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x (B, C, T, H, W) with a pattern (B, C, T, 1, 1) added, and which pixels follow it.
+def add_pattern(x: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
+    """Add a pattern (B, C, T, 1, 1) to x (B, C, T, H, W), and tell which pixels pass it on.
 
     All do but those that are cut off at 0 or 1. One that has just come there follows: torch's
     clamp gives it no gradient, and a black pixel would never move.
@@ -22,14 +22,14 @@ def added(x: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
     return x_adv, moved == x_adv
 
 
-def rolled(pattern: Tensor, shifts: Tensor) -> Tensor:
+def shift_pattern(pattern: Tensor, shifts: Tensor) -> Tensor:
     """Return a pattern for each shift, moved to later frames by that many, cyclically.
 
     Args:
         pattern: (B, C, T, 1, 1), or one for all, (1, C, T, 1, 1).
         shifts: frames, int64 (B,); negative moves to earlier ones.
 
-    >>> rolled(torch.arange(3.0).reshape(1, 1, 3, 1, 1), torch.tensor([1])).flatten()
+    >>> shift_pattern(torch.arange(3.0).reshape(1, 1, 3, 1, 1), torch.tensor([1])).flatten()
     tensor([2., 0., 1.])
     """
     channels, frames = pattern.shape[1:3]

@@ -20,18 +20,18 @@ from attacks.common.optimizers import Adam
 from attacks.common.randomness import generator_for
 from attacks.common.threat import check_radius
 from attacks.universal.fitting import (
-    Keep,
+    FitCheckpoint,
     Loader,
+    OnEpoch,
     Record,
-    Samples,
-    Snapshot,
+    SampleLoader,
     check_target,
-    fitted_in_passes,
+    run_epochs,
 )
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.transfer import answers, could_be_fooled
+from attacks.universal.transfer import could_be_fooled, predict_labels
 from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import added, rolled, roughness, thickness
+from attacks.video.flicker_pattern import add_pattern, roughness, shift_pattern, thickness
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class FlickerUniversal(FlickerLoss):
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Perturbation:
         """Fit a flicker; see `Fittable.fit`. Random are the shifts of `roll`.
 
@@ -103,9 +103,9 @@ class FlickerUniversal(FlickerLoss):
             ValueError: for images, clips of several lengths, and when no clip is left to fit to.
         """
         with frozen(model):
-            fit = FlickerFit(self, model, Samples.of(loader, model), seed=seed)
-            history = fitted_in_passes(
-                fit, passes=self.passes, progress=progress, state=state, keep=keep
+            fit = FlickerUniversalFit(self, model, SampleLoader.of(loader, model), seed=seed)
+            history = run_epochs(
+                fit, passes=self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
         return Perturbation(
             fit.pattern[0], "linf", self.eps, target=self.target, history=tuple(history)
@@ -115,11 +115,11 @@ class FlickerUniversal(FlickerLoss):
 log = logging.getLogger(__name__)
 
 
-class FlickerFit:
+class FlickerUniversalFit:
     """A pattern (1, C, T, 1, 1) on its way, with Adam's means and the number of steps taken."""
 
     def __init__(
-        self, options: FlickerUniversal, model: nn.Module, samples: Samples, *, seed: int
+        self, options: FlickerUniversal, model: nn.Module, samples: SampleLoader, *, seed: int
     ) -> None:
         """Begin without a pattern."""
         self.options, self.samples, self.seed = options, samples, seed
@@ -136,7 +136,7 @@ class FlickerFit:
         self.wrong = 0  # clips of this pass that the model has wrong
         self._answers: dict[bytes, int] = {}  # to clean clips, by their content
 
-    def play(self, number: int) -> Record:
+    def run_epoch(self, number: int) -> Record:
         """Go through the clips once."""
         generator = generator_for(self.seed, "shifts", number)
         lr = self.options.rate(number / self.options.passes)
@@ -159,15 +159,15 @@ class FlickerFit:
         counts = {"attackable": int(could), "left_out": self.wrong}
         return {**shares, **after, **counts}
 
-    def enough(self, record: Record) -> bool:
+    def should_stop(self, record: Record) -> bool:
         """Never stop early: what the clips are fooled by becomes less visible to the end."""
         return False
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the state."""
         return {"pattern": self.pattern, "steps": self.steps, **self.adam.tensors()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
         self.steps = tensors["steps"]
         self.pattern = tensors["pattern"].to(self.pattern)
@@ -189,7 +189,7 @@ class FlickerFit:
             )
         keys = [blake2b(row.cpu().numpy().tobytes(), digest_size=16).digest() for row in x]
         if any(key not in self._answers for key in keys):
-            self._answers |= dict(zip(keys, answers(self.model, x).tolist(), strict=True))
+            self._answers |= dict(zip(keys, predict_labels(self.model, x).tolist(), strict=True))
         before = torch.tensor([self._answers[key] for key in keys])
         source = self.options.source
         wanted = before >= 0 if source is None else before == source
@@ -210,12 +210,12 @@ class FlickerFit:
             return self.pattern.new_zeros(4)
         shifts, named = shifts.to(x.device), self.options.target
         goal = Goal(before, None if named is None else torch.full_like(before, named))
-        x_adv, follow = added(x, rolled(self.pattern, shifts))
+        x_adv, pass_mask = add_pattern(x, shift_pattern(self.pattern, shifts))
         logits, miss, gradient = value_and_gradient(
             self.model, x_adv, lambda logits: self.options.miss(logits, goal)
         )
-        gradient = gradient.mul_(follow).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
-        mean = rolled(gradient.nan_to_num(0, 0, 0), -shifts).mean(0, keepdim=True)
+        gradient = gradient.mul_(pass_mask).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
+        mean = shift_pattern(gradient.nan_to_num(0, 0, 0), -shifts).mean(0, keepdim=True)
         _, slope = self.options.visible(self.pattern)
         self.steps = self.steps + 1
         move = self.adam.step(mean + slope, number=int(self.steps), lr=lr)

@@ -99,7 +99,7 @@ def _cut(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor,
 
 
 @dataclass(frozen=True)
-class _Moments:
+class TemporalLayer:
     """A module whose output has a place for moments of a clip.
 
     Attributes:
@@ -121,7 +121,7 @@ class _Moments:
         return gradient.transpose(1, 2).flatten(2)  # (B, T', C*H*W)
 
 
-def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
+def _layer(model: nn.Module, x: Tensor, name: str | None) -> TemporalLayer:
     """Return the layer of a name, or the one to take, after a pass of the first two clips."""
     modules = dict(model.named_modules())
     if name is not None and name not in modules:
@@ -151,25 +151,31 @@ def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
     return found
 
 
-def _first(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments:
+def _first(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> TemporalLayer:
     """Return the first convolution in time, or the last of single frames, or the clip itself."""
     for module, given, _ in calls:
         if _sees(module, given, frames) and module.kernel_size[0] > 1:
-            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
+            return TemporalLayer(
+                module, False, windows(module, given[2], frames), module.kernel_size[0]
+            )
     images = [m for m, _, made in calls if isinstance(m, nn.Conv2d) and made[0] == clips * frames]
     last = images[-1] if images else None
-    return _Moments(last, bool(images), torch.eye(frames, dtype=torch.bool))
+    return TemporalLayer(last, bool(images), torch.eye(frames, dtype=torch.bool))
 
 
-def _named(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments | None:
+def _named(
+    calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int
+) -> TemporalLayer | None:
     """Return a module by the shapes of its first call."""
     for module, given, made in calls[:1]:
         if _sees(module, given, frames):
-            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
+            return TemporalLayer(
+                module, False, windows(module, given[2], frames), module.kernel_size[0]
+            )
         if made is not None and len(made) == 5 and made[2] == frames:
-            return _Moments(module, False, torch.eye(frames, dtype=torch.bool))
+            return TemporalLayer(module, False, torch.eye(frames, dtype=torch.bool))
         if made is not None and len(made) in (2, 4) and made[0] == clips * frames > clips:
-            return _Moments(module, True, torch.eye(frames, dtype=torch.bool))
+            return TemporalLayer(module, True, torch.eye(frames, dtype=torch.bool))
     return None
 
 

@@ -35,7 +35,7 @@ from attacks.video.keyframes import (
     reaching,
     with_frames,
 )
-from attacks.video.sparsity import GRAY_LEVELS, escape, frame_directions, frame_sizes
+from attacks.video.sparsity import GRAY_LEVELS, frame_directions, frame_sizes, log_error_probability
 
 _START = 0.01 / 255
 _STEPS = {False: 500, True: 1000}  # by whether there is a target
@@ -148,7 +148,7 @@ class Keyframe:
             threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
             keyframes, chosen_by = self._chosen(model, x, targeted=target is not None)
             forward, random = wrap_forward(model, x)
-            start = _State.start(threat, goal, keyframes)
+            start = KeyframeState.start(threat, goal, keyframes)
             end, history = self._search(forward, start, progress)
             selection = int(self.frames == "gradient")  # passes
             result = verify(
@@ -172,8 +172,8 @@ class Keyframe:
         return replace(result, info=sizes | result.info)
 
     def _search(
-        self, forward: Classifier, state: "_State", progress: Progress | None
-    ) -> tuple["_State", Tensor]:
+        self, forward: Classifier, state: "KeyframeState", progress: Progress | None
+    ) -> tuple["KeyframeState", Tensor]:
         """Take all steps; return the state after them, and the values before each, (steps, B)."""
         active = ActiveSet(state, torch.arange(len(state.left)).to(state.places))
         history: list[Tensor] = []
@@ -207,7 +207,7 @@ class Keyframe:
             return heaviest(weights, count), {"weights": weights}
         return reaching(weights, self.b or _BOUNDARY[targeted]), {"weights": weights}
 
-    def _step(self, model: Classifier, state: "_State", number: int) -> Tensor:
+    def _step(self, model: Classifier, state: "KeyframeState", number: int) -> Tensor:
         """Look at each clip, then move it; return the values before, NaN where it has left."""
         if not len(state.left):
             return state.best.value
@@ -244,11 +244,11 @@ class Keyframe:
     def _value(self, goal: Goal, logits: Tensor) -> Tensor:
         """Return what is raised, (B,)."""
         bounded = self.lam is not None and self.loss == "ce"
-        return escape(goal, logits) if bounded else goal.objective(logits)
+        return log_error_probability(goal, logits) if bounded else goal.objective(logits)
 
 
 @dataclass
-class _State:
+class KeyframeState:
     """How far each clip has come, a row for each in all tensors.
 
     Only frames that may change are worked on: of `x` (A, C, T, H, W) the `frames` (A, K, C, H, W)
@@ -271,7 +271,7 @@ class _State:
     left: Tensor
 
     @classmethod
-    def start(cls, threat: Threat, goal: Goal, keyframes: Tensor) -> "_State":
+    def start(cls, threat: Threat, goal: Goal, keyframes: Tensor) -> "KeyframeState":
         """Begin beside x, in the frames of a mask (B, T)."""
         most = int(keyframes.sum(1).max())  # K
         places = keyframes.byte().argsort(dim=1, descending=True, stable=True)[:, :most]  # (B, K)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
 from attacks.common.inputs import check_batch, check_clips
-from attacks.universal.fitting import Loader, Samples
+from attacks.universal.fitting import Loader, SampleLoader
 from attacks.universal.perturbation import Perturbation
 
 
@@ -63,7 +63,7 @@ def fooling_over_shifts(
     moved = [
         replace(perturbation, delta=perturbation.delta.roll(shift, 1)) for shift in range(frames)
     ]
-    device = Samples.of(loader, model).device
+    device = SampleLoader.of(loader, model).device
     with frozen(model), torch.no_grad():
         parts = [_fooled(model, moved, x.to(device), y.to(device)) for x, y, *_ in loader]
     fooled = torch.cat(parts, 1).cpu()  # (T, N)

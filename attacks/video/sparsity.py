@@ -27,13 +27,13 @@ def frame_directions(frames: Tensor, sizes: Tensor) -> Tensor:
     return frames / sizes.clamp_min(torch.finfo(sizes.dtype).tiny)[:, :, None, None, None]
 
 
-def escape(goal: Goal, logits: Tensor) -> Tensor:
+def log_error_probability(goal: Goal, logits: Tensor) -> Tensor:
     """Return (B,), growing as the goal comes nearer: log(1 - p), or log p of the target.
 
     Source: Wei et al. 2019, eq. (2) and its code.
 
     >>> two = torch.zeros(1, 2)
-    >>> round(escape(Goal(torch.tensor([0])), two).exp().item(), 3)
+    >>> round(log_error_probability(Goal(torch.tensor([0])), two).exp().item(), 3)
     0.5
     """
     if goal.target is not None:

@@ -11,7 +11,7 @@ import torch
 
 from attacks import Attack, load_fitted
 from attacks.common.randomness import derive_seed
-from attacks.universal.fitting import Fittable, Fitted, Record, Snapshot
+from attacks.universal.fitting import FitCheckpoint, Fittable, Fitted, Record
 from augment import iterate
 from augment.batches import Batch
 from trainers.run.folder.atomic import present, sealed
@@ -87,7 +87,7 @@ def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> 
         _measured(setting, record, number)
     with Progress(setting.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
-        def keep(now: Snapshot) -> None:
+        def on_epoch(now: FitCheckpoint) -> None:
             setting.folder.check_held()
             _measured(setting, now.history[-1], len(now.history))
             save_tensors(running, now.tensors, now.history)
@@ -97,8 +97,8 @@ def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> 
             setting.model,
             Mixed(train, setting.batch_size, derive_seed(seed, "order"), setting.device),
             seed=seed,
-            state=Snapshot(tensors, history) if history else None,
-            keep=keep,
+            checkpoint=FitCheckpoint(tensors, history) if history else None,
+            on_epoch=on_epoch,
         )
 
 

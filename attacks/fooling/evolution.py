@@ -91,7 +91,7 @@ class Evolution:
         numbers = [torch.rand(3, size, *shape, generator=g) for g in generators]
         cross, hit, chance = torch.stack(numbers, 1).to(self.members)  # (B, P, C, ...) each
         child = torch.where(cross < 0.5, mother, father)
-        return torch.where(hit < rate, mutated(child, chance), child)
+        return torch.where(hit < rate, mutate(child, chance), child)
 
     def _fitness(self, model: Classifier, members: Tensor) -> Tensor:
         """Return the goal's value of images (B, P, C, ...), (B, P)."""
@@ -105,7 +105,7 @@ class Evolution:
         return value.reshape(-1, size)  # (B, P)
 
 
-def mutated(x: Tensor, chance: Tensor) -> Tensor:
+def mutate(x: Tensor, chance: Tensor) -> Tensor:
     """Return x after a polynomial mutation, clamped to [0, 1].
 
     Args:
@@ -114,7 +114,7 @@ def mutated(x: Tensor, chance: Tensor) -> Tensor:
 
     Source: Deb 2001, polynomial mutation; its strength of 15 is that of Nguyen et al. 2015.
 
-    >>> mutated(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.1, 0.5, 0.9]))
+    >>> mutate(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.1, 0.5, 0.9]))
     tensor([0.4043, 0.5000, 0.5957])
     """
     power = 1 / (STRENGTH + 1)

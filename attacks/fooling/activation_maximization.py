@@ -17,7 +17,7 @@ GREY = 0.5
 
 
 @dataclass
-class Ascent:
+class ActivationMaximization:
     """Images on their way up the gradient of a goal's value; a state that `active.take` knows.
 
     Attributes:
@@ -49,7 +49,7 @@ class Ascent:
         *,
         step_size: float,
         decay: float,
-    ) -> "Ascent":
+    ) -> "ActivationMaximization":
         """Begin with uniform noise for each sample of x (B, C, ...)."""
         noise = (uniform(x, generators) + 1) / 2  # (B, C, ...) in [0, 1]
         no = torch.zeros_like(goal.y, dtype=torch.bool)

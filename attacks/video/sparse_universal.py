@@ -16,18 +16,18 @@ from attacks.common.optimizers import Adam
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_radius
 from attacks.universal.fitting import (
-    Keep,
+    FitCheckpoint,
     Loader,
+    OnEpoch,
     Record,
-    Samples,
-    Snapshot,
+    SampleLoader,
     check_target,
-    fitted_in_passes,
+    run_epochs,
 )
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.transfer import answers, could_be_fooled
+from attacks.universal.transfer import could_be_fooled, predict_labels
 from attacks.video.keyframes import check_count, fixed_frames, listed
-from attacks.video.sparsity import escape, frame_directions, frame_sizes
+from attacks.video.sparsity import frame_directions, frame_sizes, log_error_probability
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ class SparseUniversalPerturbation:
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> Perturbation:
         """Fit a perturbation; see `Fittable.fit`. Nothing is random: the loader gives the order.
 
@@ -98,21 +98,22 @@ class SparseUniversalPerturbation:
             the model has wrong when clean, which are not fitted to.
         """
         with frozen(model):
-            fit = _Fit(self, model, Samples.of(loader, model))
-            history = fitted_in_passes(
-                fit, passes=self.passes, progress=progress, state=state, keep=keep
+            fit = SparseUniversalFit(self, model, SampleLoader.of(loader, model))
+            history = run_epochs(
+                fit, passes=self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
         return Perturbation(
             fit.delta[0], "linf", self.eps, target=self.target, history=tuple(history)
         )
 
 
-class _Fit:
+class SparseUniversalFit:
     """A perturbation on its way, (1, C, T, H, W), with Adam's means and the steps it took."""
 
     def __init__(
-        self, options: SparseUniversalPerturbation, model: nn.Module, samples: Samples
+        self, options: SparseUniversalPerturbation, model: nn.Module, samples: SampleLoader
     ) -> None:
+        """Begin without a perturbation."""
         self.options, self.model, self.samples = options, model, samples
         like = samples.like()[:1]
         self.delta, self.adam = torch.zeros_like(like), Adam.like(like)
@@ -123,7 +124,7 @@ class _Fit:
         # What the length of a frame counts for: its root mean square, over the frames that change.
         self.share = 1 / (math.sqrt(frames[0].numel()) * int(frames.flatten(1).any(1).sum()))
 
-    def play(self, number: int) -> Record:
+    def run_epoch(self, number: int) -> Record:
         """Go through the clips once."""
         self.wrong = 0
         # Of those that could be fooled: not the target already.
@@ -144,15 +145,15 @@ class _Fit:
             "left_out": self.wrong,
         }
 
-    def enough(self, record: Record) -> bool:
+    def should_stop(self, record: Record) -> bool:
         """All passes are played."""
         return False
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return the state."""
         return {"delta": self.delta, "steps": self.steps, **self.adam.tensors()}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state."""
         self.delta, self.steps = tensors["delta"].to(self.delta, copy=True), tensors["steps"].cpu()
         self.adam.restore(tensors)
@@ -168,7 +169,7 @@ class _Fit:
                 f"x has shape {tuple(x.shape)} after samples of {tuple(self.delta.shape[1:])}; "
                 "give clips of one shape"
             )
-        before = answers(self.model, x)
+        before = predict_labels(self.model, x)
         wrong = (y >= 0) & (y != before)
         self.wrong += int(wrong.sum())
         return x[~wrong], before[~wrong]
@@ -186,7 +187,7 @@ class _Fit:
         goal = Goal(before.clamp_min(0), target)
         moved = x + self.delta
         logits, _, gradient = value_and_gradient(
-            self.model, moved.clamp(0, 1), lambda logits: escape(goal, logits)
+            self.model, moved.clamp(0, 1), lambda logits: log_error_probability(goal, logits)
         )
         # What the range of pixels cuts off does not move with the perturbation.
         gradient = gradient.nan_to_num(0, 0, 0) * ((moved >= 0) & (moved <= 1))

@@ -14,24 +14,24 @@ from attacks.common.inputs import check_call, clone_inputs
 from attacks.common.randomness import sample_generators
 from attacks.common.verify import verify
 from attacks.common.warnings import is_random
-from attacks.transformer.atn_network import TransformerShape, Weights, transform
+from attacks.transformer.atn_network import ATNShape, Weights, transform
 from attacks.universal.fitting import Record, check_aim
-from attacks.universal.saved_attack import Config, Kept, Tensors
+from attacks.universal.saved_attack import Config, SavedAttack, Tensors
 
 
 @dataclass(frozen=True, eq=False)
-class Transformer(Kept):
+class FittedATN(SavedAttack):
     """A network that perturbs samples of one shape; itself an attack.
 
     Attributes:
-        weights: by name, see `TransformerShape.initial`.
+        weights: by name, see `ATNShape.initial`.
         shape: of the network.
         target: the class it was fitted to reach; None for one fitted to reach any.
         history: what was measured in each pass of its fit.
     """
 
     weights: Weights
-    shape: TransformerShape
+    shape: ATNShape
     target: int | None = None
     history: Sequence[Record] = ()
     kind: ClassVar[str] = "atn"
@@ -104,19 +104,19 @@ class Transformer(Kept):
         shift = torch.cat([torch.randint(1, classes, (1,), generator=g) for g in generators])
         return (y + shift.to(y)) % classes
 
-    def parts(self) -> tuple[Tensors, Config]:
+    def state(self) -> tuple[Tensors, Config]:
         """Return what `save` writes."""
         config = {"shape": asdict(self.shape), "target": self.target}
         return self.weights, config | {"history": list(self.history)}
 
     @classmethod
-    def of(cls, tensors: Tensors, config: Config) -> "Transformer":
+    def from_state(cls, tensors: Tensors, config: Config) -> "FittedATN":
         """Return what `load` read.
 
         Raises:
             ValueError: when the weights are not those of the shape.
         """
-        shape = TransformerShape(**config["shape"])
+        shape = ATNShape(**config["shape"])
         sizes = {name: w.shape for name, w in shape.initial(torch.Generator()).items()}
         if {name: w.shape for name, w in tensors.items()} != sizes:
             raise ValueError(f"its weights are not those of {shape}")
