@@ -65,7 +65,7 @@ def loader(batch):
 
 def parts(fitted):
     """All that a fitted attack is, ready to be compared."""
-    tensors, config = fitted.parts()
+    tensors, config = fitted.state()
     return {name: t.tolist() for name, t in tensors.items()}, config
 
 
@@ -207,7 +207,7 @@ def test_nan_counts_as_not_fooled_and_breaks_no_fit(options, net, loader, batch,
     dark = [(x * column(torch.tensor([0.1, 1.0]).repeat(4)[: len(x)], x), y) for x, y in loader]
     model, (x, y) = nan_below(net().eval(), level=0.6), batch(5, seed=9)
     fitted = options.fit(model, dark)
-    assert all(torch.isfinite(t).all() for t in fitted.parts()[0].values())
+    assert all(torch.isfinite(t).all() for t in fitted.state()[0].values())
     result = fitted(nan_below(net(), level=2.0), x, y)
     assert not result.success.any()
     assert result.loss.isnan().all()
