@@ -4,7 +4,6 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`. 
 have to be fitted first: `options.fit(model, loader)` returns the attack.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from attacks.attack import Attack, AttackResult
@@ -39,9 +38,9 @@ from attacks.substitute.substitute import BlackBoxSubstitute
 from attacks.substitute.substitute_attack import Substitute
 from attacks.transformer.atn import ATN
 from attacks.transformer.fitted_atn import FittedATN
-from attacks.universal.fitting import Fittable, Fitted
+from attacks.universal.fitting import Fittable
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.saved_attack import kind_of
+from attacks.universal.saved_attack import SavedAttack, kind_of
 from attacks.universal.transfer import fooled_counts, transfer_matrix
 from attacks.universal.universal import UniversalPerturbation
 from attacks.video.flicker import Flicker
@@ -109,20 +108,18 @@ FITTED: dict[str, type[Fittable]] = {
     "substitute": BlackBoxSubstitute,
     "flicker-universal": FlickerUniversal,
 }
-LOADERS: dict[str, Callable[[str | Path], Fitted]] = {
-    Perturbation.kind: Perturbation.load,
-    FittedATN.kind: FittedATN.load,
-    Substitute.kind: Substitute.load,
+SAVED: dict[str, type[SavedAttack]] = {
+    attack.kind: attack for attack in (Perturbation, FittedATN, Substitute)
 }
 
 
-def load_fitted(path: str | Path) -> Fitted:
+def load_fitted(path: str | Path) -> SavedAttack:
     """Read a fitted attack of any kind, as its `save` wrote it.
 
     Raises:
         RefusedInput: when the file is missing, damaged, or holds something else.
     """
     kind = kind_of(path)
-    if kind not in LOADERS:
-        raise RefusedInput(f"{path} holds a fitted {kind!r}; known are {', '.join(LOADERS)}")
-    return LOADERS[kind](path)
+    if kind not in SAVED:
+        raise RefusedInput(f"{path} holds a fitted {kind!r}; known are {', '.join(SAVED)}")
+    return SAVED[kind].load(path)

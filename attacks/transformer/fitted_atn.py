@@ -1,33 +1,37 @@
-"""A fitted adversarial transformer: one forward pass perturbs a batch."""
+"""A trained adversarial transformation network: one forward pass perturbs a batch."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Progress
-from attacks.common.frozen import frozen
+from attacks.attack import AttackResult
+from attacks.batch_attack import AttackBatch
 from attacks.common.goal import Goal
-from attacks.common.inputs import check_call, clone_inputs
-from attacks.common.randomness import sample_generators
-from attacks.common.verify import verify
-from attacks.common.warnings import is_random
 from attacks.transformer.atn_network import ATNShape, Weights, transform
-from attacks.universal.fitting import Record, check_aim
-from attacks.universal.saved_attack import Config, SavedAttack, Tensors
+from attacks.universal.saved_attack import (
+    Config,
+    Record,
+    SavedAttack,
+    Tensors,
+    check_fitted_target,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedATN(SavedAttack):
-    """A network that perturbs samples of one shape; itself an attack.
+    """A network that perturbs samples without a query of the model.
+
+    An untargeted call of a network without a fixed target draws a random class other than y for
+    each sample. The result's `info["target"]` (B,) holds the classes aimed at.
 
     Attributes:
         weights: by name, see `ATNShape.initial`.
         shape: of the network.
-        target: the class it was fitted to reach; None for one fitted to reach any.
-        history: what was measured in each pass of its fit.
+        target: the class that the network was trained to reach; None for any class.
+        history: one record for each epoch of the fit.
     """
 
     weights: Weights
@@ -57,61 +61,30 @@ class FittedATN(SavedAttack):
         with torch.no_grad():
             return transform(weights, x, target, shape=self.shape)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x in one forward pass of the network; see `Attack.__call__`.
-
-        Without a target, a transformer fitted to reach any class aims at a random one but y.
-
-        Returns:
-            The result; `info["target"]` (B,) are the classes aimed at.
-        """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
-        generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            if self.target is not None:
-                check_aim(target, self.target)
-            wanted = self._aimed(y, generators) if target is None else target
-            x_adv = self.apply(x, wanted)
-            result = verify(
-                model,
-                x,
-                x_adv,
-                goal=Goal(y, target),
-                queries=torch.zeros_like(y),
-                random=is_random(model, x[:2]),
-                info={"target": wanted},
-            )
-        if progress:
-            progress(1, 1)
+    def perturb(self, batch: AttackBatch) -> AttackResult:
+        """Transform the samples of a batch and evaluate the model on them."""
+        if self.target is not None:
+            check_fitted_target(batch.target, self.target)
+        target = self._choose_targets(batch) if batch.target is None else batch.target
+        result = self.verify(batch, self.apply(batch.x, target), {"target": target})
+        batch.report(1, 1)
         return result
 
-    def _aimed(self, y: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return the classes to aim at where none is asked for, (B,)."""
+    def _choose_targets(self, batch: AttackBatch) -> Tensor:
+        """Return the network's fixed target, or random classes other than y, (B,)."""
         if self.target is not None:
-            return torch.full_like(y, self.target)
-        classes = self.shape.classes
+            return torch.full_like(batch.y, self.target)
+        classes, generators = self.shape.classes, batch.generators()
         shift = torch.cat([torch.randint(1, classes, (1,), generator=g) for g in generators])
-        return (y + shift.to(y)) % classes
+        return (batch.y + shift.to(batch.y)) % classes
 
     def state(self) -> tuple[Tensors, Config]:
-        """Return what `save` writes."""
-        config = {"shape": asdict(self.shape), "target": self.target}
-        return self.weights, config | {"history": list(self.history)}
+        """Return the weights, and the network's shape and target."""
+        return self.weights, {"shape": asdict(self.shape), "target": self.target}
 
     @classmethod
     def from_state(cls, tensors: Tensors, config: Config) -> "FittedATN":
-        """Return what `load` read.
+        """Build a network from its `state`.
 
         Raises:
             ValueError: when the weights are not those of the shape.

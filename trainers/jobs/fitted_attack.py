@@ -11,7 +11,8 @@ import torch
 
 from attacks import Attack, load_fitted
 from attacks.common.randomness import derive_seed
-from attacks.universal.fitting import FitCheckpoint, Fittable, Fitted, Record
+from attacks.universal.fitting import FitCheckpoint, Fittable
+from attacks.universal.saved_attack import Record, SavedAttack
 from augment import iterate
 from augment.batches import Batch
 from trainers.run.folder.atomic import present, sealed
@@ -58,7 +59,7 @@ def ready(setting: Setting, name: str, chosen: Attack | Fittable) -> tuple[Attac
     return attack, {"fit": {"file": file.name, "samples": used, "passes": passes, **last}}
 
 
-def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Dataset) -> Fitted:
+def fitted_attack(setting: Setting, file: Path, options: Fittable, train: Dataset) -> SavedAttack:
     """Fit an attack to a dataset and keep it in `file`, or load it where that is done.
 
     After each pass the state goes to one running checkpoint, from which a killed run goes on.
@@ -79,7 +80,7 @@ def _measured(setting: Setting, record: Record, number: int) -> None:
     setting.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
 
 
-def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> Fitted:
+def _fit(setting: Setting, running: Path, options: Fittable, train: Dataset) -> SavedAttack:
     """Fit, from the running checkpoint when there is one."""
     tensors, history = load_tensors(running) if present(running) else ({}, [])
     seed = derive_seed(setting.seed, "fit attack")
