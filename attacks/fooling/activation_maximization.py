@@ -1,4 +1,4 @@
-"""Gradient ascent on noise, with a decay that keeps values near grey."""
+"""Activation maximisation: gradient ascent on noise, with a decay towards grey."""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ GREY = 0.5
 
 @dataclass
 class ActivationMaximization:
-    """Images on their way up the gradient of a goal's value; a state that `active.take` knows.
+    """The images of a batch in gradient ascent; a state of `ActiveSet`.
 
     Attributes:
-        goal: what is climbed.
-        x_adv: where the images are, (B, C, ...) in [0, 1].
-        gradient: of the value there, like x_adv; zero before the first step.
+        goal: its objective is raised.
+        x_adv: the present images, (B, C, ...) in [0, 1].
+        gradient: of the objective, like x_adv; zero before the first step.
         best: the best images so far.
-        stuck: which met a gradient that points nowhere before they met the goal, bool (B,).
-        step_size: root mean square change of a value in a step.
+        stuck: bool (B,), samples that met a zero gradient before the goal.
+        step_size: root mean square change of a value in a step, in pixel units.
         decay: share of its distance to grey that a value loses in a step.
-        cost: images of each sample that the model sees in a step.
+        cost: queries of a step.
     """
 
     goal: Goal
@@ -41,7 +41,7 @@ class ActivationMaximization:
     cost: int = 1
 
     @classmethod
-    def of_noise(
+    def from_noise(
         cls,
         goal: Goal,
         x: Tensor,
@@ -50,7 +50,7 @@ class ActivationMaximization:
         step_size: float,
         decay: float,
     ) -> "ActivationMaximization":
-        """Begin with uniform noise for each sample of x (B, C, ...)."""
+        """Draw uniform noise like x (B, C, ...), sample i's from generator i."""
         noise = (uniform(x, generators) + 1) / 2  # (B, C, ...) in [0, 1]
         no = torch.zeros_like(goal.y, dtype=torch.bool)
         return cls(
@@ -64,26 +64,32 @@ class ActivationMaximization:
 
     @property
     def value(self) -> Tensor:
-        """The goal's value there, (B,), NaN as long as there was none."""
+        """The objective of the best image, (B,); NaN until some logits are finite."""
         return self.best.value
 
     def step(
         self, model: Classifier, number: int, generators: Sequence[torch.Generator], done: Tensor
     ) -> None:
-        """Move, unless this is step 0, and look; samples that are `done` (B,) stay where they are.
+        """Move the images and evaluate them; step 0 evaluates the noise.
 
-        Source: Simonyan et al. 2014, eq. (1), its l2 term as a decay; nothing here is random.
+        Args:
+            model: the classifier.
+            number: of the step, from 0.
+            generators: not used.
+            done: bool (B,), samples that do not move.
+
+        Source: Simonyan et al. 2014, eq. (1), with its l2 term as a decay.
         """
         if number:
-            here = column(done, self.x_adv)  # (B, 1, ...)
-            self.x_adv = torch.where(here, self.x_adv, self._moved())
+            stay = column(done, self.x_adv)  # (B, 1, ...)
+            self.x_adv = torch.where(stay, self.x_adv, self._next())
         logits, value, self.gradient = value_and_gradient(model, self.x_adv, self.goal.objective)
         self.best.update(self.x_adv, self.goal, logits=logits, value=value)
         self.stuck = self.stuck | (without_slope(self.gradient) & ~self.best.success)
 
-    def _moved(self) -> Tensor:
+    def _next(self) -> Tensor:
         """Return the next images, (B, C, ...) in [0, 1]."""
-        threat = Threat.around(self.x_adv, norm="l2", eps=0.0)  # for its idea of a direction
+        threat = Threat.around(self.x_adv, norm="l2", eps=0.0)  # for the direction of its steps
         length = self.step_size * math.sqrt(self.x_adv[0].numel())
         decayed = GREY + (1 - self.decay) * (self.x_adv - GREY)
         return (decayed + threat.ascent(self.gradient, length=length)).clamp(0, 1)
