@@ -9,7 +9,6 @@ from torch import Tensor
 
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.randomness import uniform
 from attacks.common.threat import Threat, column
 from attacks.common.warnings import without_slope
 
@@ -41,21 +40,12 @@ class ActivationMaximization:
     cost: int = 1
 
     @classmethod
-    def from_noise(
-        cls,
-        goal: Goal,
-        x: Tensor,
-        generators: Sequence[torch.Generator],
-        *,
-        step_size: float,
-        decay: float,
+    def start(
+        cls, goal: Goal, noise: Tensor, *, step_size: float, decay: float
     ) -> "ActivationMaximization":
-        """Draw uniform noise like x (B, C, ...), sample i's from generator i."""
-        noise = (uniform(x, generators) + 1) / 2  # (B, C, ...) in [0, 1]
-        no = torch.zeros_like(goal.y, dtype=torch.bool)
-        return cls(
-            goal, noise, torch.zeros_like(noise), BestByLoss.start(noise), no, step_size, decay
-        )
+        """Begin with noise (B, C, ...) in [0, 1]."""
+        zero, best = torch.zeros_like(noise), BestByLoss.start(noise)
+        return cls(goal, noise, zero, best, torch.zeros_like(best.success), step_size, decay)
 
     @property
     def image(self) -> Tensor:

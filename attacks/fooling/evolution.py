@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.randomness import uniform
 
 STRENGTH = 15  # distribution index of the polynomial mutation: the larger, the smaller the changes
 HALVING = 1000  # generations after which the mutation rate is halved
@@ -31,20 +30,10 @@ class Evolution:
     mutation: float
 
     @classmethod
-    def from_noise(
-        cls,
-        goal: Goal,
-        x: Tensor,
-        generators: Sequence[torch.Generator],
-        *,
-        population: int,
-        mutation: float,
-    ) -> "Evolution":
-        """Draw P images of uniform noise like x (B, C, ...), sample i's from generator i."""
-        noise = [(uniform(x, generators) + 1) / 2 for _ in range(population)]
-        members = torch.stack(noise, 1)  # (B, P, C, ...)
-        fitness = members.new_full(members.shape[:2], -torch.inf)  # (B, P)
-        return cls(goal, members, fitness, mutation)
+    def start(cls, goal: Goal, noise: Tensor, *, mutation: float) -> "Evolution":
+        """Begin with populations of noise (B, P, C, ...) in [0, 1]."""
+        fitness = noise.new_full(noise.shape[:2], -torch.inf)  # (B, P)
+        return cls(goal, noise, fitness, mutation)
 
     @property
     def cost(self) -> int:

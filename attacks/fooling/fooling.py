@@ -13,6 +13,7 @@ from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Goal
 from attacks.common.options import check_kinds
+from attacks.common.randomness import uniform
 from attacks.common.verify import verify
 from attacks.fooling.activation_maximization import ActivationMaximization
 from attacks.fooling.evolution import Evolution
@@ -124,14 +125,13 @@ class FoolingImage(BatchAttack):
     def _start(
         self, goal: Goal, x: Tensor, generators: list[torch.Generator]
     ) -> ActivationMaximization | Evolution:
-        """Return the method's state with noise like x (B, C, ...)."""
-        if self.method == "gradient":
-            step_size, decay = self._option("step_size"), self._option("decay")
-            return ActivationMaximization.from_noise(
-                goal, x, generators, step_size=step_size, decay=decay
-            )
-        size, mutation = self._option("population"), self._option("mutation")
-        return Evolution.from_noise(goal, x, generators, population=size, mutation=mutation)
+        """Return the method's state with uniform noise like x (B, C, ...) in [0, 1]."""
+        count = self._option("population") if self.method == "evolution" else 1
+        noise = torch.stack([(uniform(x, generators) + 1) / 2 for _ in range(count)], 1)
+        if self.method == "evolution":
+            return Evolution.start(goal, noise, mutation=self._option("mutation"))
+        step_size, decay = self._option("step_size"), self._option("decay")
+        return ActivationMaximization.start(goal, noise[:, 0], step_size=step_size, decay=decay)
 
     def _option(self, name: str) -> Any:
         """Return an option's value, or the method's default where it is None."""

@@ -17,14 +17,14 @@ from attacks.common.randomness import derive_seed, generator_for
 from attacks.gradient.fgsm import FGSM
 from attacks.substitute.substitute_attack import Substitute
 from attacks.substitute.substitute_network import SubstituteShape
-from attacks.universal.fitting import EpochFit, FitOptions, add_prefix, take_prefix
+from attacks.universal.fitting import EpochFit, FitByEpochs, add_prefix, take_prefix
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
 from attacks.universal.transfer import predict_labels
 
 
 @dataclass(frozen=True)
-class BlackBoxSubstitute(FitOptions[Substitute]):
+class BlackBoxSubstitute(FitByEpochs[Substitute]):
     """Train a substitute classifier on a model's predicted labels, and attack the substitute.
 
     Each round trains the substitute on all labelled samples. The next round adds a neighbour of

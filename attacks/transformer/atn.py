@@ -13,13 +13,13 @@ from attacks.common.options import check_kinds
 from attacks.common.randomness import generator_for
 from attacks.transformer.atn_network import ATNShape, Form, transform
 from attacks.transformer.fitted_atn import FittedATN
-from attacks.universal.fitting import EpochFit, FitOptions, add_prefix, check_fit, take_prefix
+from attacks.universal.fitting import EpochFit, FitByEpochs, add_prefix, check_fit, take_prefix
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
 
 
 @dataclass(frozen=True)
-class ATN(FitOptions[FittedATN]):
+class ATN(FitByEpochs[FittedATN]):
     """Train a network g that perturbs samples, an adversarial transformation network.
 
     The loss of a sample x is beta * ||g(x) - x||^2 + ||f(g(x)) - r||^2, where f is the model's

@@ -52,7 +52,7 @@ class Fittable(Protocol):
         checkpoint: FitCheckpoint | None = None,
         on_epoch: OnEpoch | None = None,
     ) -> SavedAttack:
-        """Fit an attack on `model` to the samples of `loader`; see `FitOptions.fit`."""
+        """Fit an attack on `model` to the samples of `loader`; see `FitByEpochs.fit`."""
         ...
 
 
@@ -101,8 +101,8 @@ class EpochFit(ABC, Generic[F]):
         return history
 
 
-class FitOptions(ABC, Generic[F]):
-    """Options of a fit in epochs, whose subclass says how the fit begins."""
+class FitByEpochs(ABC, Generic[F]):
+    """Options of an attack that is fitted in epochs; a subclass starts the fit."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -161,18 +161,10 @@ def check_fit(*, passes: int, target: int | None) -> None:
 
 
 def add_prefix(prefix: str, tensors: Tensors) -> Tensors:
-    """Return tensors with a prefix in front of each name.
-
-    >>> list(add_prefix("network.", {"bias": Tensor()}))
-    ['network.bias']
-    """
+    """Return tensors with a prefix in front of each name."""
     return {f"{prefix}{name}": t for name, t in tensors.items()}
 
 
 def take_prefix(prefix: str, tensors: Tensors) -> Tensors:
-    """Return the tensors whose name begins with a prefix, named without it.
-
-    >>> list(take_prefix("network.", {"network.bias": Tensor(), "x": Tensor()}))
-    ['bias']
-    """
+    """Return the tensors whose name begins with a prefix, named without it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

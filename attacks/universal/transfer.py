@@ -30,7 +30,7 @@ def transfer_matrix(
     Args:
         models: M classifiers; left exactly as they were.
         perturbations: P of them, such as one fitted on each model.
-        loader: batches (x, ...), see `FitOptions.fit`.
+        loader: batches (x, ...), see `FitByEpochs.fit`.
 
     Returns:
         (M, P) float64: a row for each model, a column for each perturbation; NaN where no sample

@@ -14,7 +14,7 @@ from attacks.common.goal import value_and_gradient
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, check_radius
 from attacks.minimum_norm.deepfool import DeepFool
-from attacks.universal.fitting import EpochFit, FitOptions, check_fit
+from attacks.universal.fitting import EpochFit, FitByEpochs, check_fit
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
@@ -29,7 +29,7 @@ Solver = Literal["gradient", "deepfool"]
 
 
 @dataclass(frozen=True)
-class UniversalPerturbation(FitOptions[Perturbation]):
+class UniversalPerturbation(FitByEpochs[Perturbation]):
     """Fit one perturbation in a norm ball to all samples.
 
     "deepfool" visits the samples one by one: to each that is not fooled yet it adds that sample's

@@ -16,7 +16,7 @@ from attacks.common.goal import Goal, logits_of
 from attacks.common.inputs import check_clips
 from attacks.common.randomness import generator_for
 from attacks.common.threat import check_radius
-from attacks.universal.fitting import FitOptions, check_fit
+from attacks.universal.fitting import FitByEpochs, check_fit
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FlickerUniversal(FlickerLoss, FitOptions[Perturbation]):
+class FlickerUniversal(FlickerLoss, FitByEpochs[Perturbation]):
     """Fit one flickering pattern to all clips, or to all clips of a class, by Adam.
 
     The loss is that of `FlickerLoss`, its margin loss averaged over the clips of a batch. The

@@ -14,7 +14,7 @@ from attacks.common.goal import value_and_gradient
 from attacks.common.inputs import check_clips
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_radius
-from attacks.universal.fitting import FitOptions, check_fit
+from attacks.universal.fitting import FitByEpochs, check_fit
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SparseUniversalPerturbation(FitOptions[Perturbation]):
+class SparseUniversalPerturbation(FitByEpochs[Perturbation]):
     """Fit one perturbation with a small L2,1 norm to all clips, by Adam.
 
     The loss of a batch is the mean of log(1 - p), p the probability of the clean prediction, or

@@ -121,8 +121,8 @@ def test_children_mix_two_parents_and_mutate_as_often_as_told():
 def test_the_fittest_survive_and_of_equals_the_older(linear):
     model = linear(2, gain=0.3)
     goal = Goal(torch.tensor([0, 0]), torch.tensor([1, 0]))
-    x, streams = torch.zeros(2, 3, 6, 6), [seeded(1), seeded(2)]
-    start = Evolution.from_noise(goal, x, streams, population=5, mutation=0.2)
+    streams = [seeded(1), seeded(2)]
+    start = Evolution.start(goal, torch.rand(2, 5, 3, 6, 6, generator=seeded(0)), mutation=0.2)
     going = torch.tensor([False, False])
     start.step(model, 0, streams, going)
     before = start.fitness
