@@ -72,6 +72,9 @@ class FoolingImage(BatchAttack):
     mutation: float | None = None
 
     needs_target: ClassVar[bool] = True
+    untargeted_error: ClassVar[str] = (
+        "fooling needs a target, (B,): the class that noise shall become"
+    )
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
@@ -89,8 +92,6 @@ class FoolingImage(BatchAttack):
 
     def perturb(self, batch: AttackBatch) -> AttackResult:
         """Search for an image for each target of a batch, and evaluate the model on the images."""
-        if batch.target is None:
-            raise ValueError("fooling needs a target, (B,): the class that noise shall become")
         goal, generators = Goal(batch.y, batch.target), batch.generators()
         model, random = wrap_forward(batch.model, batch.x)
         start = self._start(goal, batch.x, generators)

@@ -152,9 +152,7 @@ def _find_layer(model: nn.Module, x: Tensor, name: str | None) -> TemporalLayer:
     return found
 
 
-def _default_layer(
-    calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int
-) -> TemporalLayer:
+def _default_layer(calls: list[Call], clips: int, frames: int) -> TemporalLayer:
     """Return the first convolution in time, else the last of single frames, else the clip."""
     for module, given, _ in calls:
         if _is_temporal(module, given, frames) and module.kernel_size[0] > 1:
@@ -164,9 +162,7 @@ def _default_layer(
     return TemporalLayer(last, bool(images), torch.eye(frames, dtype=torch.bool))
 
 
-def _named_layer(
-    calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int
-) -> TemporalLayer | None:
+def _named_layer(calls: list[Call], clips: int, frames: int) -> TemporalLayer | None:
     """Return a module with time steps, told by the shapes of its first call; else None."""
     for module, given, made in calls[:1]:
         if _is_temporal(module, given, frames):
