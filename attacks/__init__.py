@@ -4,7 +4,6 @@ Every attack is a frozen dataclass of options, called as `attack(model, x, y)`. 
 have to be fitted first: `options.fit(model, loader)` returns the attack.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from attacks.attack import Attack, AttackResult
@@ -37,11 +36,11 @@ from attacks.registry import ATTACKS
 from attacks.sparse.wavelet_sparse import WaveletSparse
 from attacks.substitute.substitute import BlackBoxSubstitute
 from attacks.substitute.substitute_attack import Substitute
-from attacks.transformer.atn import AdversarialTransformer
-from attacks.transformer.atn_attack import Transformer
-from attacks.universal.fitting import Fittable, Fitted
+from attacks.transformer.atn import ATN
+from attacks.transformer.fitted_atn import FittedATN
+from attacks.universal.fitting import Fittable
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.saved_attack import kind_of
+from attacks.universal.saved_attack import SavedAttack, kind_of
 from attacks.universal.transfer import fooled_counts, transfer_matrix
 from attacks.universal.universal import UniversalPerturbation
 from attacks.video.flicker import Flicker
@@ -50,11 +49,12 @@ from attacks.video.frame_weights import frame_weights
 from attacks.video.keyframe import Keyframe
 from attacks.video.keyframe_square import KeyframeSquare
 from attacks.video.shifts import ShiftFooling, fooling_over_shifts
+from attacks.video.sparse_universal import SparseUniversalPerturbation
 from attacks.video.sparsity import sparsity
-from attacks.video.sup import SparseUniversalPerturbation
 
 __all__ = [
     "APGD",
+    "ATN",
     "ATTACKS",
     "BIM",
     "CW",
@@ -65,13 +65,13 @@ __all__ = [
     "LBFGS",
     "MIFGSM",
     "PGD",
-    "AdversarialTransformer",
     "Architecture",
     "Attack",
     "AttackResult",
     "AutoAttack",
     "BlackBoxSubstitute",
     "DeepFool",
+    "FittedATN",
     "Flicker",
     "FlickerUniversal",
     "FoolingImage",
@@ -87,7 +87,6 @@ __all__ = [
     "Square",
     "Substitute",
     "Threat",
-    "Transformer",
     "UniversalPerturbation",
     "WaveletSparse",
     "as_module",
@@ -105,24 +104,22 @@ __all__ = [
 FITTED: dict[str, type[Fittable]] = {
     "universal": UniversalPerturbation,
     "sup": SparseUniversalPerturbation,
-    "atn": AdversarialTransformer,
+    "atn": ATN,
     "substitute": BlackBoxSubstitute,
     "flicker-universal": FlickerUniversal,
 }
-LOADERS: dict[str, Callable[[str | Path], Fitted]] = {
-    Perturbation.kind: Perturbation.load,
-    Transformer.kind: Transformer.load,
-    Substitute.kind: Substitute.load,
+SAVED: dict[str, type[SavedAttack]] = {
+    attack.kind: attack for attack in (Perturbation, FittedATN, Substitute)
 }
 
 
-def load_fitted(path: str | Path) -> Fitted:
+def load_fitted(path: str | Path) -> SavedAttack:
     """Read a fitted attack of any kind, as its `save` wrote it.
 
     Raises:
         RefusedInput: when the file is missing, damaged, or holds something else.
     """
     kind = kind_of(path)
-    if kind not in LOADERS:
-        raise RefusedInput(f"{path} holds a fitted {kind!r}; known are {', '.join(LOADERS)}")
-    return LOADERS[kind](path)
+    if kind not in SAVED:
+        raise RefusedInput(f"{path} holds a fitted {kind!r}; known are {', '.join(SAVED)}")
+    return SAVED[kind].load(path)

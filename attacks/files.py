@@ -8,6 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -82,6 +83,18 @@ def packed(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _LENGTH)
     return len(text).to_bytes(_LENGTH, "little") + text + data[end:]
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors by name and the metadata of a safetensors file.
+
+    Raises:
+        OSError: when the file cannot be opened.
+        SafetensorError: when its content is damaged.
+    """
+    with safe_open(path, framework="pt") as file:
+        notes: dict[str, str] = file.metadata() or {}
+        return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118
 
 
 def digest(tensors: Mapping[str, Tensor], text: str) -> str:

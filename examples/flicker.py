@@ -32,7 +32,7 @@ from attacks import (
     fooling_over_shifts,
 )
 from attacks.common.randomness import generator_for
-from attacks.universal.fitting import Loader
+from attacks.universal.sample_loader import Loader
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier
 from trainers.evaluate.evaluation import predict

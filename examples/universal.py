@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from attacks import Perturbation, UniversalPerturbation, fooled_counts, transfer_matrix
 from attacks.common.randomness import generator_for
-from attacks.universal.fitting import Loader
+from attacks.universal.sample_loader import Loader
 from attacks.universal.universal import Solver
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier

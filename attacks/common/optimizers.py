@@ -55,6 +55,15 @@ class Adam:
         return torch.div(self.mean, size, out=size).mul_(lr / (1 - beta**number))
 
 
+def half_cosine(step: float, steps: float = 1) -> float:
+    """Return the factor that decays a learning rate along a half cosine, from 1 to 0.
+
+    >>> half_cosine(0, 10), half_cosine(10, 10)
+    (1.0, 0.0)
+    """
+    return (1 + math.cos(math.pi * step / steps)) / 2
+
+
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """Take a step that lowers a loss ().
 

@@ -1,28 +1,27 @@
-"""Fooling images: noise to us, and with confidence a class to the model."""
+"""Fooling images: noise to a human, a class with high confidence to the model."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.begin import check_call, clone_inputs
+from attacks.common.batch_attack import BatchAttack
+from attacks.common.begin import Call
 from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal
+from attacks.common.goal import Goal
 from attacks.common.options import check_kinds
-from attacks.common.randomness import sample_generators
+from attacks.common.randomness import uniform
 from attacks.common.verify import verify
-from attacks.fooling.fooling_ascent import Ascent
-from attacks.fooling.fooling_evolution import Evolution
+from attacks.fooling.activation_maximization import ActivationMaximization
+from attacks.fooling.evolution import Evolution
 
 Method = Literal["gradient", "evolution"]
 
-USUAL: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "gradient": {"steps": 200, "step_size": 0.02, "decay": 0.01},
     "evolution": {"steps": 2000, "population": 16, "mutation": 0.1},
 }
@@ -37,27 +36,30 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class FoolingImage:
-    """From noise to an image that the model takes, with confidence, for the target class.
+class FoolingImage(BatchAttack):
+    """Turn uniform noise into an image that the model predicts as the target with confidence.
 
-    The search begins at uniform noise; of x only the shape counts. It needs a target.
+    Of x the shape alone is used. A target is required.
 
-    "gradient" climbs the target's softmax score, and lets the image decay towards grey.
-    "evolution" asks for scores alone: of a population, the fittest parents and children survive.
-    The paper keeps one champion for each class (MAP-Elites); here each sample has a population
-    of its own, and its target.
+    "gradient" ascends the target's log softmax score and decays the image towards grey.
+    "evolution" queries scores alone: the fittest of parents and children survive. The paper keeps
+    one champion for each class (MAP-Elites); here each sample has a population of its own and one
+    target.
+
+    The result's `info["confidence"]` (B,) is the target's softmax score, NaN where the logits are
+    not finite.
 
     Args:
         method: "gradient" or "evolution".
         steps: gradient steps, or generations; None takes 200 or 2,000.
-        confidence: a sample is done as soon as the target's score reaches it, 0.5 to 1.
-        step_size: of "gradient" alone, root mean square change of a value in a step; None
-            takes 0.02.
-        decay: of "gradient" alone, share of its distance to grey that a value loses in a step;
-            None takes 0.01.
-        population: of "evolution" alone, members, and children in a generation; None takes 16.
-        mutation: of "evolution" alone, share of a child's values that change, halved every
-            1,000 generations; None takes 0.1.
+        confidence: target score, 0.5 to 1, at which a sample is done.
+        step_size: of "gradient": root mean square change of a value in a step, in pixel units;
+            None takes 0.02.
+        decay: of "gradient": share of its distance to grey that a value loses in a step; None
+            takes 0.01.
+        population: of "evolution": members, and children in a generation; None takes 16.
+        mutation: of "evolution": share of a child's values that mutate, halved every 1,000
+            generations; None takes 0.1.
 
     Source: Nguyen et al. 2015, sections 2.2 and 2.3.
     """
@@ -71,105 +73,73 @@ class FoolingImage:
     mutation: float | None = None
 
     needs_target: ClassVar[bool] = True
+    untargeted_error: ClassVar[str] = (
+        "fooling needs a target, (B,): the class that noise shall become"
+    )
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
+        """Raise ValueError for impossible options."""
         check_kinds(self)
-        if self.method not in USUAL:
+        if self.method not in DEFAULTS:
             raise ValueError(f"method is {self.method!r}; allowed: {', '.join(get_args(Method))}")
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is None:
                 continue
-            if name != "confidence" and name not in USUAL[self.method]:
+            if name != "confidence" and name not in DEFAULTS[self.method]:
                 raise ValueError(f"{name} is no option of method={self.method!r}; leave it out")
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; give a number from {low:g} to {high:g}")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Find an image of x's shape for each target; see `Attack.__call__`.
-
-        Returns:
-            The result; `info["confidence"]` (B,) is the target's softmax score, NaN where the
-            logits are not finite.
-        """
-        if target is None:
-            raise ValueError("fooling needs a target, (B,): the class that noise shall become")
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
-        generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            goal = Goal(y, target)
-            forward, random = wrap_forward(model, x)
-            start = self._noise(goal, x, generators)
-            search, queries, history = self._run(forward, start, generators, progress)
-            result = verify(
-                model,
-                x,
-                search.image,
-                goal=goal,
-                queries=queries,
-                random=random,
-                history=history,
-                stuck=search.stuck if isinstance(search, Ascent) else None,
-            )
-        result.info["confidence"] = (-result.loss).exp()
-        return result
-
-    def _noise(
-        self, goal: Goal, x: Tensor, generators: Sequence[torch.Generator]
-    ) -> Ascent | Evolution:
-        """Return noise like x, and how it is to change."""
-        if self.method == "gradient":
-            step_size, decay = self._option("step_size"), self._option("decay")
-            return Ascent.of_noise(goal, x, generators, step_size=step_size, decay=decay)
-        size, mutation = self._option("population"), self._option("mutation")
-        return Evolution.of_noise(goal, x, generators, population=size, mutation=mutation)
-
-    def _option(self, name: str) -> Any:
-        """Return an option's value, the method's usual one where it is None."""
-        value = getattr(self, name)
-        return USUAL[self.method][name] if value is None else value
-
-    def _run(
-        self,
-        model: Classifier,
-        start: Ascent | Evolution,
-        generators: Sequence[torch.Generator],
-        progress: Progress | None,
-    ) -> tuple[Ascent | Evolution, Tensor, Tensor]:
-        """Search until all samples are done or the steps are spent.
-
-        Returns:
-            The search at its end, queries (B,), and the loss after each step (steps, B).
-        """
-        active = ActiveSet(start, torch.arange(len(generators), device=start.value.device))
-        queries, latest = torch.zeros_like(active.rows), torch.zeros_like(start.value)
+    def perturb(self, call: Call) -> AttackResult:
+        """Search for an image for each target of a batch, and evaluate the model on the images."""
+        goal, generators = Goal(call.y, call.target), call.generators
+        model, random = wrap_forward(call.model, call.x)
+        start = self._start(goal, call.x, generators)
+        active = ActiveSet(start, torch.arange(len(call.x), device=call.x.device))
+        queries, latest = torch.zeros_like(call.y), torch.zeros_like(start.value)
         history, steps, streams = [], self._option("steps"), generators
         for number in range(steps):
             if is_check_step(number):
-                active.drop(self._done(active.now))
+                active.drop(self._is_done(active.now))
                 streams = [generators[row] for row in active.rows.tolist()]
             if len(active.rows):
-                done = self._done(active.now)
+                done = self._is_done(active.now)
                 active.now.step(model, number, streams, done)
                 latest = latest.index_copy(0, active.rows, -active.now.value)
                 queries = queries.index_add(0, active.rows, active.now.cost * (~done).long())
             history.append(latest)
-            if progress:
-                progress(number + 1, steps)
-        return active.everything(), queries, torch.stack(history)  # (steps, B)
+            call.progress(number + 1, steps)
+        end = active.everything()
+        result = verify(
+            call.model,
+            call.x,
+            end.image,
+            goal=goal,
+            queries=queries,
+            random=random,
+            history=torch.stack(history),  # (steps, B)
+            stuck=end.stuck if isinstance(end, ActivationMaximization) else None,
+        )
+        result.info["confidence"] = (-result.loss).exp()
+        return result
 
-    def _done(self, search: Ascent | Evolution) -> Tensor:
-        """Return which samples have the confidence they need, (A,) bool."""
-        return search.value >= math.log(self.confidence)
+    def _start(
+        self, goal: Goal, x: Tensor, generators: list[torch.Generator]
+    ) -> ActivationMaximization | Evolution:
+        """Return the method's state with uniform noise like x (B, C, ...) in [0, 1]."""
+        count = self._option("population") if self.method == "evolution" else 1
+        noise = torch.stack([(uniform(x, generators) + 1) / 2 for _ in range(count)], 1)
+        if self.method == "evolution":
+            return Evolution.start(goal, noise, mutation=self._option("mutation"))
+        step_size, decay = self._option("step_size"), self._option("decay")
+        return ActivationMaximization.start(goal, noise[:, 0], step_size=step_size, decay=decay)
+
+    def _option(self, name: str) -> Any:
+        """Return an option's value, or the method's default where it is None."""
+        value = getattr(self, name)
+        return DEFAULTS[self.method][name] if value is None else value
+
+    def _is_done(self, state: ActivationMaximization | Evolution) -> Tensor:
+        """Tell which samples have reached the confidence, bool (A,)."""
+        return state.value >= math.log(self.confidence)

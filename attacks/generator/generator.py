@@ -1,56 +1,67 @@
 """The learned perturbation generator: a network P trained for each sample to fool the model."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Progress
-from attacks.common.begin import check_call, clone_inputs
+from attacks.attack import AttackResult
+from attacks.common.batch_attack import BatchAttack
+from attacks.common.begin import Call
 from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logit_warnings, logits_of
 from attacks.common.options import check_kinds
 from attacks.common.randomness import normal, sample_generators
 from attacks.generator.generator_network import Architecture
-from attacks.generator.generator_training import Rule, Space, Task, Training
+from attacks.generator.generator_training import (
+    AdamSettings,
+    GeneratorObjective,
+    GeneratorTraining,
+    Space,
+)
 
 Optimizer = Literal["whitened", "adam"]
 
 
 @dataclass(frozen=True)
-class LearnedGenerator:
-    """A small convolutional network per sample, trained so that P(x) is close to x but fools.
+class LearnedGenerator(BatchAttack):
+    """Train a small convolutional network P for each sample so that P(x) is close to x but fools.
 
-    It minimises, for each sample, eq. (1): the sum of the softmax scores of the sample's
-    original top-k classes + lam * mean |x - P(x)|; or, with a target class m, eq. (2):
-    (1 - score of m) + lam * mean |x - P(x)|. The mean is over values divided by `std`. The
-    iterate with the lowest value among those that meet the goal is returned.
+    The value of a sample is eq. (1): the sum of the softmax scores of its k highest clean classes
+    + lam * mean |x - P(x)|; or, with a target class m, eq. (2): (1 - score of m)
+    + lam * mean |x - P(x)|. The mean is over values divided by `std`. The result is the iterate
+    with the lowest value of those that meet the goal, or of all if none does. Random are the
+    initial weights, where `seed` is not 0.
+
+    The result's `loss` and `history` are the value. Its `info` holds "weights"
+    (B, *architecture.shape) and "architecture" (see `save_generators`); "top_before" and
+    "top_after", each (classes (B, k), scores (B, k)), the highest classes; "score_sum_before" and
+    "score_sum" (B,), the summed scores of the k highest clean classes; and "mean_abs" (B,), mean
+    |x_adv - x| in pixel units.
 
     Args:
-        steps: gradient steps, each one forward and one backward pass.
+        steps: gradient steps, each a forward and a backward pass.
         lr: learning rate; None takes 0.02 for "whitened" and 1e-3 for "adam".
-        optimizer: "whitened" is Adam on weights whitened by the sample's own patches, its rate
-            decaying to zero: the published loss in about a tenth of the steps. "adam" is Adam at
-            a constant rate, as published (which takes steps=2000).
-        space: "pixel" trains P on [0, 1] with a straight-through clamp, and replaces a score sum
-            s by -log(1 - s), whose gradient does not vanish on confident samples. "paper" trains
-            it on normalised values with the sum itself, and rescales P's output to the range of
-            its input.
-        top_k: how many of the original classes eq. (1) drives down; at most K - 1 are used.
+        optimizer: "whitened" is Adam on weights whitened by the sample's own patches, with a
+            learning rate that decays to zero: it minimises the published loss in about a tenth of
+            the steps. "adam" is Adam at a constant rate, as published (with steps=2000).
+        space: "pixel" trains P on [0, 1] with a straight-through clamp, and minimises
+            -log(1 - s) for a score sum s, whose gradient does not vanish on confident samples.
+            "paper" trains P on normalised values, minimises the sum itself, and rescales P's
+            output to the range of its input.
+        top_k: number k of classes in eq. (1); at most K - 1 are used.
         lam: weight of the distance.
-        stop_below: a sample leaves as soon as its value falls below this; None never stops early.
+        stop_below: a sample leaves once its value is below this; None takes all steps.
         kernel: odd width of the convolutions.
         blocks: number of blocks, each ended by a ReLU.
         layers: convolutions in a block.
-        noise: standard deviation of the noise on P's first weights (of whitened ones, for
-            "whitened"), drawn for (seed, sample), so that each seed gives another instance of
-            P; seed 0 draws none: P begins as the identity.
-        mean: per channel, for space="paper"; one value serves all channels.
-        std: per channel, the unit of the distance; one value serves all channels.
+        noise: standard deviation of the noise on P's initial weights (of whitened ones, for
+            "whitened"), keyed by (seed, sample), so that each seed gives another instance of P;
+            with seed 0 P begins as the identity.
+        mean: of each channel, for space="paper"; one value serves all channels.
+        std: of each channel, the unit of the distance; one value serves all channels.
 
     Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
     """
@@ -70,7 +81,7 @@ class LearnedGenerator:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
+        """Raise ValueError for impossible options."""
         check_kinds(self)
         for name, value, allowed in (
             ("optimizer", self.optimizer, get_args(Optimizer)),
@@ -86,46 +97,26 @@ class LearnedGenerator:
             raise ValueError(f"noise is {self.noise}; give a finite number >= 0, 0 for none")
         Architecture(1, kernel=self.kernel, blocks=self.blocks, layers=self.layers)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x; see `Attack.__call__`. Random are the first weights, where `seed` is not 0.
-
-        Returns:
-            The result; `loss` and `history` are the value of eq. (1) or (2). `info` holds
-            "weights" (B, *architecture.shape) and "architecture" (see `save_generators`),
-            "top_before" and "top_after" (classes (B, k), scores (B, k)), "score_sum_before" and
-            "score_sum" (B,), the scores of the original top-k classes summed, and "mean_abs"
-            (B,), mean |x_adv - x| in pixel units.
-        """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            with torch.no_grad():
-                clean = logits_of(model, x)  # (B, K)
-            before, goal = clean.softmax(1), Goal(y, target)
-            task = self._task(x, before, goal)
-            training = Training(wrap_forward(model, x)[0], task, self._rule())
-            if seed and self.noise:
-                generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-                training.shift = self.noise * normal(training.shift, generators)
-            history = training.run(
-                steps=self.steps,
-                stop_below=self.stop_below,
-                tick=lambda done: progress(done, self.steps) if progress else None,
-            )
-            with torch.no_grad():
-                x_adv = task.apply(training.best.weights)
-                logits = logits_of(model, x_adv)
-                value = task.value(logits.log_softmax(1), x_adv)
+    def perturb(self, call: Call) -> AttackResult:
+        """Train a network for each sample of a batch, and evaluate the model on their outputs."""
+        model, x = call.model, call.x
+        with torch.no_grad():
+            clean = logits_of(model, x)  # (B, K)
+        before, goal = clean.softmax(1), Goal(call.y, call.target)
+        objective = self._objective(x, before, goal)
+        training = GeneratorTraining(wrap_forward(model, x)[0], objective, self._settings())
+        if call.seed and self.noise:
+            generators = sample_generators(x, seed=call.seed, sample_ids=call.sample_ids)
+            training.shift = self.noise * normal(training.shift, generators)
+        history = training.run(
+            steps=self.steps,
+            stop_below=self.stop_below,
+            on_step=lambda done: call.progress(done, self.steps),
+        )
+        with torch.no_grad():
+            x_adv = objective.perturb(training.best.weights)
+            logits = logits_of(model, x_adv)
+            value = objective.value(logits.log_softmax(1), x_adv)
         return AttackResult(
             x=x,
             x_adv=x_adv,
@@ -136,15 +127,15 @@ class LearnedGenerator:
             history=history,  # (steps, B)
             info={
                 "weights": training.best.weights,
-                "architecture": task.architecture,
+                "architecture": objective.architecture,
                 "mean_abs": (x_adv - x).abs().flatten(1).mean(1),
-                **self._ranking(before, logits.softmax(1)),
+                **self._rank_classes(before, logits.softmax(1)),
                 **logit_warnings(torch.isfinite(logits).all(1)),
             },
         )
 
-    def _ranking(self, before: Tensor, after: Tensor) -> dict[str, Any]:
-        """Return the best classes and their scores, from the scores (B, K) before and after."""
+    def _rank_classes(self, before: Tensor, after: Tensor) -> dict[str, Any]:
+        """Return the entries of `info` on classes, from clean and perturbed scores (B, K)."""
         top = self._top(before)  # (B, k)
         top_after = after.topk(top.shape[1], dim=1)
         return {
@@ -154,10 +145,10 @@ class LearnedGenerator:
             "score_sum": after.gather(1, top).sum(1),
         }
 
-    def _task(self, x: Tensor, scores: Tensor, goal: Goal) -> Task:
-        """Return what the generators are trained for, from the clean scores (B, K)."""
+    def _objective(self, x: Tensor, scores: Tensor, goal: Goal) -> GeneratorObjective:
+        """Return the objective of samples x (B, C, ...) with clean scores (B, K)."""
         goal.check_classes(scores)
-        return Task(
+        return GeneratorObjective(
             x=x,
             goal=goal,
             classes=self._top(scores) if goal.target is None else goal.target[:, None],
@@ -170,22 +161,22 @@ class LearnedGenerator:
             std=_per_channel("std", self.std, x),
         )
 
-    def _rule(self) -> Rule:
+    def _settings(self) -> AdamSettings:
         if self.optimizer == "adam":
-            return Rule(lr=self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
-        return Rule(lr=self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
+            return AdamSettings(self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
+        return AdamSettings(self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
 
     def _top(self, scores: Tensor) -> Tensor:
-        """Return the top-k classes (B, k), at most all but one, most likely first."""
+        """Return the k highest classes of scores (B, K), at most all but one, int64 (B, k)."""
         return scores.topk(min(self.top_k, scores.shape[1] - 1), dim=1).indices
 
 
 def _per_channel(name: str, values: tuple[float, ...], x: Tensor) -> Tensor:
-    """Return one value a channel, (C, 1, ...); a single channel takes the mean of several."""
+    """Return one value for each channel of x, (B, C, 1, ...); one channel takes their mean."""
     channels = x.shape[1]
     if channels == 1:
         values = (sum(values) / len(values),)
     if len(values) not in (1, channels):
         raise ValueError(f"{name} has {len(values)} values for {channels} channels; give one each")
     column = torch.tensor(values, dtype=x.dtype, device=x.device)
-    return column.reshape(-1, *[1] * (x.ndim - 2))
+    return column.reshape(1, -1, *[1] * (x.ndim - 2)).expand(len(x), *[-1] * (x.ndim - 1))

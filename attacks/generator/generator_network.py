@@ -6,23 +6,22 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
-from attacks.files import write_bytes
+from attacks.files import packed, read_tensors, write_bytes
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of P: `blocks` times (`layers` convolutions C -> C, then a ReLU).
+    """The layers of P: `blocks` times (`layers` convolutions C -> C, then a ReLU).
 
     Args:
-        channels: C, the channels of the sample.
+        channels: C, channels of a sample.
         dims: 2 for images, 3 for videos.
         kernel: odd width of the convolutions along every dimension.
-        blocks: how many times a ReLU follows.
+        blocks: number of blocks.
         layers: convolutions in each block.
 
     Source: Rey-de-Castro & Rabitz 2018, section 3.
@@ -35,7 +34,7 @@ class Architecture:
     layers: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse shapes without an identity."""
+        """Raise ValueError for an even kernel or a size out of range."""
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(f"kernel is {self.kernel}; give an odd width such as 3")
         if min(self.channels, self.blocks, self.layers) < 1 or self.dims not in (2, 3):
@@ -43,18 +42,18 @@ class Architecture:
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one output value, the bias's constant 1 included."""
+        """Number of inputs of one output value, with the bias's constant 1."""
         return int(self.channels * self.kernel**self.dims) + 1
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one sample's weights: (convolutions, C, fan_in), the bias last."""
+        """Shape of one sample's weights: (convolutions, C, fan_in), with the bias last."""
         return self.blocks * self.layers, self.channels, self.fan_in
 
     def identity(self, batch: int, like: Tensor) -> Tensor:
-        """Return weights (B, *shape) with which P passes any x >= 0 unchanged.
+        """Return weights (B, *shape) with which P(x) = x for x >= 0.
 
-        Each kernel is a Dirac impulse and each bias zero.
+        Each kernel is a Dirac impulse, each bias zero; `like` gives type and device.
         """
         window = (self.kernel,) * self.dims
         kernel = torch.empty(self.channels, self.channels, *window, device=like.device)
@@ -64,7 +63,7 @@ class Architecture:
 
 
 def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor:
-    """Return P(x), each sample through its own network.
+    """Compute P(x), each sample through its own network.
 
     Args:
         weights: (B, *architecture.shape).
@@ -72,7 +71,7 @@ def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor
         architecture: of each network.
 
     Returns:
-        The output of P, like x, not clamped.
+        P(x), like x, not clamped.
     """
     batch, channels = x.shape[:2]
     convolve = F.conv2d if architecture.dims == 2 else F.conv3d
@@ -87,20 +86,20 @@ def perturb(weights: Tensor, x: Tensor, *, architecture: Architecture) -> Tensor
         hidden = convolve(hidden, kernel, bias.flatten(), padding="same", groups=batch)
         if (layer + 1) % architecture.layers == 0:
             hidden = hidden.relu()
-    # A classifier may well view(): it gets the default layout, though many run faster without.
+    # The default layout: a classifier may call view().
     output: Tensor = hidden.reshape(x.shape)  # (B, C, ...)
     return output.contiguous()
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    """Return the memory layout that P is fastest in: channels-last on the CPU."""
+    """Return the memory layout of the fastest convolution: channels-last on the CPU."""
     if x.is_cuda:
         return torch.contiguous_format
     return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
 
 
 def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:
-    """Return one sample's P, from weights of architecture.shape, as plain torch layers."""
+    """Build one sample's P as torch layers, from weights of architecture.shape."""
     convolution = nn.Conv2d if architecture.dims == 2 else nn.Conv3d
     layers: list[nn.Module] = []
     for index, row in enumerate(weights):
@@ -117,25 +116,30 @@ def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:
 
 
 def save_generators(path: str | Path, weights: Tensor, *, architecture: Architecture) -> None:
-    """Write the networks of N samples, weights (N, *architecture.shape), to a safetensors file.
+    """Write the networks of N samples to a safetensors file.
+
+    Args:
+        path: of the file.
+        weights: (N, *architecture.shape).
+        architecture: of each network.
 
     Raises:
         OSError: when the disk is full, say; an earlier file of that name is then untouched.
     """
-    metadata = {"architecture": json.dumps(asdict(architecture))}
-    write_bytes(Path(path), save({"weights": weights.detach().cpu().contiguous()}, metadata))
+    notes = {"architecture": json.dumps(asdict(architecture))}
+    write_bytes(Path(path), packed({"weights": weights}, notes))
 
 
 def load_generators(path: str | Path) -> tuple[Tensor, Architecture]:
     """Read what `save_generators` wrote: weights (N, *architecture.shape) and the architecture.
 
     Raises:
-        RefusedInput: when the file is not one of generators, or is damaged.
+        RefusedInput: when the file does not hold generators, or is damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            architecture = Architecture(**json.loads((file.metadata() or {})["architecture"]))
-            weights = file.get_tensor("weights")
+        tensors, notes = read_tensors(path)
+        architecture = Architecture(**json.loads(notes["architecture"]))
+        weights = tensors["weights"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RefusedInput(
             f"{path} does not hold perturbation generators ({error}); give a file written by "

@@ -1,33 +1,161 @@
-"""The training of a batch of perturbation generators, all at once and each for itself."""
+"""The training of perturbation generators: a batch at once, each sample independent of the rest."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from attacks.common.active_set import index_rows
 from attacks.common.goal import Classifier, Goal, check_differentiable, logits_of
+from attacks.common.optimizers import half_cosine
 from attacks.generator.generator_network import Architecture, perturb
-from attacks.generator.whitening import patch_moments, whitener
+from attacks.generator.whitening import patch_moments, whitening_matrix
 
 Space = Literal["pixel", "paper"]
 
 
+class GeneratorTraining:
+    """The training of one network P for each sample of a batch.
+
+    Losses are summed over samples, and Adam updates every weight independently, so that a
+    sample's result does not depend on the batch. Most tensors have a row for each of the A
+    samples that are still trained.
+
+    Attributes:
+        shift: the weights of P minus the identity, (A, L, C, D), in whitened coordinates if the
+            settings say so.
+        best: the best weights of each sample so far.
+        queries: forward passes spent, int64 (B,).
+    """
+
+    def __init__(
+        self, model: Classifier, objective: "GeneratorObjective", settings: "AdamSettings"
+    ) -> None:
+        """Begin with every P as the identity."""
+        self.model, self.objective, self.settings = model, objective, settings
+        x, batch = objective.x, len(objective.x)
+        self.identity = objective.architecture.identity(1, x)  # (1, L, C, D)
+        self.shift = torch.zeros_like(self.identity).repeat(batch, 1, 1, 1)  # (A, L, C, D)
+        self.mean, self.square = torch.zeros_like(self.shift), torch.zeros_like(self.shift)
+        self.basis: Tensor | None = None
+        if settings.whiten:
+            width = objective.architecture.kernel
+            moments = patch_moments(objective.network_input(), kernel=width)
+            self.basis = whitening_matrix(moments)[:, None]  # (A, 1, D, D)
+        self.active = torch.arange(batch, device=x.device)
+        self.best = BestWeights(
+            weights=self.identity.repeat(batch, 1, 1, 1),
+            value=x.new_full((batch,), torch.inf),
+            met=torch.zeros(batch, dtype=torch.bool, device=x.device),
+        )
+        self.latest = x.new_full((batch,), torch.inf)
+        self.queries = torch.zeros_like(objective.goal.y)
+
+    def run(
+        self, *, steps: int, stop_below: float | None, on_step: Callable[[int], None]
+    ) -> Tensor:
+        """Train all networks.
+
+        Args:
+            steps: number of gradient steps.
+            stop_below: a sample leaves once its best value is below this; None for never.
+            on_step: called with the number of steps done.
+
+        Returns:
+            The value before each step, (steps, B); a sample that has left repeats its last value.
+        """
+        history = []
+        for step in range(steps):
+            loss = self._evaluate()
+            history.append(self.latest.clone())
+            self._descend(loss, step, steps)
+            if stop_below is not None:
+                self._drop(self.best.value[self.active] < stop_below)
+            on_step(step + 1)
+            if not len(self.active):
+                break
+        if len(self.active):
+            with torch.no_grad():
+                self._evaluate()
+        history += [self.latest] * (steps - len(history))
+        return torch.stack(history)
+
+    def _evaluate(self) -> Tensor:
+        """Evaluate the present weights, store those that are best, and return the summed loss."""
+        self.shift.requires_grad_()
+        shift = self.shift if self.basis is None else self.shift @ self.basis
+        weights = self.identity + shift  # (A, L, C, D)
+        x_adv = self.objective.perturb(weights)
+        logits = logits_of(self.model, x_adv)
+        if torch.is_grad_enabled():
+            check_differentiable(logits)
+        log_scores = logits.log_softmax(1)
+        value = self.objective.value(log_scores, x_adv).detach()
+        met = self.objective.goal.is_adversarial(logits.detach())
+        self.best.update(self.active, weights.detach(), value, met)
+        self.latest[self.active] = value
+        self.queries[self.active] += 1
+        return self.objective.loss(log_scores, x_adv).sum()
+
+    def _descend(self, loss: Tensor, step: int, steps: int) -> None:
+        """Take one Adam step (Kingma & Ba 2015, algorithm 1)."""
+        (gradient,) = torch.autograd.grad(loss, self.shift)
+        (beta1, beta2), rate = self.settings.betas, self.settings.rate(step, steps)
+        self.mean.lerp_(gradient, 1 - beta1)
+        self.square.lerp_(gradient.square(), 1 - beta2)
+        mean = self.mean / (1 - beta1 ** (step + 1))
+        size = (self.square / (1 - beta2 ** (step + 1))).sqrt()
+        self.shift = self.shift.detach() - rate * mean / (size + 1e-8)
+
+    def _drop(self, done: Tensor) -> None:
+        """Remove the samples that are done, bool (A,)."""
+        if not bool(done.any()):
+            return
+        rows = (~done).nonzero().squeeze(1)
+        self.objective, self.active = index_rows(self.objective, rows), self.active[rows]
+        self.shift, self.mean, self.square = (
+            part[rows] for part in (self.shift, self.mean, self.square)
+        )
+        if self.basis is not None:
+            self.basis = self.basis[rows]
+
+
 @dataclass(frozen=True)
-class Task:
-    """What the generators of a batch are trained for; eq. (1), or eq. (2) with a target.
+class AdamSettings:
+    """Settings of the optimizer.
 
     Args:
-        x: the samples, (B, C, ...) in [0, 1].
-        goal: labels and target.
-        classes: the classes whose scores eq. (1) sums, (B, k); the target's (B, 1) for eq. (2).
+        lr: learning rate.
+        betas: decay of Adam's first and second moments.
+        whiten: take the steps in coordinates whitened by each sample's patches.
+        decay: decay the learning rate to zero along a half cosine.
+    """
+
+    lr: float
+    betas: tuple[float, float]
+    whiten: bool
+    decay: bool
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of step 0, 1, ... of `steps`."""
+        return self.lr * (half_cosine(step, steps) if self.decay else 1)
+
+
+@dataclass(frozen=True)
+class GeneratorObjective:
+    """The objective of a batch of generators: eq. (1), or eq. (2) with a target.
+
+    Attributes:
+        x: samples, (B, C, ...) in [0, 1].
+        goal: labels and targets.
+        classes: of the scores that eq. (1) sums, int64 (B, k); of eq. (2) the target, (B, 1).
         architecture: of each network P.
-        space: where P works, see `LearnedGenerator`.
+        space: of P's input, see `LearnedGenerator`.
         lam: weight of the distance.
-        mean: per channel, broadcastable over x.
-        std: per channel, broadcastable over x.
+        mean: of each channel, (B, C, 1, ...).
+        std: of each channel, (B, C, 1, ...).
     """
 
     x: Tensor
@@ -39,23 +167,21 @@ class Task:
     mean: Tensor
     std: Tensor
 
-    def rows(self, index: Tensor) -> "Task":
-        """Return the task of the samples at index (A,) alone."""
-        target = None if self.goal.target is None else self.goal.target[index]
-        goal = replace(self.goal, y=self.goal.y[index], target=target)
-        return replace(self, x=self.x[index], classes=self.classes[index], goal=goal)
-
     def network_input(self) -> Tensor:
-        """Return what P sees: the pixels, or the normalised values."""
+        """Return the pixels, or the normalised values, like x."""
         return self.x if self.space == "pixel" else (self.x - self.mean) / self.std
 
-    def apply(self, weights: Tensor) -> Tensor:
-        """Return the perturbed samples, like x in [0, 1]; the clamp passes gradients through."""
+    def perturb(self, weights: Tensor) -> Tensor:
+        """Return the perturbed samples, like x, clamped to [0, 1] by a straight-through clamp.
+
+        Args:
+            weights: (B, *architecture.shape).
+        """
         seen = self.network_input()
         output = perturb(weights, seen, architecture=self.architecture)
         if self.space == "paper":
             output = _rescale(output, seen) * self.std + self.mean
-        # In this order the value lies in [0, 1] exactly, also where a huge output would round it.
+        # The order of the sum keeps values in [0, 1] exactly, even where a large output rounds.
         return output.detach().clamp(0, 1) + (output - output.detach())
 
     def distance(self, x_adv: Tensor) -> Tensor:
@@ -63,13 +189,13 @@ class Task:
         return ((x_adv - self.x).abs() / self.std).flatten(1).mean(1)
 
     def value(self, log_scores: Tensor, x_adv: Tensor) -> Tensor:
-        """Return eq. (1) or (2) itself, (B,), from the log softmax (B, K)."""
+        """Return eq. (1) or (2), (B,), from the log softmax (B, K)."""
         score = log_scores.gather(1, self.classes).exp().sum(1)
         miss = score if self.goal.target is None else 1 - score
         return miss + self.lam * self.distance(x_adv)
 
-    def objective(self, log_scores: Tensor, x_adv: Tensor) -> Tensor:
-        """Return what is minimised, (B,): the value, or its logarithmic form in pixel space."""
+    def loss(self, log_scores: Tensor, x_adv: Tensor) -> Tensor:
+        """Return what the training minimises, (B,): the value, or in pixel space its log form."""
         if self.space == "paper":
             return self.value(log_scores, x_adv)
         chosen = torch.zeros_like(log_scores, dtype=torch.bool).scatter(1, self.classes, True)
@@ -79,37 +205,22 @@ class Task:
         return miss + self.lam * self.distance(x_adv)
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How the weights move.
-
-    Args:
-        lr: learning rate.
-        betas: decay of Adam's first and second moment.
-        whiten: take the steps in coordinates whitened by each sample's patches.
-        decay: let the rate fall to zero along a half cosine.
-    """
-
-    lr: float
-    betas: tuple[float, float]
-    whiten: bool
-    decay: bool
-
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of step 0, 1, ... of `steps`."""
-        return self.lr * (0.5 + 0.5 * math.cos(math.pi * step / steps) if self.decay else 1)
-
-
 @dataclass
-class Best:
-    """The best weights of each sample so far: those that meet the goal, then the lowest value."""
+class BestWeights:
+    """The best weights of each sample so far: any that meet the goal, then the lowest value.
+
+    Attributes:
+        weights: (B, *architecture.shape).
+        value: of eq. (1) or (2), (B,).
+        met: bool (B,), whether the goal is met.
+    """
 
     weights: Tensor
     value: Tensor
     met: Tensor
 
     def update(self, index: Tensor, weights: Tensor, value: Tensor, met: Tensor) -> None:
-        """Take over what is better, for the samples at index (A,)."""
+        """Store weights (A, ...) that are better than those of the samples index, int64 (A,)."""
         old_value, old_met = self.value[index], self.met[index]
         better = (met & ~old_met) | ((met == old_met) & (value < old_value))
         self.weights[index] = torch.where(better[:, None, None, None], weights, self.weights[index])
@@ -117,100 +228,11 @@ class Best:
         self.met[index] = old_met | met
 
 
-class Training:
-    """The state of a batch's training; rows of most tensors are the samples still training.
-
-    Losses are summed over samples and Adam acts on each number for itself, so that a sample's
-    course depends neither on the batch nor on who has left it.
-    """
-
-    def __init__(self, model: Classifier, task: Task, rule: Rule) -> None:
-        """Start every P at the identity."""
-        self.model, self.task, self.rule = model, task, rule
-        x, batch = task.x, len(task.x)
-        self.identity = task.architecture.identity(1, x)  # (1, L, C, D)
-        self.shift = torch.zeros_like(self.identity).repeat(batch, 1, 1, 1)  # (A, L, C, D)
-        self.first, self.second = torch.zeros_like(self.shift), torch.zeros_like(self.shift)
-        self.basis: Tensor | None = None
-        if rule.whiten:
-            moments = patch_moments(task.network_input(), kernel=task.architecture.kernel)
-            self.basis = whitener(moments)[:, None]  # (A, 1, D, D)
-        self.active = torch.arange(batch, device=x.device)
-        self.best = Best(
-            weights=self.identity.repeat(batch, 1, 1, 1),
-            value=x.new_full((batch,), torch.inf),
-            met=torch.zeros(batch, dtype=torch.bool, device=x.device),
-        )
-        self.latest = x.new_full((batch,), torch.inf)
-        self.queries = torch.zeros_like(task.goal.y)
-
-    def run(self, *, steps: int, stop_below: float | None, tick: Callable[[int], None]) -> Tensor:
-        """Train, then look at the last iterate; return the value before each step, (steps, B).
-
-        A sample that has left keeps its last value in the rows that follow.
-        """
-        history = []
-        for step in range(steps):
-            objective = self._look()
-            history.append(self.latest.clone())
-            self._descend(objective, step, steps)
-            if stop_below is not None:
-                self._keep(self.best.value[self.active] >= stop_below)
-            tick(step + 1)
-            if not len(self.active):
-                break
-        if len(self.active):
-            with torch.no_grad():
-                self._look()
-        history += [self.latest] * (steps - len(history))
-        return torch.stack(history)
-
-    def _weights(self) -> Tensor:
-        return self.identity + (self.shift if self.basis is None else self.shift @ self.basis)
-
-    def _look(self) -> Tensor:
-        """Evaluate the current iterate, remember it where it is best, return the objective."""
-        self.shift.requires_grad_()
-        weights = self._weights()  # (A, L, C, D)
-        x_adv = self.task.apply(weights)
-        logits = logits_of(self.model, x_adv)
-        if torch.is_grad_enabled():
-            check_differentiable(logits)
-        log_scores = logits.log_softmax(1)
-        value = self.task.value(log_scores, x_adv).detach()
-        met = self.task.goal.is_adversarial(logits.detach())
-        self.best.update(self.active, weights.detach(), value, met)
-        self.latest[self.active] = value
-        self.queries[self.active] += 1
-        return self.task.objective(log_scores, x_adv).sum()
-
-    def _descend(self, objective: Tensor, step: int, steps: int) -> None:
-        """Take one Adam step (Kingma & Ba 2015, algorithm 1)."""
-        (gradient,) = torch.autograd.grad(objective, self.shift)
-        (beta1, beta2), rate = self.rule.betas, self.rule.rate(step, steps)
-        self.first.lerp_(gradient, 1 - beta1)
-        self.second.lerp_(gradient.square(), 1 - beta2)
-        mean = self.first / (1 - beta1 ** (step + 1))
-        spread = (self.second / (1 - beta2 ** (step + 1))).sqrt()
-        self.shift = self.shift.detach() - rate * mean / (spread + 1e-8)
-
-    def _keep(self, staying: Tensor) -> None:
-        """Go on with the samples where `staying` (A,) alone."""
-        if bool(staying.all()):
-            return
-        index = staying.nonzero().squeeze(1)
-        self.task = self.task.rows(index)
-        self.active, self.shift = self.active[index], self.shift[index]
-        self.first, self.second = self.first[index], self.second[index]
-        if self.basis is not None:
-            self.basis = self.basis[index]
-
-
 def _rescale(output: Tensor, like: Tensor) -> Tensor:
-    """Map each sample's range of values linearly onto the range of `like`.
+    """Map the value range of each sample linearly onto that of `like`.
 
-    The published code does this at the end of P; the paper does not mention it. A constant
-    output has no range: it is moved to the lower end.
+    The published code ends P with this step, which the paper does not mention. A constant output
+    becomes the lower end of the range.
     """
     dims = tuple(range(1, output.ndim))
     low, high = output.amin(dims, keepdim=True), output.amax(dims, keepdim=True)

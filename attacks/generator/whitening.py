@@ -1,14 +1,14 @@
-"""Whitened coordinates for the weights of convolutions on natural images."""
+"""Whitened coordinates of convolution weights, from the patches of a sample."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_POSITIONS = 65536  # patches that the statistics of one sample are taken from
+_POSITIONS = 65536  # approximate number of patches behind the moments of one sample
 
 
 def patch_moments(x: Tensor, *, kernel: int) -> Tensor:
-    """Return the second moments of the patches a convolution sees, with its bias's constant 1.
+    """Return the second moments of each sample's patches, extended by the bias's constant 1.
 
     Args:
         x: (B, C, H, W) or (B, C, T, H, W).
@@ -20,18 +20,21 @@ def patch_moments(x: Tensor, *, kernel: int) -> Tensor:
     return torch.stack([_moments(row, kernel) for row in x])
 
 
-def whitener(moments: Tensor, *, ridge: float = 1e-3) -> Tensor:
+def whitening_matrix(moments: Tensor, *, ridge: float = 1e-3) -> Tensor:
     """Return S = (M + ridge * mean eigenvalue)^(-1/2), scaled to a root mean square diagonal of 1.
 
-    A convolution's weights W = V S answer a small change of V with an output change of about the
-    same size in every direction: neighbouring pixels of natural images are so alike that in W
-    itself smooth changes move the output hundreds of times further than sharp ones, and a
-    gradient method crawls along the sharp ones. This is the input half of the Kronecker-factored
-    curvature of Martens & Grosse 2015; near the identity, P's output half is the identity.
+    With convolution weights W = V S, a small change of V changes the output by about the same
+    size in every direction. Neighbouring pixels of natural images are so alike that a smooth
+    change of W moves the output hundreds of times further than a sharp one, which slows gradient
+    descent down. M is the input factor of the Kronecker-factored curvature of Martens & Grosse
+    2015; near the identity, P's output factor is the identity.
 
     Args:
         moments: (B, D, D) symmetric, positive semi-definite.
-        ridge: the floor of the eigenvalues, as a share of their mean.
+        ridge: added to each eigenvalue, as a share of their mean.
+
+    Returns:
+        S, (B, D, D).
     """
     values, vectors = torch.linalg.eigh(moments)
     values = values.clamp_min(0) + ridge * values.mean(-1, keepdim=True).clamp_min(1e-12)
@@ -41,12 +44,12 @@ def whitener(moments: Tensor, *, ridge: float = 1e-3) -> Tensor:
 
 
 def _moments(row: Tensor, kernel: int) -> Tensor:
-    """Return the moments (D + 1, D + 1) of one sample (C, ...)."""
+    """Return the second moments (D + 1, D + 1) of one sample's patches (C, ...)."""
     dims = row.ndim - 1
     padded = F.pad(row, (kernel // 2,) * (2 * dims))
     for dim in range(1, row.ndim):
         padded = padded.unfold(dim, kernel, 1)  # (C, ..., kernel) a dim more each time
-    # Every patch of a large clip would not fit in memory, and says no more than a sample of them.
+    # All patches of a large clip would not fit in memory, and a subset has the same moments.
     every = max(1, round((row[0].numel() / _POSITIONS) ** (1 / dims)))
     thinned = padded[(slice(None), *[slice(None, None, every)] * dims)]
     order = (0, *range(1 + dims, 1 + 2 * dims), *range(1, 1 + dims))

@@ -1,34 +1,31 @@
-"""A fitted substitute: what fools it, often fools the model it stands in for."""
+"""A fitted substitute: samples that fool it often fool the model that it imitates."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, AttackResult, Progress
-from attacks.common.begin import check_call, clone_inputs
-from attacks.common.forward import is_random
-from attacks.common.frozen import frozen
-from attacks.common.goal import Goal
-from attacks.common.verify import verify
+from attacks.attack import Attack, AttackResult
+from attacks.common.begin import Call
 from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
-from attacks.universal.fitting import Record
-from attacks.universal.saved_attack import Config, Kept, Tensors
+from attacks.universal.saved_attack import Config, Record, SavedAttack, Tensors
 
 
 @dataclass(frozen=True, eq=False)
-class Substitute(Kept):
-    """A classifier fitted to another's labels, and an attack on it; itself an attack.
+class Substitute(SavedAttack):
+    """A classifier that imitates another, and an attack on it, without a query of the model.
+
+    The result's `info` holds "substitute_success" (B,) and "label_queries", the labels queried in
+    the fit. Warnings of the attack on the substitute begin with "substitute: ".
 
     Attributes:
         weights: of the substitute's network, by name.
         shape: of that network.
-        attack: with which the network is attacked; `dataclasses.replace` gives another.
-        history: what was measured in each round of the fit; its last "queries" are the labels
-            that the substitute cost.
+        attack: on the substitute; `dataclasses.replace` exchanges it.
+        history: one record for each round of the fit; the last one's "queries" are the cost of
+            the substitute in labels.
     """
 
     weights: Tensors
@@ -38,79 +35,57 @@ class Substitute(Kept):
     kind: ClassVar[str] = "substitute"
 
     def network(self) -> nn.Module:
-        """Return the substitute, a classifier of samples in [0, 1] in eval mode."""
+        """Return the substitute, a classifier of samples in [0, 1], in eval mode."""
         network = self.shape.build(seed=0)
         network.load_state_dict(self.weights)
         return network
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Attack the substitute, then look once at what the model says; see `Attack.__call__`.
-
-        Returns:
-            The result on the model, `queries` those of the model. `info` holds
-            "substitute_success" (B,) and "label_queries", the labels asked for in the fit.
-        """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
-        asked = int(self.history[-1]["queries"]) if self.history else 0
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            inner = self.attack(
-                self.network().to(x),
-                x,
-                y,
-                target=target,
-                seed=seed,
-                sample_ids=sample_ids,
-                progress=progress,
-            )
-            result = verify(
-                model,
-                x,
-                inner.x_adv,
-                goal=Goal(y, target),
-                queries=torch.zeros_like(y),
-                random=is_random(model, x[:2]),
-                info={"substitute_success": inner.success, "label_queries": asked},
-            )
+    def perturb(self, call: Call) -> AttackResult:
+        """Attack the substitute with the samples of a batch, then evaluate the model on them."""
+        inner = self.attack(
+            self.network().to(call.x),
+            call.x,
+            call.y,
+            target=call.target,
+            seed=call.seed,
+            sample_ids=call.sample_ids,
+            progress=call.progress,
+        )
+        queries = int(self.history[-1]["queries"]) if self.history else 0
+        info = {"substitute_success": inner.success, "label_queries": queries}
+        result = self.verify(call, inner.x_adv, info)
         warnings = [f"substitute: {text}" for text in inner.info.get("warnings", [])]
         if warnings:
             result.info["warnings"] = [*result.info.get("warnings", []), *warnings]
         return result
 
-    def parts(self) -> tuple[Tensors, Config]:
-        """Return what `save` writes.
+    def state(self) -> tuple[Tensors, Config]:
+        """Return the weights, and the network's shape and the attack.
 
         Raises:
-            ValueError: when its attack is none of ATTACKS, or has an option of its own a sample.
+            ValueError: when the attack is none of ATTACKS, or has an option for each sample.
         """
-        config = {"shape": asdict(self.shape), "attack": _described(self.attack)}
-        return self.weights, config | {"history": list(self.history)}
+        return self.weights, {"shape": asdict(self.shape), "attack": _describe(self.attack)}
 
     @classmethod
-    def of(cls, tensors: Tensors, config: Config) -> "Substitute":
-        """Return what `load` read."""
+    def from_state(cls, tensors: Tensors, config: Config) -> "Substitute":
+        """Build a substitute from its `state`.
+
+        Raises:
+            ValueError: when the weights are not those of the shape.
+        """
         shape = SubstituteShape(**config["shape"])
         attack = ATTACKS[config["attack"]["name"]](**config["attack"]["options"])
-        made = cls(tensors, shape, attack, tuple(config["history"]))
+        substitute = cls(tensors, shape, attack, tuple(config["history"]))
         try:
-            made.network()
+            substitute.network()
         except RuntimeError as error:
             raise ValueError(f"its weights are not those of {shape}") from error
-        return made
+        return substitute
 
 
-def _described(attack: Attack) -> dict[str, Any]:
-    """Return an attack's name in ATTACKS and its options."""
+def _describe(attack: Attack) -> dict[str, Any]:
+    """Return an attack's name in ATTACKS and its options, ready for JSON."""
     names = {kind: name for name, kind in ATTACKS.items()}
     options = asdict(attack)
     if type(attack) not in names or any(isinstance(v, Tensor) for v in options.values()):

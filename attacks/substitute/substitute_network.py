@@ -1,20 +1,20 @@
-"""The small classifier that stands in for a model nobody can look into."""
+"""The small classifier that imitates a black-box model."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-GRID = 2  # the last maps are averaged to so many cells a side
+GRID = 2  # cells on each side that the last feature maps are averaged to
 
 
 @dataclass(frozen=True)
 class SubstituteShape:
-    """Shape of the substitute: two convolutions, each with a pooling, and two linear layers.
+    """Define two convolutions, each followed by a pooling, and two linear layers.
 
     Args:
-        channels: C, the channels of the sample.
-        classes: K.
+        channels: C, channels of a sample.
+        classes: K, number of classes.
         dims: 2 for images, 3 for videos.
         width: channels after the first convolution; twice as many after the second.
     """
@@ -25,7 +25,7 @@ class SubstituteShape:
     width: int = 32
 
     def build(self, seed: int) -> nn.Sequential:
-        """Return the classifier in eval mode, its weights drawn from a seed.
+        """Return the classifier in eval mode, with weights drawn from a seed.
 
         Source: Papernot et al. 2017, table 13, architecture A, smaller.
         """
@@ -36,7 +36,7 @@ class SubstituteShape:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return nn.Sequential(
-                Centred(),
+                Centre(),
                 convolution(self.channels, width, 3, padding=1),
                 nn.ReLU(),
                 pool(2, ceil_mode=True),
@@ -50,8 +50,8 @@ class SubstituteShape:
             ).eval()
 
 
-class Centred(nn.Module):
-    """Move values from [0, 1] to [-1, 1]."""
+class Centre(nn.Module):
+    """Map values from [0, 1] to [-1, 1]."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return 2 x - 1."""

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
-from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
-from attacks.common.optimizers import descend, moments, restore_moments
+from attacks.common.optimizers import descend, half_cosine, moments, restore_moments
 from attacks.common.options import check_kinds
 from attacks.common.randomness import generator_for
-from attacks.transformer.atn_attack import Transformer
-from attacks.transformer.atn_network import Form, TransformerShape, transform
-from attacks.universal.fitting import (
-    Keep,
-    Loader,
-    Record,
-    Samples,
-    Snapshot,
-    check_target,
-    fitted_in_passes,
-)
+from attacks.transformer.atn_network import ATNShape, Form, transform
+from attacks.transformer.fitted_atn import FittedATN
+from attacks.universal.fitting import EpochFit, FitByEpochs, add_prefix, check_fit, take_prefix
+from attacks.universal.sample_loader import SampleLoader
+from attacks.universal.saved_attack import Record
 
 
 @dataclass(frozen=True)
-class AdversarialTransformer:
-    """Options of a fit that gives a network for perturbing samples, a `Transformer`.
+class ATN(FitByEpochs[FittedATN]):
+    """Train a network g that perturbs samples, an adversarial transformation network.
 
-    It minimises, over all samples, beta * ||g(x) - x||^2 + ||f(g(x)) - r||^2: f are the model's
-    softmax scores, and r those of x with the target raised to `alpha` times the highest.
+    The loss of a sample x is beta * ||g(x) - x||^2 + ||f(g(x)) - r||^2, where f is the model's
+    softmax, and r is f(x) with the target class raised to `alpha` times the highest score.
+
+    `fit` returns a `FittedATN`. Each record of its `history` holds the mean "loss"; "reached",
+    the share of attackable samples whose target class the model predicts; and "attackable", the
+    number of samples that the model predicts as another class when clean.
 
     Args:
-        form: "residual" learns what to add to the sample (P-ATN), "autoencoder" the perturbed
-            sample itself (AAE).
-        beta: weight of the change, a sum over all values.
-        alpha: how far the target is to lead, above 1; the paper's 1.5 keeps closer to the sample
-            and fails more often.
-        passes: times through the samples.
-        lr: Adam's learning rate, falling to zero along a half cosine.
-        width: channels of the network.
-        target: the class to reach, as published; None for a network that is told the class of
-            each sample, in training a random one but the model's own answer.
+        form: "residual" learns the perturbation (P-ATN), "autoencoder" the perturbed sample (AAE).
+        beta: weight of the squared l2 length of the perturbation.
+        alpha: lead of the target class, above 1; the paper's 1.5 changes samples less and fails
+            more often.
+        passes: number of epochs.
+        lr: Adam's learning rate, decayed to zero along a half cosine.
+        width: channels of the network at full resolution.
+        target: class to reach, as published; None trains a network that takes the class as an
+            input, with a random class other than the clean prediction for each sample.
 
     Source: Baluja & Fischer 2018, section 2: the joint loss and its reranking function.
     """
@@ -58,139 +52,112 @@ class AdversarialTransformer:
     target: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
+        """Raise ValueError for impossible options."""
         check_kinds(self)
-        check_target(self.target)
-        TransformerShape(1, 2, form=self.form, width=self.width)
+        check_fit(passes=self.passes, target=self.target)
+        ATNShape(1, 2, form=self.form, width=self.width)
         if self.beta < 0 or self.lr <= 0 or self.alpha <= 1:
             raise ValueError(
                 f"beta={self.beta}, lr={self.lr}, alpha={self.alpha}; give beta >= 0, lr > 0, "
                 "alpha > 1"
             )
-        if self.passes < 1:
-            raise ValueError(f"passes is {self.passes}; give a number >= 1")
 
-    def fit(
-        self,
-        model: nn.Module,
-        loader: Loader,
-        *,
-        seed: int = 0,
-        progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
-    ) -> Transformer:
-        """Train a network to perturb the samples; see `Fittable.fit`.
-
-        Returns:
-            The network; its `history` holds, for each pass, the mean "loss" and the share of
-            samples that "reached" the class they were sent to.
-        """
-        with frozen(model):
-            samples = Samples.of(loader, model)
-            fit = TransformerFit(self, model, samples, seed=seed)
-            history = fitted_in_passes(
-                fit, passes=self.passes, progress=progress, state=state, keep=keep
-            )
-        weights = {name: weight.detach() for name, weight in fit.weights.items()}
-        return Transformer(weights, fit.shape, self.target, tuple(history))
+    def start_fit(self, model: nn.Module, samples: SampleLoader, *, seed: int) -> ATNFit:
+        """Return the fit with random weights."""
+        return ATNFit(self, model, samples, seed=seed)
 
 
-class TransformerFit:
-    """A transformer on its way through the samples."""
+class ATNFit(EpochFit[FittedATN]):
+    """The network and its optimizer in progress."""
 
-    def __init__(
-        self,
-        options: AdversarialTransformer,
-        model: nn.Module,
-        samples: Samples,
-        *,
-        seed: int,
-    ) -> None:
+    def __init__(self, options: ATN, model: nn.Module, samples: SampleLoader, *, seed: int) -> None:
         """Begin with random weights."""
         self.options, self.model, self.samples, self.seed = options, model, samples, seed
         x = samples.like()
         with torch.no_grad():
             logits = logits_of(model, x)
         Goal(torch.tensor([options.target or 0])).check_classes(logits)
-        self.shape = TransformerShape(
+        self.shape = ATNShape(
             x.shape[1], logits.shape[1], x.ndim - 2, form=options.form, width=options.width
         )
         weights = self.shape.initial(generator_for(seed, "weights"))
         self.weights = {name: w.to(x).requires_grad_() for name, w in weights.items()}
         self.optimizer = torch.optim.Adam(list(self.weights.values()), lr=options.lr)
 
-    def play(self, number: int) -> Record:
-        """Go through the samples once, at a rate that falls along a half cosine."""
-        share = 0.5 + 0.5 * math.cos(math.pi * number / self.options.passes)
+    def run_epoch(self, epoch: int) -> Record:
+        """Train on every batch once, at the epoch's learning rate."""
         for group in self.optimizer.param_groups:
-            group["lr"] = share * self.options.lr
-        generator = generator_for(self.seed, "targets", number)
-        sums = [self._step(x, generator) for x in self.samples]
-        # Waits for the device once.
-        loss, reached, could, count = torch.stack(sums).sum(0).tolist()
-        return {"loss": loss / count, "reached": reached / max(could, 1), "attackable": int(could)}
+            group["lr"] = half_cosine(epoch, self.options.passes) * self.options.lr
+        generator = generator_for(self.seed, "targets", epoch)
+        sums = [self._train_batch(x, generator) for x in self.samples]
+        # Synchronises with the device once.
+        loss, reached, attackable, count = torch.stack(sums).sum(0).tolist()
+        return {
+            "loss": loss / count,
+            "reached": reached / max(attackable, 1),
+            "attackable": int(attackable),
+        }
 
-    def _step(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Train on a batch.
+    def _train_batch(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Take an optimizer step on x (B, ...).
 
         Returns:
-            Its summed loss, how many samples reached the target, of how many that were not called
-            it before, and its size.
+            (4,): the summed loss, samples that reached the target, attackable samples, and B.
         """
         with torch.no_grad():
             before = logits_of(self.model, x).softmax(1)  # (B, K)
-        wanted = self._targets(before, generator)
-        x_adv = transform(self.weights, x, wanted, shape=self.shape)
+        target = self._choose_targets(before, generator)
+        x_adv = transform(self.weights, x, target, shape=self.shape)
         logits = logits_of(self.model, x_adv)
         change = (x_adv - x).square().flatten(1).sum(1)  # (B,)
-        aim = reranked(before, wanted, self.options.alpha)  # (B, K)
-        miss = (logits.softmax(1) - aim).square().sum(1)  # (B,)
+        wanted = rerank(before, target, self.options.alpha)  # (B, K)
+        miss = (logits.softmax(1) - wanted).square().sum(1)  # (B,)
         loss = self.options.beta * change + miss
         descend(loss.mean(), self.optimizer)
-        could = before.argmax(1) != wanted
-        reached = (could & Goal(wanted, wanted).is_adversarial(logits)).sum()
-        counts = [reached.to(x), could.sum().to(x), loss.new_tensor(len(x))]
+        attackable = before.argmax(1) != target
+        reached = (attackable & Goal(target, target).is_adversarial(logits)).sum()
+        counts = [reached.to(x), attackable.sum().to(x), loss.new_tensor(len(x))]
         return torch.stack([loss.detach().sum(), *counts])
 
-    def _targets(self, scores: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the classes to aim at (B,): the target, or each time another wrong one."""
-        answers, classes = scores.argmax(1), scores.shape[1]
+    def _choose_targets(self, scores: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the option `target`, or random classes other than the predicted ones, (B,)."""
+        predicted, classes = scores.argmax(1), scores.shape[1]
         if self.options.target is not None:
-            return torch.full_like(answers, self.options.target)
-        shift = torch.randint(1, classes, answers.shape, generator=generator).to(answers)
-        return (answers + shift) % classes
+            return torch.full_like(predicted, self.options.target)
+        shift = torch.randint(1, classes, predicted.shape, generator=generator).to(predicted)
+        return (predicted + shift) % classes
 
-    def enough(self, record: Record) -> bool:
-        """Never stop early: the rate has to fall to its end."""
-        return False
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights and the optimizer's moments."""
+        return self.weights | add_prefix("optimizer.", moments(self.optimizer))
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the state."""
-        prefixed = {f"optimizer.{name}": t for name, t in moments(self.optimizer).items()}
-        return self.weights | prefixed
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state."""
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from the tensors of an earlier `state_dict`."""
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(tensors[name])
-        states = {k: t for k, t in tensors.items() if k.startswith("optimizer.")}
-        states = {name.removeprefix("optimizer."): t for name, t in states.items()}
-        restore_moments(self.optimizer, states)
+        restore_moments(self.optimizer, take_prefix("optimizer.", tensors))
+
+    def result(self, history: tuple[Record, ...]) -> FittedATN:
+        """Return the trained network."""
+        weights = {name: weight.detach() for name, weight in self.weights.items()}
+        return FittedATN(weights, self.shape, self.options.target, history)
 
 
-def reranked(scores: Tensor, target: Tensor, alpha: float) -> Tensor:
-    """Return scores (B, K) in which the target leads by a factor, all else keeps its order.
+def rerank(scores: Tensor, target: Tensor, alpha: float) -> Tensor:
+    """Raise the target's score to a multiple of the highest; keep the order of the others.
 
     Args:
-        scores: softmax scores (B, K).
-        target: classes to lead, int64 (B,).
-        alpha: the target's score over the highest one, before all are scaled to sum to 1.
+        scores: softmax scores, (B, K).
+        target: classes to raise, int64 (B,).
+        alpha: the target's score over the highest one, before scaling.
+
+    Returns:
+        Scores (B, K), scaled to sum to 1.
 
     Source: Baluja & Fischer 2018, section 2: the reranking function.
 
-    >>> reranked(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([2]), 2.0)
+    >>> rerank(torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([2]), 2.0)
     tensor([[0.2778, 0.1667, 0.5556]])
     """
     top = alpha * scores.amax(1, keepdim=True)

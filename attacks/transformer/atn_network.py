@@ -1,4 +1,4 @@
-"""The network of an adversarial transformer: from a sample and a class to a perturbed sample."""
+"""The network of an ATN: maps a sample and a target class to a perturbed sample."""
 
 import math
 from dataclasses import dataclass
@@ -11,21 +11,22 @@ from torch import Tensor
 Form = Literal["residual", "autoencoder"]
 Weights = dict[str, Tensor]
 
-SMALL = 0.1  # a residual network begins near the identity
+SMALL = 0.1  # initial scale of a residual network's output, which begins near the identity
 
 
 @dataclass(frozen=True)
-class TransformerShape:
-    """Shape of the network: two convolutions down, two between, two up again.
+class ATNShape:
+    """Define an encoder of two convolutions, a bottleneck of two, and a decoder of two.
 
-    The second one halves the resolution; there each class adds a vector of its own.
+    The bottleneck has half the resolution. Its input is conditioned on the target class by one
+    learned vector for each class.
 
     Args:
-        channels: C, the channels of the sample.
-        classes: K, the classes that can be aimed at.
+        channels: C, channels of a sample.
+        classes: K, number of target classes.
         dims: 2 for images, 3 for videos.
-        form: "residual" adds its output to the sample, "autoencoder" gives the sample itself.
-        width: channels at full resolution; twice as many at half.
+        form: "residual" outputs the perturbation, "autoencoder" the perturbed sample.
+        width: channels at full resolution; twice as many at half resolution.
     """
 
     channels: int
@@ -35,7 +36,7 @@ class TransformerShape:
     width: int = 32
 
     def __post_init__(self) -> None:
-        """Refuse shapes that are none."""
+        """Raise ValueError for an unknown form or a size out of range."""
         if self.form not in get_args(Form):
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(get_args(Form))}")
         if min(self.channels, self.width) < 1 or self.classes < 2 or self.dims not in (2, 3):
@@ -43,7 +44,7 @@ class TransformerShape:
 
     @property
     def layers(self) -> dict[str, tuple[int, int]]:
-        """Input and output channels of each convolution."""
+        """Input and output channels of each convolution, by name."""
         full, half = self.width, 2 * self.width
         return {
             "enter": (self.channels, full),
@@ -55,7 +56,7 @@ class TransformerShape:
         }
 
     def initial(self, generator: torch.Generator) -> Weights:
-        """Return random weights (He et al. 2015) by name, drawn from a generator."""
+        """Draw weights by name from a generator, scaled as in He et al. 2015."""
         weights: Weights = {}
         for name, (c_in, c_out) in self.layers.items():
             kernel = torch.randn(c_out, c_in, *[3] * self.dims, generator=generator)
@@ -67,14 +68,17 @@ class TransformerShape:
         return weights
 
 
-def transform(weights: Weights, x: Tensor, target: Tensor, *, shape: TransformerShape) -> Tensor:
-    """Return the perturbed samples, like x in [0, 1].
+def transform(weights: Weights, x: Tensor, target: Tensor, *, shape: ATNShape) -> Tensor:
+    """Perturb samples with one forward pass of the network.
 
     Args:
-        weights: by name, see `TransformerShape.initial`.
+        weights: by name, see `ATNShape.initial`.
         x: samples (B, C, H, W) or (B, C, T, H, W) in [0, 1].
-        target: the class to aim at, int64 (B,).
+        target: classes to aim at, int64 (B,).
         shape: of the network.
+
+    Returns:
+        The perturbed samples, like x in [0, 1].
     """
     convolve = F.conv2d if shape.dims == 2 else F.conv3d
 

@@ -1,59 +1,45 @@
-"""What attacks that are fitted to samples before they attack others have in common."""
+"""The fit of an attack to samples: epochs, checkpoints between them, and the fitted attack."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import Field, dataclass
-from itertools import chain
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from attacks.attack import Attack, Progress
-from attacks.common.begin import check_samples
+from attacks.attack import Progress
+from attacks.common.frozen import frozen
+from attacks.universal.sample_loader import Loader, SampleLoader
+from attacks.universal.saved_attack import Record, SavedAttack, Tensors
 
-Loader = Iterable[Sequence[Tensor]]  # of batches whose first tensor is x (B, ...) in [0, 1]
-Record = dict[str, float]
+F = TypeVar("F", bound=SavedAttack, covariant=True)
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """All that a fit needs to go on after a pass over the samples.
+class FitCheckpoint:
+    """The state of a fit after an epoch.
 
     Attributes:
         tensors: by name, on the CPU; ready for safetensors.
-        history: one record a pass; ready for JSON.
+        history: one record for each epoch; ready for JSON.
     """
 
-    tensors: dict[str, Tensor]
+    tensors: Tensors
     history: list[Record]
 
 
-Keep = Callable[[Snapshot], object]
-
-
-class Fitted(Attack, Protocol):
-    """An attack that was fitted, with a record of each pass."""
-
-    @property
-    def history(self) -> Sequence[Record]:
-        """One record a pass over the samples."""
-        ...
-
-    def save(self, path: str | Path) -> None:
-        """Write it to a safetensors file, which `load_fitted` reads."""
-        ...
+OnEpoch = Callable[[FitCheckpoint], object]
 
 
 @runtime_checkable
 class Fittable(Protocol):
-    """A frozen dataclass of options that an attack is fitted with."""
+    """A frozen dataclass of options whose `fit` returns an attack."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def passes(self) -> int:
-        """Passes over the samples, at most."""
+        """The largest number of epochs."""
         ...
 
     def fit(
@@ -63,140 +49,122 @@ class Fittable(Protocol):
         *,
         seed: int = 0,
         progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
-    ) -> Fitted:
-        """Fit an attack on `model` to the samples of `loader`.
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> SavedAttack:
+        """Fit an attack on `model` to the samples of `loader`; see `FitByEpochs.fit`."""
+        ...
 
-        Fits to videos leave out those that the model has wrong, where the loader has labels.
+
+class EpochFit(ABC, Generic[F]):
+    """A fit in progress, which begins before the first epoch."""
+
+    @abstractmethod
+    def run_epoch(self, epoch: int) -> Record:
+        """Fit to every sample once; epoch 0, 1, ... keys the random numbers."""
+
+    def should_stop(self, record: Record) -> bool:
+        """Tell from the last epoch's record whether to skip the remaining epochs."""
+        return False
+
+    @abstractmethod
+    def state_dict(self) -> Tensors:
+        """Return all tensors that the next epoch depends on, by name."""
+
+    @abstractmethod
+    def load_state_dict(self, tensors: Tensors) -> None:
+        """Continue from the tensors of an earlier `state_dict`."""
+
+    @abstractmethod
+    def result(self, history: tuple[Record, ...]) -> F:
+        """Return the fitted attack, with one record for each epoch."""
+
+    def run_epochs(
+        self,
+        passes: int,
+        *,
+        progress: Progress | None,
+        checkpoint: FitCheckpoint | None,
+        on_epoch: OnEpoch | None,
+    ) -> list[Record]:
+        """Run up to `passes` epochs, those of `checkpoint` included; return all their records."""
+        history = [] if checkpoint is None else list(checkpoint.history)
+        if checkpoint is not None:
+            self.load_state_dict(checkpoint.tensors)
+        while len(history) < passes and not (history and self.should_stop(history[-1])):
+            history.append(self.run_epoch(len(history)))
+            if on_epoch:
+                tensors = {name: t.detach().cpu().clone() for name, t in self.state_dict().items()}
+                on_epoch(FitCheckpoint(tensors, [dict(record) for record in history]))
+            if progress:
+                progress(len(history), passes)
+        return history
+
+
+class FitByEpochs(ABC, Generic[F]):
+    """Options of an attack that is fitted in epochs; a subclass starts the fit."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    @abstractmethod
+    def passes(self) -> int:
+        """The largest number of epochs."""
+
+    @abstractmethod
+    def start_fit(self, model: nn.Module, samples: SampleLoader, *, seed: int) -> EpochFit[F]:
+        """Return the fit before its first epoch; `model` is frozen."""
+
+    def fit(
+        self,
+        model: nn.Module,
+        loader: Loader,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> F:
+        """Fit an attack on `model` to the samples of `loader`.
 
         Args:
             model: the classifier; returns logits (B, K). Left exactly as it was.
-            loader: batches (x, ...) or (x, y, ...) that can be gone through again and again, such
-                as a list or a DataLoader; x (B, C, H, W) or (B, C, T, H, W) in [0, 1].
-            seed: of everything random.
-            progress: called with (passes done, passes in all).
-            state: what `keep` received; the fit goes on from there, to the same end.
-            keep: called after every pass with a copy of the state.
+            loader: batches (x, ...) or (x, y, ...), any number of times, such as a list or a
+                DataLoader; x is (B, C, H, W) or (B, C, T, H, W) in [0, 1]. A fit to videos skips
+                samples that the model misclassifies, where y is given.
+            seed: of all random numbers.
+            progress: called with (epochs done, epochs in all).
+            checkpoint: an earlier argument of `on_epoch`; the fit continues after its last epoch
+                and ends with the same attack.
+            on_epoch: called after each epoch with a copy of the fit's state.
+
+        Returns:
+            The fitted attack. Its `history` holds one record for each epoch.
 
         Raises:
-            ValueError: for samples or an option the fit cannot work with.
+            ValueError: for samples or an option that the fit cannot work with.
         """
-        ...
-
-
-class Fit(Protocol):
-    """A fit on its way through the passes."""
-
-    def play(self, number: int) -> Record:
-        """Go through the samples once; what is random follows from the number of the pass."""
-        ...
-
-    def enough(self, record: Record) -> bool:
-        """Tell from the last record whether to stop before all passes are done."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return all that the next pass depends on."""
-        ...
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from such tensors."""
-        ...
-
-
-def fitted_in_passes(
-    fit: Fit,
-    *,
-    passes: int,
-    progress: Progress | None,
-    state: Snapshot | None,
-    keep: Keep | None,
-) -> list[Record]:
-    """Play all passes, or those after `state`; return the record of each."""
-    history = [] if state is None else list(state.history)
-    if state is not None:
-        fit.restore(state.tensors)
-    while len(history) < passes and not (history and fit.enough(history[-1])):
-        history.append(fit.play(len(history)))
-        if keep:
-            tensors = {name: t.detach().cpu().clone() for name, t in fit.tensors().items()}
-            keep(Snapshot(tensors, [dict(record) for record in history]))
-        if progress:
-            progress(len(history), passes)
-    return history
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The samples of a loader, checked and on the device of a model, again and again."""
-
-    loader: Loader
-    device: torch.device | None
-
-    @classmethod
-    def of(cls, loader: Loader, model: nn.Module) -> "Samples":
-        """Check that a loader can be gone through again.
-
-        Raises:
-            ValueError: for an iterator, which is empty after the first pass.
-        """
-        if iter(loader) is loader:
-            raise ValueError(
-                "loader is an iterator, which ends with the first pass; give a list of batches or "
-                "a DataLoader"
+        with frozen(model):
+            fit = self.start_fit(model, SampleLoader.of(loader, model), seed=seed)
+            history = fit.run_epochs(
+                self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
-        held = next(chain(model.parameters(), model.buffers()), None)
-        return cls(loader, None if held is None else held.device)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Yield batches x (B, ...); see `labelled`."""
-        return (x for x, _ in self.labelled())
-
-    def labelled(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches x (B, ...) and their labels, int64 (B,), -1 where the loader has none.
-
-        Raises:
-            ValueError: when there are none, or one that no attack can work with.
-        """
-        empty = True
-        for batch in self.loader:
-            check_samples(batch[0])
-            x = batch[0].to(self.device or batch[0].device)
-            empty = False
-            yield x.detach().clone().clamp_(0, 1), _labels(batch, x)
-        if empty:
-            raise ValueError("loader has no batches; give at least one sample")
-
-    def like(self) -> Tensor:
-        """Return the first batch, for its shape, type and device."""
-        return next(iter(self))
+        return fit.result(tuple(history))
 
 
-def _labels(batch: Sequence[Tensor], x: Tensor) -> Tensor:
-    """Return the second of a batch's tensors where it is labels (B,), else -1 for each sample."""
-    y = batch[1] if len(batch) > 1 else None
-    if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != x.shape[:1]:
-        return torch.full((len(x),), -1, device=x.device)
-    return y.to(x.device)
-
-
-def check_aim(target: Tensor | None, fitted: int | None) -> None:
-    """Raise ValueError unless a fitted attack can reach the targets (B,) of a call.
-
-    Args:
-        target: what the call asks for; None for any class but the label.
-        fitted: the class that the attack was fitted to reach; None for none.
-    """
-    if target is not None and (fitted is None or bool((target != fitted).any())):
-        made = "no target" if fitted is None else f"target={fitted}"
-        raise ValueError(
-            f"target is {sorted(set(target.tolist()))}, and the attack was fitted with {made}; "
-            "fit one for that class"
-        )
-
-
-def check_target(target: int | None) -> None:
-    """Raise ValueError for a target of a fit that can be no class."""
+def check_fit(*, passes: int, target: int | None) -> None:
+    """Raise ValueError unless a fit has at least one epoch and its target can be a class."""
     if target is not None and target < 0:
         raise ValueError(f"target is {target}; class ids start at 0")
+    if passes < 1:
+        raise ValueError(f"passes is {passes}; give a number >= 1")
+
+
+def add_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """Return tensors with a prefix in front of each name."""
+    return {f"{prefix}{name}": t for name, t in tensors.items()}
+
+
+def take_prefix(prefix: str, tensors: Tensors) -> Tensors:
+    """Return the tensors whose name begins with a prefix, named without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

@@ -1,33 +1,33 @@
-"""One perturbation for all samples."""
+"""A universal perturbation: one change of pixels for all samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.begin import check_call, clone_inputs
-from attacks.common.forward import is_random
-from attacks.common.frozen import frozen
-from attacks.common.goal import Goal
+from attacks.attack import AttackResult, Norm
+from attacks.common.begin import Call
 from attacks.common.threat import Threat, check_norm
-from attacks.common.verify import verify
-from attacks.universal.fitting import Record, check_aim
-from attacks.universal.saved_attack import Config, Kept, Tensors
+from attacks.universal.saved_attack import (
+    Config,
+    Record,
+    SavedAttack,
+    Tensors,
+    check_fitted_target,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Perturbation(Kept):
-    """A change of pixels that is added to every sample; itself an attack.
+class Perturbation(SavedAttack):
+    """One change of pixels that is added to every sample, without a query of the model.
 
     Attributes:
-        delta: added to each sample; of a shape that broadcasts over (C, H, W) or (C, T, H, W).
-        norm: of the ball that no sample leaves: "linf", "l2" or "l1".
-        eps: its radius in pixel units.
-        target: the class it was made to reach; None for any other class.
-        history: what was measured after each pass of its fit.
+        delta: the change; its shape broadcasts over (C, H, W) or (C, T, H, W).
+        norm: "linf", "l2" or "l1".
+        eps: radius in `norm`, in pixel units, of the ball around each sample.
+        target: the class that the fit raised; None for an untargeted fit.
+        history: one record for each epoch of the fit.
     """
 
     delta: Tensor
@@ -38,67 +38,48 @@ class Perturbation(Kept):
     kind: ClassVar[str] = "universal"
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return x + delta, moved into the ball around x and into [0, 1].
+        """Return x + delta, projected onto the ball around x and onto [0, 1].
 
         Args:
             x: samples (B, ...) in [0, 1].
 
         Raises:
-            ValueError: when the perturbation was made for samples of another shape.
+            ValueError: when delta does not broadcast over the samples.
         """
-        if x.ndim != self.delta.ndim + 1 or not _fits(self.delta.shape, x.shape[1:]):
+        if x.ndim != self.delta.ndim + 1 or not _broadcasts(self.delta.shape, x.shape[1:]):
             raise ValueError(
                 f"the perturbation is for samples {tuple(self.delta.shape)} and x has shape "
                 f"{tuple(x.shape)}; resize x, or fit one for its shape"
             )
         return Threat.around(x, norm=self.norm, eps=self.eps).project(x + self.delta.to(x))
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x without looking at the model; see `Attack.__call__`. Nothing is random."""
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
-        with frozen(model):
-            x, y, target = clone_inputs(model, x, y, target)
-            check_aim(target, self.target)
-            x_adv = self.apply(x)
-            result = verify(
-                model,
-                x,
-                x_adv,
-                goal=Goal(y, target),
-                queries=torch.zeros_like(y),
-                random=is_random(model, x[:2]),
-            )
-        if progress:
-            progress(1, 1)
+    def perturb(self, call: Call) -> AttackResult:
+        """Add delta to the samples of a batch and evaluate the model on them."""
+        check_fitted_target(call.target, self.target)
+        result = self.verify(call, self.apply(call.x))
+        call.progress(1, 1)
         return result
 
-    def parts(self) -> tuple[Tensors, Config]:
-        """Return what `save` writes."""
-        config = {"norm": self.norm, "eps": self.eps, "target": self.target}
-        return {"delta": self.delta}, config | {"history": list(self.history)}
+    def state(self) -> tuple[Tensors, Config]:
+        """Return delta, and norm, eps and target."""
+        return {"delta": self.delta}, {"norm": self.norm, "eps": self.eps, "target": self.target}
 
     @classmethod
-    def of(cls, tensors: Tensors, config: Config) -> "Perturbation":
-        """Return what `load` read."""
+    def from_state(cls, tensors: Tensors, config: Config) -> "Perturbation":
+        """Build a perturbation from its `state`.
+
+        Raises:
+            ValueError: for an unknown norm.
+        """
         check_norm(config["norm"])
         history = tuple(config["history"])
         return cls(tensors["delta"], config["norm"], config["eps"], config["target"], history)
 
 
-def _fits(small: Sequence[int], large: Sequence[int]) -> bool:
+def _broadcasts(small: Sequence[int], large: Sequence[int]) -> bool:
     """Tell whether a shape broadcasts over another of as many dimensions.
 
-    >>> _fits((3, 1, 1), (3, 8, 8)), _fits((3, 8, 8), (1, 8, 8))
+    >>> _broadcasts((3, 1, 1), (3, 8, 8)), _broadcasts((3, 8, 8), (1, 8, 8))
     (True, False)
     """
     return all(s in (1, n) for s, n in zip(small, large, strict=True))

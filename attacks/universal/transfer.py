@@ -1,4 +1,4 @@
-"""How far a perturbation made on one model fools another."""
+"""Transfer of universal perturbations: how often each fools each of several models."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, logits_of
-from attacks.universal.fitting import Loader, Samples
+from attacks.common.goal import Classifier, Goal, logits_of
 from attacks.universal.perturbation import Perturbation
+from attacks.universal.sample_loader import Loader, SampleLoader
 
 
-def answers(model: Classifier, x: Tensor) -> Tensor:
-    """Return the class (B,) that the model gives each sample of x (B, ...); -1 for NaN or inf."""
+def predict_labels(model: Classifier, x: Tensor) -> Tensor:
+    """Return the predicted class of each sample of x (B, ...), int64 (B,); -1 for NaN logits."""
     with torch.no_grad():
         logits = logits_of(model, x)
     return logits.argmax(1).masked_fill(~torch.isfinite(logits).all(1), -1)
@@ -23,62 +23,72 @@ def transfer_matrix(
 ) -> Tensor:
     """Return the fooling rate of each perturbation on each model.
 
-    It is the share of samples whose answer the perturbation changes, or turns into its target,
-    whatever their labels. Only samples that could be attacked count, see `fooled_counts`; NaN
-    where there are none.
+    The fooling rate is the share of samples whose prediction the perturbation changes, or for a
+    targeted perturbation turns into its target. Labels do not count. Samples without a finite
+    prediction, and those predicted as the target when clean, are left out.
 
     Args:
         models: M classifiers; left exactly as they were.
         perturbations: P of them, such as one fitted on each model.
-        loader: batches (x, ...), see `Fittable.fit`.
+        loader: batches (x, ...), see `FitByEpochs.fit`.
 
     Returns:
-        (M, P) float64: a row for each model attacked, a column for each perturbation.
+        (M, P) float64: a row for each model, a column for each perturbation; NaN where no sample
+        is left.
 
     Source: Moosavi-Dezfooli et al. 2017, section 3 and table 2 (there, a column is a model).
     """
-    fooled, could = fooled_counts(models, perturbations, loader)
-    return fooled.double() / could
+    fooled, attackable = fooled_counts(models, perturbations, loader)
+    return fooled.double() / attackable
 
 
 def fooled_counts(
     models: Sequence[nn.Module], perturbations: Sequence[Perturbation], loader: Loader
 ) -> tuple[Tensor, Tensor]:
-    """Return how many samples each perturbation fools on each model, and of how many.
-
-    Those that could be fooled have a finite answer before, and not the perturbation's target. An
-    answer that is not finite afterwards is not fooled. Arguments as of `transfer_matrix`.
+    """Count the samples behind each rate of `transfer_matrix`, which documents the arguments.
 
     Returns:
-        Both (M, P) int64.
+        Fooled samples and attackable samples, both (M, P) int64. A sample whose perturbed logits
+        are not finite is not fooled.
     """
     rows = []
     for model in models:
         with frozen(model):
-            counts = [_counted(model, perturbations, x) for x in Samples.of(loader, model)]
+            counts = [
+                _count_fooled(model, perturbations, x) for x in SampleLoader.of(loader, model)
+            ]
         rows.append(torch.stack(counts).sum(0))  # (P, 2)
-    fooled, could = torch.stack(rows).unbind(-1)  # (M, P) each
-    return fooled, could
+    fooled, attackable = torch.stack(rows).unbind(-1)  # (M, P) each
+    return fooled, attackable
 
 
-def _counted(model: nn.Module, perturbations: Sequence[Perturbation], x: Tensor) -> Tensor:
-    """Return how many samples of x (B, ...) each perturbation fools, and could, (P, 2)."""
-    before = answers(model, x)  # (B,)
+def _count_fooled(model: nn.Module, perturbations: Sequence[Perturbation], x: Tensor) -> Tensor:
+    """Count fooled and attackable samples of x (B, ...) for each perturbation, (P, 2)."""
+    before = predict_labels(model, x)  # (B,)
     counts = []
     for p in perturbations:
-        could = could_be_fooled(before, p.target)
-        fooled = could & is_fooled(before, answers(model, p.apply(x)), p.target)
-        counts.append(torch.stack([fooled.sum(), could.sum()]))
+        attackable = could_be_fooled(before, p.target)
+        fooled = attackable & is_fooled(before, predict_labels(model, p.apply(x)), p.target)
+        counts.append(torch.stack([fooled.sum(), attackable.sum()]))
     return torch.stack(counts).cpu()
 
 
+def goal_from_predictions(before: Tensor, target: int | None) -> Goal:
+    """Return the goal to leave the clean predictions (B,), or to reach the target.
+
+    A prediction of -1 counts as class 0.
+    """
+    wanted = None if target is None else torch.full_like(before, target)
+    return Goal(before.clamp_min(0), wanted)
+
+
 def could_be_fooled(before: Tensor, target: int | None) -> Tensor:
-    """Return which answers (B,), -1 for none, are not yet what an attack wants, (B,) bool."""
+    """Tell which clean predictions (B,) are a class other than the target, bool (B,)."""
     return before >= 0 if target is None else (before >= 0) & (before != target)
 
 
 def is_fooled(before: Tensor, after: Tensor, target: int | None) -> Tensor:
-    """Return which answers (B,), -1 for none, changed, or are the target, (B,) bool."""
+    """Tell which predictions (B,) changed to a class, or are the target, bool (B,)."""
     if target is not None:
         return after == target
     return (after != before) & (after >= 0) & (before >= 0)

@@ -1,4 +1,4 @@
-"""The bounded margin loss: it asks for a lead, and for no more than that."""
+"""The bounded margin loss: zero once the wrong class leads by a margin."""
 
 from typing import Literal, get_args
 
@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.common.goal import Goal
-from attacks.common.goal import margin as lead_of_others
+from attacks.common.goal import margin as logit_margin
 
 Space = Literal["prob", "logit"]
-_LEAST = 1e-5  # probability that the logits' margin is taken at; below, it would grow without end
+_LEAST = 1e-5  # smallest score q in the margin of logits, which grows without bound as q falls
 
 
 def check_space(space: str) -> None:
@@ -20,19 +20,19 @@ def check_space(space: str) -> None:
 
 
 def bounded_margin(logits: Tensor, goal: Goal, *, space: Space, margin: float) -> Tensor:
-    """Return how much of the wanted lead is missing, (B,) >= 0: to be lowered.
+    """Return the bounded margin loss max(0, min(l**2 / m, l)), (B,).
 
-    With l the lead of the class to be lowered over the class to be raised, plus the margin m,
-    it is max(0, min(l**2 / m, l)): nothing where the lead has been turned round by m or more,
-    a parabola from there to the boundary, a line before it. The two classes are y and the best
-    other one or, with a target, the best other one and the target.
+    l is the score of the class to lower, minus that of the class to raise, plus the margin m. The
+    loss is linear before the decision boundary, a parabola from the boundary on, and zero once
+    the class to raise leads by m. Without a target, y is lowered and the highest other class
+    raised; with a target, the highest other class is lowered and the target raised.
 
     Args:
         logits: (B, K).
-        goal: the label, or the target.
-        space: "prob" takes leads between softmax scores; "logit" between logits, and then m is
-            log((q + m) / q), q the score of the class to be lowered, which is held constant.
-        margin: the wanted lead in scores, above 0.
+        goal: labels, or targets.
+        space: "prob" compares softmax scores. "logit" compares logits, with the margin
+            log((q + m) / q), where q is the softmax score of the class to lower, a constant.
+        margin: m, above 0, in softmax scores.
 
     Source: Naeh et al. 2020, eq. (3) and (4).
 
@@ -43,7 +43,7 @@ def bounded_margin(logits: Tensor, goal: Goal, *, space: Space, margin: float) -
     goal.check_classes(logits)
     named = goal.y if goal.target is None else goal.target
     scores = logits.softmax(1)
-    gap = lead_of_others(scores if space == "prob" else logits, named)
+    gap = logit_margin(scores if space == "prob" else logits, named)
     missing = -gap if goal.target is None else gap
     if space == "prob":
         wanted = torch.full_like(missing, margin)
@@ -54,7 +54,7 @@ def bounded_margin(logits: Tensor, goal: Goal, *, space: Space, margin: float) -
 
 
 def _to_lower(scores: Tensor, goal: Goal) -> Tensor:
-    """Return the score (B,) of the class that stands in the goal's way."""
+    """Return the score (B,) of the class to lower."""
     if goal.target is None:
         return scores.gather(1, goal.y[:, None]).squeeze(1)
     own = F.one_hot(goal.target, scores.shape[1]).bool()

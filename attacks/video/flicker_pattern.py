@@ -1,35 +1,42 @@
-"""Patterns of flicker: one value for each channel of each frame, and how visible they are."""
+"""Flickering patterns: one value for each channel of each frame, and their visibility."""
 
 import torch
 from torch import Tensor
 
-# Of the paper's range of pixels, [-1, 1], over ours. Its weights keep their meaning: what they
-# weigh is taken in its units.
+# Width of the paper's pixel range [-1, 1] over the width of ours: the weights of D1 and D2 apply to
+# the paper's units.
 SPAN = 2.0
 
 
-def added(x: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x (B, C, T, H, W) with a pattern (B, C, T, 1, 1) added, and which pixels follow it.
+def add_pattern(x: Tensor, pattern: Tensor) -> tuple[Tensor, Tensor]:
+    """Add patterns to clips, clamp to [0, 1], and mask the pixels that pass a gradient on.
 
-    All do but those that are cut off at 0 or 1. One that has just come there follows: torch's
-    clamp gives it no gradient, and a black pixel would never move.
+    A pixel passes the gradient on unless the clamp changes it. One that lands on 0 or 1 exactly
+    passes it on too: torch's clamp would stop it there, and a black pixel would never change.
+
+    Args:
+        x: clips (B, C, T, H, W) in [0, 1].
+        pattern: (B, C, T, 1, 1), or (1, C, T, 1, 1) for all clips.
 
     Returns:
-        Clips in [0, 1], and bool, both like x.
+        Clips like x in [0, 1], and the mask, bool like x.
     """
     moved = x + pattern
     x_adv = moved.clamp(0, 1)
     return x_adv, moved == x_adv
 
 
-def rolled(pattern: Tensor, shifts: Tensor) -> Tensor:
-    """Return a pattern for each shift, moved to later frames by that many, cyclically.
+def shift_pattern(pattern: Tensor, shifts: Tensor) -> Tensor:
+    """Shift patterns in time, cyclically.
 
     Args:
-        pattern: (B, C, T, 1, 1), or one for all, (1, C, T, 1, 1).
-        shifts: frames, int64 (B,); negative moves to earlier ones.
+        pattern: (B, C, T, 1, 1), or (1, C, T, 1, 1) for all shifts.
+        shifts: number of frames, int64 (B,); positive shifts to later frames.
 
-    >>> rolled(torch.arange(3.0).reshape(1, 1, 3, 1, 1), torch.tensor([1])).flatten()
+    Returns:
+        The shifted patterns, (B, C, T, 1, 1).
+
+    >>> shift_pattern(torch.arange(3.0).reshape(1, 1, 3, 1, 1), torch.tensor([1])).flatten()
     tensor([2., 0., 1.])
     """
     channels, frames = pattern.shape[1:3]
@@ -39,15 +46,19 @@ def rolled(pattern: Tensor, shifts: Tensor) -> Tensor:
 
 
 def cost_and_slope(pattern: Tensor, *, beta1: float, beta2: float) -> tuple[Tensor, Tensor]:
-    """Return beta1 * D1 + beta2 * D2 of each pattern, (B,), and its gradient, like the pattern.
+    """Return beta1 * D1 + beta2 * D2 of each pattern, and its gradient.
 
-    D1, the thickness, is the mean square of the values. D2, the roughness, is that of the first
-    differences between frames, and of the second ones, where the first frame follows the last.
+    D1, the thickness, is the mean square of the values. D2, the roughness, is the mean square of
+    the first differences between frames plus that of the second ones; the first frame follows the
+    last.
 
     Args:
         pattern: (B, C, T, 1, 1) in pixel units.
         beta1: weight of the thickness.
         beta2: weight of the roughness.
+
+    Returns:
+        The cost (B,), and its gradient, like the pattern.
 
     Source: Naeh et al. 2020, section 3; D2 is eq. (5).
     """
@@ -64,7 +75,7 @@ def _curvature(pattern: Tensor) -> Tensor:
 
 
 def thickness(delta: Tensor) -> Tensor:
-    """Return how thick changes (B, C, T, ...) are: their mean size in % of full scale, (B,).
+    """Return the mean absolute value of changes (B, C, T, ...), in % of full scale, (B,).
 
     >>> thickness(torch.full((1, 3, 4, 1, 1), -0.25))
     tensor([25.])
@@ -73,20 +84,20 @@ def thickness(delta: Tensor) -> Tensor:
 
 
 def roughness(delta: Tensor) -> Tensor:
-    """Return how much changes (B, C, T, ...) differ from frame to frame, in %, (B,).
+    """Return the mean absolute difference of changes (B, C, T, ...) between frames, in %, (B,).
 
-    It is the mean size of the differences, the last frame's to the first among them. The paper
-    prints a square there; its values, in percent, are without one.
+    The first frame follows the last. The paper's formula squares the difference; its reported
+    values, in percent, do not.
     """
     return thickness(delta.roll(1, 2) - delta)
 
 
 def visibility(pattern: Tensor, delta: Tensor) -> dict[str, Tensor]:
-    """Return thickness and roughness, as planned and as it came out, all (B,) in %.
+    """Return thickness and roughness of patterns and of clipped perturbations, all (B,) in %.
 
     Args:
         pattern: (B, C, T, 1, 1).
-        delta: what became of it in [0, 1], (B, C, T, H, W).
+        delta: x_adv - x, (B, C, T, H, W).
     """
     return {
         "thickness": thickness(pattern),

@@ -11,46 +11,46 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
 from attacks.common.begin import check_clips
 from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
-from attacks.common.goal import Goal, logits_of, value_and_gradient
-from attacks.common.optimizers import Adam
+from attacks.common.goal import Goal, logits_of
 from attacks.common.randomness import generator_for
 from attacks.common.threat import check_radius
-from attacks.universal.fitting import (
-    Keep,
-    Loader,
-    Record,
-    Samples,
-    Snapshot,
-    check_target,
-    fitted_in_passes,
-)
+from attacks.universal.fitting import FitByEpochs, check_fit
 from attacks.universal.perturbation import Perturbation
-from attacks.universal.transfer import answers, could_be_fooled
+from attacks.universal.sample_loader import SampleLoader
+from attacks.universal.saved_attack import Record
+from attacks.universal.transfer import could_be_fooled, goal_from_predictions, predict_labels
+from attacks.video.adam_fit import AdamFit
 from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import added, rolled, roughness, thickness
+from attacks.video.flicker_pattern import roughness, shift_pattern, thickness
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FlickerUniversal(FlickerLoss):
-    """Options of a fit that gives one flicker for all clips, or for all of a class.
+class FlickerUniversal(FlickerLoss, FitByEpochs[Perturbation]):
+    """Fit one flickering pattern to all clips, or to all clips of a class, by Adam.
 
-    Adam lowers the objective of `FlickerLoss`, its loss averaged over the clips of a batch. What
-    the model answers the clean clips stands for their labels; clips whose label is given and is
-    another are left out, as in the paper. The result is a `Perturbation` of
-    shape (C, T, 1, 1); see `fooling_over_shifts` for how it does at other shifts in time.
+    The loss is that of `FlickerLoss`, its margin loss averaged over the clips of a batch. The
+    model's clean predictions serve as labels. `roll` alone uses random numbers.
+
+    `fit` returns the `Perturbation` of the last epoch, of shape (C, T, 1, 1);
+    `fooling_over_shifts` evaluates it at other shifts in time. Each record of its `history` holds
+    the mean "loss" and the "fooling_rate" of the attackable clips, each batch evaluated before
+    its step; the pattern's "thickness" and "roughness" in % of full scale; "attackable", the
+    number of clips behind the rate; and "left_out", the number of misclassified clips, which the
+    fit skips as in the paper. `fit` raises ValueError for images, for clips of several lengths,
+    and when no clip is left.
 
     Args:
         eps: largest size of the pattern's values, in pixel units.
-        passes: times through the clips.
+        passes: number of epochs.
         roll: shift the pattern by a random number of frames for each clip and step, so that it
-            need not be synchronised with the video it is added to.
-        source: fit to the clips alone that the model gives this class; None for all clips. A
-            loader of that class alone fills the batches.
-        target: the class to reach; None for any class but the model's own answer.
+            need not be synchronised with the video.
+        source: fit to the clips that the model predicts as this class alone; None for all clips.
+            A loader of that class fills the batches.
+        target: class to reach; None for any class but the clean prediction.
         **others: see `FlickerLoss`.
 
     Source: Naeh et al. 2020, eq. (1), sections 3 and 4.3 to 4.5: class generalisation, universal
@@ -63,65 +63,36 @@ class FlickerUniversal(FlickerLoss):
     source: int | None = None
     target: int | None = None
 
-    own_eps: ClassVar[bool] = True  # it is no budget: the jobs leave it as it is
+    own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
     needs_videos: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
+        """Raise ValueError for impossible options."""
         super().__post_init__()
         check_radius("linf", self.eps)
-        check_target(self.target)
         if not 0 <= self.eps < math.inf:
             raise ValueError(f"eps is {self.eps}; give a finite number >= 0")
-        if self.passes < 1:
-            raise ValueError(f"passes is {self.passes}; give a number >= 1")
+        check_fit(passes=self.passes, target=self.target)
         if self.source is not None and (self.source < 0 or self.source == self.target):
             raise ValueError(
                 f"source is {self.source}, target {self.target}; class ids start at 0, and the two "
                 "differ"
             )
 
-    def fit(
-        self,
-        model: nn.Module,
-        loader: Loader,
-        *,
-        seed: int = 0,
-        progress: Progress | None = None,
-        state: Snapshot | None = None,
-        keep: Keep | None = None,
-    ) -> Perturbation:
-        """Fit a flicker; see `Fittable.fit`. Random are the shifts of `roll`.
-
-        Returns:
-            The perturbation. Its `history` holds for each pass the mean "loss" and the
-            "fooling_rate" of the clips, each looked at in its turn while the pattern moves, and
-            after it the pattern's "thickness" and "roughness" in % of full scale, and "left_out",
-            how many clips the model has wrong when clean.
-
-        Raises:
-            ValueError: for images, clips of several lengths, and when no clip is left to fit to.
-        """
-        with frozen(model):
-            fit = FlickerFit(self, model, Samples.of(loader, model), seed=seed)
-            history = fitted_in_passes(
-                fit, passes=self.passes, progress=progress, state=state, keep=keep
-            )
-        return Perturbation(
-            fit.pattern[0], "linf", self.eps, target=self.target, history=tuple(history)
-        )
+    def start_fit(
+        self, model: nn.Module, samples: SampleLoader, *, seed: int
+    ) -> FlickerUniversalFit:
+        """Return the fit with a pattern of zeros."""
+        return FlickerUniversalFit(self, model, samples, seed=seed)
 
 
-log = logging.getLogger(__name__)
-
-
-class FlickerFit:
-    """A pattern (1, C, T, 1, 1) on its way, with Adam's means and the number of steps taken."""
+class FlickerUniversalFit(AdamFit):
+    """A pattern (1, C, T, 1, 1) in progress."""
 
     def __init__(
-        self, options: FlickerUniversal, model: nn.Module, samples: Samples, *, seed: int
+        self, options: FlickerUniversal, model: nn.Module, samples: SampleLoader, *, seed: int
     ) -> None:
-        """Begin without a pattern."""
+        """Begin with a pattern of zeros."""
         self.options, self.samples, self.seed = options, samples, seed
         x = samples.like()
         check_clips(x)
@@ -130,97 +101,81 @@ class FlickerFit:
             logits = logits_of(self.model, x[:1])
         for named in (options.target, options.source):
             Goal(torch.tensor([named or 0])).check_classes(logits)
-        self.pattern = x.new_zeros(1, *x.shape[1:3], 1, 1)  # (1, C, T, 1, 1)
-        self.adam = Adam.like(self.pattern)
-        self.steps = torch.zeros((), dtype=torch.int64)
-        self.wrong = 0  # clips of this pass that the model has wrong
-        self._answers: dict[bytes, int] = {}  # to clean clips, by their content
+        pattern = x.new_zeros(1, *x.shape[1:3], 1, 1)  # (1, C, T, 1, 1)
+        super().__init__(pattern, name="pattern", eps=options.eps, target=options.target)
+        self._predictions: dict[bytes, int] = {}  # of clean clips, by a hash of their content
 
-    def play(self, number: int) -> Record:
-        """Go through the clips once."""
-        generator = generator_for(self.seed, "shifts", number)
-        lr = self.options.rate(number / self.options.passes)
-        self.wrong = 0
-        batches = (self._chosen(x, y) for x, y in self.samples.labelled())
-        sums = [self._learn(*chosen, generator, lr) for chosen in batches]
-        # Waits for the device once.
-        loss, fooled, could, count = torch.stack(sums).sum(0).tolist()
+    def run_epoch(self, epoch: int) -> Record:
+        """Take one step for each batch, at the epoch's learning rate."""
+        generator = generator_for(self.seed, "shifts", epoch)
+        lr = self.options.rate(epoch / self.options.passes)
+        self.left_out = 0
+        batches = (self._select(x, y) for x, y in self.samples.labelled())
+        sums = [self._step(*batch, generator, lr) for batch in batches]
+        # Synchronises with the device once.
+        loss, fooled, attackable, count = torch.stack(sums).sum(0).tolist()
         if not count:
             raise ValueError(
                 f"no clip is left to fit to with source={self.options.source}: the model gives "
-                f"none of them that class, or NaN, or has them wrong ({self.wrong}); give clips "
+                f"none of them that class, or NaN, or has them wrong ({self.left_out}); give clips "
                 "that it has right"
             )
-        if not number and self.wrong:
-            log.info("%d clips are wrong when clean and are left out of the fit", self.wrong)
-        visible = {"thickness": thickness, "roughness": roughness}
-        after = {name: float(measure(self.pattern)) for name, measure in visible.items()}
-        shares = {"loss": loss / count, "fooling_rate": fooled / max(could, 1)}
-        counts = {"attackable": int(could), "left_out": self.wrong}
-        return {**shares, **after, **counts}
+        if not epoch and self.left_out:
+            log.info("%d clips are wrong when clean and are left out of the fit", self.left_out)
+        return {
+            "loss": loss / count,
+            "fooling_rate": fooled / max(attackable, 1),
+            "thickness": float(thickness(self.delta)),
+            "roughness": float(roughness(self.delta)),
+            "attackable": int(attackable),
+            "left_out": self.left_out,
+        }
 
-    def enough(self, record: Record) -> bool:
-        """Never stop early: what the clips are fooled by becomes less visible to the end."""
-        return False
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the state."""
-        return {"pattern": self.pattern, "steps": self.steps, **self.adam.tensors()}
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a state."""
-        self.steps = tensors["steps"]
-        self.pattern = tensors["pattern"].to(self.pattern)
-        self.adam.restore(tensors)
-
-    def _chosen(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the clips of x (B, ...) to fit to, and the model's answers to them, (A,).
-
-        Clips whose label y (B,) is known and is another one than the answer are left out.
+    def _select(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the clips of x (B, ...) to fit to, and the model's predictions of them, (A,).
 
         Raises:
-            ValueError: when they are no clips of the pattern's length.
+            ValueError: for images, and for clips of another length than the pattern.
         """
         check_clips(x)
-        if x.shape[1:3] != self.pattern.shape[1:3]:
+        if x.shape[1:3] != self.delta.shape[1:3]:
             raise ValueError(
-                f"x has shape {tuple(x.shape)} after batches of {tuple(self.pattern.shape[1:3])} "
+                f"x has shape {tuple(x.shape)} after batches of {tuple(self.delta.shape[1:3])} "
                 "channels and frames; give clips of one length"
             )
-        keys = [blake2b(row.cpu().numpy().tobytes(), digest_size=16).digest() for row in x]
-        if any(key not in self._answers for key in keys):
-            self._answers |= dict(zip(keys, answers(self.model, x).tolist(), strict=True))
-        before = torch.tensor([self._answers[key] for key in keys])
-        source = self.options.source
+        before = self._predict_once(x)
+        source, correct = self.options.source, self.is_correct(y.cpu(), before)
         wanted = before >= 0 if source is None else before == source
-        wrong = (y.cpu() >= 0) & (y.cpu() != before)
-        self.wrong += int((wanted & wrong).sum())
-        rows = (wanted & ~wrong).nonzero().flatten()
+        self.left_out += int((wanted & ~correct).sum())
+        rows = (wanted & correct).nonzero().flatten()
         return x[rows.to(x.device)], before[rows].to(x.device)
 
-    def _learn(self, x: Tensor, before: Tensor, generator: torch.Generator, lr: float) -> Tensor:
-        """Take a step with clips (A, ...).
+    def _predict_once(self, x: Tensor) -> Tensor:
+        """Return the model's predictions of clean clips (B, ...), on the CPU, (B,)."""
+        keys = [blake2b(row.cpu().numpy().tobytes(), digest_size=16).digest() for row in x]
+        if any(key not in self._predictions for key in keys):
+            predicted = predict_labels(self.model, x).tolist()
+            self._predictions |= dict(zip(keys, predicted, strict=True))
+        return torch.tensor([self._predictions[key] for key in keys])
+
+    def _step(self, x: Tensor, before: Tensor, generator: torch.Generator, lr: float) -> Tensor:
+        """Take a step for clips (A, ...), predicted as `before` (A,) when clean.
 
         Returns:
-            Their summed loss, how many it fools, of how many that it could, and A.
+            (4,): the summed loss, fooled clips, attackable clips, and A.
         """
-        frames = self.pattern.shape[2]
+        frames = self.delta.shape[2]
         shifts = torch.randint(frames if self.options.roll else 1, (len(x),), generator=generator)
         if not len(x):
-            return self.pattern.new_zeros(4)
-        shifts, named = shifts.to(x.device), self.options.target
-        goal = Goal(before, None if named is None else torch.full_like(before, named))
-        x_adv, follow = added(x, rolled(self.pattern, shifts))
-        logits, miss, gradient = value_and_gradient(
-            self.model, x_adv, lambda logits: self.options.miss(logits, goal)
+            return self.delta.new_zeros(4)
+        shifts, goal = shifts.to(x.device), goal_from_predictions(before, self.target)
+        logits, loss, gradient = self.options.margin_and_gradient(
+            self.model, x, shift_pattern(self.delta, shifts), goal
         )
-        gradient = gradient.mul_(follow).sum((3, 4), keepdim=True)  # (A, C, T, 1, 1)
-        mean = rolled(gradient.nan_to_num(0, 0, 0), -shifts).mean(0, keepdim=True)
-        _, slope = self.options.visible(self.pattern)
-        self.steps = self.steps + 1
-        move = self.adam.step(mean + slope, number=int(self.steps), lr=lr)
-        self.pattern = (self.pattern - move).clamp(-self.options.eps, self.options.eps)
-        could = could_be_fooled(before, named)
-        counts = [(could & goal.is_adversarial(logits)).sum(), could.sum()]
-        sums = [miss.nan_to_num(0).sum(), *(count.to(miss) for count in counts)]
-        return torch.stack([*sums, miss.new_tensor(len(x))])
+        mean = shift_pattern(gradient.nan_to_num(0, 0, 0), -shifts).mean(0, keepdim=True)
+        _, slope = self.options.visibility_and_gradient(self.delta)
+        self.descend(mean + slope, lr=lr)
+        attackable = could_be_fooled(before, self.target)
+        counts = [(attackable & goal.is_adversarial(logits)).sum(), attackable.sum()]
+        sums = [loss.nan_to_num(0).sum(), *(count.to(loss) for count in counts)]
+        return torch.stack([*sums, loss.new_tensor(len(x))])

@@ -1,4 +1,4 @@
-"""How much each frame of a clip weighs in the classifier's answer, by one gradient."""
+"""The weight of each frame of a clip in the classifier's prediction, by one gradient."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,7 +13,8 @@ from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, check_differentiable, logits_of
 
 Weight = Literal["abs", "l1", "relu", "signed"]
-# The weight of each output in time, (B, T'), from a layer's gradient (B, T', D).
+Call = tuple[nn.Module, Any, Any]  # a module, and the shapes of its input and output
+# The weight of each time step (B, T') from a layer's gradient (B, T', D).
 _WEIGHTS: dict[Weight, Callable[[Tensor], Tensor]] = {
     "abs": lambda gradient: gradient.sum(2).abs(),
     "l1": lambda gradient: gradient.abs().sum(2),
@@ -23,7 +24,7 @@ _WEIGHTS: dict[Weight, Callable[[Tensor], Tensor]] = {
 
 
 def check_weight(weight: str) -> None:
-    """Raise ValueError unless `weight` is one that `frame_weights` knows."""
+    """Raise ValueError unless `weight` is one of Weight."""
     if weight not in get_args(Weight):
         raise ValueError(f"weight is {weight!r}; allowed: {', '.join(get_args(Weight))}")
 
@@ -36,30 +37,30 @@ def frame_weights(
     weight: Weight | None = None,
     layer: str | None = None,
 ) -> Tensor:
-    """Return how much each frame weighs in the logit of y, by the gradient in a layer's output.
+    """Return the weight of each frame in the logit of y, by the gradient in a layer's output.
 
-    The gradient is summed over each moment of the output; a frame gets the sum over the moments
-    whose window in time it lies in, divided by the size of a window. Frames at the ends of a clip
-    lie in fewer windows, and those that are missing count as 0. It takes one forward and one
-    backward pass of the batch, and a forward pass of two clips that finds the layer.
+    The gradient is summed over each time step of the output. A frame's weight is the sum over the
+    time steps whose receptive field holds the frame, divided by the size of the receptive field.
+    Frames at the ends of a clip lie in fewer receptive fields, and the missing ones count as 0.
+    The cost is a forward and a backward pass of the batch, and a forward pass of two clips.
 
     Args:
         model: the classifier; returns logits (B, K). Left exactly as it was.
         x: videos (B, C, T, H, W) in [0, 1].
-        y: classes, int64 (B,); None takes the model's own answers.
-        weight: "abs", the size of the sum; "signed", the sum itself, whose total may be negative;
-            "relu", the sum where it is positive; "l1", the sum of sizes. None takes "l1" where the
-            layer looks at each frame by itself, and else "abs": behind a norm of each frame, as
-            in our LRCN, slopes can cancel in the sum.
-        layer: name of the module whose output is taken. None takes the first convolution with a
-            kernel in time; where there is none, as in an LRCN, the last convolution that is given
-            the frames as images, those of a clip in a row; and else the frames themselves.
+        y: classes, int64 (B,); None takes the model's predictions.
+        weight: of a time step: "abs", the absolute sum of the gradient; "signed", the sum;
+            "relu", the sum where it is positive; "l1", the sum of absolute values. None takes
+            "l1" where the layer processes each frame by itself, else "abs": behind a norm of each
+            frame, as in our LRCN, gradients cancel in the sum.
+        layer: name of the module. None takes the first convolution with a kernel in time; without
+            one, as in an LRCN, the last convolution that is given all frames as images; without
+            that, the frames themselves.
 
     Returns:
         (B, T), detached; 0 where the gradient is not finite.
 
     Raises:
-        ValueError: when there is no such layer, or its output has no place for every frame.
+        ValueError: when the layer does not exist, or its output has no time steps.
 
     Source: Xu et al. 2023, section 3 (keyframes by the gradient), eq. (4).
     """
@@ -69,20 +70,20 @@ def frame_weights(
         check_weight(weight)
     with frozen(model):
         x = x.detach().clone().clamp_(0, 1)
-        moments = _layer(model, x, layer)
-        logits, leaf = _cut(model, x, moments.module)
+        found = _find_layer(model, x, layer)
+        logits, leaf = _cut_graph(model, x, found.module)
         y = logits.argmax(1) if y is None else y.clone()
         Goal(y).check_classes(logits)
         check_differentiable(logits)
         (gradient,) = torch.autograd.grad(logits.gather(1, y[:, None]).sum(), leaf)
-        weight = weight or ("l1" if moments.per_frame else "abs")
-        each = _WEIGHTS[weight](moments.flat(gradient.nan_to_num(0, 0, 0), x))  # (B, T')
-        seen = moments.windows.to(each)  # (T', T)
-        return each @ seen / moments.kernel  # (B, T)
+        weight = weight or ("l1" if found.per_frame else "abs")
+        each = _WEIGHTS[weight](found.split_time(gradient.nan_to_num(0, 0, 0), x))  # (B, T')
+        fields = found.fields.to(each)  # (T', T)
+        return each @ fields / found.kernel  # (B, T)
 
 
-def _cut(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor, Tensor]:
-    """Return the logits (B, K) of x, and where their graph begins: a module's output, or x."""
+def _cut_graph(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Return the logits (B, K) of x, and the leaf of their graph: a module's output, or x."""
     if module is None:
         return logits_of(model, x.requires_grad_()), x
     leaves: list[Tensor] = []
@@ -99,37 +100,37 @@ def _cut(model: nn.Module, x: Tensor, module: nn.Module | None) -> tuple[Tensor,
 
 
 @dataclass(frozen=True)
-class _Moments:
-    """A module whose output has a place for moments of a clip.
+class TemporalLayer:
+    """A module whose output has time steps.
 
     Attributes:
         module: the module; None for the clip itself.
-        per_frame: whether its output is (B*T, ...); else it is (B, C, T', H, W).
-        windows: which frames each moment is made of, bool (T', T).
-        kernel: how many frames a window holds that no end of the clip cuts off.
+        per_frame: True for an output (B*T, ...), False for (B, C, T', H, W).
+        fields: receptive fields, bool (T', T): which frames each time step depends on.
+        kernel: number of frames in a whole receptive field.
     """
 
     module: nn.Module | None
     per_frame: bool
-    windows: Tensor
+    fields: Tensor
     kernel: int = 1
 
-    def flat(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """Return the gradient of the output with a row for each moment, (B, T', D)."""
+    def split_time(self, gradient: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient of the output as (B, T', D)."""
         if self.per_frame:
             return gradient.reshape(len(x), x.shape[2], -1)  # (B, T, D)
         return gradient.transpose(1, 2).flatten(2)  # (B, T', C*H*W)
 
 
-def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
-    """Return the layer of a name, or the one to take, after a pass of the first two clips."""
+def _find_layer(model: nn.Module, x: Tensor, name: str | None) -> TemporalLayer:
+    """Find the layer of a name, or the default, in a forward pass of the first two clips."""
     modules = dict(model.named_modules())
     if name is not None and name not in modules:
         raise ValueError(
             f"layer is {name!r}; the model's convolutions are {_convolutions(modules)}, and any "
             "other module's name will do"
         )
-    calls: list[tuple[nn.Module, Any, Any]] = []
+    calls: list[Call] = []
 
     def note(module: nn.Module, given: Any, output: Any) -> None:
         seen = getattr(given[0] if given else None, "shape", None)
@@ -142,7 +143,7 @@ def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
             stack.callback(module.register_forward_hook(note).remove)
         logits_of(model, x[:2])
     clips, frames = len(x[:2]), x.shape[2]
-    found = (_first if name is None else _named)(calls, clips, frames)
+    found = (_default_layer if name is None else _named_layer)(calls, clips, frames)
     if found is None:
         raise ValueError(
             f"layer {name!r} was not called, or its output has no place for each of the {frames} "
@@ -151,31 +152,36 @@ def _layer(model: nn.Module, x: Tensor, name: str | None) -> _Moments:
     return found
 
 
-def _first(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments:
-    """Return the first convolution in time, or the last of single frames, or the clip itself."""
+def _default_layer(calls: list[Call], clips: int, frames: int) -> TemporalLayer:
+    """Return the first convolution in time, else the last of single frames, else the clip."""
     for module, given, _ in calls:
-        if _sees(module, given, frames) and module.kernel_size[0] > 1:
-            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
+        if _is_temporal(module, given, frames) and module.kernel_size[0] > 1:
+            return _temporal_layer(module, given[2], frames)
     images = [m for m, _, made in calls if isinstance(m, nn.Conv2d) and made[0] == clips * frames]
     last = images[-1] if images else None
-    return _Moments(last, bool(images), torch.eye(frames, dtype=torch.bool))
+    return TemporalLayer(last, bool(images), torch.eye(frames, dtype=torch.bool))
 
 
-def _named(calls: list[tuple[nn.Module, Any, Any]], clips: int, frames: int) -> _Moments | None:
-    """Return a module by the shapes of its first call."""
+def _named_layer(calls: list[Call], clips: int, frames: int) -> TemporalLayer | None:
+    """Return a module with time steps, told by the shapes of its first call; else None."""
     for module, given, made in calls[:1]:
-        if _sees(module, given, frames):
-            return _Moments(module, False, windows(module, given[2], frames), module.kernel_size[0])
+        if _is_temporal(module, given, frames):
+            return _temporal_layer(module, given[2], frames)
         if made is not None and len(made) == 5 and made[2] == frames:
-            return _Moments(module, False, torch.eye(frames, dtype=torch.bool))
+            return TemporalLayer(module, False, torch.eye(frames, dtype=torch.bool))
         if made is not None and len(made) in (2, 4) and made[0] == clips * frames > clips:
-            return _Moments(module, True, torch.eye(frames, dtype=torch.bool))
+            return TemporalLayer(module, True, torch.eye(frames, dtype=torch.bool))
     return None
 
 
-def _sees(module: nn.Module, given: Any, frames: int) -> TypeGuard[nn.Conv3d]:
-    """Tell whether a module is a convolution in time that is given all frames of a clip."""
+def _is_temporal(module: nn.Module, given: Any, frames: int) -> TypeGuard[nn.Conv3d]:
+    """Tell whether a module is a 3-d convolution whose input holds all frames of a clip."""
     return isinstance(module, nn.Conv3d) and given is not None and given[2] >= frames
+
+
+def _temporal_layer(convolution: nn.Conv3d, given: int, frames: int) -> TemporalLayer:
+    fields = receptive_fields(convolution, given, frames)
+    return TemporalLayer(convolution, False, fields, convolution.kernel_size[0])
 
 
 def _convolutions(modules: dict[str, nn.Module]) -> str:
@@ -183,16 +189,16 @@ def _convolutions(modules: dict[str, nn.Module]) -> str:
     return ", ".join(name for name, m in modules.items() if isinstance(m, kinds)) or "none"
 
 
-def windows(convolution: nn.Conv3d, given: int, frames: int) -> Tensor:
-    """Return which frames each moment of a convolution's output is made of, bool (T', T).
+def receptive_fields(convolution: nn.Conv3d, given: int, frames: int) -> Tensor:
+    """Return the frames that each time step of a convolution's output depends on, bool (T', T).
 
     Args:
         convolution: with a kernel, stride, padding and dilation in time.
-        given: frames it is given; beyond those of the clip they are padding, half of it in
-            front, as where a model pads by itself the way TensorFlow does.
-        frames: of the clip.
+        given: frames of the convolution's input. Those beyond the clip's are padding of the
+            model's own, half of it in front, as TensorFlow pads.
+        frames: T, frames of the clip.
 
-    >>> windows(nn.Conv3d(1, 1, 3, stride=2, padding=1), 4, 4).int().tolist()
+    >>> receptive_fields(nn.Conv3d(1, 1, 3, stride=2, padding=1), 4, 4).int().tolist()
     [[1, 1, 0, 0], [0, 1, 1, 1]]
     """
     kernel, stride, dilation = (
@@ -204,7 +210,7 @@ def windows(convolution: nn.Conv3d, given: int, frames: int) -> Tensor:
     before, after = (padding[0], padding[0]) if not isinstance(padding, str) else (0, 0)
     if padding == "same":
         before, after = reach // 2, reach - reach // 2
-    moments = (given + before + after - reach - 1) // stride + 1
-    first = torch.arange(moments) * stride - before - (given - frames) // 2  # (T',)
-    places = first[:, None] + torch.arange(kernel) * dilation  # (T', kernel)
-    return (places[:, :, None] == torch.arange(frames)).any(1)  # (T', T)
+    steps = (given + before + after - reach - 1) // stride + 1
+    first = torch.arange(steps) * stride - before - (given - frames) // 2  # (T',)
+    taps = first[:, None] + torch.arange(kernel) * dilation  # (T', kernel)
+    return (taps[:, :, None] == torch.arange(frames)).any(1)  # (T', T)

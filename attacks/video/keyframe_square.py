@@ -1,40 +1,42 @@
 """The Square Attack on the few frames of a video that a handful of queries points out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.black_box.square import Square, SquareRun, SquareState
 from attacks.common.active_set import index_rows
-from attacks.common.begin import check_call, check_clips, clone_inputs
+from attacks.common.batch_attack import BatchAttack
+from attacks.common.begin import Call
 from attacks.common.forward import wrap_forward
-from attacks.common.frozen import frozen
 from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
 from attacks.common.options import check_kinds
-from attacks.common.randomness import sample_generators
 from attacks.common.threat import Threat
-from attacks.video.keyframes import check_boundary, check_count, heaviest, reaching
+from attacks.video.keyframes import check_boundary, check_count, select_by_share, select_heaviest
 
 
 @dataclass(frozen=True)
-class KeyframeSquare:
-    """Look which frames matter, change random squares in these alone, and give back spare ones.
+class KeyframeSquare(BatchAttack):
+    """Choose frames by queries, change random squares in them, and restore unneeded frames.
 
-    A frame matters as much as the loss changes when the mean of all frames takes its place. On the
-    fewest frames with a share `b` of these changes the linf search of `square` runs; all of them
-    share the squares. Of a clip that it fools, the frames then go back to the clean ones one by
-    one, the least important first, where that leaves it fooled.
+    The weight of a frame is the change of the loss when the mean of all frames replaces it. The
+    linf search of `square` runs on the fewest frames with a share `b` of the weights, and places
+    each square in all of them. In a fooled clip, the frames are then restored one by one, the
+    lightest first, as long as the clip stays fooled.
+
+    The result's `info` holds "weights" (B, T); "keyframes" (B, T), the frames that differ from
+    the clean ones; and "queries_to_success" (B,), `queries` without those that restored frames,
+    0 without success.
 
     Args:
-        eps: radius in linf, in pixel units, a number or one a clip (B,).
-        queries: passes of the search on each clip at most. One for each frame and one more come
-            before, and one at most for each chosen frame but one after.
-        b: share in (0, 1]; None goes by `count`, or takes 0.5.
-        count: how many frames; None goes by `b`.
+        eps: radius in linf, in pixel units, a number or (B,).
+        queries: largest number of queries of the search. One query for each frame and one more
+            come before it, and at most one for each chosen frame but one after it.
+        b: share of the weights, in (0, 1]; None uses `count`, or takes 0.5.
+        count: number of frames; None uses `b`.
         p_init: share of the frame that the first squares cover, in (0, 1].
         loss: "ce", "margin" or "dlr".
 
@@ -53,7 +55,7 @@ class KeyframeSquare:
     norm: ClassVar[Norm] = "linf"
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
+        """Raise ValueError for impossible options."""
         check_kinds(self)
         check_loss(self.loss)
         check_boundary(self.b)
@@ -65,43 +67,20 @@ class KeyframeSquare:
         """Return the options of the search."""
         return Square("linf", self.eps, self.queries, self.p_init, loss=self.loss)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb some frames of x within the ball; see `Attack.__call__`.
-
-        Returns:
-            The result. `info` holds "weights" (B, T), by how much each frame changes the loss;
-            "keyframes" (B, T), the frames that are not the clean ones; and
-            "queries_to_success" (B,), 0 where there was none: `queries` without those that
-            gave frames back.
-
-        Raises:
-            ValueError: for images, or more frames than there are.
-        """
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
-        check_clips(x)
-        generators = sample_generators(x, seed=seed, sample_ids=sample_ids)
-        with frozen(model), torch.no_grad():
-            x, y, target = clone_inputs(model, x, y, target)
-            threat, goal = Threat.around(x, norm="linf", eps=self.eps), Goal(y, target, self.loss)
-            forward, random = wrap_forward(model, x)
+    def perturb(self, call: Call) -> AttackResult:
+        """Choose frames, search in them, and restore those that are not needed."""
+        x, goal = call.x, Goal(call.y, call.target, self.loss)
+        with torch.no_grad():
+            threat = Threat.around(x, norm="linf", eps=self.eps)
+            forward, random = wrap_forward(call.model, x)
             clean = logits_of(forward, x)
             weights = frame_effects(forward, x, goal, clean=clean)
-            mask = self._chosen(weights)
-            here = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
-            search = SquareRun(forward, self._square(), goal, threat, generators, mask=here)
-            state, history = search.run(progress)
+            mask = self._choose(weights)
+            pixels = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
+            search = SquareRun(forward, self._square(), goal, threat, call.generators, mask=pixels)
+            state, history = search.run(call.progress)
             searched = state.queries + 1 + x.shape[2]
-            left, spent = _restored(forward, state, weights, mask)
+            changed, spent = _restore_frames(forward, state, weights, mask)
             best, already = state.best, goal.is_adversarial(clean)
         return AttackResult(
             x=x,
@@ -113,24 +92,30 @@ class KeyframeSquare:
             history=goal.as_loss(history),
             info={
                 "weights": weights,
-                "keyframes": left,
+                "keyframes": changed,
                 "queries_to_success": torch.where(best.success, searched, 0),
                 **warnings_of(goal, search.logits, finite=best.finite, random=random),
             },
         )
 
-    def _chosen(self, weights: Tensor) -> Tensor:
-        """Return the frames to change, bool (B, T)."""
+    def _choose(self, weights: Tensor) -> Tensor:
+        """Return the frames that may change, bool (B, T), by their weights (B, T)."""
         if self.count is None:
-            return reaching(weights, self.b or 0.5)
-        return heaviest(weights, check_count(self.count, weights.shape[1], targeted=False))
+            return select_by_share(weights, self.b or 0.5)
+        return select_heaviest(weights, check_count(self.count, weights.shape[1], targeted=False))
 
 
 def frame_effects(model: Classifier, x: Tensor, goal: Goal, *, clean: Tensor) -> Tensor:
-    """Return by how much the loss changes without each frame of x (B, C, T, H, W), (B, T).
+    """Return the change of the loss when the mean of all frames replaces a frame, (B, T).
 
-    The mean of all frames takes its place. It takes T passes beside that of the clean logits
-    (B, K); 0 where one is not finite.
+    Args:
+        model: the classifier, queried T times.
+        x: clips (B, C, T, H, W) in [0, 1].
+        goal: labels or targets, and the loss.
+        clean: logits of x, (B, K).
+
+    Returns:
+        Absolute changes, (B, T); 0 where a loss is not finite.
     """
     mean, values = x.mean(2), []
     for frame in range(x.shape[2]):
@@ -142,13 +127,13 @@ def frame_effects(model: Classifier, x: Tensor, goal: Goal, *, clean: Tensor) ->
     )  # (B, T)
 
 
-def _restored(
+def _restore_frames(
     model: Classifier, state: SquareState, weights: Tensor, mask: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Give fooled clips clean frames back, the least important first, while they stay fooled.
+    """Restore the frames of fooled clips, the lightest first, where they stay fooled.
 
     Returns:
-        The frames that stay changed, bool (B, T), and passes spent, int64 (B,).
+        The frames that remain changed, bool (B, T), and queries spent, int64 (B,).
     """
     best, x = state.best, state.threat.x
     mask, spent = mask.clone(), torch.zeros_like(state.queries)
@@ -158,8 +143,8 @@ def _restored(
         rows = (best.success & chosen & (mask.sum(1) > 1)).nonzero()[:, 0]  # (A,)
         if not len(rows):
             continue
-        trial, here = best.x_adv[rows], (torch.arange(len(rows)), slice(None), frame[rows])
-        trial[here] = x[rows][here]
+        trial, place = best.x_adv[rows], (torch.arange(len(rows)), slice(None), frame[rows])
+        trial[place] = x[rows][place]
         goal = index_rows(state.goal, rows)
         logits = logits_of(model, trial)
         met, won = goal.is_adversarial(logits), rows[goal.is_adversarial(logits)]

@@ -1,4 +1,4 @@
-"""Which frames of a clip to touch, and these frames themselves."""
+"""The choice of frames of a clip, and access to the chosen frames."""
 
 import math
 from typing import Literal, get_args
@@ -11,7 +11,7 @@ _ROUNDING = 1e-9
 
 
 def check_frames(frames: str, allowed: tuple[str, ...] = get_args(Frames)) -> None:
-    """Raise ValueError unless `frames` is a way to choose frames."""
+    """Raise ValueError unless `frames` is one of the allowed choices."""
     if frames not in allowed:
         raise ValueError(f"frames is {frames!r}; allowed here: {', '.join(allowed)}")
 
@@ -22,18 +22,19 @@ def check_boundary(b: float | None) -> None:
         raise ValueError(f"b is {b}; give a share of the weights in (0, 1], or None")
 
 
-def reaching(weights: Tensor, b: float) -> Tensor:
-    """Return the fewest frames that together have a share b of the weights, bool (B, T).
-
-    The heaviest come first; at least one is chosen.
+def select_by_share(weights: Tensor, b: float) -> Tensor:
+    """Select the fewest frames of each clip whose weights sum to a share b of the total.
 
     Args:
-        weights: (B, T); where their sum is negative, the heaviest frame alone.
-        b: the share, in (0, 1].
+        weights: (B, T). If their sum is negative, the heaviest frame alone is selected.
+        b: share, in (0, 1].
+
+    Returns:
+        bool (B, T), at least one frame of each clip.
 
     Source: Xu et al. 2023, section 3 (keyframes by the gradient; b is its boundary).
 
-    >>> reaching(torch.tensor([[1.0, 5.0, 4.0], [0.0, 0.0, 0.0]]), 0.6).tolist()
+    >>> select_by_share(torch.tensor([[1.0, 5.0, 4.0], [0.0, 0.0, 0.0]]), 0.6).tolist()
     [[False, True, True], [True, False, False]]
     """
     ordered, order = weights.double().sort(dim=1, descending=True, stable=True)  # (B, T)
@@ -44,18 +45,20 @@ def reaching(weights: Tensor, b: float) -> Tensor:
     return torch.zeros_like(weights, dtype=torch.bool).scatter(1, order, places <= last)
 
 
-def heaviest(weights: Tensor, count: int) -> Tensor:
-    """Return the `count` frames with the largest weights (B, T), bool (B, T).
+def select_heaviest(weights: Tensor, count: int) -> Tensor:
+    """Select the `count` frames of each clip with the largest weights (B, T), bool (B, T).
 
-    >>> heaviest(torch.tensor([[1.0, 5.0, 4.0]]), 1).tolist()
+    >>> select_heaviest(torch.tensor([[1.0, 5.0, 4.0]]), 1).tolist()
     [[False, True, False]]
     """
     order = weights.argsort(dim=1, descending=True, stable=True)[:, :count]  # (B, count)
     return torch.zeros_like(weights, dtype=torch.bool).scatter(1, order, True)
 
 
-def differences(x: Tensor) -> Tensor:
-    """Return the mean change from the frame before, (B, T); the first takes that of the second.
+def frame_differences(x: Tensor) -> Tensor:
+    """Return the mean absolute difference of each frame from the frame before, (B, T).
+
+    The first frame takes the difference of the second; a single frame takes 1.
 
     Source: Xu et al. 2023, section 4 (inter-frame difference).
     """
@@ -66,12 +69,12 @@ def differences(x: Tensor) -> Tensor:
 
 
 def fixed_frames(text: str, frames: int, count: int) -> list[int]:
-    """Return the frames that "first", "uniform" or a list such as "0+3+7" names.
+    """Return the numbers of the frames that `text` names.
 
     Args:
-        text: "first", "uniform" or numbers from 0 with + between them.
-        frames: of the clip.
-        count: how many "first" and "uniform" take.
+        text: "first", "uniform" or numbers from 0 joined by +.
+        frames: T, frames of the clip.
+        count: number of frames of "first" and "uniform".
 
     Raises:
         ValueError: for a frame that the clip does not have.
@@ -83,17 +86,17 @@ def fixed_frames(text: str, frames: int, count: int) -> list[int]:
         return list(range(count))
     if text == "uniform":
         return [i * frames // count for i in range(count)]
-    chosen = listed(text)
+    chosen = parse_frames(text)
     if max(chosen) >= frames:
         raise ValueError(f"fixed={text} names frame {max(chosen)} of clips with {frames} frames")
     return chosen
 
 
-def listed(text: str) -> list[int]:
-    """Return the numbers of a list such as "0+3+7".
+def parse_frames(text: str) -> list[int]:
+    """Parse frame numbers joined by +, such as "0+3+7"; return them sorted.
 
     Raises:
-        ValueError: when it is none.
+        ValueError: for any other text.
     """
     parts = text.split("+")
     if not all(part.isdecimal() for part in parts):
@@ -102,9 +105,12 @@ def listed(text: str) -> list[int]:
 
 
 def check_count(count: int | None, frames: int, *, targeted: bool) -> int:
-    """Return how many frames to take: a number up to those of the clip.
+    """Return the number of frames to choose from clips of `frames` frames.
 
-    None takes a quarter of the frames, or 5 of 16 for a target, as many as the sparse attack has.
+    None takes a quarter of them, or 5 of 16 with a target, as the sparse attack does.
+
+    Raises:
+        ValueError: when `count` exceeds `frames`.
 
     >>> check_count(None, 16, targeted=False), check_count(None, 16, targeted=True)
     (4, 5)
@@ -116,13 +122,13 @@ def check_count(count: int | None, frames: int, *, targeted: bool) -> int:
     return count
 
 
-def frames_at(x: Tensor, places: Tensor) -> Tensor:
-    """Return the frames of x (B, C, T, H, W) at some places (B, K), (B, K, C, H, W)."""
-    return x[torch.arange(len(x), device=x.device)[:, None], :, places]
+def take_frames(x: Tensor, index: Tensor) -> Tensor:
+    """Return the frames of x (B, C, T, H, W) with numbers index (B, K), (B, K, C, H, W)."""
+    return x[torch.arange(len(x), device=x.device)[:, None], :, index]
 
 
-def with_frames(x: Tensor, places: Tensor, frames: Tensor) -> Tensor:
-    """Return a copy of x (B, C, T, H, W) with frames (B, K, C, H, W) at some places (B, K)."""
+def replace_frames(x: Tensor, index: Tensor, frames: Tensor) -> Tensor:
+    """Return a copy of x (B, C, T, H, W) whose frames index (B, K) are `frames` (B, K, C, H, W)."""
     x = x.clone()
-    x[torch.arange(len(x), device=x.device)[:, None], :, places] = frames
+    x[torch.arange(len(x), device=x.device)[:, None], :, index] = frames
     return x

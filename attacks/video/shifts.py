@@ -1,4 +1,4 @@
-"""How a perturbation does when it is not synchronised with the clips it is added to."""
+"""The fooling ratio of a perturbation that is shifted in time against the clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from attacks.common.begin import check_batch, check_clips
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
-from attacks.universal.fitting import Loader, Samples
 from attacks.universal.perturbation import Perturbation
+from attacks.universal.sample_loader import Loader, SampleLoader
 
 
 @dataclass(frozen=True)
 class ShiftFooling:
-    """Fooling ratios of a perturbation at every shift in time.
+    """The fooling ratios of a perturbation at every cyclic shift in time.
 
     Attributes:
-        ratios: for the shifts by 0 to T - 1 frames, (T,) float64.
-        clips: how many clips were right when clean, of which these are shares.
+        ratios: at shifts by 0 to T - 1 frames, (T,) float64.
+        clips: number of clips behind the ratios.
     """
 
     ratios: Tensor
@@ -27,17 +27,17 @@ class ShiftFooling:
 
     @property
     def synchronised(self) -> float:
-        """The ratio without a shift."""
+        """Fooling ratio without a shift."""
         return float(self.ratios[0])
 
     @property
     def mean(self) -> float:
-        """The mean over all shifts."""
+        """Mean fooling ratio of all shifts."""
         return float(self.ratios.mean())
 
     @property
     def minimum(self) -> float:
-        """The lowest of all shifts."""
+        """Lowest fooling ratio of all shifts."""
         return float(self.ratios.min())
 
 
@@ -46,8 +46,8 @@ def fooling_over_shifts(
 ) -> ShiftFooling:
     """Return the share of clips that a perturbation fools at each of its cyclic shifts.
 
-    It is that of the clips which the model gets right when clean. With a target, a clip is fooled
-    that reaches it, and clips of that class are left out.
+    The share is of the clips that the model classifies correctly when clean. A targeted
+    perturbation fools a clip that reaches the target; clips of that class are left out.
 
     Args:
         model: the classifier; left exactly as it was.
@@ -55,7 +55,7 @@ def fooling_over_shifts(
         loader: batches (x, y, ...), y int64 (B,).
 
     Raises:
-        ValueError: for images, and when no clip is right when clean.
+        ValueError: for images, and when the model misclassifies all clips.
 
     Source: Naeh et al. 2020, sections 4.2 (fooling ratio) and 4.5 (time-invariant attack).
     """
@@ -63,7 +63,7 @@ def fooling_over_shifts(
     moved = [
         replace(perturbation, delta=perturbation.delta.roll(shift, 1)) for shift in range(frames)
     ]
-    device = Samples.of(loader, model).device
+    device = SampleLoader.of(loader, model).device
     with frozen(model), torch.no_grad():
         parts = [_fooled(model, moved, x.to(device), y.to(device)) for x, y, *_ in loader]
     fooled = torch.cat(parts, 1).cpu()  # (T, N)
@@ -75,7 +75,7 @@ def fooling_over_shifts(
 
 
 def _fooled(model: nn.Module, moved: Sequence[Perturbation], x: Tensor, y: Tensor) -> Tensor:
-    """Return which clips of x (B, ...) that are right each perturbation fools, (T, A) bool."""
+    """Tell which of the A attackable clips of x (B, ...) each perturbation fools, bool (T, A)."""
     check_batch(x, y)
     check_clips(x)
     named, logits = moved[0].target, logits_of(model, x)

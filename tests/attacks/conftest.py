@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from attacks import (
+    ATN,
     ATTACKS,
-    AdversarialTransformer,
     BlackBoxSubstitute,
     FlickerUniversal,
     SparseUniversalPerturbation,
@@ -266,7 +266,7 @@ FITTED_CASES = {
         norm="l2", eps=2.0, solver="deepfool", passes=1, target_rate=1.0
     ),
     "sup": SparseUniversalPerturbation(passes=2, lr=0.03),
-    "atn": AdversarialTransformer(passes=2, width=4, lr=0.01),
+    "atn": ATN(passes=2, width=4, lr=0.01),
     "substitute": BlackBoxSubstitute(rounds=2, samples=6, budget=20, epochs=1, width=4),
     "flicker-universal": FlickerUniversal(passes=2, lr=0.02),
 }

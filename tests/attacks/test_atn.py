@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from attacks import AdversarialTransformer
+from attacks import ATN
 from attacks.common.randomness import generator_for
-from attacks.transformer.atn import reranked
-from attacks.transformer.atn_network import TransformerShape, transform
+from attacks.transformer.atn import rerank
+from attacks.transformer.atn_network import ATNShape, transform
 
 
 def in_batches(x, size=25):
@@ -16,7 +16,7 @@ def in_batches(x, size=25):
 def test_reranking_puts_the_target_first_and_keeps_all_other_ratios():
     scores = torch.rand(50, 6, generator=torch.Generator().manual_seed(0)).softmax(1)
     target = torch.arange(50) % 6
-    raised = reranked(scores, target, 3.0)
+    raised = rerank(scores, target, 3.0)
     torch.testing.assert_close(raised.sum(1), torch.ones(50))
     assert torch.equal(raised.argmax(1), target)
     others = torch.ones_like(scores).scatter(1, target[:, None], 0).bool()
@@ -29,9 +29,9 @@ def test_reranking_puts_the_target_first_and_keeps_all_other_ratios():
 def test_the_loss_is_the_published_one(linear, batch):
     x, _ = batch(8)
     model, target = linear(4, gain=0.1), torch.full((8,), 2)
-    options = AdversarialTransformer(width=4, passes=1, beta=0.3, alpha=2.0, target=2)
+    options = ATN(width=4, passes=1, beta=0.3, alpha=2.0, target=2)
     (record,) = options.fit(model, [(x,)], seed=5).history
-    shape = TransformerShape(3, 4, width=4)
+    shape = ATNShape(3, 4, width=4)
     x_adv = transform(shape.initial(generator_for(5, "weights")), x, target, shape=shape)
     before, after = (model(v).softmax(1).detach() for v in (x, x_adv))
     wanted = before.clone()
@@ -49,7 +49,7 @@ def test_the_loss_is_the_published_one(linear, batch):
 @pytest.mark.parametrize("target", [None, 1])
 def test_it_learns_to_send_new_samples_to_a_class(form, target, linear, batch):
     model, (x, _) = linear(3, gain=0.1), batch(200)
-    options = AdversarialTransformer(form, passes=20, lr=0.01, width=8, target=target, beta=0.01)
+    options = ATN(form, passes=20, lr=0.01, width=8, target=target, beta=0.01)
     fitted = options.fit(model, in_batches(x))
     assert fitted.history[-1]["loss"] < 0.5 * fitted.history[0]["loss"]
     new, _ = batch(90, seed=77)
@@ -63,7 +63,7 @@ def test_it_learns_to_send_new_samples_to_a_class(form, target, linear, batch):
 def test_a_heavier_change_is_a_smaller_one(linear, batch):
     model, (x, y) = linear(3, gain=0.1), batch(100)
     light, heavy = (
-        AdversarialTransformer(passes=10, lr=0.01, width=8, beta=beta)
+        ATN(passes=10, lr=0.01, width=8, beta=beta)
         .fit(model, in_batches(x))(model, x, y % 3)
         .l2.mean()
         for beta in (0.001, 0.3)
@@ -74,7 +74,7 @@ def test_a_heavier_change_is_a_smaller_one(linear, batch):
 @pytest.mark.parametrize("side", [5, 6, 8])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_any_size_gives_samples_of_that_size(side, dims):
-    shape = TransformerShape(1, 4, dims, width=3)
+    shape = ATNShape(1, 4, dims, width=3)
     x = torch.rand(2, 1, *[side] * dims, generator=torch.Generator().manual_seed(0))
     weights = shape.initial(torch.Generator().manual_seed(0))
     residual = transform(weights, x, torch.tensor([0, 3]), shape=shape)
@@ -89,7 +89,7 @@ def test_any_size_gives_samples_of_that_size(side, dims):
 def test_without_a_target_each_sample_goes_to_a_random_wrong_class(net, batch):
     x, y = batch(300)
     model = net()
-    fitted = AdversarialTransformer(width=4, passes=1).fit(model, [(x[:20],)])
+    fitted = ATN(width=4, passes=1).fit(model, [(x[:20],)])
     ids = range(300)
     aimed = fitted(model, x, y, sample_ids=ids).info["target"]
     assert (aimed != y).all()
@@ -105,7 +105,7 @@ def test_without_a_target_each_sample_goes_to_a_random_wrong_class(net, batch):
 def test_one_fitted_for_a_class_goes_there_also_when_not_told(net, batch):
     x, y = batch(20)
     model = net()
-    fitted = AdversarialTransformer(width=4, passes=1, target=1).fit(model, [(x,)])
+    fitted = ATN(width=4, passes=1, target=1).fit(model, [(x,)])
     free, told = (fitted(model, x, y, target=t) for t in (None, torch.full_like(y, 1)))
     assert torch.equal(free.x_adv, told.x_adv)
     answer = model.eval()(free.x_adv).argmax(1)
@@ -115,7 +115,7 @@ def test_one_fitted_for_a_class_goes_there_also_when_not_told(net, batch):
 
 def test_samples_of_another_kind_are_refused(net, batch):
     x, y = batch(4)
-    fitted = AdversarialTransformer(width=4, passes=1).fit(net(), [(x,)])
+    fitted = ATN(width=4, passes=1).fit(net(), [(x,)])
     with pytest.raises(ValueError, match=r"for images of 3 channels and x has shape \(4, 1, 6, 6"):
         fitted(net(), x[:, :1], y)
     with pytest.raises(ValueError, match="for images of 3 channels"):
@@ -135,4 +135,4 @@ def test_samples_of_another_kind_are_refused(net, batch):
 )
 def test_impossible_options_are_refused_at_once(options, words):
     with pytest.raises(ValueError, match=words):
-        AdversarialTransformer(**options)
+        ATN(**options)

@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from attacks import (
+    ATN,
     FITTED,
-    AdversarialTransformer,
     BlackBoxSubstitute,
     FlickerUniversal,
     RefusedInput,
@@ -32,8 +32,8 @@ FITS = {
     ),
     "sup": SparseUniversalPerturbation(passes=3, lr=0.03),
     "sup-target": SparseUniversalPerturbation(passes=2, lr=0.03, target=1, eps=0.05),
-    "atn": AdversarialTransformer(passes=3, width=4, lr=0.01),
-    "atn-target": AdversarialTransformer(form="autoencoder", passes=2, width=4, target=1),
+    "atn": ATN(passes=3, width=4, lr=0.01),
+    "atn-target": ATN(form="autoencoder", passes=2, width=4, target=1),
     "substitute": BlackBoxSubstitute(rounds=3, samples=6, budget=20, epochs=2, width=4),
     "flicker-universal": FlickerUniversal(passes=3, lr=0.02),
     "flicker-universal-roll": FlickerUniversal(
@@ -65,7 +65,7 @@ def loader(batch):
 
 def parts(fitted):
     """All that a fitted attack is, ready to be compared."""
-    tensors, config = fitted.parts()
+    tensors, config = fitted.state()
     return {name: t.tolist() for name, t in tensors.items()}, config
 
 
@@ -130,13 +130,13 @@ def test_samples_that_are_wrong_are_left_out_where_the_paper_does(options, net, 
 def test_a_fit_goes_on_from_any_pass_to_the_same_end(options, net, loader):
     kept, seen = [], []
     whole = options.fit(
-        net(), loader, keep=kept.append, progress=lambda done, total: seen.append((done, total))
+        net(), loader, on_epoch=kept.append, progress=lambda done, total: seen.append((done, total))
     )
     assert len(whole.history) == len(kept) == options.passes
     assert seen == [(i + 1, options.passes) for i in range(options.passes)]
     for state in kept:
         json.dumps(state.history)
-        resumed = options.fit(net(), loader, state=state)
+        resumed = options.fit(net(), loader, checkpoint=state)
         assert parts(resumed) == parts(whole)
     assert [len(state.history) for state in kept] == [1 + i for i in range(options.passes)]
 
@@ -147,7 +147,7 @@ def test_what_is_kept_does_not_change_later(options, net, loader):
     def keep(state):
         copies.append((state, {name: t.clone() for name, t in state.tensors.items()}))
 
-    options.fit(net(), loader, keep=keep)
+    options.fit(net(), loader, on_epoch=keep)
     for state, tensors in copies:
         assert all(torch.equal(state.tensors[name], t) for name, t in tensors.items())
 
@@ -207,7 +207,7 @@ def test_nan_counts_as_not_fooled_and_breaks_no_fit(options, net, loader, batch,
     dark = [(x * column(torch.tensor([0.1, 1.0]).repeat(4)[: len(x)], x), y) for x, y in loader]
     model, (x, y) = nan_below(net().eval(), level=0.6), batch(5, seed=9)
     fitted = options.fit(model, dark)
-    assert all(torch.isfinite(t).all() for t in fitted.parts()[0].values())
+    assert all(torch.isfinite(t).all() for t in fitted.state()[0].values())
     result = fitted(nan_below(net(), level=2.0), x, y)
     assert not result.success.any()
     assert result.loss.isnan().all()
@@ -233,7 +233,7 @@ def test_a_target_that_was_not_fitted_is_refused(options, net, loader, batch):
         return
     (x, y), model = batch(3), net()
     fitted = options.fit(model, loader)
-    if options.target is None and isinstance(options, AdversarialTransformer):
+    if options.target is None and isinstance(options, ATN):
         with pytest.raises(ValueError, match="class 4 of a model with 4 classes"):
             fitted(model, x, y, target=torch.full_like(y, 4))
         return

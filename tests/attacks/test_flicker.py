@@ -11,10 +11,10 @@ from attacks.common.goal import Goal
 from attacks.common.optimizers import Adam
 from attacks.video.bounded_margin import bounded_margin
 from attacks.video.flicker_pattern import (
-    added,
+    add_pattern,
     cost_and_slope,
-    rolled,
     roughness,
+    shift_pattern,
     thickness,
 )
 
@@ -79,18 +79,18 @@ def test_adam_is_the_one_of_torch():
 
 def test_rolling_moves_each_clip_by_its_own_shift_and_back():
     pattern, shifts = drawn(4, 3, 5, 1, 1), torch.tensor([0, 1, 4, -2])
-    moved = rolled(pattern, shifts)
+    moved = shift_pattern(pattern, shifts)
     for row in range(4):
         assert torch.equal(moved[row], pattern[row].roll(int(shifts[row]), 1))
-    assert torch.equal(rolled(moved, -shifts), pattern)
-    assert torch.equal(rolled(pattern[:1], shifts)[2], pattern[0].roll(4, 1))
+    assert torch.equal(shift_pattern(moved, -shifts), pattern)
+    assert torch.equal(shift_pattern(pattern[:1], shifts)[2], pattern[0].roll(4, 1))
 
 
 def test_pixels_at_the_ends_follow_until_they_are_cut_off():
     x = torch.tensor([0.0, 1.0, 0.5]).reshape(1, 1, 1, 1, 3)
-    for value, follow in ((0.0, [1, 1, 1]), (0.1, [1, 0, 1]), (-0.1, [0, 1, 1])):
-        _, follows = added(x, torch.full((1, 1, 1, 1, 1), value))
-        assert follows.flatten().tolist() == follow
+    for value, expected in ((0.0, [1, 1, 1]), (0.1, [1, 0, 1]), (-0.1, [0, 1, 1])):
+        _, pass_mask = add_pattern(x, torch.full((1, 1, 1, 1, 1), value))
+        assert pass_mask.flatten().tolist() == expected
 
 
 def test_all_pixels_of_a_frame_get_one_value(net, batch):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from attacks.common.goal import Goal
+from attacks.fooling.evolution import Evolution, mutate
 from attacks.fooling.fooling import FoolingImage
-from attacks.fooling.fooling_evolution import Evolution, mutated
 
 BOTH = [FoolingImage(steps=30), FoolingImage("evolution", steps=120, population=8)]
 TARGET = torch.tensor([0, 1, 2, 3, 1])
@@ -96,10 +96,10 @@ def test_more_decay_ends_nearer_to_grey(net, batch):
 
 def test_the_polynomial_mutation_has_its_distribution():
     """Its density is (n + 1) / 2 * (1 - |d|)^n: mean |d| is 1 / (n + 2), with n = 15."""
-    change = mutated(torch.full((200_000,), 0.5), torch.rand(200_000, generator=seeded(0))) - 0.5
+    change = mutate(torch.full((200_000,), 0.5), torch.rand(200_000, generator=seeded(0))) - 0.5
     assert change.abs().mean().item() == pytest.approx(1 / 17, rel=0.01)
     assert change.mean().abs() < 1e-3
-    assert mutated(torch.tensor([0.0, 1.0]), torch.tensor([0.2, 0.8])).tolist() == [0, 1]
+    assert mutate(torch.tensor([0.0, 1.0]), torch.tensor([0.2, 0.8])).tolist() == [0, 1]
 
 
 def test_children_mix_two_parents_and_mutate_as_often_as_told():
@@ -121,8 +121,8 @@ def test_children_mix_two_parents_and_mutate_as_often_as_told():
 def test_the_fittest_survive_and_of_equals_the_older(linear):
     model = linear(2, gain=0.3)
     goal = Goal(torch.tensor([0, 0]), torch.tensor([1, 0]))
-    x, streams = torch.zeros(2, 3, 6, 6), [seeded(1), seeded(2)]
-    start = Evolution.of_noise(goal, x, streams, population=5, mutation=0.2)
+    streams = [seeded(1), seeded(2)]
+    start = Evolution.start(goal, torch.rand(2, 5, 3, 6, 6, generator=seeded(0)), mutation=0.2)
     going = torch.tensor([False, False])
     start.step(model, 0, streams, going)
     before = start.fitness

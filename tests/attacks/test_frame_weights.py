@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attacks import frame_weights
-from attacks.video.frame_weights import windows
+from attacks.video.frame_weights import receptive_fields
 
 STEP = 1e-4
 
@@ -177,12 +177,12 @@ def test_windows_equal_what_a_changed_frame_reaches(kernel, stride, padding, dil
     with torch.no_grad():
         reached = convolution(clip)
     expected = reached[:, 0, :].amax((2, 3)).T > 0  # (T', T)
-    assert torch.equal(windows(convolution, 10, 10), expected)
+    assert torch.equal(receptive_fields(convolution, 10, 10), expected)
 
 
 def test_frames_that_a_model_pads_by_itself_are_left_out():
     convolution = nn.Conv3d(1, 1, (7, 1, 1), stride=(2, 1, 1))
-    got = windows(convolution, 8 + 5, 8)  # TensorFlow's SAME: 2 in front, 3 behind
+    got = receptive_fields(convolution, 8 + 5, 8)  # TensorFlow's SAME: 2 in front, 3 behind
     expected = [[0 <= t - (2 * m - 2) < 7 for t in range(8)] for m in range(4)]
     assert got.tolist() == expected
 

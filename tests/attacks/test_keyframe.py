@@ -14,7 +14,7 @@ from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
 from attacks.video.keyframe_square import frame_effects
-from attacks.video.keyframes import differences, reaching
+from attacks.video.keyframes import frame_differences, select_by_share
 
 EXACT = dict(atol=1e-9, rtol=0)
 
@@ -141,16 +141,16 @@ def test_gradient_keyframes_are_the_fewest_with_the_share(clips):
 
 def test_the_share_may_be_all_of_it_and_weights_may_be_negative():
     weights = torch.tensor([[1.0, 2.0, 0.0], [-3.0, -1.0, -2.0], [3.0, -1.0, 1.0]])
-    assert reaching(weights, 1.0).tolist() == [
+    assert select_by_share(weights, 1.0).tolist() == [
         [True, True, False], [False, True, False], [True, False, False],
     ]  # fmt: skip
     third = torch.full((1, 3), 1 / 3)
-    assert reaching(third, 2 / 3).sum() == 2  # whatever the rounding
+    assert select_by_share(third, 2 / 3).sum() == 2  # whatever the rounding
 
 
 def test_differences_of_frames_by_hand():
     x = torch.tensor([0.1, 0.4, 0.4, 0.9]).reshape(1, 1, 4, 1, 1).expand(1, 2, 4, 3, 3)
-    torch.testing.assert_close(differences(x), torch.tensor([[0.3, 0.3, 0.0, 0.5]]))
+    torch.testing.assert_close(frame_differences(x), torch.tensor([[0.3, 0.3, 0.0, 0.5]]))
     model, y = Line([1.0, 1.0, 1.0, 1.0], 1.0), torch.tensor([0])
     info = Keyframe(frames="ifd", count=1, steps=1)(model, x.double(), y).info
     assert info["keyframes"].tolist() == [[False, False, False, True]]

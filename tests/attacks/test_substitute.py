@@ -38,7 +38,7 @@ def test_labels_are_all_it_learns_from(linear, batch):
 def test_every_label_is_asked_once_and_no_more_than_the_budget(linear, batch):
     x, _ = batch(12)
     oracle, kept = Oracle(linear(4)), []
-    fitted = SMALL.fit(oracle, [(x[:5],), (x[5:],)], keep=kept.append)
+    fitted = SMALL.fit(oracle, [(x[:5],), (x[5:],)], on_epoch=kept.append)
     probe, *asked = oracle.asked  # the first tells the number of classes
     assert len(probe) == 1
     assert [record["queries"] for record in fitted.history] == [6, 12, 20]
@@ -62,11 +62,11 @@ def test_a_budget_below_the_first_samples_is_refused():
 def test_new_samples_lie_a_step_up_the_substitutes_score_of_their_label(linear, batch):
     x, _ = batch(12)
     kept = []
-    SMALL.fit(linear(4), [(x,)], keep=kept.append)
+    SMALL.fit(linear(4), [(x,)], on_epoch=kept.append)
     weights = {k.removeprefix("network."): v for k, v in kept[0].tensors.items() if "network" in k}
     stand_in = Substitute(weights, SubstituteShape(3, 4, width=4), FGSM()).network()
     old, label = kept[0].tensors["x"], kept[0].tensors["labels"]
-    _, _, slope = value_and_gradient(stand_in, old, Goal(label, label).value)
+    _, _, slope = value_and_gradient(stand_in, old, Goal(label, label).objective)
     expected = (old + 0.2 * slope.sign()).clamp(0, 1)
     torch.testing.assert_close(kept[1].tensors["x"][6:], expected)
     drawn = kept[2].tensors["x"][12:]  # the budget has room for 8 of 12

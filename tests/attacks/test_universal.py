@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attacks import Perturbation, UniversalPerturbation, transfer_matrix
-from attacks.universal.perturbation import _fits
+from attacks.universal.perturbation import _broadcasts
 
 DUAL = {"linf": 1, "l2": 2}
 NUMBER = {"linf": torch.inf, "l2": 2, "l1": 1}
@@ -137,7 +137,7 @@ def test_a_perturbation_may_be_one_value_a_channel_or_frame(batch):
         flicker.apply(torch.zeros(2, 3, 5, 4, 4))
     with pytest.raises(ValueError, match="resize x, or fit one"):
         flicker.apply(torch.zeros(2, 3, 4, 4))
-    assert not _fits((3, 4), (3, 5))
+    assert not _broadcasts((3, 4), (3, 5))
 
 
 class Bright(torch.nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attacks.generator.whitening import patch_moments, whitener
+from attacks.generator.whitening import patch_moments, whitening_matrix
 
 
 def smooth(*shape, seed=0):
@@ -51,7 +51,7 @@ def test_moments_of_videos_follow_a_flattened_kernel():
 def test_whitened_moments_are_the_identity(shape):
     moments = patch_moments(smooth(*shape), kernel=3)
     assert (torch.linalg.cond(moments) > 50).all()  # there is something to whiten
-    basis = whitener(moments, ridge=0)
+    basis = whitening_matrix(moments, ridge=0)
     white = basis @ moments @ basis
     level = white.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     eye = torch.eye(white.shape[1], dtype=white.dtype)
@@ -60,7 +60,7 @@ def test_whitened_moments_are_the_identity(shape):
 
 
 def test_whitener_is_symmetric_with_unit_diagonal_in_the_mean_square():
-    basis = whitener(patch_moments(smooth(2, 3, 8, 8), kernel=3))
+    basis = whitening_matrix(patch_moments(smooth(2, 3, 8, 8), kernel=3))
     torch.testing.assert_close(basis, basis.mT)
     square = basis.diagonal(dim1=1, dim2=2).square().mean(1)
     torch.testing.assert_close(square, torch.ones(2).double())
@@ -68,7 +68,7 @@ def test_whitener_is_symmetric_with_unit_diagonal_in_the_mean_square():
 
 def test_ridge_is_a_share_of_the_mean_eigenvalue():
     moments = patch_moments(smooth(1, 1, 9, 9), kernel=3)
-    basis = whitener(moments, ridge=0.1)
+    basis = whitening_matrix(moments, ridge=0.1)
     eye = torch.eye(10, dtype=torch.float64)
     white = basis @ (moments + 0.1 * moments.diagonal(dim1=1, dim2=2).mean() * eye) @ basis
     torch.testing.assert_close(white / white[0, 0, 0], eye[None], atol=1e-9, rtol=0)
@@ -76,9 +76,9 @@ def test_ridge_is_a_share_of_the_mean_eigenvalue():
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_constant_samples_have_a_finite_whitener(value):
-    basis = whitener(patch_moments(torch.full((1, 3, 6, 6), value), kernel=3))
+    basis = whitening_matrix(patch_moments(torch.full((1, 3, 6, 6), value), kernel=3))
     assert torch.isfinite(basis).all()
 
 
 def test_moments_of_nothing_have_a_finite_whitener():
-    assert torch.isfinite(whitener(torch.zeros(1, 4, 4))).all()
+    assert torch.isfinite(whitening_matrix(torch.zeros(1, 4, 4))).all()

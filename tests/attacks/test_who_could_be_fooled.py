@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attacks import (
-    AdversarialTransformer,
+    ATN,
     AttackResult,
     FlickerUniversal,
     Perturbation,
@@ -63,7 +63,7 @@ def test_a_flicker_fit_with_a_target() -> None:
 
 
 def test_a_transformers_fit_with_a_target() -> None:
-    options = AdversarialTransformer(target=1, passes=1, width=4, lr=1e-9)
+    options = ATN(target=1, passes=1, width=4, lr=1e-9)
     (record,) = options.fit(Bright(), samples(0.6, 0.7, 0.8, 0.1)).history
     assert (record["reached"], record["attackable"]) == (0, 1)
 

@@ -11,7 +11,8 @@ import torch
 
 from attacks import Attack, load_fitted
 from attacks.common.randomness import derive_seed
-from attacks.universal.fitting import Fittable, Fitted, Record, Snapshot
+from attacks.universal.fitting import FitCheckpoint, Fittable
+from attacks.universal.saved_attack import Record, SavedAttack
 from augment import iterate
 from augment.batches import Batch
 from trainers.run.folder.atomic import is_present, make_checked
@@ -62,7 +63,7 @@ def fit_if_needed(
 
 def fit_or_load_attack(
     context: JobContext, file: Path, options: Fittable, train: Dataset
-) -> Fitted:
+) -> SavedAttack:
     """Fit an attack to a dataset and keep it in `file`, or load it where that is done.
 
     After each pass the state goes to one running checkpoint, from which a killed run goes on.
@@ -83,7 +84,7 @@ def _measured(context: JobContext, record: Record, number: int) -> None:
     context.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
 
 
-def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) -> Fitted:
+def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) -> SavedAttack:
     """Fit, from the running checkpoint when there is one."""
     tensors, history = load_tensors(running) if is_present(running) else ({}, [])
     seed = derive_seed(context.seed, "fit attack")
@@ -91,7 +92,7 @@ def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) 
         _measured(context, record, number)
     with Progress(context.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
-        def keep(now: Snapshot) -> None:
+        def on_epoch(now: FitCheckpoint) -> None:
             context.folder.check_held()
             _measured(context, now.history[-1], len(now.history))
             save_tensors(running, now.tensors, now.history)
@@ -101,8 +102,8 @@ def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) 
             context.model,
             ShuffledBatches(train, context.batch_size, derive_seed(seed, "order"), context.device),
             seed=seed,
-            state=Snapshot(tensors, history) if history else None,
-            keep=keep,
+            checkpoint=FitCheckpoint(tensors, history) if history else None,
+            on_epoch=on_epoch,
         )
 
 

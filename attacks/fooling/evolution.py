@@ -1,4 +1,4 @@
-"""A small evolutionary search over images: a population for each sample, all in one batch."""
+"""Evolutionary search over images, with a population for each sample of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,20 +7,19 @@ import torch
 from torch import Tensor
 
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.randomness import uniform
 
 STRENGTH = 15  # distribution index of the polynomial mutation: the larger, the smaller the changes
-HALVING = 1000  # generations in which the mutation rate falls to half
-IMAGES = 256  # in one forward pass
+HALVING = 1000  # generations after which the mutation rate is halved
+IMAGES = 256  # of one forward pass
 
 
 @dataclass
 class Evolution:
-    """Populations of images whose fitness is a goal's value; a state that `active.take` knows.
+    """The populations of a batch; a state of `ActiveSet`.
 
     Attributes:
-        goal: what is climbed.
-        members: (B, P, C, ...) in [0, 1]; after a step the fittest of each sample comes first.
+        goal: its objective is the fitness.
+        members: images (B, P, C, ...) in [0, 1], after a step in the order of falling fitness.
         fitness: (B, P), -inf where it is unknown or not finite.
         mutation: share of a child's values that mutate in the first generations.
     """
@@ -31,24 +30,14 @@ class Evolution:
     mutation: float
 
     @classmethod
-    def of_noise(
-        cls,
-        goal: Goal,
-        x: Tensor,
-        generators: Sequence[torch.Generator],
-        *,
-        population: int,
-        mutation: float,
-    ) -> "Evolution":
-        """Begin with images of uniform noise for each sample of x (B, C, ...)."""
-        noise = [(uniform(x, generators) + 1) / 2 for _ in range(population)]
-        members = torch.stack(noise, 1)  # (B, P, C, ...)
-        fitness = members.new_full(members.shape[:2], -torch.inf)  # (B, P)
-        return cls(goal, members, fitness, mutation)
+    def start(cls, goal: Goal, noise: Tensor, *, mutation: float) -> "Evolution":
+        """Begin with populations of noise (B, P, C, ...) in [0, 1]."""
+        fitness = noise.new_full(noise.shape[:2], -torch.inf)  # (B, P)
+        return cls(goal, noise, fitness, mutation)
 
     @property
     def cost(self) -> int:
-        """Images of each sample that the model sees in a step."""
+        """Queries of a step for each sample."""
         return self.members.shape[1]
 
     @property
@@ -58,15 +47,21 @@ class Evolution:
 
     @property
     def value(self) -> Tensor:
-        """Its fitness, (B,)."""
+        """The highest fitness of each sample, (B,)."""
         return self.fitness[:, 0]
 
     def step(
         self, model: Classifier, number: int, generators: Sequence[torch.Generator], done: Tensor
     ) -> None:
-        """Play a generation; the populations of samples that are `done` (B,) stay as they are.
+        """Run a generation: create children, and keep the P fittest of parents and children.
 
-        Generation 0 is the noise itself. Of equally fit images the older one survives.
+        Generation 0 evaluates the noise. Of equally fit images the older one survives.
+
+        Args:
+            model: the classifier.
+            number: of the generation, from 0.
+            generators: one for each sample.
+            done: bool (B,), samples whose population does not change.
         """
         rate = self.mutation * 0.5 ** (number // HALVING)
         new = self._offspring(rate, generators) if number else self.members
@@ -74,27 +69,27 @@ class Evolution:
         members = torch.cat([self.members, new], 1)  # (B, 2 P, C, ...)
         fitness = torch.cat([self.fitness, grown], 1)  # (B, 2 P)
         rank = fitness.argsort(dim=1, descending=True, stable=True)[:, : self.cost]  # (B, P)
-        self.members, self.fitness = _chosen(members, rank), fitness.gather(1, rank)
+        self.members, self.fitness = _take(members, rank), fitness.gather(1, rank)
 
     def _offspring(self, rate: float, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return as many children (B, P, C, ...), sample i's drawn from generator i.
+        """Create P children of each sample, (B, P, C, ...), sample i's from generator i.
 
-        Each is a uniform crossover of two parents, each of them the fitter of two members drawn
-        at random; then each value mutates with probability `rate`.
+        A child is a uniform crossover of two parents, each the fitter of two random members; then
+        each value mutates with probability `rate`.
         """
         size, *shape = self.members.shape[1:]
         lots = torch.stack([torch.rand(size, 4, generator=g) for g in generators])  # (B, P, 4)
         drawn = (lots * size).long().to(self.members.device)
-        # The fittest come first, so the smaller of two numbers is the fitter parent.
-        mother = _chosen(self.members, drawn[..., :2].amin(2))  # (B, P, C, ...)
-        father = _chosen(self.members, drawn[..., 2:].amin(2))
+        # Members are in the order of falling fitness: the smaller number is the fitter parent.
+        mother = _take(self.members, drawn[..., :2].amin(2))  # (B, P, C, ...)
+        father = _take(self.members, drawn[..., 2:].amin(2))
         numbers = [torch.rand(3, size, *shape, generator=g) for g in generators]
         cross, hit, chance = torch.stack(numbers, 1).to(self.members)  # (B, P, C, ...) each
         child = torch.where(cross < 0.5, mother, father)
-        return torch.where(hit < rate, mutated(child, chance), child)
+        return torch.where(hit < rate, mutate(child, chance), child)
 
     def _fitness(self, model: Classifier, members: Tensor) -> Tensor:
-        """Return the goal's value of images (B, P, C, ...), (B, P)."""
+        """Evaluate the fitness of images (B, P, C, ...), (B, P)."""
         size, goal = members.shape[1], self.goal
         images = members.flatten(0, 1)  # (B * P, C, ...)
         with torch.no_grad():
@@ -105,16 +100,16 @@ class Evolution:
         return value.reshape(-1, size)  # (B, P)
 
 
-def mutated(x: Tensor, chance: Tensor) -> Tensor:
-    """Return x after a polynomial mutation, clamped to [0, 1].
+def mutate(x: Tensor, chance: Tensor) -> Tensor:
+    """Apply a polynomial mutation to x, and clamp to [0, 1].
 
     Args:
         x: values in [0, 1].
-        chance: uniform numbers in [0, 1), like x; below 0.5 a value falls, above it grows.
+        chance: uniform numbers in [0, 1), like x; a value falls below 0.5 and rises above.
 
-    Source: Deb 2001, polynomial mutation; its strength of 15 is that of Nguyen et al. 2015.
+    Source: Deb 2001, polynomial mutation; strength 15 as in Nguyen et al. 2015.
 
-    >>> mutated(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.1, 0.5, 0.9]))
+    >>> mutate(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([0.1, 0.5, 0.9]))
     tensor([0.4043, 0.5000, 0.5957])
     """
     power = 1 / (STRENGTH + 1)
@@ -123,7 +118,7 @@ def mutated(x: Tensor, chance: Tensor) -> Tensor:
     return (x + down + up).clamp(0, 1)
 
 
-def _chosen(members: Tensor, rank: Tensor) -> Tensor:
-    """Return the images (B, Q, C, ...) with the numbers rank (B, Q)."""
+def _take(members: Tensor, rank: Tensor) -> Tensor:
+    """Return the members (B, Q, C, ...) with the numbers rank, int64 (B, Q)."""
     rows = torch.arange(len(members), device=members.device)[:, None]  # (B, 1)
     return members[rows, rank]
