@@ -295,12 +295,14 @@ def test_figures_pages_report_and_tensorboard(evaluated):
     assert {f"{name}.{kind}" for name in figures for kind in ("png", "svg")} <= shown
     assert {"page-x.png", "page-x-task.png", "page-codecs.png"} <= shown
     lines = ElementTree.parse(folder / "figures" / "rate-psnr.svg").findall(
-        ".//{http://www.w3.org/2000/svg}polyline"
+        ".//{http://www.w3.org/2000/svg}path"
     )
-    assert {"#2563eb", "#dc2626", "#059669"} <= {line.get("stroke") for line in lines}
+    styles = " ".join(line.get("style", "") for line in lines)
+    assert all(f"stroke: {colour}" in styles for colour in ("#2563eb", "#dc2626", "#059669"))
     report = (folder / "report.html").read_text()
     assert report.count("data:image/png") == 7
     assert "judge acc." in report
+    assert "<dt>judge acc.</dt>" in report, "each column is explained"
     events = b"".join(file.read_bytes() for file in (folder / "tensorboard").iterdir())
     for tag in (b"page-x-task", b"rate-psnr", b"x-task/psnr", b"fit judge/loss"):
         assert tag in events

@@ -175,7 +175,7 @@ def test_a_folder_that_is_another_run_s_by_now_is_left_to_it(
     capsys: pytest.CaptureFixture[str],
     made_anew: bool,
 ) -> None:
-    from trainers import measure
+    from trainers.evaluate import measure_resumable as measure
 
     folder, real = tmp_path / "run", measure.attack_batches
 
