@@ -34,8 +34,8 @@ class SampleBank:
 
     A key, such as `round001-pgd-0-00003`, is the unit of resume: it is in the bank wholly or
     not at all. Samples are numbered by key, then place in their batch, whatever the order of
-    writing: an `append` may move numbers, while ids never change. Opening a bank only reads; what
-    a killed process left half-written is removed by the next `append`. All samples have one shape:
+    writing: an `append` may move numbers, while ids never change. Opening a bank only reads; the
+    next `append` removes half-written files of a killed process. All samples have one shape:
     `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
     """
 
@@ -146,8 +146,8 @@ class SampleBank:
             x_adv: `(B, C, H, W)` float32 in [0, 1], on any device.
             entries: B mappings with the fields source, label, round, attack, seed, loss, linf,
                 l2 and l1 of `Entry`.
-            fools: `(B, C, H, W)` -> `(B,)` bool, asked with the samples as they will be read
-                back; what rounding would undo is stored more finely (`choose_encodings`).
+            fools: `(B, C, H, W)` -> `(B,)` bool, tells which stored samples still fool;
+                those that rounding would spoil are stored more finely (`choose_encodings`).
 
         Returns:
             B.
@@ -201,7 +201,7 @@ class SampleBank:
             )
 
     def _sweep(self) -> None:
-        """Remove, once, what a killed process left half-written."""
+        """Remove, once, the half-written files of a killed process."""
         if self._swept:
             return
         sweep(self.folder, f"*.{RANK}.*")
