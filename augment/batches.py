@@ -21,7 +21,7 @@ def iterate(
     """Iterate over the batches of a dataset once.
 
     Args:
-        dataset: What to read.
+        dataset: The samples.
         batch_size: Samples in a batch; the last batch may be smaller.
         seed: None reads in order; a number reads in the permutation of that seed.
         device: Where x and y are put.

@@ -53,8 +53,8 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         """Join samples with their labels and ids.
 
         Args:
-            pixels: `(N, C, H, W)` or `(N, C, T, H, W)`, uint8 or float32 in [0, 1], or what reads
-                them.
+            pixels: `(N, C, H, W)` or `(N, C, T, H, W)`, uint8 or float32 in [0, 1], or their
+                source.
             labels: `(N,)` int64.
             ids: N unique texts.
             name: Name of the source.

@@ -128,7 +128,7 @@ def sizes(codec: Codec, x: Tensor) -> dict[str, Any]:
     """Compare whole files with general compressors on the same whole numbers, band by band."""
     out = {}
     for step in (0.1, 0.3, 0.5, 0.8):
-        q = codec.quantised(to_signal(x, "x", None), step)
+        q = codec.quantise_signal(to_signal(x, "x", None), step)
         whole = to_array(q).clip(-128, 127).astype(np.int8)
         data = b"".join(np.ascontiguousarray(whole[(..., *b.where)]).tobytes() for b in q.bands)
         general = {"xz": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))}

@@ -159,16 +159,16 @@ class Codec:
 
         Args:
             x: (B, C, H, W) or (B, C, T, H, W) in [0, 1].
-            kind: "x" for the samples themselves, "x-task" for what a classifier needs of them,
+            kind: "x" for the samples themselves, "x-task" for a classifier of the samples,
                 "delta" for x - x_adv.
             x_adv: like x, for kind "delta".
             model: maps x to logits, for kind "x-task".
-            task: how that is chosen; None takes the defaults.
+            task: its options; None takes the defaults.
             quantiser: of the other kinds: maps coefficients and a step to whole numbers.
             step: of the quantiser; None takes the codec's.
-            bytes_per_sample: find the step with which the chunks have so many bytes a sample.
+            bytes_per_sample: find the step with which the chunks take so many bytes a sample.
             embed_tables: put the tables into the file, which then decodes alone.
-            network: the one to name in the file, with which alone it is then restored.
+            network: to name in the file, which no other network may then restore.
             names: of the samples, which the file then holds: paths below a folder.
 
         Returns:
@@ -227,9 +227,9 @@ class Codec:
     ) -> float:
         """Bound the absolute error of a decoded value, without a restoration network.
 
-        Proportional to the step, but for what float32 rounds (2e-5 at most): of images with three
-        colours 5.1 steps for haar, 14.2 for cdf53, 13.6 for cdf97, whatever their size. What is
-        seen is mostly a tenth of it.
+        Proportional to the step, but for float32 rounding (2e-5 at most): of images with three
+        colours 5.1 steps for haar, 14.2 for cdf53, 13.6 for cdf97, whatever their size. Errors
+        are mostly a tenth of it.
 
         Args:
             shape: of a sample, (C, H, W) or (C, T, H, W).
@@ -261,7 +261,7 @@ class Codec:
         return find_step(size, bytes_per_sample, start=_FIRST, close=0.002)
 
     def _find_task_step(self, signal: Tensor, step: float, quantiser: Quantiser) -> float:
-        """Find the step of a task quantiser at which samples take what they take with `quantise`.
+        """Find the step of a task quantiser for the bytes that `quantise` takes at a step.
 
         The search takes long, so a few samples stand for all.
         """

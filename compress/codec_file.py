@@ -44,10 +44,10 @@ def write(path: Path, parts: SavedCodec) -> None:
 
 
 def read(path: Path) -> SavedCodec:
-    """Read what `write` wrote.
+    """Read a codec's file.
 
     Raises:
-        FormatError: when the file is no codec.
+        FormatError: for a file that holds no codec.
     """
     data = path.read_bytes()
     if len(data) < _FILE.size + 4 or data[:4] != _MAGIC:

@@ -38,15 +38,15 @@ class FileHeader:
     """The header of a code file.
 
     Attributes:
-        kind: what is coded.
+        kind: of the samples, see `Codec.encode`.
         wavelet: its wavelet.
         levels: its levels in space.
-        time_levels: those in time.
+        time_levels: its levels in time.
         step: of the quantiser.
         samples: how many.
         shape: of each, (C, H, W) or (C, T, H, W).
         per_chunk: samples in each chunk but the last.
-        digest: that of the tables.
+        digest: of the tables.
         tables: the tables themselves, deflated, or nothing.
         model: eight bytes that tell the network made for these samples, or zeros.
         wide: whether coefficients need the wide escapes of version 1.2.

@@ -42,8 +42,8 @@ class SampleBank:
 
     A key, such as `round001-pgd-0-00003`, is the unit of resume: it is in the bank wholly or
     not at all. Samples are numbered by key, then place in their batch, whatever the order of
-    writing: an `append` may move numbers, while ids never change. Opening a bank only reads; what
-    a killed process left half-written is removed by the next `append`. All samples have one shape:
+    writing: an `append` may move numbers, while ids never change. Opening a bank only reads; the
+    next `append` removes half-written files of a killed process. All samples have one shape:
     `(C, H, W)`, which stands below, or `(C, T, H, W)` for clips.
     """
 
@@ -221,7 +221,7 @@ class SampleBank:
             )
 
     def _sweep(self) -> None:
-        """Remove, once, what a killed process left half-written."""
+        """Remove, once, the half-written files of a killed process."""
         if self._swept:
             return
         sweep(self.folder, f"*.{RANK}.*")

@@ -23,12 +23,12 @@ class MixedDataset(Dataset):
         ratio: float | None = None,
         seed: int = 0,
     ) -> None:
-        """Choose what to mix in; without a ratio, every accepted sample once.
+        """Choose the perturbed samples; without a ratio, every accepted one once.
 
         Args:
             originals: The clean samples, all of them taken.
             bank: Perturbed samples; only the accepted are used.
-            ratio: Perturbed samples per original on the whole; what is missing is repeated.
+            ratio: Perturbed samples per original on the whole; too few are repeated.
             seed: Seed of the choice that `ratio` makes.
 
         Raises:

@@ -51,7 +51,7 @@ def append_review(
         folder: Folder of the bank.
         known: The verdicts so far.
         status: The new verdict.
-        entries: The samples it is about.
+        entries: The reviewed samples.
 
     Returns:
         The verdicts including this one.

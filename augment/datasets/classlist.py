@@ -32,7 +32,7 @@ class ClassList:
         """Look up the class id of a folder; accents may be composed in one and apart in the other.
 
         Raises:
-            RefusedInput: The list does not have it, or has it more than once.
+            RefusedInput: The list lacks the folder, or has it more than once.
         """
         if folder in self.shared:
             lines = ", ".join(str(i + 1) for i in self.shared[folder][:5])

@@ -41,7 +41,7 @@ class DataFolder:
         files: The files of its splits, sorted. Beside class folders no file counts.
         classes: The class folders of all splits, sorted, those without files among them.
         splits: Map each split to its folder; empty where the data folder holds the class folders.
-        unused: Folders beside those of the splits, of which nothing is read.
+        unused: Folders beside those of the splits, which are not read.
         others: How many files have each suffix that is not read.
         problems: A line for each folder that could not be read.
     """
@@ -127,7 +127,7 @@ def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[Data
     split unless in split folders.
 
     Args:
-        folder: What the data folder holds.
+        folder: The contents of the data folder.
         split: The split wanted.
         root: The data folder, for messages.
 

@@ -1,4 +1,4 @@
-"""Labelled files of a data folder: what image and video folders have in common."""
+"""Labelled files of a data folder, of images or videos."""
 
 import logging
 from collections import Counter
@@ -33,7 +33,7 @@ class LabelledFiles:
 
     Attributes:
         root: The data folder.
-        kind: What the files are, for messages: `images` or `videos`.
+        kind: `images` or `videos`, for messages.
         split: The split.
         paths: The files of the split that are wanted.
         ids: A stable id for each.
@@ -70,7 +70,7 @@ def find_labelled_files(
             folders of all splits together, so that numbers agree between splits.
         suffixes: Lower-case suffixes of the files, with their dot.
         name: Name of the dataset.
-        kind: What the files are, for messages.
+        kind: `images` or `videos`, for messages.
         samples: Size of a class-balanced subset, or None for all.
 
     Raises:
@@ -132,7 +132,7 @@ def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str
 
     Args:
         files: The files of the split.
-        broken: Which of them cannot be read, by place, each with a line of why.
+        broken: A line of why for each unreadable file, by place.
 
     Returns:
         A line for each file or folder left out.

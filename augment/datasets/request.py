@@ -10,7 +10,7 @@ class Request:
     """The arguments of `load_dataset`, `spec` already parsed.
 
     Attributes:
-        target: What stands after the first colon of the spec; empty when nothing does.
+        target: The text after the first colon of the spec; empty when there is none.
         split: The split wanted.
         size: Side of the square images or videos, or None for their own.
         classes: File of a class list, or None.

@@ -1,6 +1,6 @@
 """Magnitudes as symbols: small ones each its own, large ones two buckets an octave.
 
-What a bucket leaves open, and the sign, are raw bits. What is larger than all buckets escapes.
+The remainder within a bucket, and the sign, are raw bits. Magnitudes above all buckets escape.
 """
 
 from itertools import accumulate

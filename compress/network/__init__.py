@@ -1,1 +1,1 @@
-"""The network R that restores what a code lost."""
+"""The restoration network R."""

@@ -25,7 +25,7 @@ class NetworkConfig:
     """The architecture of a restoration network.
 
     Attributes:
-        channels: C, those of the samples.
+        channels: C of the samples.
         dims: 2 for images, 3 for videos.
         kind: of the files that it restores.
         form: "unet" is conditioned on the step and adds a residual to the decoded sample; "paper"

@@ -7,7 +7,7 @@ its basis function, so that the errors of a band add up to no more than its unit
 sum, over places, of the functions' absolute values there. That sum is a product over time, height
 and width. Bands add up, and so do the three colours that red, green or blue is mixed of.
 
-Nothing here depends on what is coded. Errors of both signs mostly cancel: what is seen is smaller.
+Nothing here depends on what is coded. Errors of both signs mostly cancel: those seen are smaller.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def largest_error(
         wavelet: of the transform.
         levels: see `dwt`.
         time_levels: see `dwt`.
-        kind: what is coded; for "x-task" the optimiser may move each coefficient, too.
+        kind: of the samples; for "x-task" the optimiser may move each coefficient, too.
         task: its options.
     """
     levels, time_levels = count_levels(shape, levels, time_levels)

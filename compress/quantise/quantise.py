@@ -81,7 +81,7 @@ def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
         c: of a wavelet with lifting steps.
         step: of the quantiser, in units of samples: the error of each coefficient changes the
             sample by at most half of it in l2, those set to 0 aside.
-        bit: what a bit is worth in squared steps; 0 rounds to the nearest.
+        bit: cost of a bit in squared steps; 0 rounds to the nearest.
     """
     units = normalise_subbands(c, step)
     size = units.with_values(units.values.abs())

@@ -35,7 +35,7 @@ def find_step(
 
     Args:
         size: bytes a sample with a step; each trial may be a long search.
-        wanted: how many they should be.
+        wanted: number of bytes a sample.
         start: a step to begin with.
         close: which logarithm of the ratio of sizes is near enough.
 

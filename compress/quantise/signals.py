@@ -18,7 +18,7 @@ def to_signal(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
 
     Args:
         x: samples (B, C, H, W) or (B, C, T, H, W) in [0, 1].
-        kind: what is coded.
+        kind: see `Codec.encode`.
         x_adv: like x, for kind "delta" and no other.
 
     Raises:

@@ -30,7 +30,7 @@ class TaskQuantiser:
 
     Attributes:
         loss: "kl", the divergence of the decoded sample's class probabilities from the
-            sample's; "feature", the squared distance of what the last linear layer is given, over
+            sample's; "feature", the squared distance of the last linear layer's input, over
             its square.
         steps: gradient steps.
         weight: of the loss.

@@ -29,7 +29,7 @@ class Coefficients:
     """Wavelet coefficients of a batch, as many as it has samples.
 
     Attributes:
-        values: in the shape of what was transformed, (B, C, H, W) or (B, C, T, H, W), its bands
+        values: in the shape of the samples, (B, C, H, W) or (B, C, T, H, W), its bands
             in corners; see `bands`.
         wavelet: the wavelet.
         levels: of the transform in height and width.
@@ -75,7 +75,7 @@ def dwt(
     Each level splits the low-pass band of the one before into four, along height and width. Of
     videos, first the frames are split along time, as often as `time_levels` says. The transforms
     are nearly orthonormal (those of orthogonal wavelets exactly, on even lengths), and as large
-    as what they transform, whatever its size.
+    as the samples, whatever their size.
 
     Args:
         x: any floating dtype, any device.

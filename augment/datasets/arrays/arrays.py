@@ -95,7 +95,7 @@ class ArrayPart:
     Attributes:
         images: Reads the images or videos.
         labels: Their labels, or None.
-        shape: Their shape as of `pixel_shape`; None where it is the same in all parts.
+        shape: Their shape as of `pixel_shape`; None where all parts share one.
     """
 
     images: Callable[[], Array]
@@ -115,13 +115,13 @@ def build_dataset(
 
     Args:
         parts: train, val, test or some of them; or one part named None, which is cut.
-        request: What is asked for.
+        request: The options of the source.
         name: Name of the dataset.
         origin: File or folder, for messages.
         known: Names of the classes, where the source has them.
 
     Raises:
-        RefusedInput: The split is missing or an array is not what it should be.
+        RefusedInput: The split is missing or an array has another shape, type or range.
     """
     channels = _choose_channels(parts, request, origin=origin)
     present = [part for part in parts if part is not None]
@@ -150,7 +150,7 @@ def _choose_channels(
     """Choose the channels of all parts; None where the parts agree.
 
     Raises:
-        RefusedInput: The parts differ in what no option evens out.
+        RefusedInput: The parts differ in shape, and no option says how to resolve that.
     """
     shapes = {part: each.shape[1:] for part, each in parts.items() if each.shape is not None}
     told = ", ".join(f"{part or 'all'} {'x'.join(map(str, s))}" for part, s in shapes.items())
@@ -187,7 +187,7 @@ def _cut_clips(dataset: Dataset, request: Request) -> Dataset:
 
 
 def class_names(request: Request, *, highest: int, known: Sequence[str] | None = None) -> list[str]:
-    """Names of the classes: those of the class list, or known ones, or numbers.
+    """List the names of the classes: those of the class list, or known ones, or numbers.
 
     Args:
         request: May name a class list.

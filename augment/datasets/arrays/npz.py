@@ -97,7 +97,7 @@ def read_npz(request: Request) -> Dataset:
 
 
 def _read_part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart:
-    """One part of the file: its labels, checked, and what reads its pixels."""
+    """Read one part of the file: checked labels, and a function that reads the pixels."""
     x, y = headers[f"x{end}"], headers.get(f"y{end}")
     shape = pixel_shape(x.shape, x.dtype, origin=f"{path}: x{end}")
     labels = None

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel: what their values go up to, and how they become bytes.
+"""Images of more than 8 bits a channel: the value that is white, and the conversion to bytes.
 
 Sixteen-bit files often hold data of 10, 12 or 14 bits; divided by 65535 it would be nearly black.
 """

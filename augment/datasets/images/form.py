@@ -52,7 +52,7 @@ def common_form(
             changes them.
         request: `size` and `channels` decide where they are given.
         default: Side where sizes differ.
-        kind: What the files are, for messages: `image` or `video`.
+        kind: `image` or `video`, for messages.
     """
     colour = any(each.colour for each in deciding)
     channels = request.channels or (3 if colour else 1)

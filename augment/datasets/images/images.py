@@ -185,7 +185,7 @@ class ImageFiles:
 
         Args:
             paths: The files.
-            form: The form they are brought to.
+            form: The form of the pixels.
         """
         self._paths, self._form = list(paths), form
         self.shape = (len(self._paths), form.channels, form.height, form.width)

@@ -1,4 +1,4 @@
-"""Images of a folder in their own sizes, and what 8-bit pixels lose of them."""
+"""Images of a folder in their own sizes, and the properties that 8-bit pixels lose."""
 
 import os
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class ImageFile:
         id: its path below the folder, or below that of its split.
         label: name of its class folder, or nothing.
         shape: `(C, H, W)`, upright.
-        lost: what of the file a tensor of bytes does not keep, such as `alpha`.
+        lost: properties of the file that a tensor of bytes does not keep, such as `alpha`.
     """
 
     path: str
@@ -56,8 +56,8 @@ class ImageFolder:
     Attributes:
         root: the folder.
         files: those that can be read, sorted.
-        left_out: a line for each file that is none, or is broken.
-        split: the split they are; None where they are all.
+        left_out: a line for each file that is no image, or is broken.
+        split: the split of the files; None for all files.
     """
 
     root: Path

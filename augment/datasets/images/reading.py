@@ -117,10 +117,10 @@ def read_files(paths: Sequence[str], form: ImageForm) -> tuple[Tensor | ImageFil
 
     Args:
         paths: The files.
-        form: The form they are brought to.
+        form: The form of the pixels.
 
     Returns:
-        Pixels `(N, C, H, W)` uint8 or what reads them, and a line for each row without an image.
+        Pixels `(N, C, H, W)` uint8 or their source, and a line for each row without an image.
     """
     on_demand = ImageFiles(paths, form)
     if math.prod(on_demand.shape) > MOST_MEMORY:

@@ -51,7 +51,7 @@ class VideoHeader:
 
 
 def probe(path: Path | str) -> VideoHeader:
-    """Decode a video to its end; what its header says of frames and sizes is not believed.
+    """Decode a video to its end; the frames and sizes in its header are not trusted.
 
     Raises:
         ValueError: The file is no whole video, or one that is too large.

@@ -1,4 +1,4 @@
-"""The index cache: what decoding each video showed, so that it is done once."""
+"""The index cache: the probed header of each video, so that probing is done once."""
 
 import json
 import logging
@@ -24,8 +24,8 @@ def probe_all(
     """Probe every file, or return the error that its decoding raised.
 
     Files of the size and time of change that the cache knows are not decoded again. The cache is
-    a file for each data folder, in the user's folder of caches; what a killed program counted is
-    in it. One that is damaged or cannot be written costs time, nothing else.
+    a file for each data folder, in the user's folder of caches; the counts of a killed program are
+    in that file. One that is damaged or cannot be written costs time, nothing else.
 
     Args:
         root: The data folder.
