@@ -172,7 +172,7 @@ class EnsembleRun:
         return cls(model, x, goal, eps, call.seed, call.ids, logits, random)
 
     def begin(self, path: Path | None) -> EvaluationState:
-        """Return what is kept at `path`, or else what the clean samples show."""
+        """Load the state kept at `path`, or start one from the clean samples."""
         if path and path.exists():
             return EvaluationState.load(path, self.x.device)
         return EvaluationState.start(self.x, self.goal, self.logits)
@@ -219,7 +219,7 @@ class EnsembleRun:
     def _warnings(
         self, state: EvaluationState, finite: Tensor, counts: dict[str, int]
     ) -> list[str]:
-        """Return what is wrong with the model, then what each member alone has met."""
+        """List the warnings about the model, then those of single members."""
         own = warnings_of(self.goal, self.logits, finite=finite, random=self.random)
         texts = own.get("warnings", [])
         texts += [w for w in state.warnings if w.partition(": ")[2] not in texts]

@@ -1,4 +1,4 @@
-"""What the members of AutoAttack have come to, and the file that a killed run goes on from."""
+"""The worst case of each sample so far, in a file from which a killed run resumes."""
 
 import json
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class EvaluationState:
         return cls(x, fooled_by, torch.ones_like(goal.y), 0, [])
 
     def add(self, name: str, rows: Tensor, result: AttackResult) -> None:
-        """Take over what the next member found for some rows, int64 (A,), of samples."""
+        """Add the result of the next member, for the samples in rows, int64 (A,)."""
         self.members += 1
         self.queries = self.queries.index_add(0, rows, result.queries)
         won = rows[result.success]

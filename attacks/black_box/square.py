@@ -211,7 +211,7 @@ class SquareRun:
         return state.best.value[None]
 
     def _try_ahead(self, state: SquareState, query: int, count: int) -> Tensor:
-        """Try `count` changes of each sample in one pass, as if it were to keep none of them.
+        """Try `count` changes of each sample in one pass, each made to the same best sample.
 
         Late in the search few are kept. What comes after one that was is tried again, on top of
         it: the same as one after the other, in fewer and larger passes.
@@ -247,7 +247,7 @@ class SquareRun:
                 over = over.masked_fill(state.left, count)
 
     def _change(self, state: SquareState, query: int, numbers: Tensor) -> Tensor:
-        """Return what to try, (A, ...), of numbers (A, n)."""
+        """Propose the next samples, (A, ...), by numbers (A, n)."""
         if query == 0:
             x_new = squares.start(state.threat, self._draw)
         else:
@@ -256,7 +256,7 @@ class SquareRun:
         return torch.where(state.mask, x_new, state.threat.x)
 
     def _look(self, state: SquareState, x_new: Tensor) -> BestByLoss:
-        """Return what the model says of x_new, (A, ...)."""
+        """Evaluate x_new, (A, ...)."""
         logits = logits_of(self.model, x_new)
         if not len(self.logits):
             self.logits = logits

@@ -98,7 +98,7 @@ def proposal(threat: Threat, x_adv: Tensor, *, size: int, numbers: Tensor) -> Te
 
 
 def _moved(threat: Threat, delta: Tensor, *, here: Tensor, there: Tensor, bump: Tensor) -> Tensor:
-    """Return delta with a bump added `here`, paid for by what was `there` and is unused."""
+    """Move length to a bump `here`: what delta had `there`, and what the ball has left."""
     order = {"l2": 2, "l1": 1}[threat.norm]
     spent = _mass(torch.where(here | there, delta, 0), order)  # (B, C, 1, ...)
     unused = threat.eps**order - lengths(delta, threat.norm).reshape(threat.eps.shape) ** order

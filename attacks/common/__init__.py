@@ -1,1 +1,1 @@
-"""What attacks are made of: threat, goal, losses, inputs, randomness. Nothing here is an attack."""
+"""Building blocks of attacks: begin a call, threat, goal, losses, randomness. None is an attack."""

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def is_check_step(step: int) -> bool:
-    """Return whether to look who is done before a step: often at first, when many leave.
+    """Return whether done samples are dropped before a step: often at first, when many are done.
 
     >>> [step for step in range(33) if is_check_step(step)]
     [0, 1, 2, 4, 8, 16, 24, 32]

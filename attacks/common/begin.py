@@ -52,7 +52,7 @@ class Call:
 
     @property
     def forward(self) -> Classifier:
-        """The model's forward pass, the quickest that answers as the model does."""
+        """The forward pass that `wrap_forward` chose."""
         return self._wrapped[0]
 
     @property
@@ -125,7 +125,7 @@ def check_call(
     sample_ids: Sequence[int] | Tensor | None,
     progress: Progress | None = None,
 ) -> None:
-    """Check the arguments of an attack's call; see `Attack.__call__` for what they are.
+    """Check the arguments of an attack's call, those of `Attack.__call__`.
 
     Raises:
         ValueError: naming the argument, what it is, and what is allowed.
@@ -229,7 +229,7 @@ def _ids(target: object, x: Tensor) -> Tensor:
 
 
 def _kind(value: object) -> str:
-    """Return what a wrong argument is, with its article."""
+    """Name the type of a value, with its article."""
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 

@@ -34,7 +34,7 @@ class BestByLoss:
 
     @classmethod
     def seen(cls, x_adv: Tensor, goal: Goal, *, logits: Tensor, value: Tensor) -> "BestByLoss":
-        """Return what one look at x_adv (B, ...) says; the arguments are those of `update`."""
+        """Build the iterates x_adv (B, ...) with their success; arguments as of `update`."""
         finite = torch.isfinite(logits).all(1)
         return cls(
             x_adv,

@@ -1,4 +1,4 @@
-"""A classifier as an attack calls it: quick on this device, in bfloat16 or compiled where asked."""
+"""The forward pass of a classifier: made quick on a CPU, in bfloat16 or compiled where asked."""
 
 import random
 import weakref
@@ -63,7 +63,7 @@ def wrap_forward(
 def probe(
     model: nn.Module, x: Tensor, *, passes: int | None, bf16: bool, compiled: bool
 ) -> tuple[Classifier, bool, Tensor]:
-    """Return the two results of `wrap_forward`, and the model's logits of the samples tried.
+    """Wrap the forward pass; return also whether the model is random, and the logits of x[:TRIED].
 
     `is_random` asks the pass that is returned, so that an effect of the layout is not taken for
     chance. A model that draws from no generator is asked once more; one that does, as often as
@@ -207,7 +207,7 @@ def folded(
 
 @dataclass(frozen=True)
 class Folded:
-    """A model some of whose modules compute something else while it is called.
+    """A model whose modules in `forwards` compute those functions in its passes.
 
     Attributes:
         model: the classifier.
@@ -264,7 +264,7 @@ def _observed(model: nn.Module, x: Tensor) -> tuple[Tensor, list[Pair]]:
 
 
 def _merged(convolution: Any, norm: Any, layout: torch.memory_format) -> Callable[[Tensor], Tensor]:
-    """Return the convolution with the norm behind it, as one convolution."""
+    """Merge a convolution and the norm of its output into one convolution."""
     weight, bias = fuse_conv_bn_weights(
         convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps,
         norm.weight, norm.bias,

@@ -1,4 +1,4 @@
-"""Use a classifier without leaving a trace: on it, or on what it is given."""
+"""Use a classifier without changing the classifier or the samples given to it."""
 
 import logging
 import random
@@ -108,7 +108,7 @@ class _Table:
 
     @classmethod
     def of(cls, table: dict[str, Tensor | None]) -> "_Table":
-        """Remember a table as it is now."""
+        """Record the entries of a table."""
         return cls(table, {**table})
 
     def restore(self) -> None:
@@ -140,7 +140,7 @@ class _Held:
 
     @classmethod
     def of(cls, tensor: Tensor) -> "_Held":
-        """Remember a tensor as it is now."""
+        """Record a tensor with its content, flags and gradient."""
         place = tensor.detach()
         plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided
         content = place.clone() if plain else None
@@ -148,7 +148,7 @@ class _Held:
         return cls(tensor, place, content, grad, tensor.grad_fn, tensor.requires_grad)
 
     def make_constant(self) -> None:
-        """Let no gradient reach the tensor, nor what it has of one change."""
+        """Stop gradients at the tensor, and hide its own from the body."""
         # What was made in inference mode can never require a gradient again, and takes none.
         if self.requires_grad and self.tensor.is_leaf and not self.tensor.is_inference():
             self.tensor.requires_grad_(False)
@@ -172,7 +172,7 @@ class _Held:
 
 
 def call(model: nn.Module, x: Tensor) -> Any:
-    """Return what a classifier gives to a copy of x, its logits alone where there is more.
+    """Call a classifier on a copy of x, and return its logits.
 
     The model may change or keep the copy; of its answer the caller takes a copy as well.
 
@@ -186,7 +186,7 @@ def call(model: nn.Module, x: Tensor) -> Any:
 
 
 def own_dtype(model: nn.Module) -> torch.dtype | None:
-    """Return the precision of a model's first weights, or None where it has none.
+    """Return the dtype of a model's first weights; None of a model without weights.
 
     >>> own_dtype(nn.Linear(1, 2).bfloat16()), own_dtype(nn.Flatten())
     (torch.bfloat16, None)

@@ -1,4 +1,4 @@
-"""What an attack wants: a loss to raise, how far it has come, and signs that it failed in vain.
+"""The goal of an attack: the loss to raise, the success, and warnings about gradients and logits.
 
 Each warning has a section in docs/attacks.md that says what to do.
 

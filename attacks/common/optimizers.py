@@ -36,12 +36,12 @@ class Adam:
         return {"mean": self.mean, "square": self.square}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `tensors` returned; steps are taken in place, so in copies of it."""
+        """Load copies of what `tensors` returned; steps change the state in place."""
         self.mean = tensors["mean"].to(self.mean, copy=True)
         self.square = tensors["square"].to(self.square, copy=True)
 
     def step(self, gradient: Tensor, *, number: int, lr: float) -> Tensor:
-        """Take in a gradient and return what to subtract.
+        """Update the means by a gradient, and return the change to subtract.
 
         Args:
             gradient: finite, (B, ...).

@@ -1,4 +1,4 @@
-"""What kind of value each option of an attack takes, read off its annotations."""
+"""Check the types of an attack's options against its annotations."""
 
 import types
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What the model makes of finished samples, as the result of an attack."""
+"""Verify finished samples in full precision."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def verify(
     stuck: Tensor | None = None,
     info: dict[str, Any] | None = None,
 ) -> AttackResult:
-    """Look at x and x_adv once more, in full precision, and return the result of an attack.
+    """Evaluate x and x_adv in full precision, and build the result of an attack.
 
     Args:
         model: the classifier, frozen.

@@ -100,7 +100,7 @@ class APGD:
             )
 
     def _goals(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
-        """Return what to climb to, one after the other."""
+        """Return the goals of the climbs, one after the other."""
         goal = Goal(y, target, self.loss)
         if target is not None or not self.targets:
             return [goal]

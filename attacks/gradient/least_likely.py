@@ -25,7 +25,7 @@ class LeastLikely(ProjectedAscent):
     """
 
     def _goal(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> Goal:
-        """Return what to pursue: the least likely class of each sample."""
+        """Target the least likely class of each sample."""
         if target is not None:
             return Goal(y, target, self.loss)
         with torch.no_grad():

@@ -23,7 +23,7 @@ class MostLikely(ProjectedAscent):
     """
 
     def _goal(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> Goal:
-        """Return what to pursue: the most likely class of each sample."""
+        """Target the most likely class of each sample."""
         if target is not None:
             return Goal(y, target, self.loss)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The nearest success of each sample: what an attack without a ball keeps."""
+"""The nearest success of each sample so far, kept by attacks without a ball."""
 
 from dataclasses import dataclass
 
@@ -93,7 +93,7 @@ class BestByNorm:
         history: Tensor | None = None,
         random: bool = False,
     ) -> AttackResult:
-        """Return what was found.
+        """Build the result of the attack.
 
         Args:
             queries: forward passes spent on each sample, (B,).

@@ -135,7 +135,7 @@ class CW:
         *,
         aimed: bool,
     ) -> None:
-        """Move each sample by Adam, and look at the model there; to one class where `aimed`."""
+        """Move each sample by a step of Adam, and evaluate it; towards one class where `aimed`."""
         closest, beta, beta_square = search.closest, *_BETAS
         pull = column(search.c * descent.short, closest.x)  # (A, 1, ..., 1)
         slope = 2 * (descent.x_adv - closest.x) - pull * descent.gradient.nan_to_num(0, 0, 0)
@@ -169,7 +169,7 @@ def _choose_c(search: "_CWState", descent: "_CWDescent") -> None:
 
 @dataclass
 class _CWState:
-    """What is known of each sample: its first `aim`, and the gradient of its lead at x."""
+    """State of each sample between descents: `aim` is the first goal, `gradient` of that at x."""
 
     closest: BestByNorm
     aim: Goal
@@ -184,7 +184,7 @@ class _CWState:
 
 @dataclass
 class _CWDescent:
-    """Where the descent is, with Adam's two means; the other values are those there."""
+    """State of each sample in a descent: iterate, loss and gradient there, and Adam's two means."""
 
     x_adv: Tensor
     value: Tensor

@@ -123,7 +123,7 @@ class DeepFool:
 
 @dataclass
 class _DeepFoolState:
-    """What is known of each sample: delta is without the overshoot."""
+    """State of each sample; delta is without the overshoot."""
 
     closest: BestByNorm
     delta: Tensor

@@ -160,7 +160,7 @@ class FAB:
         return active.everything()
 
     def _step(self, model: Classifier, state: FABState) -> None:
-        """Step across the boundary, look, and go back towards x where it was crossed."""
+        """Step across the boundary, evaluate, and step back towards x where the goal is met."""
         closest, x = state.closest, state.closest.x
         _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)
         state.stuck = state.stuck | (~state.done & without_slope(slope))

@@ -107,7 +107,7 @@ class FMN:
         )
 
     def _step(self, model: Classifier, state: "_FMNState", step: int) -> None:
-        """Change the radius of each ball, move within it and look at the model again."""
+        """Adapt the radius of each ball, step within the ball, and evaluate the new iterate."""
         cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
         state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
         closest = state.closest
@@ -139,7 +139,7 @@ class FMN:
 
 @dataclass
 class _FMNState:
-    """What is known of each sample: `value` of the goal at x_adv, `gap` to its next boundary.
+    """State of each sample: `value` of the goal at x_adv, `gap` to the next boundary.
 
     The gradient is that of the lead across the boundary: at first that of `aim`, the nearest.
     """

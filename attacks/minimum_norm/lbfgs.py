@@ -107,7 +107,7 @@ class _LBFGSDescent:
     """Descents of one sample: its tensors are (1, ...)."""
 
     def __init__(self, model: Classifier, closest: BestByNorm, aim: Goal, loss: LossName) -> None:
-        """Begin with what `closest` knows, and go to the class that `aim` says."""
+        """Start from the best success in `closest`, towards the class of `aim`."""
         self.model, self.closest, self.queries, self.met = model, closest, 0, False
         margin, free = loss == "margin", Goal(closest.goal.y, closest.goal.target, loss)
         # Once there is a success the margin is that to whichever class leads.

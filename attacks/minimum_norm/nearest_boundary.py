@@ -34,7 +34,7 @@ class Boundary:
     gradient: Tensor
 
     def aim(self, goal: Goal) -> Goal:
-        """Return the goal pursued across this boundary; what counts as met stays the same."""
+        """Return the goal of crossing this boundary, with an unchanged notion of success."""
         return replace(goal, target=self.target, any_class=goal.target is None)
 
 
@@ -66,7 +66,7 @@ def nearest_boundary(
 
 
 def _nearest(model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: int) -> Boundary:
-    """Return what `nearest_boundary` does, of all samples at once."""
+    """Find the nearest boundaries of all samples at once."""
     x = x.detach().requires_grad_()
     logits = logits_of(model, x)
     goal.check_classes(logits)

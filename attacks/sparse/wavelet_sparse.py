@@ -132,7 +132,7 @@ class WaveletSparse:
         )
 
     def _step(self, model: Classifier, state: WaveletState) -> Tensor:
-        """Look at each sample, and move its coefficients; return the margins before, (A,)."""
+        """Evaluate each sample, and step its coefficients; return the margins before, (A,)."""
         closest, change = state.closest, state.change
         x_adv = applied(closest.x, change)
         logits, value, slope = value_and_gradient(model, x_adv, closest.goal.objective)

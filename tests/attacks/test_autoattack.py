@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on_to_the_same_result(resisting, tmp_path, same):
     assert result.info.keys() == plain.info.keys()
     assert result.info["members"] == plain.info["members"]
     assert torch.equal(result.info["fooled_by"], plain.info["fooled_by"])
-    assert len(again) < len(seen) - 10
+    assert len(again) < len(seen) - 5  # the passes of the members that were done
 
 
 def test_the_state_of_another_call_is_not_taken(resisting, net, tmp_path, same):
