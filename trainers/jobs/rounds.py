@@ -29,12 +29,13 @@ from trainers.evaluate.drawing import draw_batch
 from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, Columns
 from trainers.evaluate.measure import Trial, measured
 from trainers.evaluate.scores import OWN, finite
+from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fitting import fitted, load_weights
 from trainers.jobs.harvest import Item, harvest, items, review
 from trainers.jobs.publish_rounds import Publisher, round_name
 from trainers.jobs.stopping import cannot_stop, stop_reason
 from trainers.run.cli.config import LoopFlags, RoundsConfig
-from trainers.run.cli.specs import build_attacks, build_augmentation, sample_counts, slug, usual
+from trainers.run.cli.specs import build_attacks, sample_counts, slug, usual
 from trainers.run.folder.atomic import kept, once, present
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.stopwatch import Stopwatch
