@@ -17,9 +17,8 @@ from compress.entropy.chunk import encode_chunk
 from compress.entropy.coding_order import coding_order
 from compress.entropy.contexts import Ints
 from compress.entropy.fitting import StatisticsCollector, fit_tables
-from compress.entropy.symbols import LARGEST, MOST, to_symbols
+from compress.entropy.symbols import LARGEST, MOST
 from compress.entropy.tables import Tables
-from compress.entropy.traversal import traverse
 from compress.errors import FormatError
 from compress.file_format import NO_MODEL, WAVELETS, FileHeader, Kind, pad_chunk, write
 from compress.limits import MAX_LEVELS
@@ -109,10 +108,7 @@ class Codec:
         signal = signal[: max(1, _FITTED_VALUES // signal[0].numel())]
         statistics = StatisticsCollector()
         for factor in FITTED:
-            q = blank.quantise_signal(signal, step * factor)
-            order = coding_order(q.bands, x.shape[1])
-            symbols = to_symbols(np.abs(to_array(q)))
-            traverse(statistics, symbols, order, quantiser_index=quantiser_index(step * factor))
+            statistics.add(blank.quantise_signal(signal, step * factor), step * factor)
         return replace(blank, tables=fit_tables(statistics))
 
     def quantise_signal(
@@ -186,15 +182,12 @@ class Codec:
             raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")
         if names and (text := describe_fault(names, len(x))):
             raise ValueError(f"{text}; give each sample a path of its own, such as cats/1.png")
+        chosen = None if model is None else partial((task or TaskQuantiser()).quantise, model=model)
         if bytes_per_sample is not None:
-            step = self._find_step(signal, bytes_per_sample, quantiser)
-        if model is not None:
-            quantiser = partial((task or TaskQuantiser()).quantise, model=model)
-            if bytes_per_sample is not None and step is not None:
-                step = self._find_task_step(signal, step, quantiser)
+            step = self._find_step(signal, bytes_per_sample, quantiser, chosen)
         step = check_step(self.step if step is None else step)
         step = float(np.float32(step))  # as the file says it
-        q = self.quantise_signal(signal, step, quantiser)
+        q = self.quantise_signal(signal, step, chosen or quantiser)
         head = self._make_header(q, kind, step)
         head = replace(
             head,
@@ -251,24 +244,23 @@ class Codec:
         order, index = coding_order(q.bands, part.shape[1]), quantiser_index(step)
         return encode_chunk(part, order, self.tables, quantiser_index=index, wide=wide)
 
-    def _find_step(self, signal: Tensor, bytes_per_sample: float, quantiser: Quantiser) -> float:
+    def _find_step(
+        self, signal: Tensor, bytes_per_sample: float, quantiser: Quantiser, task: Quantiser | None
+    ) -> float:
         """Find the step at which a subset of samples takes a number of bytes each, without header.
 
         Raises:
             ValueError: for a number of bytes that no step gives.
         """
-        size = partial(self._size, signal, _PROBED, quantiser)
-        return find_step(size, bytes_per_sample, start=_FIRST, close=0.002)
-
-    def _find_task_step(self, signal: Tensor, step: float, quantiser: Quantiser) -> float:
-        """Find the step of a task quantiser for the bytes that `quantise` takes at a step.
-
-        The search takes long, so a few samples stand for all.
-        """
+        size = partial(self._size, signal)
+        probe = partial(size, _PROBED, quantiser)
+        step = find_step(probe, bytes_per_sample, start=_FIRST, close=0.002)
+        if task is None:
+            return step
+        # A task quantiser is slow: a few samples, for the bytes that they take without the task.
         count = min(_SEARCHED, max(8, len(signal) // 4))
-        wanted = self._size(signal, count, quantise, step)
-        size = partial(self._size, signal, count, quantiser)
-        return find_step(size, wanted, start=_FINER * step, close=0.02)
+        wanted = size(count, quantiser, step)
+        return find_step(partial(size, count, task), wanted, start=_FINER * step, close=0.02)
 
     def _size(self, signal: Tensor, count: int, quantiser: Quantiser, step: float) -> float:
         """Measure the bytes a sample of at most `count` samples, without header."""

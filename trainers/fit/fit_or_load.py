@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from attacks.common.randomness import derive_seed
+from trainers.fit.augmentation import build_augmentation
 from trainers.fit.classifier import FitOptions, FitState, fit_classifier
 from trainers.fit.state import Record
 from trainers.run.cli.config import FitFlags, SamplesConfig

@@ -10,6 +10,7 @@ import numpy as np
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.arrays import Array, ArrayPart, build_dataset
+from augment.datasets.broken import BROKEN
 from augment.datasets.images.imagefolder import read_imagefolder
 from augment.datasets.request import Request
 
@@ -121,15 +122,4 @@ class _ArraysOnly(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-_BROKEN = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-)
+_BROKEN = (*BROKEN, pickle.UnpicklingError)

@@ -3,10 +3,8 @@
 import io
 import logging
 import math
-import struct
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +17,7 @@ from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.arrays import Array, ArrayPart, build_dataset, pixel_shape
 from augment.datasets.arrays.labels import check_label_type, to_labels
+from augment.datasets.broken import BROKEN
 from augment.datasets.request import Request
 from augment.splits import SPLITS, Split
 
@@ -28,23 +27,7 @@ MOST_MEMBERS = 1000
 BOMB_BYTES = 2**28  # from here on, bytes that were packed tighter than BOMB_RATIO are a bomb
 BOMB_RATIO = 200
 _HEAD = 8192  # bytes of a member that are read before its header is believed
-_BROKEN = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_BROKEN = (*BROKEN, RuntimeError, tokenize.TokenError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)

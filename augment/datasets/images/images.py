@@ -1,9 +1,7 @@
 """From image files that nobody has checked to tensors of one shape."""
 
 import os
-import struct
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,6 +12,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from attacks.errors import RefusedInput
+from augment.datasets.broken import BROKEN as ANY_BROKEN
 from augment.datasets.images.deep import (
     Declared,
     has_deep_grey,
@@ -32,23 +31,7 @@ _GREY = frozenset(("1", "L", "LA", "La", "I", "F"))
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset((5, 6, 7, 8))  # values of it that swap width and height
 
-# What Pillow's decoders raise on hostile bytes: nearly anything but a signal.
-BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    Image.DecompressionBombError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+BROKEN = (*ANY_BROKEN, Image.DecompressionBombError)
 
 
 @cache
@@ -177,7 +160,33 @@ def _reduce_depth(image: Image.Image, white_levels: Mapping[Declared, int]) -> I
     return Image.fromarray(np.rint(values * 255).astype(np.uint8))
 
 
-class ImageFiles:
+class FileSource:
+    """Samples of one form, decoded from files when they are read."""
+
+    def __init__(self, paths: Sequence[str], shape: Sequence[int]) -> None:
+        """Remember the file of each sample, and the shape of one sample."""
+        self._paths, self.shape = list(paths), (len(paths), *shape)
+
+    def sizes(self) -> list[int]:
+        """List the bytes of each file, by which `Dataset.digest` tells them apart."""
+        return [os.path.getsize(path) for path in self._paths]
+
+    def _decode(self, row: int, decode: Callable[[str], Tensor]) -> Tensor:
+        """Decode the sample of a row.
+
+        Raises:
+            RefusedInput: The file turns out to be broken.
+        """
+        path = self._paths[row]
+        try:
+            return decode(path)
+        except BROKEN as error:
+            raise RefusedInput(
+                f"{path}: {describe_error(error)}; remove or repair this file and run again"
+            ) from error
+
+
+class ImageFiles(FileSource):
     """Images of one form, decoded when asked for."""
 
     def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
@@ -187,12 +196,8 @@ class ImageFiles:
             paths: The files.
             form: The form of the pixels.
         """
-        self._paths, self._form = list(paths), form
-        self.shape = (len(self._paths), form.channels, form.height, form.width)
-
-    def sizes(self) -> list[int]:
-        """List the bytes of each file, by which `Dataset.digest` tells them apart."""
-        return [os.path.getsize(path) for path in self._paths]
+        super().__init__(paths, (form.channels, form.height, form.width))
+        self._form = form
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Decode images `(B, C, H, W)` uint8.
@@ -202,11 +207,5 @@ class ImageFiles:
         """
         pixels = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)  # (B, C, H, W)
         for place, row in enumerate(rows.tolist()):
-            path = self._paths[row]
-            try:
-                pixels[place] = read_image(path, self._form)
-            except BROKEN as error:
-                raise RefusedInput(
-                    f"{path}: {describe_error(error)}; remove or repair this file and run again"
-                ) from error
+            pixels[place] = self._decode(row, lambda path: read_image(path, self._form))
         return pixels

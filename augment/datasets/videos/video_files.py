@@ -18,8 +18,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 from torch import Tensor
 
-from attacks.errors import RefusedInput
-from augment.datasets.images.images import BROKEN, ImageForm, describe_error
+from augment.datasets.images.images import FileSource, ImageForm
 from augment.datasets.videos.video_formats import FORMATS, describe_missing_end, orient
 
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
@@ -254,7 +253,7 @@ def _to_upright_image(frame: VideoFrame) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(orient(frame, pixels)))
 
 
-class VideoFiles:
+class VideoFiles(FileSource):
     """Clips of one form, decoded when asked for."""
 
     def __init__(
@@ -268,12 +267,8 @@ class VideoFiles:
             form: The form that frames are brought to.
             frames: Frames of a clip.
         """
-        self._paths, self._wanted, self._form = list(paths), list(wanted), form
-        self.shape = (len(self._paths), form.channels, frames, form.height, form.width)
-
-    def sizes(self) -> list[int]:
-        """List the bytes of each file, by which `Dataset.digest` tells them apart."""
-        return [os.path.getsize(path) for path in self._paths]
+        super().__init__(paths, (form.channels, frames, form.height, form.width))
+        self._wanted, self._form = list(wanted), form
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Decode clips `(B, C, T, H, W)` uint8 on as many threads as there are cores.
@@ -285,13 +280,8 @@ class VideoFiles:
 
         def decode(place: int) -> None:
             row = int(rows[place])
-            path = self._paths[row]
-            try:
-                pixels[place] = read_clips(path, self._form, [self._wanted[row]])[0]
-            except BROKEN as error:
-                raise RefusedInput(
-                    f"{path}: {describe_error(error)}; remove or repair this file and run again"
-                ) from error
+            wanted = [self._wanted[row]]
+            pixels[place] = self._decode(row, lambda path: read_clips(path, self._form, wanted)[0])
 
         with ThreadPoolExecutor(min(len(rows), os.cpu_count() or 1) or 1) as pool:
             list(pool.map(decode, range(len(rows))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from difflib import get_close_matches
 from hashlib import blake2b
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
@@ -17,9 +17,6 @@ from compress import TaskQuantiser
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.numbers import check_size, number
 from trainers.run.cli.presets import BUDGETS, SMOKE_OPTIONS
-
-if TYPE_CHECKING:
-    from augment import ClassicAugmentation, Dataset
 
 READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
 GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
@@ -80,31 +77,6 @@ def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
     return TaskQuantiser(
         **defaults | read_options("--task", text or "", get_type_hints(TaskQuantiser))
     )
-
-
-def build_augmentation(text: str, dataset: Dataset) -> ClassicAugmentation | None:
-    """Make the augmentation that a text describes, of samples like those of a dataset.
-
-    Args:
-        text: none, classic, or classic:OPTION=VALUE,...
-        dataset: its name and shape decide on what no option says.
-
-    Raises:
-        ValueError: for another name, an unknown option, or a value that is not allowed.
-    """
-    name, _, rest = text.partition(":")
-    if text == "none":
-        return None
-    if name != "classic":
-        raise ValueError(
-            f"--augmentation is {text!r}; allowed: none, classic, or classic:OPTION=VALUE,..."
-        )
-    from augment import ClassicAugmentation, classic_for  # loads kornia, which takes a second
-
-    options = read_options("--augmentation", rest, get_type_hints(ClassicAugmentation))
-    made = replace(classic_for(dataset.name, dataset.shape), **options)
-    made.check_channels(dataset.shape[0])
-    return made
 
 
 def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:

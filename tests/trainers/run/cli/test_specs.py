@@ -8,12 +8,12 @@ import torch
 
 from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
 from augment import ClassicAugmentation, Dataset
+from trainers.fit.augmentation import build_augmentation
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.specs import (
     attack_defaults,
     build_attack,
     build_attacks,
-    build_augmentation,
     build_fittable,
     convert,
     sample_counts,
