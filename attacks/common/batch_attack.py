@@ -12,10 +12,16 @@ from attacks.common.begin import Call, begin, check_clips
 
 
 class BatchAttack(ABC):
-    """An attack whose subclass perturbs a checked batch under a frozen model."""
+    """An attack whose subclass perturbs a checked batch under a frozen model.
+
+    Attributes:
+        needs_videos: refuse images.
+        untargeted_error: message that refuses a call without a target; "" allows such a call.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     needs_videos: ClassVar[bool] = False
+    untargeted_error: ClassVar[str] = ""
 
     def __call__(
         self,
@@ -46,6 +52,8 @@ class BatchAttack(ABC):
         Raises:
             ValueError: for a batch or an option that the attack cannot work with.
         """
+        if self.untargeted_error and target is None:
+            raise ValueError(self.untargeted_error)
         with begin(
             model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
         ) as call:

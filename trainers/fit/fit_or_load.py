@@ -15,7 +15,6 @@ from trainers.fit.classifier import FitOptions, FitState, fit_classifier
 from trainers.fit.state import Record
 from trainers.run.cli.config import FitFlags, SamplesConfig
 from trainers.run.cli.presets import EMBEDDED, data_preset, smoke_preset
-from trainers.run.cli.specs import build_augmentation
 from trainers.run.folder.atomic import is_present
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder

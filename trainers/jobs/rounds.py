@@ -30,6 +30,7 @@ from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, Colum
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.scores import OWN, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
+from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fit_or_load import fit_or_load, load_weights
 from trainers.jobs.collect_samples import (
     Item,
@@ -43,7 +44,6 @@ from trainers.run.cli.config import LoopFlags, RoundsConfig
 from trainers.run.cli.specs import (
     attack_defaults,
     build_attacks,
-    build_augmentation,
     sample_counts,
     slug,
 )
