@@ -91,7 +91,7 @@ def test_figures_are_small_pictures(folder, done):
     files = {file.stem: file for file in (folder / "out").glob("*.png")}
     assert set(files) == {f"reproduction-{name}" for name in ("car", "dog", "loss", "target")}
     sizes = {name: Image.open(file).size for name, file in files.items()}
-    assert sizes["reproduction-loss"] == (640, 3 * 360)
+    assert sizes["reproduction-loss"] == (960, 3 * 540)
     assert sizes["reproduction-target"][1] == 2 * sizes["reproduction-dog"][1]
     assert all(file.stat().st_size < 300_000 for file in files.values())
 
