@@ -175,7 +175,7 @@ def test_a_second_signal_while_the_first_is_told(monkeypatch: pytest.MonkeyPatch
         os.kill(os.getpid(), signal.SIGTERM)
         return str(error)
 
-    monkeypatch.setattr("trainers.run.cli.run", stopped)
+    monkeypatch.setattr("trainers.run.main.run", stopped)
     assert main(["rounds"]) == 130
     monkeypatch.setattr("trainers.run.errors.sentence", told)
     assert main(["rounds"]) == 143
