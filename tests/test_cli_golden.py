@@ -171,6 +171,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 FULL = "train.py: the disk is full"
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow_is_a_full_disk(tmp_path: Path) -> None:
     folder = tmp_path / "run"
 
@@ -196,6 +197,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
     words = ["rounds", *TINY, "--run-dir", str(small_disk / "run")]
     done = train(*words)

@@ -19,6 +19,7 @@ def played(script, folder, *words):
     return json.loads((folder / f"{script.replace('_', '-')}.json").read_text())
 
 
+@pytest.mark.slow
 def test_images(tmp_path):
     found = played(
         "reconstruct", tmp_path, "--samples", "120", "--test-samples", "60", "--judge-samples",
@@ -39,6 +40,7 @@ def test_images(tmp_path):
         assert Image.open(tmp_path / f"reconstruct-{name}.png").width > 300
 
 
+@pytest.mark.slow
 def test_files_for_a_classifier(tmp_path):
     found = played(
         "reconstruct_task", tmp_path, "--samples", "60", "--test-samples", "40", "--epochs", "1",

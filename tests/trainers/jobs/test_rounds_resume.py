@@ -46,6 +46,7 @@ def survived(found: Any, without_seconds: Strip) -> int:
 
 
 @pytest.mark.multiprocess
+@pytest.mark.slow
 def test_three_kills_change_nothing(hunt: Any, without_seconds: Strip) -> None:
     assert survived(hunt(WORDS, 3), without_seconds) >= 1
 
@@ -64,6 +65,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.multiprocess
+@pytest.mark.slow
 def test_interrupt_then_a_second_process_then_resume(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     long = [*WORDS, "--epochs", "5000", "--run-dir", str(folder)]

@@ -192,8 +192,8 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     part_links(path)
     if fresh:
         (path / "metrics.jsonl").unlink(missing_ok=True)
-        write_json(path / "inputs.json", {})
         write_text(path / "config.toml", with_digest(dump(job, config)))
+        write_json(path / "inputs.json", {})
     metrics, inputs = Metrics(path / "metrics.jsonl"), InputDigests(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
 

@@ -460,6 +460,7 @@ for number in range(5):  # however early the kill, the folder is still one to go
 
 
 @pytest.mark.multiprocess
+@pytest.mark.slow
 def test_processes_that_make_one_folder_at_once(tmp_path: Path) -> None:
     """One works there; where all are refused, nothing but an empty folder is left.
 
