@@ -47,5 +47,5 @@ def small():
 )
 def test_a_walk_through_an_attack_is_short(attack, most, small):
     files = files_run(lambda: attack(*small))
-    assert any("begin.py" in file for file in files)  # they are seen at all
+    assert any("batch_attack.py" in file for file in files)  # they are seen at all
     assert len(files) <= most, sorted(files)

@@ -1,6 +1,5 @@
 """AutoAttack: an ensemble of attacks without parameters, the worst case of each sample."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -8,11 +7,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.autoattack.evaluation_state import NOBODY, EvaluationState, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import index_rows
-from attacks.common.begin import Call, begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import REPEATS, is_random
 from attacks.common.goal import Goal, logits_of, warnings_of
 from attacks.common.options import check_kinds
@@ -28,7 +27,7 @@ SQUARE_SHARE = 0.002
 
 
 @dataclass(frozen=True)
-class AutoAttack:
+class AutoAttack(BatchAttack):
     """APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square.
 
     Each runs on the samples that were right and that none before it fooled.
@@ -88,17 +87,12 @@ class AutoAttack:
             "square": Square(norm=norm, eps=eps, queries=queries, shrink_over=over),
         }
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
+    def check_target(self, target: Tensor | int | None) -> None:
+        """Refuse a target in the standard version."""
+        if target is not None and self.version == "standard":
+            raise ValueError("target is given; the standard is untargeted, use version='custom'")
+
+    def perturb(self, call: Call) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`.
 
         `info` holds how many samples each member fooled ("members"; "clean" are those wrong by
@@ -109,23 +103,18 @@ class AutoAttack:
             ValueError: also for a target, unless version is "custom".
             RefusedInput: when the state in `folder` is damaged.
         """
-        if target is not None and self.version == "standard":
-            raise ValueError("target is given; the standard is untargeted, use version='custom'")
         members = self.members()
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            eps = check_eps(self.eps, call.x).flatten()  # (B,)
-            run = EnsembleRun.start(call, eps=eps)
-            path = self._path(run)
-            state = run.begin(path)
-            for number, (name, member) in enumerate(members.items(), 1):
-                if number > state.members:
-                    run.attack(member, name, state)
-                    if path:
-                        state.save(path)
-                call.progress(number, len(members))
-            return run.result(state, list(members))
+        eps = check_eps(self.eps, call.x).flatten()  # (B,)
+        run = EnsembleRun.start(call, eps=eps)
+        path = self._path(run)
+        state = run.begin(path)
+        for number, (name, member) in enumerate(members.items(), 1):
+            if number > state.members:
+                run.attack(member, name, state)
+                if path:
+                    state.save(path)
+            call.progress(number, len(members))
+        return run.result(state, list(members))
 
     def _path(self, run: "EnsembleRun") -> Path | None:
         """Return where the state of this very call is kept: same options, samples and answers."""

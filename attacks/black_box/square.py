@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.attack import AttackResult, Norm, Progress
 from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, index_rows, is_check_step, scatter_rows
-from attacks.common.begin import begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
 from attacks.common.options import check_kinds
@@ -24,7 +24,7 @@ BLOCK = 8  # random numbers are drawn, and brought to the device, for so many qu
 
 
 @dataclass(frozen=True)
-class Square:
+class Square(BatchAttack):
     """Change one random square after the other, and keep what raises the loss; no gradients.
 
     Args:
@@ -66,22 +66,9 @@ class Square:
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}; give at least 1, or None")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x within the ball; see `Attack.__call__`. A video's frames share the squares."""
-        opening = begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        )
-        with opening as call, torch.no_grad():
+    def perturb(self, call: Call) -> AttackResult:
+        """Change random squares where that helps. A video's frames share them."""
+        with torch.no_grad():
             threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
             goal = Goal(call.y, call.target, self.loss)
             search = SquareRun(call.forward, self, goal, threat, call.generators)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack
-from attacks.common.begin import Call
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Goal
 from attacks.common.options import check_kinds
@@ -73,9 +72,6 @@ class FoolingImage(BatchAttack):
     mutation: float | None = None
 
     needs_target: ClassVar[bool] = True
-    untargeted_error: ClassVar[str] = (
-        "fooling needs a target, (B,): the class that noise shall become"
-    )
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
@@ -90,6 +86,11 @@ class FoolingImage(BatchAttack):
                 raise ValueError(f"{name} is no option of method={self.method!r}; leave it out")
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; give a number from {low:g} to {high:g}")
+
+    def check_target(self, target: Tensor | int | None) -> None:
+        """Refuse a call without a target."""
+        if target is None:
+            raise ValueError("fooling needs a target, (B,): the class that noise shall become")
 
     def perturb(self, call: Call) -> AttackResult:
         """Search for an image for each target of a batch, and evaluate the model on the images."""

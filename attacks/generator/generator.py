@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult
-from attacks.common.batch_attack import BatchAttack
-from attacks.common.begin import Call
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Goal, logit_warnings, logits_of
 from attacks.common.options import check_kinds

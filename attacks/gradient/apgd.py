@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.begin import begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.goal import (
     Classifier,
@@ -31,7 +31,7 @@ WIDER = ((3.0, 0.3), (2.0, 0.3))
 
 
 @dataclass(frozen=True)
-class APGD:
+class APGD(BatchAttack):
     """Gradient ascent in the eps ball whose steps shrink where they stop leading upwards.
 
     Args:
@@ -68,36 +68,23 @@ class APGD:
         if self.targets < 0:
             raise ValueError(f"targets is {self.targets}; give 0, or how many classes to climb to")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x within the ball; see `Attack.__call__`."""
+    def perturb(self, call: Call) -> AttackResult:
+        """Climb to each goal from each start, and return the best iterates."""
         history: list[Tensor] = []
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            x, forward = call.x, call.forward
-            threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            goals = self._goals(forward, x, call.y, call.target)
+        x, forward = call.x, call.forward
+        threat = Threat.around(x, norm=self.norm, eps=self.eps)
+        goals = self._goals(forward, x, call.y, call.target)
 
-            def record(value: Tensor) -> None:
-                history.append(goals[0].as_loss(value))
-                call.progress(len(history), len(goals) * self.restarts * self.steps)
+        def record(value: Tensor) -> None:
+            history.append(goals[0].as_loss(value))
+            call.progress(len(history), len(goals) * self.restarts * self.steps)
 
-            run = APGDRun(forward, x, early_stop=self.early_stop, record=record)
-            for goal in goals * self.restarts:
-                self._climb(run, goal, threat, call.generators)
-            return run.result(
-                x, call.clean_logits(), goals[0], torch.stack(history), random=call.random
-            )
+        run = APGDRun(forward, x, early_stop=self.early_stop, record=record)
+        for goal in goals * self.restarts:
+            self._climb(run, goal, threat, call.generators)
+        return run.result(
+            x, call.clean_logits(), goals[0], torch.stack(history), random=call.random
+        )
 
     def _goals(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
         """Return the goals of the climbs, one after the other."""

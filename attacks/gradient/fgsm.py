@@ -1,13 +1,12 @@
 """The fast gradient sign method."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
-from attacks.common.begin import begin
+from attacks.attack import AttackResult, Norm
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import TRIED, is_random
 from attacks.common.goal import (
     Goal,
@@ -23,7 +22,7 @@ from attacks.common.threat import Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
-class FGSM:
+class FGSM(BatchAttack):
     """One step of length eps along the gradient.
 
     For linf along its sign, for l2 along its direction, for l1 along its largest entries.
@@ -47,34 +46,19 @@ class FGSM:
         check_radius(self.norm, self.eps)
         check_loss(self.loss)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x by one gradient step; see `Attack.__call__`. Nothing here is random."""
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            x, goal = call.x, Goal(call.y, call.target, self.loss)
-            threat = Threat.around(x, norm=self.norm, eps=self.eps)
-            clean, before, gradient = value_and_gradient(model, x, goal.objective)
-            x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
-            with torch.no_grad():
-                logits = logits_of(model, x_adv)
-            finite = torch.isfinite(logits).all(1)
-            value = goal.objective(logits).masked_fill(~finite, torch.nan)
-            # Of two passes nothing makes up for a look at what would make them quicker.
-            random = is_random(
-                model, x[:TRIED], usual=clean if len(x) <= TRIED else None, repeats=1
-            )
-            call.progress(1, 1)
+    def perturb(self, call: Call) -> AttackResult:
+        """Take one gradient step. Nothing here is random."""
+        model, x, goal = call.model, call.x, Goal(call.y, call.target, self.loss)
+        threat = Threat.around(x, norm=self.norm, eps=self.eps)
+        clean, before, gradient = value_and_gradient(model, x, goal.objective)
+        x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
+        with torch.no_grad():
+            logits = logits_of(model, x_adv)
+        finite = torch.isfinite(logits).all(1)
+        value = goal.objective(logits).masked_fill(~finite, torch.nan)
+        # Of two passes nothing makes up for a look at what would make them quicker.
+        random = is_random(model, x[:TRIED], usual=clean if len(x) <= TRIED else None, repeats=1)
+        call.progress(1, 1)
         return AttackResult(
             x=x,
             x_adv=x_adv,

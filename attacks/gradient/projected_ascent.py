@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import (
     ActiveSet,
     index_rows,
@@ -17,7 +16,7 @@ from attacks.common.active_set import (
     scatter_rows,
     unfinished_rows,
 )
-from attacks.common.begin import Call, begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.goal import (
     Classifier,
@@ -34,7 +33,7 @@ from attacks.common.threat import Threat, check_norm, check_radius
 
 
 @dataclass(frozen=True)
-class ProjectedAscent:
+class ProjectedAscent(BatchAttack):
     """Climb the loss by steps along its gradient, each projected to the ball.
 
     Subclasses differ in where they start, which class they pursue, and how they turn gradients
@@ -86,36 +85,23 @@ class ProjectedAscent:
         if self.step_size is not None and not 0 < self.step_size < torch.inf:
             raise ValueError(f"step_size is {self.step_size}; give a number > 0, or None")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x within the ball; see `Attack.__call__`."""
+    def perturb(self, call: Call) -> AttackResult:
+        """Ascend from each start, and return the best iterates."""
         passes = self.restarts * (self.steps + 1)
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress,
-            passes=passes, bf16=self.bf16, compiled=self.compile,
-        ) as call:  # fmt: skip
-            threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
-            run = AscentRun(self, call, self._goal(call.model, call.x, call.y, call.target), threat)
-            for _ in range(self.restarts):
-                run.start(threat.random_start(call.generators) if self.random_start else call.x)
-                for step in range(self.steps):
-                    state, gradient = run.evaluate(step)
-                    if gradient is None:  # all samples have left
-                        continue
-                    state.direction = self.direction(gradient, state.direction)
-                    length = self.step_length(state.threat.eps)
-                    state.x_adv = run.step(state.threat, state.x_adv, state.direction, length)
-                run.end()
-            return run.result()
+        call = replace(call, passes=passes, bf16=self.bf16, compiled=self.compile)
+        threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
+        run = AscentRun(self, call, self._goal(call.model, call.x, call.y, call.target), threat)
+        for _ in range(self.restarts):
+            run.start(threat.random_start(call.generators) if self.random_start else call.x)
+            for step in range(self.steps):
+                state, gradient = run.evaluate(step)
+                if gradient is None:  # all samples have left
+                    continue
+                state.direction = self.direction(gradient, state.direction)
+                length = self.step_length(state.threat.eps)
+                state.x_adv = run.step(state.threat, state.x_adv, state.direction, length)
+            run.end()
+        return run.result()
 
     def step_length(self, eps: Tensor) -> float | Tensor:
         """Return the length of a step in balls of radius eps, (A, 1, ..., 1)."""

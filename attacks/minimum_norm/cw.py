@@ -1,16 +1,15 @@
 """The attack of Carlini and Wagner: the shortest perturbation that a penalty still holds up."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress, lengths
+from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.begin import Call, begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
@@ -23,7 +22,7 @@ _MORE_WEIGHT, _MORE_REACH = 10.0, 2.0  # after a descent without success: c, and
 
 
 @dataclass(frozen=True)
-class CW:
+class CW(BatchAttack):
     """Minimises the squared l2 norm plus c times how much of the margin is missing.
 
     Adam descends from x, again and again; between the descents a binary search for each sample
@@ -67,39 +66,26 @@ class CW:
         if not 0 <= self.confidence < math.inf:
             raise ValueError(f"confidence is {self.confidence}; give a number >= 0")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+    def perturb(self, call: Call) -> AttackResult:
+        """Descend with a weight that a search adapts to each sample. Nothing here is random."""
         history: list[Tensor] = []
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            active = self._start(call)
-            for number in range(self.search_steps):
-                descent = _CWDescent.start(active.now)
-                for step in range(self.steps):
-                    if len(active.rows):
-                        self._step(call.forward, active.now, descent, step, aimed=number == 0)
-                    losses = active.now.closest.goal.as_loss(descent.value)
-                    history.append(active.spread(losses, absent=torch.nan))
-                    call.progress(len(history), self.search_steps * self.steps)
-                _choose_c(active.now, descent)
-            end = active.everything()
-            return end.closest.result(
-                queries=end.queries,
-                stuck=end.stuck,
-                history=torch.stack(history),  # (search_steps * steps, B)
-                random=call.random,
-            )
+        active = self._start(call)
+        for number in range(self.search_steps):
+            descent = _CWDescent.start(active.now)
+            for step in range(self.steps):
+                if len(active.rows):
+                    self._step(call.forward, active.now, descent, step, aimed=number == 0)
+                losses = active.now.closest.goal.as_loss(descent.value)
+                history.append(active.spread(losses, absent=torch.nan))
+                call.progress(len(history), self.search_steps * self.steps)
+            _choose_c(active.now, descent)
+        end = active.everything()
+        return end.closest.result(
+            queries=end.queries,
+            stuck=end.stuck,
+            history=torch.stack(history),  # (search_steps * steps, B)
+            random=call.random,
+        )
 
     def _start(self, call: Call) -> "ActiveSet[_CWState]":
         """Evaluate x, and leave out the samples that are wrong from the start."""

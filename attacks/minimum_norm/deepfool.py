@@ -1,15 +1,14 @@
 """DeepFool: step by step to the nearest boundary of the linearised classifier."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet
-from attacks.common.begin import Call, begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, logits_of
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_norm, column
@@ -27,7 +26,7 @@ _STRAIGHT = 10
 
 
 @dataclass(frozen=True)
-class DeepFool:
+class DeepFool(BatchAttack):
     """A small perturbation without a ball, found in a few steps; a fooled sample is done.
 
     In each step the classifier is replaced by its linearisation, and the sample moves to the
@@ -62,30 +61,17 @@ class DeepFool:
         if not 0 <= self.overshoot < math.inf:
             raise ValueError(f"overshoot is {self.overshoot}; give a number >= 0")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            active = ActiveSet(self._start(call), torch.arange(len(x), device=x.device))
-            for step in range(1, self.steps + 1):
-                # A step is classes + 1 passes: worth waiting for the device each time.
-                active.drop(active.now.done)
-                if len(active.rows):
-                    self._step(call.forward, active.now, straight=step <= _STRAIGHT)
-                call.progress(step, self.steps)
-            end = active.everything()
-            return end.closest.result(queries=end.queries, stuck=end.done, random=call.random)
+    def perturb(self, call: Call) -> AttackResult:
+        """Step to the nearest boundary until it is crossed. Nothing here is random."""
+        active = ActiveSet(self._start(call), torch.arange(len(call.x), device=call.x.device))
+        for step in range(1, self.steps + 1):
+            # A step is classes + 1 passes: worth waiting for the device each time.
+            active.drop(active.now.done)
+            if len(active.rows):
+                self._step(call.forward, active.now, straight=step <= _STRAIGHT)
+            call.progress(step, self.steps)
+        end = active.everything()
+        return end.closest.result(queries=end.queries, stuck=end.done, random=call.random)
 
     def _start(self, call: Call) -> "_DeepFoolState":
         with torch.no_grad():

@@ -1,15 +1,15 @@
 """The fast adaptive boundary attack, in its targeted version."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress, lengths
+from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.begin import begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import (
     Classifier,
     Goal,
@@ -66,7 +66,7 @@ class FABState:
 
 
 @dataclass(frozen=True)
-class FAB:
+class FAB(BatchAttack):
     """Step to where the linearised model changes its answer, staying near x: a small change.
 
     The boundary to one class after the other is looked for. Where a step has crossed it, the
@@ -109,38 +109,25 @@ class FAB:
         if not 0 < self.beta < 1:
             raise ValueError(f"beta is {self.beta}; give a number in (0, 1)")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x as little as it takes; see `Attack.__call__`. Nothing here is random."""
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
-            with torch.no_grad():
-                logits = logits_of(forward, x)
-            goal.check_classes(logits)
-            wanted = self._classes(logits, goal)
-            ticks = itertools.count(1)
+    def perturb(self, call: Call) -> AttackResult:
+        """Step to the boundary of each wanted class. Nothing here is random."""
+        x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
+        with torch.no_grad():
+            logits = logits_of(forward, x)
+        goal.check_classes(logits)
+        wanted = self._classes(logits, goal)
+        ticks = itertools.count(1)
 
-            def tick() -> None:
-                call.progress(next(ticks), wanted.shape[1] * self.steps)
+        def tick() -> None:
+            call.progress(next(ticks), wanted.shape[1] * self.steps)
 
-            enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
-            state = FABState.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
-            for classes in wanted.unbind(1):
-                state.x_adv, state.wanted = x, classes
-                state = self._approach(forward, state, tick)
-            closest = state.closest if self.eps is None else within(state.closest, enough)
-            return closest.result(queries=state.queries, stuck=state.stuck, random=call.random)
+        enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
+        state = FABState.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
+        for classes in wanted.unbind(1):
+            state.x_adv, state.wanted = x, classes
+            state = self._approach(forward, state, tick)
+        closest = state.closest if self.eps is None else within(state.closest, enough)
+        return closest.result(queries=state.queries, stuck=state.stuck, random=call.random)
 
     def _classes(self, logits: Tensor, goal: Goal) -> Tensor:
         """Return the classes to step to, one after the other, int64 (B, n)."""

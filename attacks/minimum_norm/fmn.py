@@ -1,15 +1,14 @@
 """The fast minimum-norm attack: gradient steps in a ball that settles on the boundary."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress, lengths
+from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.begin import Call, begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import Threat, check_norm, column
@@ -21,7 +20,7 @@ _AIMED = 0.25  # share of the steps that go to the nearest boundary
 
 
 @dataclass(frozen=True)
-class FMN:
+class FMN(BatchAttack):
     """Gradient steps, each projected to a ball around x whose radius follows the boundary.
 
     Where the goal is met the ball shrinks below the smallest norm so far; where it is not, the
@@ -56,38 +55,25 @@ class FMN:
         if not 0 < self.gamma < 1:
             raise ValueError(f"gamma is {self.gamma}; give a number between 0 and 1")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
-        """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
+    def perturb(self, call: Call) -> AttackResult:
+        """Step within balls whose radii follow the boundary. Nothing here is random."""
         history = []
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            state = self._start(call)
-            active = ActiveSet(state, torch.arange(len(x), device=x.device))
-            active.drop(state.closest.success)  # those that were wrong before
-            for step in range(self.steps):
-                losses = active.now.closest.goal.as_loss(active.now.value)
-                history.append(active.spread(losses, absent=torch.nan))
-                if len(active.rows):
-                    self._step(call.forward, active.now, step)
-                call.progress(step + 1, self.steps)
-            end = active.everything()
-            return end.closest.result(
-                queries=end.queries,
-                stuck=end.stuck,
-                history=torch.stack(history),  # (steps, B)
-                random=call.random,
-            )
+        state = self._start(call)
+        active = ActiveSet(state, torch.arange(len(call.x), device=call.x.device))
+        active.drop(state.closest.success)  # those that were wrong before
+        for step in range(self.steps):
+            losses = active.now.closest.goal.as_loss(active.now.value)
+            history.append(active.spread(losses, absent=torch.nan))
+            if len(active.rows):
+                self._step(call.forward, active.now, step)
+            call.progress(step + 1, self.steps)
+        end = active.everything()
+        return end.closest.result(
+            queries=end.queries,
+            stuck=end.stuck,
+            history=torch.stack(history),  # (steps, B)
+            random=call.random,
+        )
 
     def _start(self, call: Call) -> "_FMNState":
         x, goal = call.x, Goal(call.y, call.target, "margin")

@@ -1,7 +1,6 @@
 """The first attack of all: box-constrained L-BFGS, and a search for the least weight that does."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
-from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import index_rows, scatter_rows
-from attacks.common.begin import begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.minimum_norm.best_by_norm import BestByNorm
@@ -25,7 +23,7 @@ _BROKEN = 1e30  # the objective where the logits are not finite: worse than anyt
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(BatchAttack):
     """Minimises the squared l2 norm minus c times the value of the goal, sample by sample.
 
     SciPy's L-BFGS-B keeps the pixels in [0, 1]. A line search finds the smallest c whose minimum
@@ -57,40 +55,27 @@ class LBFGS:
         if self.steps < 1 or self.search_steps < 1:
             raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
+    def perturb(self, call: Call) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            forward, x, goal = call.forward, call.x, Goal(call.y, call.target, "margin")
-            found = nearest_boundary(forward, x, goal, norm="l2")
-            closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
-            aim = found.aim(goal)
-            stuck, queries = without_slope(found.gradient), torch.ones_like(call.y)
-            skipped = closest.success | stuck | ~closest.finite
-            for row in range(len(x)):
-                if not skipped[row]:
-                    here = torch.tensor([row], device=x.device)
-                    descent = _LBFGSDescent(
-                        forward, index_rows(closest, here), index_rows(aim, here), self.loss
-                    )
-                    c = descent.first(index_rows(found, here))
-                    stuck[row] |= c is None
-                    self._search(descent, c or 1.0)
-                    closest = scatter_rows(closest, here, descent.closest)
-                    queries[row] += descent.queries
-                call.progress(row + 1, len(x))
-            return closest.result(queries=queries, stuck=stuck, random=call.random)
+        forward, x, goal = call.forward, call.x, Goal(call.y, call.target, "margin")
+        found = nearest_boundary(forward, x, goal, norm="l2")
+        closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
+        aim = found.aim(goal)
+        stuck, queries = without_slope(found.gradient), torch.ones_like(call.y)
+        skipped = closest.success | stuck | ~closest.finite
+        for row in range(len(x)):
+            if not skipped[row]:
+                here = torch.tensor([row], device=x.device)
+                descent = _LBFGSDescent(
+                    forward, index_rows(closest, here), index_rows(aim, here), self.loss
+                )
+                c = descent.first(index_rows(found, here))
+                stuck[row] |= c is None
+                self._search(descent, c or 1.0)
+                closest = scatter_rows(closest, here, descent.closest)
+                queries[row] += descent.queries
+            call.progress(row + 1, len(x))
+        return closest.result(queries=queries, stuck=stuck, random=call.random)
 
     def _search(self, descent: "_LBFGSDescent", c: float) -> None:
         """Double c until a descent ends in a success, then halve what lies between."""

@@ -1,15 +1,14 @@
 """A perturbation of few wavelet coefficients."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.begin import begin
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient, without_slope
 from attacks.common.options import check_kinds
 from attacks.common.threat import column
@@ -45,7 +44,7 @@ class WaveletState:
 
 
 @dataclass(frozen=True)
-class WaveletSparse:
+class WaveletSparse(BatchAttack):
     """Grow the wavelet coefficients of a perturbation that matter most, and shrink all others.
 
     Proximal gradient steps on the l1 norm of the coefficients: where a sample is not fooled, its
@@ -80,45 +79,32 @@ class WaveletSparse:
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}; give a number > 0")
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor | None,
-        *,
-        target: Tensor | int | None = None,
-        seed: int = 0,
-        sample_ids: Sequence[int] | Tensor | None = None,
-        progress: Progress | None = None,
-    ) -> AttackResult:
+    def perturb(self, call: Call) -> AttackResult:
         """Perturb x by few coefficients; see `Attack.__call__`. Nothing here is random.
 
         `info["nonzeros"]` is their number, int64 (B,), 0 where x is returned.
         """
         history: list[Tensor] = []
-        with begin(
-            model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress
-        ) as call:
-            x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
-            state = self._start(forward, x, goal)
-            active = ActiveSet(state, torch.arange(len(x), device=x.device))
-            for step in range(self.steps):
-                if is_check_step(step):
-                    active.drop(active.now.done)
-                value = self._step(forward, active.now) if len(active.rows) else x.new_empty(0)
-                history.append(active.spread(state.closest.goal.as_loss(value), absent=torch.nan))
-                call.progress(step + 1, self.steps)
-            if len(active.rows):
-                self._leave_out(forward, active.now)
-            end = active.everything()
-            result = end.closest.result(
-                queries=end.queries,
-                stuck=end.stuck,
-                history=torch.stack(history),
-                random=call.random,
-            )
-            result.info["nonzeros"] = (end.fewest.flat != 0).sum(1)
-            return result
+        x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
+        state = self._start(forward, x, goal)
+        active = ActiveSet(state, torch.arange(len(x), device=x.device))
+        for step in range(self.steps):
+            if is_check_step(step):
+                active.drop(active.now.done)
+            value = self._step(forward, active.now) if len(active.rows) else x.new_empty(0)
+            history.append(active.spread(state.closest.goal.as_loss(value), absent=torch.nan))
+            call.progress(step + 1, self.steps)
+        if len(active.rows):
+            self._leave_out(forward, active.now)
+        end = active.everything()
+        result = end.closest.result(
+            queries=end.queries,
+            stuck=end.stuck,
+            history=torch.stack(history),
+            random=call.random,
+        )
+        result.info["nonzeros"] = (end.fewest.flat != 0).sum(1)
+        return result
 
     def _start(self, model: Classifier, x: Tensor, goal: Goal) -> WaveletState:
         with torch.no_grad():

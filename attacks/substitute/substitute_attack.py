@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from attacks.attack import Attack, AttackResult
-from attacks.common.begin import Call
+from attacks.common.batch_attack import Call
 from attacks.registry import ATTACKS
 from attacks.substitute.substitute_network import SubstituteShape
 from attacks.universal.saved_attack import Config, Record, SavedAttack, Tensors

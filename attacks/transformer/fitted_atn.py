@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult
-from attacks.common.begin import Call
+from attacks.common.batch_attack import Call
 from attacks.common.goal import Goal
 from attacks.transformer.atn_network import ATNShape, Weights, transform
 from attacks.universal.saved_attack import (

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
-from attacks.common.begin import Call
+from attacks.common.batch_attack import Call
 from attacks.common.threat import Threat, check_norm
 from attacks.universal.saved_attack import (
     Config,

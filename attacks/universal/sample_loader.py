@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from attacks.common.begin import check_samples
+from attacks.common.batch_attack import check_samples
 
 Loader = Iterable[Sequence[Tensor]]  # of batches whose first tensor is x (B, ...) in [0, 1]
 

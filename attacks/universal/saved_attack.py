@@ -11,8 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from attacks.attack import AttackResult
-from attacks.common.batch_attack import BatchAttack
-from attacks.common.begin import Call
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import is_random
 from attacks.common.goal import Goal
 from attacks.common.verify import verify

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.common.begin import check_clips
+from attacks.common.batch_attack import check_clips
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Goal, logits_of
 from attacks.common.randomness import generator_for

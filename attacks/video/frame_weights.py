@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeGuard, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from attacks.common.begin import check_batch, check_clips
+from attacks.common.batch_attack import check_batch, check_clips
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, check_differentiable, logits_of
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack
-from attacks.common.begin import Call
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.best_by_loss import BestByLoss
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import (

@@ -9,8 +9,7 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm
 from attacks.black_box.square import Square, SquareRun, SquareState
 from attacks.common.active_set import index_rows
-from attacks.common.batch_attack import BatchAttack
-from attacks.common.begin import Call
+from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
 from attacks.common.options import check_kinds

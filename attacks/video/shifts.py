@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.common.begin import check_batch, check_clips
+from attacks.common.batch_attack import check_batch, check_clips
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
 from attacks.universal.perturbation import Perturbation

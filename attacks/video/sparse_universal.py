@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.common.begin import check_clips
+from attacks.common.batch_attack import check_clips
 from attacks.common.goal import value_and_gradient
 from attacks.common.options import check_kinds
 from attacks.common.threat import check_radius

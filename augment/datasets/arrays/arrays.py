@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks.common.begin import RANGE_TOLERANCE
+from attacks.common.batch_attack import RANGE_TOLERANCE
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.labels import to_labels
