@@ -6,8 +6,7 @@ from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets import SOURCES, Source
 from augment.datasets.arrays.torchvision_arrays import NAMES
-from augment.datasets.images.recolour import convert_channels
-from augment.datasets.images.resize import resize_dataset
+from augment.datasets.images.conversion import convert_channels, resize_dataset
 from augment.datasets.request import Request
 from augment.splits import Split, choose_balanced
 

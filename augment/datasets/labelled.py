@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from attacks.errors import RefusedInput
-from augment.datasets.classlist import classes_of_folders, read_class_list
+from augment.dataset import Dataset, PixelSource
+from augment.datasets.broken import describe_error
+from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
+from augment.datasets.clips import clip_ids
 from augment.datasets.folders import DataFile, DataFolder, files_of_split, read_folder
 from augment.datasets.request import Request
 from augment.splits import Split, choose_balanced
@@ -35,13 +38,11 @@ class LabelledFiles:
         root: The data folder.
         kind: `images` or `videos`, for messages.
         split: The split.
-        paths: The files of the split that are wanted.
-        ids: A stable id for each.
-        folders: The class folder of each, or None.
-        labels: `(N,)` int64; -1 where unlabelled.
+        wanted: The files of the split that are wanted.
+        labels: `(N,)` int64, of the wanted; -1 where unlabelled.
         classes: Names of the classes.
-        counts: How many files of the split each class folder has, wanted or not.
-        totals: How many files of all splits it has.
+        folders: The class folders of all splits.
+        chosen: The files of the split, wanted or not.
         everything: The files of all splits; the common form is theirs.
         skipped: A line for each folder that could not be read.
     """
@@ -49,29 +50,29 @@ class LabelledFiles:
     root: Path
     kind: str
     split: Split
-    paths: list[str]
-    ids: list[str]
-    folders: list[str | None]
+    wanted: list[DataFile]
     labels: Tensor
     classes: list[str]
-    counts: Counter[str]
-    totals: Counter[str]
-    everything: list[str]
+    folders: Sequence[str]
+    chosen: Sequence[DataFile]
+    everything: Sequence[DataFile]
     skipped: list[str]
+
+    def paths(self, files: Sequence[DataFile]) -> list[str]:
+        """List the paths of some of the files."""
+        return [str(self.root / file.path) for file in files]
 
 
 def find_labelled_files(
-    request: Request, suffixes: frozenset[str], *, name: str, kind: str, samples: int | None
+    request: Request, suffixes: frozenset[str], *, name: str, kind: str
 ) -> LabelledFiles:
     """Find the files of one split of a folder with class folders, split folders, both or neither.
 
     Args:
-        request: `target` is the folder. The classes are those of `classes`, or else the class
-            folders of all splits together, so that numbers agree between splits.
+        request: As of `label_files`; `target` is the folder.
         suffixes: Lower-case suffixes of the files, with their dot.
         name: Name of the dataset.
         kind: `images` or `videos`, for messages.
-        samples: Size of a class-balanced subset, or None for all.
 
     Raises:
         ValueError: No folder is given.
@@ -82,33 +83,70 @@ def find_labelled_files(
     folder = read_folder(root, suffixes)
     _log_layout(root, folder, kind)
     chosen = files_of_split(folder, request.split, root=root)
-    classes = (
-        read_class_list(request.classes) if request.classes else classes_of_folders(folder.classes)
-    )
-    ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
-    labels = torch.tensor(ids, dtype=torch.int64)
-    counts = _count_files(chosen, folder.classes)
-    if samples is not None:
-        kept = choose_balanced(labels, samples, seed=request.seed)
-        chosen, labels = [chosen[i] for i in kept], labels[kept]
     if not chosen:
         place = root / folder.splits.get(request.split, request.split)
         raise RefusedInput(
             f"{root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
         )
+    return label_files(
+        request,
+        chosen,
+        folder.files,
+        folders=folder.classes,
+        root=root,
+        kind=kind,
+        skipped=folder.problems,
+    )
+
+
+def label_files(
+    request: Request,
+    chosen: Sequence[DataFile],
+    everything: Sequence[DataFile],
+    *,
+    folders: Sequence[str],
+    root: Path,
+    kind: str,
+    skipped: list[str],
+    classes: ClassList | None = None,
+) -> LabelledFiles:
+    """Label the files of one split, and select as many as are asked for.
+
+    Args:
+        request: The classes are those of `classes`, or else the class folders of all splits
+            together, so that numbers agree between splits. `samples` files are selected, fewer
+            where one gives several clips.
+        chosen: The files of the split.
+        everything: The files of all splits.
+        folders: The class folders of all splits.
+        root: The data folder.
+        kind: `images` or `videos`, for messages.
+        skipped: A line for each folder that could not be read.
+        classes: The class list of the data, where there is one.
+
+    Raises:
+        RefusedInput: A class folder is not in the class list.
+    """
+    if request.classes is not None:
+        classes = read_class_list(request.classes)
+    classes = classes or classes_of_folders(folders)
+    ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
+    labels = torch.tensor(ids, dtype=torch.int64)  # (N,)
+    wanted = list(range(len(chosen)))
+    if request.samples is not None:
+        most = -(-request.samples // request.clips)
+        wanted = choose_balanced(labels, most, seed=request.seed).tolist()
     return LabelledFiles(
         root,
         kind,
         request.split,
-        [str(root / file.path) for file in chosen],
-        [file.name for file in chosen],
-        [file.folder for file in chosen],
-        labels,
+        [chosen[i] for i in wanted],
+        labels[wanted],
         classes.names,
-        counts,
-        _count_files(folder.files, folder.classes),
-        [str(root / file.path) for file in folder.files],
-        folder.problems,
+        folders,
+        chosen,
+        everything,
+        skipped,
     )
 
 
@@ -127,12 +165,50 @@ def data_folder(target: str, name: str) -> Path:
     return root
 
 
-def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str]:
+def labelled_dataset(
+    files: LabelledFiles,
+    pixels: Tensor | PixelSource,
+    read: Sequence[str],
+    broken: Mapping[str, Exception],
+    *,
+    name: str,
+    clips: int = 1,
+) -> Dataset:
+    """Make the dataset of the files that could be read, and log those left out.
+
+    Args:
+        files: The files of the split.
+        pixels: `(N, C, H, W)` or `(N, C, T, H, W)`, or their source: `clips` rows of each file.
+        read: The files that these are of.
+        broken: The errors of unreadable files, by path.
+        name: Name of the dataset.
+        clips: Clips of a video.
+
+    Raises:
+        RefusedInput: None of the files can be read.
+    """
+    paths = files.paths(files.wanted)
+    skipped = _log_left_out(files, [(path, broken.get(path)) for path in paths])
+    place = {path: i for i, path in enumerate(read)}
+    kept = [i for i, path in enumerate(paths) if path not in broken]
+    first = torch.tensor([place[paths[i]] * clips for i in kept])  # (n,)
+    return Dataset(
+        pixels,
+        files.labels[kept].repeat_interleave(clips),
+        [text for i in kept for text in clip_ids(files.wanted[i].name, clips)],
+        name=name,
+        classes=files.classes,
+        skipped=skipped,
+        rows=(first[:, None] + torch.arange(clips)).flatten(),  # (n * clips,)
+    )
+
+
+def _log_left_out(files: LabelledFiles, tried: Sequence[tuple[str, Exception | None]]) -> list[str]:
     """Log the files that were left out, and the class folders without a readable file.
 
     Args:
         files: The files of the split.
-        broken: A line of why for each unreadable file, by place.
+        tried: The path of each wanted file, and why it cannot be read.
 
     Returns:
         A line for each file or folder left out.
@@ -140,56 +216,44 @@ def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str
     Raises:
         RefusedInput: None of the files can be read.
     """
-    skipped = [*files.skipped, *broken.values()]
-    if len(broken) == len(files.paths):
+    lines = [f"{path}: {describe_error(error)}" for path, error in tried if error is not None]
+    skipped = [*files.skipped, *lines]
+    if len(lines) == len(tried):
         raise RefusedInput(
-            f"{files.root}: none of the {len(files.paths)} {files.kind} can be read "
+            f"{files.root}: none of the {len(tried)} {files.kind} can be read "
             f"({'; '.join(skipped[:3])}); put whole {files.kind} there"
         )
-    for line in skipped[:NAMED]:
-        logger.warning("left out %s", line)
-    for line in skipped[NAMED:]:
-        logger.debug("left out %s", line)
+    for i, line in enumerate(skipped):
+        logger.log(logging.WARNING if i < NAMED else logging.DEBUG, "left out %s", line)
     if (more := len(skipped) - NAMED) > 0:
         logger.warning(
-            "left out %d more files, %d in all; the run's log.txt names them", more, len(skipped)
+            f"left out {more} more files, {len(skipped)} in all; the run's log.txt names them"
         )
-    lost = Counter(folder for i in broken if (folder := files.folders[i]) is not None)
-    _log_empty(files, lost)
+    _log_empty(
+        files,
+        Counter(f.folder for f, (_, error) in zip(files.wanted, tried, strict=True) if error),
+    )
     return skipped
 
 
-def _log_empty(files: LabelledFiles, lost: Counter[str]) -> None:
+def _log_empty(files: LabelledFiles, lost: Counter[str | None]) -> None:
     """Log the class folders without a readable file of the split."""
-    empty = [name for name, count in files.counts.items() if count <= lost[name]]
-    if not empty or len(empty) == len(files.counts):
+    here = Counter(file.folder for file in files.chosen) - lost
+    anywhere = Counter(file.folder for file in files.everything) - lost
+    empty = [name for name in files.folders if name not in here]
+    if len(empty) == len(files.folders):
         return
-    nowhere = [name for name in empty if files.totals[name] <= lost[name]]
-    if nowhere:
+    if nowhere := [name for name in empty if name not in anywhere]:
         logger.warning(
-            "%s: no %s that can be read in the class folders %s; they keep their class ids, and "
-            "no sample is of them",
-            files.root,
-            files.kind,
-            _join_some(nowhere),
+            f"{files.root}: no {files.kind} that can be read in the class folders "
+            f"{_join_some(nowhere)}; they keep their class ids, and no sample is of them"
         )
-    if missing := [name for name in empty if name not in nowhere]:
+    if missing := [name for name in empty if name in anywhere]:
         word, meaning = _WORDS[files.split]
         logger.warning(
-            "%s: no %s %s in the class folders %s, which other splits have; %s",
-            files.root,
-            word,
-            files.kind,
-            _join_some(missing),
-            meaning,
+            f"{files.root}: no {word} {files.kind} in the class folders {_join_some(missing)}, "
+            f"which other splits have; {meaning}"
         )
-
-
-def _count_files(files: Sequence[DataFile], classes: Sequence[str]) -> Counter[str]:
-    """Count the files of each class folder, empty ones included."""
-    counts = Counter(dict.fromkeys(classes, 0))
-    counts.update(file.folder for file in files if file.folder is not None)
-    return counts
 
 
 def _log_layout(root: Path, folder: DataFolder, kind: str) -> None:
@@ -197,23 +261,18 @@ def _log_layout(root: Path, folder: DataFolder, kind: str) -> None:
     told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
     if any(split != name for split, name in folder.splits.items()) or folder.unused:
         unused = f"; not read: {_join_some(folder.unused)}" if folder.unused else ""
-        logger.info("%s: takes %s%s", root, ", ".join(told), unused)
+        logger.info(f"{root}: takes {', '.join(told)}{unused}")
     places = {name: (root / name).resolve() for name in folder.splits.values()}
     if len(set(places.values())) < len(places):
         told = [f"{name} in {place}" for name, place in places.items()]
         logger.warning(
-            "%s: splits have the same samples (%s), so that what is learnt from one is measured "
-            "on itself; replace the link by samples of its own",
-            root,
-            ", ".join(told),
+            f"{root}: splits have the same samples ({', '.join(told)}), so that what is learnt "
+            "from one is measured on itself; replace the link by samples of its own"
         )
     if folder.others:
-        found = [
-            f"{count} {suffix or 'without suffix'}"
-            for suffix, count in sorted(folder.others.items())
-        ]
+        found = [f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(folder.others.items())]
         logger.info(
-            "%s: not read, as not known for %s by their suffixes: %s", root, kind, _join_some(found)
+            f"{root}: not read, as not known for {kind} by their suffixes: {_join_some(found)}"
         )
 
 

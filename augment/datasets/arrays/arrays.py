@@ -14,9 +14,9 @@ from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.labels import to_labels
 from augment.datasets.classlist import read_class_list
-from augment.datasets.images.recolour import convert_channels
+from augment.datasets.clips import clip_frames, clip_ids
+from augment.datasets.images.conversion import convert_channels
 from augment.datasets.request import Request
-from augment.datasets.videos.clips import clip_frames, clip_ids
 from augment.splits import hash_split, source_split
 
 logger = logging.getLogger(__name__)

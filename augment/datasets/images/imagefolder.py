@@ -1,12 +1,19 @@
 """`imagefolder:DIR`: image files in class folders, in split folders or not, or just images."""
 
-import torch
+import os
+from collections.abc import Sequence
+
+from torch import Tensor
 
 from augment.dataset import Dataset
-from augment.datasets.images.images import image_suffixes
-from augment.datasets.images.reading import common_image_form, read_files
-from augment.datasets.labelled import find_labelled_files, report_left_out
+from augment.datasets.broken import try_each
+from augment.datasets.images.form import common_image_form
+from augment.datasets.images.images import ImageForm, image_suffixes, read_header, read_image
+from augment.datasets.images.reading import FileSource, read_files
+from augment.datasets.labelled import find_labelled_files, labelled_dataset
 from augment.datasets.request import Request
+
+_WORTH_THREADS = 128 * 128  # smaller images cost less to decode than threads to agree
 
 
 def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
@@ -26,20 +33,29 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
         RefusedInput: The folder is missing, has no readable images or no such split, or a class
             folder is not in the class list.
     """
-    files = find_labelled_files(
-        request, frozenset(image_suffixes()), name=name, kind="images", samples=request.samples
-    )
-    pixels, broken = read_files(
-        files.paths, common_image_form(files.paths, files.everything, request)
-    )
-    skipped = report_left_out(files, broken)
-    rows = [row for row in range(len(files.paths)) if row not in broken]
-    return Dataset(
-        pixels,
-        files.labels[rows],
-        [files.ids[row] for row in rows],
-        name=name,
-        classes=files.classes,
-        skipped=skipped,
-        rows=torch.tensor(rows),
-    )
+    files = find_labelled_files(request, frozenset(image_suffixes()), name=name, kind="images")
+    paths = files.paths(files.wanted)
+    source = ImageFiles(paths, common_image_form(paths, files.paths(files.everything), request))
+    pixels, broken = read_files(source)
+    if pixels is source:
+        _, broken = try_each(read_header, paths)
+    return labelled_dataset(files, pixels, paths, broken, name=name)
+
+
+class ImageFiles(FileSource):
+    """Images of one form, decoded when asked for."""
+
+    def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
+        """Remember the files.
+
+        Args:
+            paths: The files.
+            form: The form of the pixels.
+        """
+        threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1
+        super().__init__(paths, (form.channels, form.height, form.width), threads=threads)
+        self._form = form
+
+    def decode(self, path: str, clips: Sequence[int]) -> Tensor:
+        """Decode a file `(1, C, H, W)` uint8; raises like `open_image`."""
+        return read_image(path, self._form)[None]

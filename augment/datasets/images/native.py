@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
 from augment.dataset import as_float
+from augment.datasets.broken import BROKEN, describe_error
 from augment.datasets.folders import SPLIT_FOLDERS, read_folder
 from augment.datasets.images.images import (
-    BROKEN,
     ImageForm,
-    describe_error,
     image_suffixes,
     open_image,
     read_header,
@@ -81,16 +80,15 @@ def list_images(request: Request, split: Split | None) -> ImageFolder:
     if split is None and _has_splits(root):
         split = "test"
     if split is not None:
-        wanted = Request(request.target, split, classes=request.classes, seed=request.seed)
         found = find_labelled_files(
-            wanted,
+            replace(request, split=split),
             frozenset(image_suffixes()),
             name="imagefolder",
             kind="images",
-            samples=request.samples,
         )
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
-        named = list(zip(found.paths, found.ids, names, strict=True))
+        ids = [file.name for file in found.wanted]
+        named = list(zip(found.paths(found.wanted), ids, names, strict=True))
         left_out = list(found.skipped)
     else:
         named, left_out = _walk_images(root, request.samples)
@@ -144,7 +142,7 @@ def _inspect_image(path: str, name: str, label: str) -> ImageFile:
 def _list_lost(image: Image.Image) -> Sequence[str]:
     """List the properties of an opened image that 8-bit grey or RGB pixels lose."""
     lost = []
-    if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:
+    if image.has_transparency_data:
         lost.append("alpha")
     tiles = " ".join(str(tile) for tile in image.tile)  # type: ignore[attr-defined]
     if image.mode == "F" or image.mode.startswith("I") or ";16" in tiles or ";12" in tiles:

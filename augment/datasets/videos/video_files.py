@@ -1,8 +1,7 @@
 """From video files that nobody has checked to clips of one shape."""
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from av.video.stream import VideoStream
 from PIL import Image
 from torch import Tensor
 
-from augment.datasets.images.images import FileSource, ImageForm
+from augment.datasets.images.images import Appearance, ImageForm
+from augment.datasets.images.reading import FileSource
 from augment.datasets.videos.video_formats import FORMATS, describe_missing_end, orient
 
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
@@ -40,13 +40,10 @@ _WHOLE = 0.9  # a file with a smaller share of the frames it promises is cut off
 
 
 @dataclass(frozen=True)
-class VideoHeader:
-    """The frames of a decoded file, their size, and whether they have colours."""
+class VideoHeader(Appearance):
+    """The look of a decoded file, and how many frames it has."""
 
     frames: int
-    height: int
-    width: int
-    colour: bool
 
 
 def probe(path: Path | str) -> VideoHeader:
@@ -67,7 +64,7 @@ def probe(path: Path | str) -> VideoHeader:
         if count < _WHOLE * promised - 1 and not _lasts_as_promised(container, stream, first, last):
             raise ValueError(_describe_missing(container, count, promised))
         height, width = _displayed_size(first)
-        return VideoHeader(count, height, width, colour=not first.format.name.startswith("gray"))
+        return VideoHeader(height, width, not first.format.name.startswith("gray"), count)
 
 
 def read_clips(path: Path | str, form: ImageForm, wanted: Sequence[Sequence[int]]) -> Tensor:
@@ -257,32 +254,25 @@ class VideoFiles(FileSource):
     """Clips of one form, decoded when asked for."""
 
     def __init__(
-        self, paths: Sequence[str], wanted: Sequence[Sequence[int]], form: ImageForm, *, frames: int
+        self,
+        wanted: Mapping[str, Sequence[Sequence[int]]],
+        form: ImageForm,
+        *,
+        frames: int,
+        clips: int,
     ) -> None:
         """Remember the files.
 
         Args:
-            paths: The file of each clip.
-            wanted: The numbers of the frames of each clip.
+            wanted: The numbers of the frames of each clip of a file.
             form: The form that frames are brought to.
             frames: Frames of a clip.
+            clips: Clips of a file.
         """
-        super().__init__(paths, (form.channels, frames, form.height, form.width))
-        self._wanted, self._form = list(wanted), form
+        shape = (form.channels, frames, form.height, form.width)
+        super().__init__([*wanted], shape, clips=clips, threads=os.cpu_count() or 1)
+        self._wanted, self._form = wanted, form
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        """Decode clips `(B, C, T, H, W)` uint8 on as many threads as there are cores.
-
-        Raises:
-            RefusedInput: A file turns out to be broken.
-        """
-        pixels = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)  # (B, C, T, H, W)
-
-        def decode(place: int) -> None:
-            row = int(rows[place])
-            wanted = [self._wanted[row]]
-            pixels[place] = self._decode(row, lambda path: read_clips(path, self._form, wanted)[0])
-
-        with ThreadPoolExecutor(min(len(rows), os.cpu_count() or 1) or 1) as pool:
-            list(pool.map(decode, range(len(rows))))
-        return pixels
+    def decode(self, path: str, clips: Sequence[int]) -> Tensor:
+        """Decode clips of a file `(n, C, T, H, W)` uint8; raises like `probe`."""
+        return read_clips(path, self._form, [self._wanted[path][clip] for clip in clips])
