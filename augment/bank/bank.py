@@ -168,7 +168,8 @@ class SampleBank:
         x = x_adv.detach().float()
         pairs = encode(x, entries, exact_encodings(x) if encodings is None else encodings)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        if not self._swept:
+            self._sweep()
         pieces = split_bytes(pairs, self.shard_bytes)
         names = [ShardName(key, len(pieces), i + 1) for i in range(len(pieces))]
         write_shards(self.folder, dict(zip(names, pieces, strict=True)))
@@ -221,9 +222,7 @@ class SampleBank:
             )
 
     def _sweep(self) -> None:
-        """Remove, once, the half-written files of a killed process."""
-        if self._swept:
-            return
+        """Remove the half-written files of a killed process."""
         sweep(self.folder, f"*.{RANK}.*")
         for names in _group_files(self.folder):
             if len(names) < names[0].parts:

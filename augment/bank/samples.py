@@ -3,7 +3,7 @@
 import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -58,16 +58,11 @@ class Entry:
     status: Status = "pending"
 
 
-_GIVEN: dict[str, Callable[[Any], object]] = {
-    "source": str,
-    "label": operator.index,
-    "round": operator.index,
-    "attack": str,
-    "seed": operator.index,
-    "loss": float,
-    "linf": float,
-    "l2": float,
-    "l1": float,
+_PARSERS: dict[Any, Callable[[Any], object]] = {str: str, int: operator.index, float: float}
+_GIVEN = {  # the parser of each field that the maker of a sample supplies
+    field.name: _PARSERS[field.type]
+    for field in fields(Entry)
+    if field.name not in ("encoding", "hash", "id", "status")
 }
 
 
