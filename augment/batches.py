@@ -36,16 +36,13 @@ def iterate(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: must be at least 1; give a larger number")
-    batches = torch.split(_draw_order(len(dataset), seed), batch_size)
+    order = torch.arange(len(dataset))
+    if seed is not None:
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    batches = torch.split(order, batch_size)
     if drop_last:
         batches = tuple(batch for batch in batches if len(batch) == batch_size)
     return _read_batches(dataset, batches, torch.device(device))
-
-
-def _draw_order(count: int, seed: int | None) -> Tensor:
-    if seed is None:
-        return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _read_batches(

@@ -60,10 +60,16 @@ def probe(path: Path | str) -> VideoHeader:
             first, count = first or last, count + 1
         if first is None or last is None:
             raise _truncation_error(path) or ValueError("not one frame can be decoded")
-        promised = _promised_frames(container, stream)
+        rate = float(stream.average_rate or 0)
+        promised = stream.frames or round(_seconds(container, stream) * rate)  # 0: none
         if count < _WHOLE * promised - 1 and not _lasts_as_promised(container, stream, first, last):
-            raise ValueError(_describe_missing(container, count, promised))
-        height, width = _displayed_size(first)
+            if container.format.name == "gif":  # whole, see `_check_trailer`
+                raise ValueError(
+                    f"{count} of its {promised} frames can be told apart: some have no delay; give "
+                    "them one"
+                )
+            raise ValueError(f"cut off: {count} frames of the {promised} that its header promises")
+        height, width = orient(first, np.empty((first.height, first.width), np.bool_)).shape
         return VideoHeader(height, width, not first.format.name.startswith("gray"), count)
 
 
@@ -200,11 +206,6 @@ def _decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
         yield frame
 
 
-def _promised_frames(container: InputContainer, stream: VideoStream) -> int:
-    """Return the number of frames in the header; 0 where there is none."""
-    return stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 0))
-
-
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
     """Return the duration in the header in seconds; 0 where there is none."""
     if stream.duration and stream.time_base:
@@ -227,21 +228,6 @@ def _lasts_as_promised(
     if first.time is None or last.time is None or container.format.name in ("avi", "gif"):
         return False
     return seconds > 0 < rate and last.time - first.time + 1 / rate >= _WHOLE * seconds
-
-
-def _describe_missing(container: InputContainer, count: int, promised: int) -> str:
-    """Describe why there are fewer frames than the header promises."""
-    if container.format.name == "gif":  # whole, see `_check_trailer`
-        return (
-            f"{count} of its {promised} frames can be told apart: some have no delay; give them one"
-        )
-    return f"cut off: {count} frames of the {promised} that its header promises"
-
-
-def _displayed_size(frame: VideoFrame) -> tuple[int, int]:
-    """Return height and width as shown."""
-    height, width = orient(frame, np.empty((frame.height, frame.width), np.bool_)).shape
-    return height, width
 
 
 def _to_upright_image(frame: VideoFrame) -> Image.Image:
