@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -35,32 +36,27 @@ class LabelledFiles:
     """The files of one split.
 
     Attributes:
-        root: The data folder.
+        folder: The contents of the data folder.
         kind: `images` or `videos`, for messages.
         split: The split.
-        wanted: The files of the split that are wanted.
+        chosen: The files of the split.
+        wanted: Those of them that are wanted.
         labels: `(N,)` int64, of the wanted; -1 where unlabelled.
         classes: Names of the classes.
-        folders: The class folders of all splits.
-        chosen: The files of the split, wanted or not.
-        everything: The files of all splits; the common form is theirs.
-        skipped: A line for each folder that could not be read.
     """
 
-    root: Path
+    folder: DataFolder
     kind: str
     split: Split
-    wanted: list[DataFile]
+    chosen: Sequence[DataFile]
+    wanted: Sequence[DataFile]
     labels: Tensor
     classes: list[str]
-    folders: Sequence[str]
-    chosen: Sequence[DataFile]
-    everything: Sequence[DataFile]
-    skipped: list[str]
 
-    def paths(self, files: Sequence[DataFile]) -> list[str]:
-        """List the paths of some of the files."""
-        return [str(self.root / file.path) for file in files]
+    @cached_property
+    def paths(self) -> list[str]:
+        """The paths of the wanted files."""
+        return self.folder.paths(self.wanted)
 
 
 def find_labelled_files(
@@ -79,49 +75,34 @@ def find_labelled_files(
         RefusedInput: The folder is missing, has no such files or no such split, a class folder
             is not in the class list, or it is not clear which folder is which split.
     """
-    root = data_folder(request.target, name)
-    folder = read_folder(root, suffixes)
-    _log_layout(root, folder, kind)
-    chosen = files_of_split(folder, request.split, root=root)
+    folder = read_folder(data_folder(request.target, name), suffixes)
+    _log_layout(folder, kind)
+    chosen = files_of_split(folder, request.split)
     if not chosen:
-        place = root / folder.splits.get(request.split, request.split)
+        place = folder.root / folder.splits.get(request.split, request.split)
         raise RefusedInput(
-            f"{root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
+            f"{folder.root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
         )
-    return label_files(
-        request,
-        chosen,
-        folder.files,
-        folders=folder.classes,
-        root=root,
-        kind=kind,
-        skipped=folder.problems,
-    )
+    return label_files(folder, chosen, request, kind=kind)
 
 
 def label_files(
-    request: Request,
+    folder: DataFolder,
     chosen: Sequence[DataFile],
-    everything: Sequence[DataFile],
+    request: Request,
     *,
-    folders: Sequence[str],
-    root: Path,
     kind: str,
-    skipped: list[str],
     classes: ClassList | None = None,
 ) -> LabelledFiles:
     """Label the files of one split, and select as many as are asked for.
 
     Args:
+        folder: The contents of the data folder.
+        chosen: The files of the split.
         request: The classes are those of `classes`, or else the class folders of all splits
             together, so that numbers agree between splits. `samples` files are selected, fewer
             where one gives several clips.
-        chosen: The files of the split.
-        everything: The files of all splits.
-        folders: The class folders of all splits.
-        root: The data folder.
         kind: `images` or `videos`, for messages.
-        skipped: A line for each folder that could not be read.
         classes: The class list of the data, where there is one.
 
     Raises:
@@ -129,25 +110,15 @@ def label_files(
     """
     if request.classes is not None:
         classes = read_class_list(request.classes)
-    classes = classes or classes_of_folders(folders)
+    classes = classes or classes_of_folders(folder.classes)
     ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
     labels = torch.tensor(ids, dtype=torch.int64)  # (N,)
-    wanted = list(range(len(chosen)))
+    wanted = chosen
     if request.samples is not None:
         most = -(-request.samples // request.clips)
-        wanted = choose_balanced(labels, most, seed=request.seed).tolist()
-    return LabelledFiles(
-        root,
-        kind,
-        request.split,
-        [chosen[i] for i in wanted],
-        labels[wanted],
-        classes.names,
-        folders,
-        chosen,
-        everything,
-        skipped,
-    )
+        kept = choose_balanced(labels, most, seed=request.seed)
+        wanted, labels = [chosen[i] for i in kept], labels[kept]
+    return LabelledFiles(folder, kind, request.split, chosen, wanted, labels, classes.names)
 
 
 def data_folder(target: str, name: str) -> Path:
@@ -187,11 +158,10 @@ def labelled_dataset(
     Raises:
         RefusedInput: None of the files can be read.
     """
-    paths = files.paths(files.wanted)
-    skipped = _log_left_out(files, [(path, broken.get(path)) for path in paths])
+    skipped = _log_left_out(files, broken)
     place = {path: i for i, path in enumerate(read)}
-    kept = [i for i, path in enumerate(paths) if path not in broken]
-    first = torch.tensor([place[paths[i]] * clips for i in kept])  # (n,)
+    kept = [i for i, path in enumerate(files.paths) if path not in broken]
+    first = torch.tensor([place[files.paths[i]] * clips for i in kept])  # (n,)
     return Dataset(
         pixels,
         files.labels[kept].repeat_interleave(clips),
@@ -203,12 +173,8 @@ def labelled_dataset(
     )
 
 
-def _log_left_out(files: LabelledFiles, tried: Sequence[tuple[str, Exception | None]]) -> list[str]:
+def _log_left_out(files: LabelledFiles, broken: Mapping[str, Exception]) -> list[str]:
     """Log the files that were left out, and the class folders without a readable file.
-
-    Args:
-        files: The files of the split.
-        tried: The path of each wanted file, and why it cannot be read.
 
     Returns:
         A line for each file or folder left out.
@@ -216,11 +182,11 @@ def _log_left_out(files: LabelledFiles, tried: Sequence[tuple[str, Exception | N
     Raises:
         RefusedInput: None of the files can be read.
     """
-    lines = [f"{path}: {describe_error(error)}" for path, error in tried if error is not None]
-    skipped = [*files.skipped, *lines]
-    if len(lines) == len(tried):
+    lines = [f"{p}: {describe_error(broken[p])}" for p in files.paths if p in broken]
+    skipped = files.folder.problems + lines
+    if len(lines) == len(files.paths):
         raise RefusedInput(
-            f"{files.root}: none of the {len(tried)} {files.kind} can be read "
+            f"{files.folder.root}: none of the {len(lines)} {files.kind} can be read "
             f"({'; '.join(skipped[:3])}); put whole {files.kind} there"
         )
     for i, line in enumerate(skipped):
@@ -229,35 +195,35 @@ def _log_left_out(files: LabelledFiles, tried: Sequence[tuple[str, Exception | N
         logger.warning(
             f"left out {more} more files, {len(skipped)} in all; the run's log.txt names them"
         )
-    _log_empty(
-        files,
-        Counter(f.folder for f, (_, error) in zip(files.wanted, tried, strict=True) if error),
-    )
+    pairs = zip(files.wanted, files.paths, strict=True)
+    _log_empty(files, Counter(file.folder for file, path in pairs if path in broken))
     return skipped
 
 
 def _log_empty(files: LabelledFiles, lost: Counter[str | None]) -> None:
-    """Log the class folders without a readable file of the split."""
+    """Log the class folders without a readable file of the split; lost files count by folder."""
+    folder = files.folder
     here = Counter(file.folder for file in files.chosen) - lost
-    anywhere = Counter(file.folder for file in files.everything) - lost
-    empty = [name for name in files.folders if name not in here]
-    if len(empty) == len(files.folders):
+    anywhere = Counter(file.folder for file in folder.files) - lost
+    empty = [name for name in folder.classes if name not in here]
+    if len(empty) == len(folder.classes):
         return
     if nowhere := [name for name in empty if name not in anywhere]:
         logger.warning(
-            f"{files.root}: no {files.kind} that can be read in the class folders "
+            f"{folder.root}: no {files.kind} that can be read in the class folders "
             f"{_join_some(nowhere)}; they keep their class ids, and no sample is of them"
         )
     if missing := [name for name in empty if name in anywhere]:
         word, meaning = _WORDS[files.split]
         logger.warning(
-            f"{files.root}: no {word} {files.kind} in the class folders {_join_some(missing)}, "
+            f"{folder.root}: no {word} {files.kind} in the class folders {_join_some(missing)}, "
             f"which other splits have; {meaning}"
         )
 
 
-def _log_layout(root: Path, folder: DataFolder, kind: str) -> None:
+def _log_layout(folder: DataFolder, kind: str) -> None:
     """Log surprising roles of folders, shared samples, and files of unknown suffixes."""
+    root = folder.root
     told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
     if any(split != name for split, name in folder.splits.items()) or folder.unused:
         unused = f"; not read: {_join_some(folder.unused)}" if folder.unused else ""

@@ -15,9 +15,15 @@ from numpy.lib import format as npy
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.arrays import Array, ArrayPart, build_dataset, pixel_shape
-from augment.datasets.arrays.labels import check_label_type, to_labels
-from augment.datasets.broken import BROKEN
+from augment.datasets.arrays.arrays import (
+    Array,
+    ArrayPart,
+    build_dataset,
+    check_label_type,
+    pixel_shape,
+    to_labels,
+)
+from augment.datasets.broken import BROKEN, describe_error
 from augment.datasets.request import Request
 from augment.splits import SPLITS, Split
 
@@ -144,5 +150,6 @@ def _join_some(headers: Mapping[str, ArrayHeader]) -> str:
 
 
 def _refusal(path: Path, error: BaseException) -> RefusedInput:
-    text = " ".join(str(error).split())[:300] or type(error).__name__
-    return RefusedInput(f"{path}: {text}; write it anew with numpy.savez and plain number arrays")
+    return RefusedInput(
+        f"{path}: {describe_error(error)}; write it anew with numpy.savez and plain number arrays"
+    )

@@ -8,6 +8,7 @@ from typing import TypeVar
 from augment.datasets.broken import try_each
 from augment.datasets.images.deep import FULL, Declared, measure_depth, white_level
 from augment.datasets.images.images import Appearance, ImageForm, read_header
+from augment.datasets.labelled import LabelledFiles
 from augment.datasets.request import Request
 
 logger = logging.getLogger(__name__)
@@ -65,22 +66,19 @@ def common_form(
     return ImageForm(channels, height, width)
 
 
-def common_image_form(
-    paths: Sequence[str], everything: Sequence[str], request: Request
-) -> ImageForm:
+def common_image_form(files: LabelledFiles, request: Request) -> ImageForm:
     """Choose the form of images, and log the losses of bringing them to it.
 
     Args:
-        paths: The files to be read.
-        everything: The files of all splits; the form is theirs, whatever split is read.
+        files: The files to be read; the form is that of all splits.
         request: The size and channels wanted.
 
     Returns:
         The form; of broken files nothing is asked.
     """
-    deciding = spread_evenly(everything, MOST_LOOKED_AT)
+    deciding = files.folder.paths(spread_evenly(files.folder.files, MOST_LOOKED_AT))
     seen, _ = try_each(read_header, deciding)
-    others, _ = try_each(read_header, sorted({*paths} - {*deciding}))
+    others, _ = try_each(read_header, sorted({*files.paths} - {*deciding}))
     form = common_form(
         [*seen.values()], [*others.values()], request, default=DEFAULT_SIZE, kind="image"
     )

@@ -34,12 +34,11 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
             folder is not in the class list.
     """
     files = find_labelled_files(request, frozenset(image_suffixes()), name=name, kind="images")
-    paths = files.paths(files.wanted)
-    source = ImageFiles(paths, common_image_form(paths, files.paths(files.everything), request))
+    source = ImageFiles(files.paths, common_image_form(files, request))
     pixels, broken = read_files(source)
     if pixels is source:
-        _, broken = try_each(read_header, paths)
-    return labelled_dataset(files, pixels, paths, broken, name=name)
+        _, broken = try_each(read_header, files.paths)
+    return labelled_dataset(files, pixels, files.paths, broken, name=name)
 
 
 class ImageFiles(FileSource):

@@ -88,8 +88,8 @@ def list_images(request: Request, split: Split | None) -> ImageFolder:
         )
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
         ids = [file.name for file in found.wanted]
-        named = list(zip(found.paths(found.wanted), ids, names, strict=True))
-        left_out = list(found.skipped)
+        named = list(zip(found.paths, ids, names, strict=True))
+        left_out = list(found.folder.problems)
     else:
         named, left_out = _walk_images(root, request.samples)
     files = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.classlist import ClassList
-from augment.datasets.folders import DataFile, suffix_of, walk_files
+from augment.datasets.folders import DataFile, DataFolder, suffix_of, walk_files
 from augment.datasets.labelled import data_folder, label_files
 from augment.datasets.request import Request
 from augment.datasets.videos.video_formats import video_suffixes
@@ -177,7 +177,7 @@ def _build_dataset(
 ) -> Dataset:
     """Build the dataset of those listed videos of a split that are there."""
     chosen = _select_split(listed, request.split, root)
-    paths, _, skipped = walk_files(root)
+    paths, _, problems = walk_files(root)
     places = _index_paths([path for path in paths if suffix_of(path) in video_suffixes()])
     _check_present(root, chosen, places, request.split)
     there, everything = (
@@ -188,16 +188,9 @@ def _build_dataset(
         ]
         for some in (chosen, listed)
     )
-    files = label_files(
-        request,
-        there,
-        sorted(everything, key=lambda file: file.path),
-        folders=sorted({entry.folder for entry in listed if entry.folder}),
-        classes=classes,
-        root=root,
-        kind="videos",
-        skipped=skipped,
-    )
+    folders = sorted({entry.folder for entry in listed if entry.folder})
+    folder = DataFolder(root, sorted(everything, key=lambda file: file.path), folders, problems)
+    files = label_files(folder, there, request, kind="videos", classes=classes)
     return cut_clips(files, request, name=name)
 
 

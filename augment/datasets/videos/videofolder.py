@@ -51,9 +51,9 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
     Raises:
         RefusedInput: None of the videos can be read.
     """
-    paths = files.paths(files.wanted)
-    deciding = spread_evenly(files.paths(files.everything), MOST_LOOKED_AT)
-    known = probe_all(files.root, sorted({*paths, *deciding}))
+    root = files.folder.root
+    deciding = files.folder.paths(spread_evenly(files.folder.files, MOST_LOOKED_AT))
+    known = probe_all(root, sorted({*files.paths, *deciding}))
     whole = {path: head for path, head in known.items() if isinstance(head, VideoHeader)}
     broken = {path: head for path, head in known.items() if isinstance(head, Exception)}
     frames = request.frames or USUAL_FRAMES
@@ -61,13 +61,13 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
         path: clip_frames(
             whole[path].frames, frames=frames, stride=request.stride, clips=request.clips
         )
-        for path in paths
+        for path in files.paths
         if path in whole
     }
     span = (frames - 1) * request.stride + 1
     if short := sum(head.frames < span for path, head in whole.items() if path in wanted):
         logger.info(
-            f"{files.root}: {short} videos are shorter than a clip of {span} frames and are looped"
+            f"{root}: {short} videos are shorter than a clip of {span} frames and are looped"
         )
     form = common_form(
         [whole[path] for path in deciding if path in whole],
