@@ -25,29 +25,34 @@ MOST_CLASSES = 100_000  # a name is kept for each; a larger number is hardly a c
 MOST_LABEL_BYTES = 2**30
 
 
-def pixel_shape(
-    shape: Sequence[int], dtype: np.dtype[np.generic], *, origin: str
-) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class ArrayHeader:
+    """The header of an array: its shape and the type of its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+def pixel_shape(array: Array | ArrayHeader, *, origin: str) -> tuple[int, ...]:
     """Move the channels of an array's shape to the front: `(N, C, H, W)` or `(N, C, T, H, W)`.
 
     Args:
-        shape: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
+        array: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
             or `(N, T, H, W, C)`, with C 1 or 3; where both readings are possible, channels come
             first.
-        dtype: Its type.
         origin: File and name of the array, for messages.
 
     Raises:
         RefusedInput: Another shape or type.
     """
-    front = tuple(shape)
+    front, dtype = array.shape, array.dtype
     if len(front) == 3:
         front = (front[0], 1, *front[1:])  # (N, 1, H, W)
     if len(front) in (4, 5) and front[1] not in (1, 3) and front[-1] in (1, 3):
         front = (front[0], front[-1], *front[1:-1])  # (N, C, H, W) or (N, C, T, H, W)
     if len(front) not in (4, 5) or front[1] not in (1, 3) or 0 in front[2:]:
         raise RefusedInput(
-            f"{origin}: shape {str(tuple(shape))[:100]}; store images as (N, H, W), (N, C, H, W) "
+            f"{origin}: shape {str(array.shape)[:100]}; store images as (N, H, W), (N, C, H, W) "
             "or (N, H, W, C) with 1 or 3 channels, videos as (N, C, T, H, W) or (N, T, H, W, C)"
         )
     if dtype != np.uint8 and dtype.kind != "f":
@@ -65,7 +70,7 @@ def to_pixels(array: Array, *, origin: str) -> Tensor:
     Raises:
         RefusedInput: Another shape or type, or values outside the range.
     """
-    shape = pixel_shape(array.shape, array.dtype, origin=origin)
+    shape = pixel_shape(array, origin=origin)
     if array.ndim == 3:
         array = array[:, None]  # (N, 1, H, W)
     elif array.shape != shape:
@@ -90,20 +95,18 @@ def to_pixels(array: Array, *, origin: str) -> Tensor:
     return x.clamp_(0, 1)  # of what was only rounded
 
 
-def check_label_type(
-    shape: Sequence[int], dtype: np.dtype[np.generic], *, count: int, origin: str
-) -> None:
+def check_label_type(array: Array | ArrayHeader, *, count: int, origin: str) -> None:
     """Check shape and type of an array of labels, before the array is read.
 
     Args:
-        shape: Its shape.
-        dtype: Its type.
+        array: The array, or its header.
         count: Number of samples.
         origin: File and name of the array, for messages.
 
     Raises:
         RefusedInput: It cannot hold a class id for each sample.
     """
+    shape, dtype = array.shape, array.dtype
     if dtype.kind in "USO":
         told = "pickled objects, which could run code" if dtype.kind == "O" else f"text ({dtype})"
         raise RefusedInput(
@@ -111,11 +114,11 @@ def check_label_type(
             "(np.unique(y, return_inverse=True)[1] makes them of names)"
         )
     one_hot = len(shape) == 2 and shape[0] == count and 1 <= shape[1] <= MOST_CLASSES
-    if dtype.kind not in "biuf" or (tuple(shape) != (count,) and not one_hot):
-        raise _ids_error(shape, dtype, count, origin)
+    if dtype.kind not in "biuf" or (shape != (count,) and not one_hot):
+        raise _ids_error(array, count, origin)
     if math.prod(shape) * dtype.itemsize > MOST_LABEL_BYTES:
         raise RefusedInput(
-            f"{origin}: {tuple(shape)} {dtype} take more than {MOST_LABEL_BYTES} bytes; store {count} "
+            f"{origin}: {shape} {dtype} take more than {MOST_LABEL_BYTES} bytes; store {count} "
             "whole numbers, one class id per sample"
         )
 
@@ -131,11 +134,11 @@ def to_labels(array: Array, *, count: int, origin: str) -> Tensor:
     Raises:
         RefusedInput: Not N class ids.
     """
-    check_label_type(array.shape, array.dtype, count=count, origin=origin)
+    check_label_type(array, count=count, origin=origin)
     if array.ndim == 2 and array.shape[1] > 1:
         ones, zeros = array == 1, array == 0  # (N, K)
         if not (ones.sum(1) == 1).all() or not (ones | zeros).all():
-            raise _ids_error(array.shape, array.dtype, count, origin)
+            raise _ids_error(array, count, origin)
         return torch.from_numpy(ones.argmax(1).astype(np.int64))
     labels = array.reshape(-1)  # (N,)
     if labels.dtype.kind == "f":
@@ -145,7 +148,7 @@ def to_labels(array: Array, *, count: int, origin: str) -> Tensor:
                 "-1 for unlabelled"
             )
         if not (labels == np.rint(labels)).all():
-            raise _ids_error(array.shape, array.dtype, count, origin)
+            raise _ids_error(array, count, origin)
     if count and not (labels.min() >= -1 and labels.max() < MOST_CLASSES):
         raise RefusedInput(
             f"{origin}: values from {labels.min()} to {labels.max()}; class ids count from 0 to "
@@ -154,11 +157,9 @@ def to_labels(array: Array, *, count: int, origin: str) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _ids_error(
-    shape: Sequence[int], dtype: np.dtype[np.generic], count: int, origin: str
-) -> RefusedInput:
+def _ids_error(array: Array | ArrayHeader, count: int, origin: str) -> RefusedInput:
     return RefusedInput(
-        f"{origin}: {str(dtype)[:50]} of shape {str(tuple(shape))[:50]}; store {count} whole "
+        f"{origin}: {str(array.dtype)[:50]} of shape {str(array.shape)[:50]}; store {count} whole "
         "numbers, one class id per sample, or one-hot rows"
     )
 

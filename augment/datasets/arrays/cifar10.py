@@ -87,15 +87,14 @@ class _Bytes:
 
     raw = b""
 
+    def __init__(self, *_: object) -> None:
+        pass
+
     def __setstate__(self, state: tuple[Any, Any, _DType, bool, bytes]) -> None:
         _, _, dtype, by_columns, raw = state
         if not dtype.is_byte or by_columns or not isinstance(raw, bytes):
             raise ValueError("data is not an array of bytes, 3072 an image and label")
         self.raw = raw
-
-
-def _reconstruct(*_: object) -> _Bytes:
-    return _Bytes()
 
 
 def _latin1(text: str, _: object) -> bytes:
@@ -104,8 +103,8 @@ def _latin1(text: str, _: object) -> bytes:
 
 
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _Bytes,
+    ("numpy._core.multiarray", "_reconstruct"): _Bytes,
     ("numpy", "ndarray"): _Bytes,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _latin1,

@@ -6,7 +6,6 @@ import math
 import tokenize
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.arrays import (
     Array,
+    ArrayHeader,
     ArrayPart,
     build_dataset,
     check_label_type,
@@ -34,14 +34,6 @@ BOMB_BYTES = 2**28  # from here on, bytes that were packed tighter than BOMB_RAT
 BOMB_RATIO = 200
 _HEAD = 8192  # bytes of a member that are read before its header is believed
 _BROKEN = (*BROKEN, RuntimeError, tokenize.TokenError, zipfile.BadZipFile)
-
-
-@dataclass(frozen=True)
-class ArrayHeader:
-    """The header of an array: its shape and the type of its numbers."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
 
 
 def read_npz(request: Request) -> Dataset:
@@ -88,11 +80,11 @@ def read_npz(request: Request) -> Dataset:
 def _read_part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart:
     """Read one part of the file: checked labels, and a function that reads the pixels."""
     x, y = headers[f"x{end}"], headers.get(f"y{end}")
-    shape = pixel_shape(x.shape, x.dtype, origin=f"{path}: x{end}")
+    shape = pixel_shape(x, origin=f"{path}: x{end}")
     labels = None
     if y is not None:
         origin = f"{path}: y{end}"
-        check_label_type(y.shape, y.dtype, count=shape[0], origin=origin)
+        check_label_type(y, count=shape[0], origin=origin)
         labels = to_labels(_read_array(path, f"y{end}"), count=shape[0], origin=origin).numpy()
     return ArrayPart(partial(_read_array, path, f"x{end}"), labels, shape)
 

@@ -46,12 +46,9 @@ def _open(name: str, folder: Path, home: str, *, download: bool) -> Any:
 
     kind = getattr(torchvision.datasets, name)
     by_flag = "train" in inspect.signature(kind).parameters
+    part = {"train": home == "train"} if by_flag else {"split": home}
     try:
-        return kind(
-            str(folder),
-            **({"train": home == "train"} if by_flag else {"split": home}),
-            download=download,
-        )
+        return kind(str(folder), **part, download=download)
     except (*BROKEN, RuntimeError) as error:
         advice = "check the connection" if download else "add --download to fetch it"
         raise RefusedInput(

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from augment.dataset import as_float
-from augment.datasets.broken import BROKEN, describe_error
+from augment.datasets.broken import describe_error, try_each
 from augment.datasets.folders import SPLIT_FOLDERS, read_folder
 from augment.datasets.images.images import (
     ImageForm,
@@ -88,17 +88,13 @@ def list_images(request: Request, split: Split | None) -> ImageFolder:
         )
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
         ids = [file.name for file in found.wanted]
-        named = list(zip(found.paths, ids, names, strict=True))
+        named = dict(zip(found.paths, zip(ids, names, strict=True), strict=True))
         left_out = list(found.folder.problems)
     else:
         named, left_out = _walk_images(root, request.samples)
-    files = []
-    for path, name, label in named:
-        try:
-            files.append(_inspect_image(path, name, label))
-        except BROKEN as error:
-            left_out.append(f"{path}: {describe_error(error)}")
-    return ImageFolder(root, files, left_out, split)
+    files, broken = try_each(lambda path: _inspect_image(path, *named[path]), [*named])
+    left_out += [f"{path}: {describe_error(error)}" for path, error in broken.items()]
+    return ImageFolder(root, [*files.values()], left_out, split)
 
 
 def _has_splits(root: Path) -> bool:
@@ -107,8 +103,8 @@ def _has_splits(root: Path) -> bool:
     return named and bool(read_folder(root, frozenset(image_suffixes())).splits)
 
 
-def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return path, id and folder of all pictures, or the first, and lines for other files."""
+def _walk_images(root: Path, most: int | None) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Return id and folder of all pictures, or the first, by path, and lines for other files."""
     names: list[str] = []
     left_out: list[str] = []
     suffixes = image_suffixes()
@@ -117,10 +113,7 @@ def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str
         links = [name for name in folders if os.path.islink(os.path.join(here, name))]
         left_out += [f"{Path(here, name)}: a link to a folder, not followed" for name in links]
         folders[:] = [n for n in folders if not n.startswith(".") and n not in links]
-        for name in files:
-            path = Path(here, name)
-            if name.startswith("."):
-                continue
+        for path in (Path(here, name) for name in files if not name.startswith(".")):
             if path.suffix.lower() in suffixes:
                 names.append(path.relative_to(root).as_posix())
             else:
@@ -128,7 +121,7 @@ def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str
     left_out += [f"{error}" for error in errors]
     chosen = sorted(names)[:most]
     parts = [name.rpartition("/")[0].partition("/")[0] for name in chosen]
-    return [(str(root / n), n, part) for n, part in zip(chosen, parts, strict=True)], left_out
+    return {str(root / n): (n, part) for n, part in zip(chosen, parts, strict=True)}, left_out
 
 
 def _inspect_image(path: str, name: str, label: str) -> ImageFile:

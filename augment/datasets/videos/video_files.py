@@ -177,8 +177,8 @@ def _select_stream(container: InputContainer) -> VideoStream:
             raise ValueError("no video in it, nor anything else: it is empty, damaged or cut off")
         raise ValueError("no video in it, only sound, text or a cover")
     stream = videos[0]
-    if getattr(stream, "codec_context", None) is None or stream.codec_context.name not in _CODECS:
-        codec = getattr(stream.codec_context, "name", "unknown")
+    codec = getattr(getattr(stream, "codec_context", None), "name", "unknown")
+    if codec not in _CODECS:
         raise ValueError(f"its codec ({codec}) is not among those that are read: encode it as h264")
     _check_size(stream.codec_context.width, stream.codec_context.height)
     seconds = (container.duration or 0) / av.time_base

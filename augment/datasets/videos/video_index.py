@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 FORMAT = "sparring-videos-3"
 _BATCH = 2000  # videos that are counted between two writes of the cache
 _Stamp = tuple[int, int]  # size and time of change of a file, in bytes and nanoseconds
+_Entry = tuple[_Stamp, VideoHeader | Exception]
 
 
 def probe_all(
@@ -77,10 +78,7 @@ def _stat_file(path: str) -> _Stamp | None:
     return about.st_size, about.st_mtime_ns
 
 
-_Entries = dict[str, tuple[_Stamp, VideoHeader | Exception]]
-
-
-def _read_cache(place: Path) -> _Entries:
+def _read_cache(place: Path) -> dict[str, _Entry]:
     """Read the entries of a cache file; empty where it is missing or damaged."""
     try:
         content = json.loads(place.read_text())
@@ -94,7 +92,7 @@ def _read_cache(place: Path) -> _Entries:
         return {}
 
 
-def _parse_entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
+def _parse_entry(line: Sequence[Any]) -> _Entry:
     size, changed, about = line
     if isinstance(about, str):
         return (int(size), int(changed)), ValueError(about)
@@ -104,9 +102,7 @@ def _parse_entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
     return (int(size), int(changed)), VideoHeader(height, width, bool(colour), frames)
 
 
-def _write_cache(
-    place: Path, entries: Mapping[str, tuple[_Stamp, VideoHeader | Exception]]
-) -> None:
+def _write_cache(place: Path, entries: Mapping[str, _Entry]) -> None:
     def line(stamp: _Stamp, about: VideoHeader | Exception) -> list[Any]:
         if isinstance(about, VideoHeader):
             return [*stamp, [about.frames, about.height, about.width, int(about.colour)]]
