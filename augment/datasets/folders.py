@@ -182,16 +182,22 @@ def _assign_splits(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
 
 
 def _ambiguity_error(root: Path, named: Sequence[str], beside: Sequence[str]) -> RefusedInput:
+    these, others = (join_some([repr(name) for name in names], 3) for names in (named, beside))
     return RefusedInput(
-        f"{root}: {_join_some(named)} may be a split or a class, as {_join_some(beside)} beside it "
-        f"may be classes; for splits move {_join_some(beside)} out of the data folder, for "
-        "classes put all of them into train/ and test/"
+        f"{root}: {these} may be a split or a class, as {others} beside it may be classes; for "
+        f"splits move {others} out of the data folder, for classes put all of them into train/ "
+        "and test/"
     )
 
 
-def _join_some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:3]))
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+def join_some(texts: Sequence[str], most: int) -> str:
+    """Join at most so many texts, and count the others.
+
+    >>> join_some(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def _parse_path(path: str, splits: dict[Split, str]) -> DataFile | None:

@@ -15,7 +15,7 @@ from augment.dataset import Dataset, PixelSource
 from augment.datasets.broken import describe_error
 from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
 from augment.datasets.clips import clip_ids
-from augment.datasets.folders import DataFile, DataFolder, files_of_split, read_folder
+from augment.datasets.folders import DataFile, DataFolder, files_of_split, join_some, read_folder
 from augment.datasets.request import Request
 from augment.splits import Split, choose_balanced
 
@@ -211,13 +211,13 @@ def _log_empty(files: LabelledFiles, lost: Counter[str | None]) -> None:
     if nowhere := [name for name in empty if name not in anywhere]:
         logger.warning(
             f"{folder.root}: no {files.kind} that can be read in the class folders "
-            f"{_join_some(nowhere)}; they keep their class ids, and no sample is of them"
+            f"{join_some(nowhere, NAMED)}; they keep their class ids, and no sample is of them"
         )
     if missing := [name for name in empty if name in anywhere]:
         word, meaning = _WORDS[files.split]
         logger.warning(
-            f"{folder.root}: no {word} {files.kind} in the class folders {_join_some(missing)}, "
-            f"which other splits have; {meaning}"
+            f"{folder.root}: no {word} {files.kind} in the class folders "
+            f"{join_some(missing, NAMED)}, which other splits have; {meaning}"
         )
 
 
@@ -226,7 +226,7 @@ def _log_layout(folder: DataFolder, kind: str) -> None:
     root = folder.root
     told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
     if any(split != name for split, name in folder.splits.items()) or folder.unused:
-        unused = f"; not read: {_join_some(folder.unused)}" if folder.unused else ""
+        unused = f"; not read: {join_some(folder.unused, NAMED)}" if folder.unused else ""
         logger.info(f"{root}: takes {', '.join(told)}{unused}")
     places = {name: (root / name).resolve() for name in folder.splits.values()}
     if len(set(places.values())) < len(places):
@@ -238,10 +238,6 @@ def _log_layout(folder: DataFolder, kind: str) -> None:
     if folder.others:
         found = [f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(folder.others.items())]
         logger.info(
-            f"{root}: not read, as not known for {kind} by their suffixes: {_join_some(found)}"
+            f"{root}: not read, as not known for {kind} by their suffixes: "
+            f"{join_some(found, NAMED)}"
         )
-
-
-def _join_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

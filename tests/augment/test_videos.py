@@ -18,7 +18,7 @@ from augment.datasets.clips import clip_frames
 from augment.datasets.images import reading
 from augment.datasets.images.images import ImageForm
 from augment.datasets.videos import video_files, video_index
-from augment.datasets.videos.video_files import VideoFiles, probe, read_clips
+from augment.datasets.videos.video_files import probe, read_clips
 from augment.datasets.videos.video_index import cache_file, probe_all
 from augment.datasets.videos.write import write_video
 
@@ -396,7 +396,7 @@ def test_what_does_not_fit_into_memory_is_decoded_on_demand(tmp_path, monkeypatc
     in_memory = load(tmp_path, "train", frames=4, clips=2)
     monkeypatch.setattr(reading, "MOST_MEMORY", 100)
     data = load(tmp_path, "train", frames=4, clips=2)
-    assert isinstance(data._pixels, VideoFiles)
+    assert isinstance(data._pixels, reading.FileSource)
     assert data.ids == in_memory.ids
     rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     assert torch.equal(data.raw(rows), in_memory.raw(rows))

@@ -79,10 +79,8 @@ def read_moving_digits(request: Request) -> Dataset:
 
 def _render_clips(digits: Tensor, motion: Tensor, starts: Tensor, steps: list[int]) -> Tensor:
     """Render clips `(N, 1, T, 16, 16)` uint8 of digits `(N, h, w)`; starts `(N, 2)` down, right."""
-    places = torch.tensor(
-        [[move(step) for step in steps] for move in MOTIONS.values()]
-    )  # (K, T, 2)
-    at = starts[:, None] + places[motion]  # (N, T, 2)
+    places = [[move(step) for step in steps] for move in MOTIONS.values()]  # (K, T, 2)
+    at = starts[:, None] + torch.tensor(places)[motion]  # (N, T, 2)
     height, width = digits.shape[1:]
     down = (at[..., 0, None] + torch.arange(height)) % SIDE  # (N, T, h)
     right = (at[..., 1, None] + torch.arange(width)) % SIDE  # (N, T, w)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -34,27 +35,16 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
             folder is not in the class list.
     """
     files = find_labelled_files(request, frozenset(image_suffixes()), name=name, kind="images")
-    source = ImageFiles(files.paths, common_image_form(files, request))
+    form = common_image_form(files, request)
+    shape = (form.channels, form.height, form.width)
+    threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1
+    source = FileSource(files.paths, partial(_decode, form), shape, threads=threads)
     pixels, broken = read_files(source)
     if pixels is source:
         _, broken = try_each(read_header, files.paths)
     return labelled_dataset(files, pixels, files.paths, broken, name=name)
 
 
-class ImageFiles(FileSource):
-    """Images of one form, decoded when asked for."""
-
-    def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
-        """Remember the files.
-
-        Args:
-            paths: The files.
-            form: The form of the pixels.
-        """
-        threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1
-        super().__init__(paths, (form.channels, form.height, form.width), threads=threads)
-        self._form = form
-
-    def decode(self, path: str, clips: Sequence[int]) -> Tensor:
-        """Decode a file `(1, C, H, W)` uint8; raises like `open_image`."""
-        return read_image(path, self._form)[None]
+def _decode(form: ImageForm, path: str, _: Sequence[int]) -> Tensor:
+    """Decode the one sample of a file `(1, C, H, W)` uint8."""
+    return read_image(path, form)[None]

@@ -2,8 +2,7 @@
 
 import math
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -15,26 +14,30 @@ from augment.datasets.broken import BROKEN, describe_error, try_each
 MOST_MEMORY = 2 * 2**30
 
 
-class FileSource(ABC):
+class FileSource:
     """Samples of one form, decoded from files when they are read; row i is of file i // clips."""
 
     def __init__(
-        self, paths: Sequence[str], shape: Sequence[int], *, clips: int = 1, threads: int = 1
+        self,
+        paths: Sequence[str],
+        decode: Callable[[str, Sequence[int]], Tensor],
+        shape: Sequence[int],
+        *,
+        clips: int = 1,
+        threads: int = 1,
     ) -> None:
         """Remember the files.
 
         Args:
             paths: The files, each once.
+            decode: Decodes samples of a file, by their numbers, to `(n, C, H, W)` or
+                `(n, C, T, H, W)` uint8; raises any of `BROKEN`.
             shape: Shape of one sample.
             clips: Samples of each file.
             threads: Files that are decoded at once.
         """
-        self.paths, self.clips, self.threads = list(paths), clips, threads
+        self.paths, self.decode, self.clips, self.threads = list(paths), decode, clips, threads
         self.shape = (len(paths) * clips, *shape)
-
-    @abstractmethod
-    def decode(self, path: str, clips: Sequence[int]) -> Tensor:
-        """Decode samples of a file `(n, C, H, W)` uint8, by their numbers; raises `BROKEN`."""
 
     def sizes(self) -> list[int]:
         """List the bytes of each sample's file, by which `Dataset.digest` tells them apart."""

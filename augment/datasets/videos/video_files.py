@@ -1,7 +1,7 @@
 """From video files that nobody has checked to clips of one shape."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor
 
 from augment.datasets.images.images import Appearance, ImageForm
-from augment.datasets.images.reading import FileSource
 from augment.datasets.videos.video_formats import FORMATS, describe_missing_end, orient
 
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
@@ -234,31 +233,3 @@ def _to_upright_image(frame: VideoFrame) -> Image.Image:
     grey = frame.format.name.startswith("gray")
     pixels = frame.to_ndarray(format="gray" if grey else "rgb24")  # (H, W) or (H, W, 3)
     return Image.fromarray(np.ascontiguousarray(orient(frame, pixels)))
-
-
-class VideoFiles(FileSource):
-    """Clips of one form, decoded when asked for."""
-
-    def __init__(
-        self,
-        wanted: Mapping[str, Sequence[Sequence[int]]],
-        form: ImageForm,
-        *,
-        frames: int,
-        clips: int,
-    ) -> None:
-        """Remember the files.
-
-        Args:
-            wanted: The numbers of the frames of each clip of a file.
-            form: The form that frames are brought to.
-            frames: Frames of a clip.
-            clips: Clips of a file.
-        """
-        shape = (form.channels, frames, form.height, form.width)
-        super().__init__([*wanted], shape, clips=clips, threads=os.cpu_count() or 1)
-        self._wanted, self._form = wanted, form
-
-    def decode(self, path: str, clips: Sequence[int]) -> Tensor:
-        """Decode clips of a file `(n, C, T, H, W)` uint8; raises like `probe`."""
-        return read_clips(path, self._form, [self._wanted[path][clip] for clip in clips])

@@ -1,14 +1,20 @@
 """`videofolder:DIR`: video files in class folders, in split folders or not, or just videos."""
 
 import logging
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from torch import Tensor
 
 from augment.dataset import Dataset
 from augment.datasets.clips import USUAL_FRAMES, clip_frames
 from augment.datasets.images.form import common_form, spread_evenly
-from augment.datasets.images.reading import read_files
+from augment.datasets.images.images import ImageForm
+from augment.datasets.images.reading import FileSource, read_files
 from augment.datasets.labelled import LabelledFiles, find_labelled_files, labelled_dataset
 from augment.datasets.request import Request
-from augment.datasets.videos.video_files import VideoFiles, VideoHeader
+from augment.datasets.videos.video_files import VideoHeader, read_clips
 from augment.datasets.videos.video_formats import video_suffixes
 from augment.datasets.videos.video_index import probe_all
 
@@ -76,6 +82,15 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
         default=DEFAULT_SIZE,
         kind="video",
     )
-    clips = request.clips
-    pixels, failed = read_files(VideoFiles(wanted, form, frames=frames, clips=clips))
-    return labelled_dataset(files, pixels, [*wanted], broken | failed, name=name, clips=clips)
+    clips, decode = request.clips, partial(_decode, wanted, form)
+    shape = (form.channels, frames, form.height, form.width)
+    source = FileSource([*wanted], decode, shape, clips=clips, threads=os.cpu_count() or 1)
+    pixels, failed = read_files(source)
+    return labelled_dataset(files, pixels, source.paths, broken | failed, name=name, clips=clips)
+
+
+def _decode(
+    wanted: Mapping[str, list[list[int]]], form: ImageForm, path: str, clips: Sequence[int]
+) -> Tensor:
+    """Decode clips of a file `(n, C, T, H, W)` uint8, of which the wanted frames are given."""
+    return read_clips(path, form, [wanted[path][clip] for clip in clips])
