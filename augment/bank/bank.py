@@ -29,7 +29,6 @@ from augment.bank.shards import (
     ShardName,
     StoredPixels,
     open_shards,
-    split_bytes,
     write_shards,
 )
 from augment.dataset import Rows, row_numbers
@@ -170,10 +169,7 @@ class SampleBank:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._sweep()
-        pieces = split_bytes(pairs, self.shard_bytes)
-        names = [ShardName(key, len(pieces), i + 1) for i in range(len(pieces))]
-        write_shards(self.folder, dict(zip(names, pieces, strict=True)))
-        self._shards[key] = open_shards(self.folder, names)
+        self._shards[key] = write_shards(self.folder, key, pairs, limit=self.shard_bytes)
         self.__dict__.pop("_table", None)
         return len(pairs)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,7 +105,7 @@ def refusal(path: Path, reason: str) -> RefusedInput:
     return RefusedInput(f"{path}: {reason}; delete this file and run again to regenerate it")
 
 
-def split_bytes(pairs: Sequence[Pair], limit: int) -> list[list[Pair]]:
+def _split_bytes(pairs: Sequence[Pair], limit: int) -> list[list[Pair]]:
     """Cut samples into consecutive pieces of at most `limit` bytes, or of one sample.
 
     Returns:
@@ -123,21 +123,28 @@ def split_bytes(pairs: Sequence[Pair], limit: int) -> list[list[Pair]]:
     return pieces
 
 
-def write_shards(folder: Path, pieces: Mapping[ShardName, Sequence[Pair]]) -> None:
+def write_shards(folder: Path, key: str, pairs: Sequence[Pair], *, limit: int) -> list[Shard]:
     """Write the shards of a key, down to the disk: all of them or none.
 
     Args:
         folder: Folder of the bank.
-        pieces: Packed samples with their entries, for each file.
+        key: The key.
+        pairs: Packed samples with their entries.
+        limit: Largest size of a shard of several samples, in bytes.
+
+    Returns:
+        The shards, opened.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; no file is left.
     """
-    finals = [folder / str(name) for name in pieces]
+    pieces = _split_bytes(pairs, limit)
+    names = [ShardName(key, len(pieces), i + 1) for i in range(len(pieces))]
+    finals = [folder / str(name) for name in names]
     partials: list[Path] = []
     try:
-        for final, pairs in zip(finals, pieces.values(), strict=True):
-            partials.append(write_partial(final, _shard_bytes(final.name, pairs)))
+        for final, piece in zip(finals, pieces, strict=True):
+            partials.append(write_partial(final, _shard_bytes(final.name, piece)))
         for partial, final in zip(partials, finals, strict=True):
             partial.replace(final)
         sync_folder(folder)
@@ -145,6 +152,7 @@ def write_shards(folder: Path, pieces: Mapping[ShardName, Sequence[Pair]]) -> No
         for path in partials + finals:
             path.unlink(missing_ok=True)
         raise
+    return open_shards(folder, names)
 
 
 def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:

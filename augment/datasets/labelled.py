@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from attacks.errors import RefusedInput
-from augment.dataset import Dataset, PixelSource
 from augment.datasets.broken import describe_error
 from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
-from augment.datasets.clips import clip_ids
 from augment.datasets.folders import DataFile, DataFolder, files_of_split, join_some, read_folder
 from augment.datasets.request import Request
 from augment.splits import Split, choose_balanced
@@ -136,45 +134,12 @@ def data_folder(target: str, name: str) -> Path:
     return root
 
 
-def labelled_dataset(
-    files: LabelledFiles,
-    pixels: Tensor | PixelSource,
-    read: Sequence[str],
-    broken: Mapping[str, Exception],
-    *,
-    name: str,
-    clips: int = 1,
-) -> Dataset:
-    """Make the dataset of the files that could be read, and log those left out.
+def log_left_out(files: LabelledFiles, broken: Mapping[str, Exception]) -> list[str]:
+    """Log the files that were left out, and the class folders without a readable file.
 
     Args:
         files: The files of the split.
-        pixels: `(N, C, H, W)` or `(N, C, T, H, W)`, or their source: `clips` rows of each file.
-        read: The files that these are of.
         broken: The errors of unreadable files, by path.
-        name: Name of the dataset.
-        clips: Clips of a video.
-
-    Raises:
-        RefusedInput: None of the files can be read.
-    """
-    skipped = _log_left_out(files, broken)
-    place = {path: i for i, path in enumerate(read)}
-    kept = [i for i, path in enumerate(files.paths) if path not in broken]
-    first = torch.tensor([place[files.paths[i]] * clips for i in kept])  # (n,)
-    return Dataset(
-        pixels,
-        files.labels[kept].repeat_interleave(clips),
-        [text for i in kept for text in clip_ids(files.wanted[i].name, clips)],
-        name=name,
-        classes=files.classes,
-        skipped=skipped,
-        rows=(first[:, None] + torch.arange(clips)).flatten(),  # (n * clips,)
-    )
-
-
-def _log_left_out(files: LabelledFiles, broken: Mapping[str, Exception]) -> list[str]:
-    """Log the files that were left out, and the class folders without a readable file.
 
     Returns:
         A line for each file or folder left out.

@@ -10,8 +10,8 @@ from augment.dataset import Dataset
 from augment.datasets.broken import try_each
 from augment.datasets.images.form import common_image_form
 from augment.datasets.images.images import ImageForm, image_suffixes, read_header, read_image
-from augment.datasets.images.reading import FileSource, read_files
-from augment.datasets.labelled import find_labelled_files, labelled_dataset
+from augment.datasets.images.reading import FileSource, read_labelled
+from augment.datasets.labelled import find_labelled_files
 from augment.datasets.request import Request
 
 _WORTH_THREADS = 128 * 128  # smaller images cost less to decode than threads to agree
@@ -39,10 +39,8 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
     shape = (form.channels, form.height, form.width)
     threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1
     source = FileSource(files.paths, partial(_decode, form), shape, threads=threads)
-    pixels, broken = read_files(source)
-    if pixels is source:
-        _, broken = try_each(read_header, files.paths)
-    return labelled_dataset(files, pixels, files.paths, broken, name=name)
+    broken = {} if source.fits else try_each(read_header, files.paths)[1]
+    return read_labelled(files, source, broken, name=name)
 
 
 def _decode(form: ImageForm, path: str, _: Sequence[int]) -> Tensor:

@@ -2,14 +2,17 @@
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from attacks.errors import RefusedInput
+from augment.dataset import Dataset
 from augment.datasets.broken import BROKEN, describe_error, try_each
+from augment.datasets.clips import clip_ids
+from augment.datasets.labelled import LabelledFiles, log_left_out
 
 MOST_MEMORY = 2 * 2**30
 
@@ -65,21 +68,55 @@ class FileSource:
             list(pool.map(fill, range(len(rows))))
         return pixels
 
+    @property
+    def fits(self) -> bool:
+        """Whether all samples take at most 2 GiB."""
+        return math.prod(self.shape) <= MOST_MEMORY
 
-def read_files(source: FileSource) -> tuple[Tensor | FileSource, dict[str, Exception]]:
-    """Decode all files into memory when that takes at most 2 GiB, else leave them on disk.
+    def load(self) -> tuple[Tensor, dict[str, Exception]]:
+        """Decode all samples `(N, C, H, W)` or `(N, C, T, H, W)` uint8.
 
-    Returns:
-        Pixels `(N, C, H, W)` uint8 or the source, and the error of each file that was tried and
-        is broken.
+        Returns:
+            The samples, and the errors of broken files by path.
+        """
+        pixels = torch.zeros(self.shape, dtype=torch.uint8)  # (N, C, H, W)
+        by_file = pixels.view(len(self.paths), self.clips, *self.shape[1:])
+        place = {path: i for i, path in enumerate(self.paths)}
+
+        def fill(path: str) -> None:
+            by_file[place[path]] = self.decode(path, range(self.clips))
+
+        return pixels, try_each(fill, self.paths, threads=self.threads)[1]
+
+
+def read_labelled(
+    files: LabelledFiles, source: FileSource, broken: Mapping[str, Exception], *, name: str
+) -> Dataset:
+    """Read the files of a split, into memory where they fit, and log those left out.
+
+    Args:
+        files: The files of the split.
+        source: Their samples; those of broken files may be missing.
+        broken: The errors of files that are known to be broken, by path.
+        name: Name of the dataset.
+
+    Raises:
+        RefusedInput: None of the files can be read.
     """
-    if math.prod(source.shape) > MOST_MEMORY:
-        return source, {}
-    pixels = torch.zeros(source.shape, dtype=torch.uint8)  # (N, C, H, W)
-    by_file = pixels.view(len(source.paths), source.clips, *source.shape[1:])
-    place = {path: i for i, path in enumerate(source.paths)}
-
-    def fill(path: str) -> None:
-        by_file[place[path]] = source.decode(path, range(source.clips))
-
-    return pixels, try_each(fill, source.paths, threads=source.threads)[1]
+    pixels: Tensor | FileSource = source
+    if source.fits:
+        pixels, failed = source.load()
+        broken = {**broken, **failed}
+    skipped = log_left_out(files, broken)
+    clips, place = source.clips, {path: i for i, path in enumerate(source.paths)}
+    kept = [i for i, path in enumerate(files.paths) if path not in broken]
+    first = torch.tensor([place[files.paths[i]] * clips for i in kept])  # (n,)
+    return Dataset(
+        pixels,
+        files.labels[kept].repeat_interleave(clips),
+        [text for i in kept for text in clip_ids(files.wanted[i].name, clips)],
+        name=name,
+        classes=files.classes,
+        skipped=skipped,
+        rows=(first[:, None] + torch.arange(clips)).flatten(),  # (n * clips,)
+    )

@@ -158,12 +158,10 @@ def _read_annotations(file: Path) -> list[ListedVideo]:
             start, end = (round(float(cells[name])) for name in ("time_start", "time_end"))
             part = _KINETICS_PARTS[cells.get("split") or file.stem.rpartition("_")[2]]
         except (LookupError, OverflowError, ValueError) as error:
-            raise _line_error(
-                file, ",".join(row), "seconds, and a split train, val or test"
-            ) from error
-        listed.append(
-            ListedVideo(f"{film}_{start:06d}_{end:06d}", cells.get("label", ""), part, film)
-        )
+            told = "seconds, and a split train, val or test"
+            raise _line_error(file, ",".join(row), told) from error
+        key = f"{film}_{start:06d}_{end:06d}"
+        listed.append(ListedVideo(key, cells.get("label", ""), part, film))
     return listed
 
 

@@ -11,8 +11,8 @@ from augment.dataset import Dataset
 from augment.datasets.clips import USUAL_FRAMES, clip_frames
 from augment.datasets.images.form import common_form, spread_evenly
 from augment.datasets.images.images import ImageForm
-from augment.datasets.images.reading import FileSource, read_files
-from augment.datasets.labelled import LabelledFiles, find_labelled_files, labelled_dataset
+from augment.datasets.images.reading import FileSource, read_labelled
+from augment.datasets.labelled import LabelledFiles, find_labelled_files
 from augment.datasets.request import Request
 from augment.datasets.videos.video_files import VideoHeader, read_clips
 from augment.datasets.videos.video_formats import video_suffixes
@@ -63,30 +63,24 @@ def cut_clips(files: LabelledFiles, request: Request, *, name: str) -> Dataset:
     whole = {path: head for path, head in known.items() if isinstance(head, VideoHeader)}
     broken = {path: head for path, head in known.items() if isinstance(head, Exception)}
     frames = request.frames or USUAL_FRAMES
-    wanted = {
-        path: clip_frames(
-            whole[path].frames, frames=frames, stride=request.stride, clips=request.clips
-        )
-        for path in files.paths
-        if path in whole
-    }
+    clips_of = partial(clip_frames, frames=frames, stride=request.stride, clips=request.clips)
+    wanted = {path: clips_of(whole[path].frames) for path in files.paths if path in whole}
     span = (frames - 1) * request.stride + 1
     if short := sum(head.frames < span for path, head in whole.items() if path in wanted):
         logger.info(
             f"{root}: {short} videos are shorter than a clip of {span} frames and are looped"
         )
-    form = common_form(
-        [whole[path] for path in deciding if path in whole],
-        [whole[path] for path in wanted if path not in {*deciding}],
-        request,
-        default=DEFAULT_SIZE,
-        kind="video",
+    others = [whole[path] for path in wanted.keys() - {*deciding}]
+    seen = [whole[path] for path in deciding if path in whole]
+    form = common_form(seen, others, request, default=DEFAULT_SIZE, kind="video")
+    source = FileSource(
+        [*wanted],
+        partial(_decode, wanted, form),
+        (form.channels, frames, form.height, form.width),
+        clips=request.clips,
+        threads=os.cpu_count() or 1,
     )
-    clips, decode = request.clips, partial(_decode, wanted, form)
-    shape = (form.channels, frames, form.height, form.width)
-    source = FileSource([*wanted], decode, shape, clips=clips, threads=os.cpu_count() or 1)
-    pixels, failed = read_files(source)
-    return labelled_dataset(files, pixels, source.paths, broken | failed, name=name, clips=clips)
+    return read_labelled(files, source, broken, name=name)
 
 
 def _decode(
