@@ -1,6 +1,6 @@
 """Batches of a dataset in an order that depends on a seed alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -39,17 +39,10 @@ def iterate(
     order = torch.arange(len(dataset))
     if seed is not None:
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
-    batches = torch.split(order, batch_size)
-    if drop_last:
-        batches = tuple(batch for batch in batches if len(batch) == batch_size)
-    return _read_batches(dataset, batches, torch.device(device))
-
-
-def _read_batches(
-    dataset: Dataset, batches: Iterable[Tensor], device: torch.device
-) -> Iterator[Batch]:
-    for index in batches:
-        if len(index):
-            # Bytes travel to the device as they are kept: uint8 is a quarter of float32.
-            x = as_float(dataset.raw(index).to(device))
-            yield x, dataset.labels[index].to(device), index
+    smallest = batch_size if drop_last else 1
+    return (
+        # Bytes travel to the device as they are kept: uint8 is a quarter of float32.
+        (as_float(dataset.raw(index).to(device)), dataset.labels[index].to(device), index)
+        for index in torch.split(order, batch_size)
+        if len(index) >= smallest
+    )

@@ -56,12 +56,8 @@ def source_split(
     if not present:
         return None, 0.1
     has_val = {"val", "test"} <= set(present)
-    homes = {
-        "train": "train",
-        "val": "val" if has_val else "train",
-        "test": "test" if "test" in present else "val",
-    }
-    home = homes[split]
+    homes = {"train": "train", "val": "val" if has_val else "train"}
+    home = homes.get(split, "test" if "test" in present else "val")
     if home not in present:
         raise RefusedInput(
             f"{origin}: no {split} split, there is only {', '.join(sorted(present))}; "

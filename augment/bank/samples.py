@@ -14,11 +14,6 @@ from augment.dataset import as_float
 Encoding = Literal["uint8", "float16", "float32"]
 Status = Literal["pending", "accepted", "rejected"]
 
-DTYPES: dict[Encoding, torch.dtype] = {
-    "uint8": torch.uint8,
-    "float16": torch.float16,
-    "float32": torch.float32,
-}
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -82,7 +77,8 @@ def given_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def pack(x: Tensor, encoding: Encoding) -> Tensor:
     """Convert pixels in [0, 1] to their stored type; `as_float` inverts."""
-    return (x * 255).round().to(torch.uint8) if encoding == "uint8" else x.to(DTYPES[encoding])
+    dtype: torch.dtype = getattr(torch, encoding)
+    return ((x * 255).round() if encoding == "uint8" else x).to(dtype)
 
 
 def read_back(x: Tensor, encoding: Encoding) -> Tensor:

@@ -107,8 +107,9 @@ class ClassicAugmentation:
             )
 
     def _colour(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
-        count = x.shape[2] if x.ndim == 5 else 1
-        frames = x.movedim(2, 1).flatten(0, 1) if x.ndim == 5 else x  # (B * T, C, H, W)
+        clips = x if x.ndim == 5 else x[:, :, None]  # (B, C, T, H, W)
+        count = clips.shape[2]
+        frames = clips.movedim(2, 1).flatten(0, 1)  # (B * T, C, H, W)
         for amount, adjust in (
             (self.brightness, adjust_brightness_accumulative),
             (self.contrast, adjust_contrast_with_mean_subtraction),
@@ -121,9 +122,7 @@ class ClassicAugmentation:
         if self.colour_cast:
             gains = 1 + torch.stack([draw(self.colour_cast) for _ in range(3)], 1)  # (B, 3)
             frames = frames * gains.repeat_interleave(count, 0)[..., None, None]
-        if x.ndim == 4:
-            return frames
-        return frames.reshape(len(x), count, *frames.shape[1:]).movedim(1, 2)  # (B, C, T, H, W)
+        return frames.unflatten(0, (len(x), count)).movedim(1, 2).reshape(x.shape)
 
     def _geometry(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
         if not (self.shift or self.flip or self.rotation or self.zoom):

@@ -63,9 +63,8 @@ def read_moving_digits(request: Request) -> Dataset:
     for split, members in rows.items():
         order = torch.randperm(len(members), generator=generator_for(0, "moving-digits", split))
         motion[members] = order % len(MOTIONS)
-    starts = torch.randint(
-        SIDE, (len(digits), 2), generator=generator_for(0, "moving-digits", "starts")
-    )
+    generator = generator_for(0, "moving-digits", "starts")
+    starts = torch.randint(SIDE, (len(digits), 2), generator=generator)
     steps = [frame * request.stride for frame in range(request.frames or 16)]
     chosen = torch.tensor(rows[request.split])
     return Dataset(

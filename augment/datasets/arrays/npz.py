@@ -57,19 +57,20 @@ def read_npz(request: Request) -> Dataset:
     path = Path(request.target).expanduser()
     headers = _read_headers(path)
     ends: dict[Split | None, str] = {None: "", **{split: f"_{split}" for split in SPLITS}}
+    held = str(sorted(headers))[:200]
     lone = [f"y{e}" for e in ends.values() if f"y{e}" in headers and f"x{e}" not in headers]
     if lone:
         raise RefusedInput(
             f"{path}: {lone[0]} has no {lone[0].replace('y', 'x', 1)} beside it; the file holds "
-            f"{_join_some(headers)}"
+            f"{held}"
         )
     named = {part: end for part, end in ends.items() if f"x{end}" in headers}
     if not named:
         raise RefusedInput(
-            f"{path}: holds {_join_some(headers)}; name the arrays x_train, y_train, x_test, y_test"
+            f"{path}: holds {held}; name the arrays x_train, y_train, x_test, y_test"
         )
     if len(named) > 1 and None in named:
-        logger.warning("%s: x is not read, as there are %s", path, _join_some(headers))
+        logger.warning("%s: x is not read, as there are %s", path, held)
         named.pop(None)
     parts: dict[str | None, ArrayPart] = {
         part: _read_part(path, headers, end) for part, end in named.items()
@@ -135,10 +136,6 @@ def _read_array(path: Path, name: str) -> Array:
             return array
     except _BROKEN as error:
         raise _refusal(path, error) from error
-
-
-def _join_some(headers: Mapping[str, ArrayHeader]) -> str:
-    return str(sorted(headers))[:200]
 
 
 def _refusal(path: Path, error: BaseException) -> RefusedInput:
