@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class DataFolder:
         return [str(self.root / file.path) for file in files]
 
 
-def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
+def read_folder(root: Path, suffixes: Collection[str]) -> DataFolder:
     """Find the splits, classes and files of a data folder.
 
     A folder is a split if its name says so, in any case, and it holds class folders; without

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ class LabelledFiles:
 
 
 def find_labelled_files(
-    request: Request, suffixes: frozenset[str], *, name: str, kind: str
+    request: Request, suffixes: Collection[str], *, name: str, kind: str
 ) -> LabelledFiles:
     """Find the files of one split of a folder with class folders, split folders, both or neither.
 

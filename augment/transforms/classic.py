@@ -122,7 +122,7 @@ class ClassicAugmentation:
         if self.colour_cast:
             gains = 1 + torch.stack([draw(self.colour_cast) for _ in range(3)], 1)  # (B, 3)
             frames = frames * gains.repeat_interleave(count, 0)[..., None, None]
-        return frames.unflatten(0, (len(x), count)).movedim(1, 2).reshape(x.shape)
+        return frames.reshape(len(x), count, *frames.shape[1:]).movedim(1, 2).reshape(x.shape)
 
     def _geometry(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
         if not (self.shift or self.flip or self.rotation or self.zoom):

@@ -55,7 +55,7 @@ def _convert(dataset: Dataset, shape: Sequence[int], change: Callable[[Tensor], 
             f"{dataset.name}: {len(dataset)} samples of {'x'.join(map(str, shape))} do not fit "
             "into 2 GiB; take fewer samples or a smaller size"
         )
-    chunks = torch.arange(len(dataset)).split(max(1, _CHUNK // math.prod(shape[1:-2])))
+    chunks = torch.split(torch.arange(len(dataset)), max(1, _CHUNK // math.prod(shape[1:-2])))
     return dataset.replace(torch.cat([change(dataset.raw(rows)) for rows in chunks]))
 
 

@@ -34,7 +34,7 @@ def read_imagefolder(request: Request, *, name: str = "imagefolder") -> Dataset:
         RefusedInput: The folder is missing, has no readable images or no such split, or a class
             folder is not in the class list.
     """
-    files = find_labelled_files(request, frozenset(image_suffixes()), name=name, kind="images")
+    files = find_labelled_files(request, image_suffixes(), name=name, kind="images")
     form = common_image_form(files, request)
     shape = (form.channels, form.height, form.width)
     threads = 1 if form.height * form.width < _WORTH_THREADS else os.cpu_count() or 1

@@ -80,12 +80,8 @@ def list_images(request: Request, split: Split | None) -> ImageFolder:
     if split is None and _has_splits(root):
         split = "test"
     if split is not None:
-        found = find_labelled_files(
-            replace(request, split=split),
-            frozenset(image_suffixes()),
-            name="imagefolder",
-            kind="images",
-        )
+        wanted = replace(request, split=split)
+        found = find_labelled_files(wanted, image_suffixes(), name="imagefolder", kind="images")
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
         ids = [file.name for file in found.wanted]
         named = dict(zip(found.paths, zip(ids, names, strict=True), strict=True))
@@ -100,7 +96,7 @@ def list_images(request: Request, split: Split | None) -> ImageFolder:
 def _has_splits(root: Path) -> bool:
     """Tell whether a folder has split folders; only one with such names is searched."""
     named = any(entry.name.casefold() in SPLIT_FOLDERS for entry in os.scandir(root))
-    return named and bool(read_folder(root, frozenset(image_suffixes())).splits)
+    return named and bool(read_folder(root, image_suffixes()).splits)
 
 
 def _walk_images(root: Path, most: int | None) -> tuple[dict[str, tuple[str, str]], list[str]]:

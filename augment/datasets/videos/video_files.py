@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -35,6 +35,7 @@ _CODECS = frozenset(
         "wmv2", "wmv3",
     )
 )  # fmt: skip
+_UNKNOWN = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
 _WHOLE = 0.9  # a file with a smaller share of the frames it promises is cut off
 
 
@@ -103,13 +104,17 @@ def _open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]
     size = os.path.getsize(path)
     if not 0 < size <= MOST_BYTES:
         raise ValueError(f"{size} bytes; from 1 to {MOST_BYTES} are read" if size else "empty file")
+    options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     # A name would be taken for an address where it looks like one; an open file has none.
-    with open(path, "rb") as file, _open_container(file, path) as container:
-        _check_trailer(container, path)
+    with open(path, "rb") as file, ExitStack() as opened:
         try:
+            with _translate_errors(_UNKNOWN):
+                container = av.open(_SeekableFile(file), "r", options=options)
+            opened.enter_context(container)
+            _check_trailer(container, path)
             stream = _select_stream(container)
         except ValueError as error:
-            raise _truncation_error(path) or error from None
+            raise _truncation_error(path) or error from error.__cause__
         with _translate_errors("cannot be decoded to its end"):
             yield container, stream
 
@@ -127,16 +132,6 @@ class _SeekableFile:
             return self._file.seek(offset, whence)
         except (OSError, ValueError):
             return -1
-
-
-def _open_container(file: BinaryIO, path: Path | str) -> InputContainer:
-    options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
-    words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
-    try:
-        with _translate_errors(words):
-            return av.open(_SeekableFile(file), "r", options=options)
-    except ValueError as error:
-        raise _truncation_error(path) or error from error.__cause__
 
 
 def _truncation_error(path: Path | str) -> ValueError | None:

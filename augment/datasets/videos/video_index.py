@@ -48,7 +48,7 @@ def probe_all(
         part = todo[start : start + _BATCH]
         logger.info("%s: counting the frames of %d videos", root, len(todo) - start)
         headers, errors = try_each(probe, part, threads=os.cpu_count() or 1)
-        known |= headers | errors
+        known |= {**headers, **errors}
         for path in part:
             head = known[path]
             # Errors other than these may pass, such as a disk that is not there.
