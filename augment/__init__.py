@@ -4,26 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.bank.bank import SampleBank
-    from augment.bank.mixed import MixedDataset
-    from augment.bank.samples import Entry
-    from augment.batches import iterate
-    from augment.dataset import Dataset
-    from augment.datasets.videos.write import write_video
-    from augment.load import load_dataset
-    from augment.transforms.classic import ClassicAugmentation, classic_for
-
-__all__ = [
-    "ClassicAugmentation",
-    "Dataset",
-    "Entry",
-    "MixedDataset",
-    "SampleBank",
-    "classic_for",
-    "iterate",
-    "load_dataset",
-    "write_video",
-]
+    from augment.bank.bank import SampleBank as SampleBank
+    from augment.bank.mixed import MixedDataset as MixedDataset
+    from augment.bank.samples import Entry as Entry
+    from augment.batches import iterate as iterate
+    from augment.dataset import Dataset as Dataset
+    from augment.datasets.videos.write import write_video as write_video
+    from augment.load import load_dataset as load_dataset
+    from augment.transforms.classic import ClassicAugmentation as ClassicAugmentation
+    from augment.transforms.classic import classic_for as classic_for
 
 _HOMES = {
     "ClassicAugmentation": "augment.transforms.classic",
@@ -36,6 +25,7 @@ _HOMES = {
     "load_dataset": "augment.load",
     "write_video": "augment.datasets.videos.write",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """Batches of a dataset in an order that depends on a seed alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -36,23 +36,13 @@ def iterate(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: must be at least 1; give a larger number")
-    batches = torch.split(_draw_order(len(dataset), seed), batch_size)
-    if drop_last:
-        batches = tuple(batch for batch in batches if len(batch) == batch_size)
-    return _read_batches(dataset, batches, torch.device(device))
-
-
-def _draw_order(count: int, seed: int | None) -> Tensor:
-    if seed is None:
-        return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-
-
-def _read_batches(
-    dataset: Dataset, batches: Iterable[Tensor], device: torch.device
-) -> Iterator[Batch]:
-    for index in batches:
-        if len(index):
-            # Bytes travel to the device as they are kept: uint8 is a quarter of float32.
-            x = as_float(dataset.raw(index).to(device))
-            yield x, dataset.labels[index].to(device), index
+    order = torch.arange(len(dataset))
+    if seed is not None:
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    smallest = batch_size if drop_last else 1
+    return (
+        # Bytes travel to the device as they are kept: uint8 is a quarter of float32.
+        (as_float(dataset.raw(index).to(device)), dataset.labels[index].to(device), index)
+        for index in torch.split(order, batch_size)
+        if len(index) >= smallest
+    )

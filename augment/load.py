@@ -4,10 +4,9 @@ from typing import get_args
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets import SOURCES, Source
+from augment.datasets import SOURCES
 from augment.datasets.arrays.torchvision_arrays import NAMES
-from augment.datasets.images.recolour import convert_channels
-from augment.datasets.images.resize import resize_dataset
+from augment.datasets.images.conversion import convert_channels, resize_dataset
 from augment.datasets.request import Request
 from augment.splits import Split, choose_balanced
 
@@ -70,11 +69,10 @@ def load_dataset(
             f"frames={frames}, clips={clips}: at most {MOST_CLIP_FRAMES} frames are taken from a "
             "video; ask for fewer"
         )
-    dataset = source(
-        Request(
-            target, split, size, classes, samples, seed, download, frames, stride, clips, channels
-        )
+    request = Request(
+        target, split, size, classes, samples, seed, download, frames, stride, clips, channels
     )
+    dataset = SOURCES[source](request)
     if not dataset.is_video and (frames, stride, clips) != (None, 1, 1):
         raise ValueError(
             f"{spec}: frames={frames}, stride={stride}, clips={clips}, but these are images; leave "
@@ -89,15 +87,14 @@ def load_dataset(
     return dataset if size is None else resize_dataset(dataset, size)
 
 
-def _parse_spec(spec: str) -> tuple[Source, str]:
+def _parse_spec(spec: str) -> tuple[str, str]:
     """Parse a spec into its source and target."""
     name, _, target = spec.partition(":")
     if name in NAMES:
-        name, target = "torchvision", spec
+        return "torchvision", spec
     if name not in SOURCES:
-        known = ", ".join((*SOURCES, *NAMES))
         raise ValueError(
-            f"unknown dataset {spec!r}; known are {known}; a folder is imagefolder:DIR or "
-            "videofolder:DIR"
+            f"unknown dataset {spec!r}; known are {', '.join((*SOURCES, *NAMES))}; a folder is "
+            "imagefolder:DIR or videofolder:DIR"
         )
-    return SOURCES[name], target
+    return name, target

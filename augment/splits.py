@@ -13,20 +13,6 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-def hash_fraction(name: str) -> float:
-    """Hash a name to a fraction in [0, 1).
-
-    >>> 0 <= hash_fraction("cat/1.jpg") < 1 and hash_fraction("a") == hash_fraction("a")
-    True
-    """
-    return (
-        int.from_bytes(
-            hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
-        )
-        / 2**64
-    )
-
-
 def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list[int]:
     """List the positions of the names of a split; adding a file moves no other file.
 
@@ -40,7 +26,8 @@ def hash_split(names: Sequence[str], split: Split, *, test: float = 0.0) -> list
     """
 
     def side(name: str) -> Split:
-        u = hash_fraction(name)
+        hashed = hashlib.blake2b(name.encode(errors="surrogateescape"), digest_size=8)
+        u = int.from_bytes(hashed.digest()) / 2**64
         return "test" if u < test else "val" if u < test + 0.1 else "train"
 
     return [i for i, name in enumerate(names) if side(name) == split]
@@ -69,12 +56,8 @@ def source_split(
     if not present:
         return None, 0.1
     has_val = {"val", "test"} <= set(present)
-    homes = {
-        "train": "train",
-        "val": "val" if has_val else "train",
-        "test": "test" if "test" in present else "val",
-    }
-    home = homes[split]
+    homes = {"train": "train", "val": "val" if has_val else "train"}
+    home = homes.get(split, "test" if "test" in present else "val")
     if home not in present:
         raise RefusedInput(
             f"{origin}: no {split} split, there is only {', '.join(sorted(present))}; "

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from augment import load_dataset
-from augment.datasets.videos.clips import video_of
+from augment.datasets.clips import video_of
 from compress import BlendWeight, Codec, RestorationNet
 from trainers import ReconstructionOptions, coded_steps, fit_network
 from trainers.evaluate.quality import psnr

@@ -29,7 +29,6 @@ from augment.bank.shards import (
     ShardName,
     StoredPixels,
     open_shards,
-    split_bytes,
     write_shards,
 )
 from augment.dataset import Rows, row_numbers
@@ -168,11 +167,9 @@ class SampleBank:
         x = x_adv.detach().float()
         pairs = encode(x, entries, exact_encodings(x) if encodings is None else encodings)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        pieces = split_bytes(pairs, self.shard_bytes)
-        names = [ShardName(key, len(pieces), i + 1) for i in range(len(pieces))]
-        write_shards(self.folder, dict(zip(names, pieces, strict=True)))
-        self._shards[key] = open_shards(self.folder, names)
+        if not self._swept:
+            self._sweep()
+        self._shards[key] = write_shards(self.folder, key, pairs, limit=self.shard_bytes)
         self.__dict__.pop("_table", None)
         return len(pairs)
 
@@ -221,9 +218,7 @@ class SampleBank:
             )
 
     def _sweep(self) -> None:
-        """Remove, once, the half-written files of a killed process."""
-        if self._swept:
-            return
+        """Remove the half-written files of a killed process."""
         sweep(self.folder, f"*.{RANK}.*")
         for names in _group_files(self.folder):
             if len(names) < names[0].parts:

@@ -1,6 +1,6 @@
 """The training set of a round: the originals and accepted perturbed samples."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -91,7 +91,7 @@ def _check_origin(originals: Dataset, bank: SampleBank, entries: Sequence[Entry]
 
 def _make_ids(entries: Sequence[Entry]) -> list[str]:
     """Make a unique id for each entry: the bank's, numbered from the second occurrence on."""
-    seen: defaultdict[str, int] = defaultdict(int)
+    seen: Counter[str] = Counter()
     ids = []
     for entry in entries:
         seen[entry.id] += 1

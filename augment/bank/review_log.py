@@ -34,7 +34,7 @@ def read_review_log(folder: Path) -> ReviewLog:
     path = folder / LOG
     lines = sorted(_read_lines(path) if path.exists() else (), key=lambda line: line[0])
     given = {sample: status for _, status, samples in lines for sample in samples}
-    return ReviewLog(given, max((number for number, *_ in lines), default=0))
+    return ReviewLog(given, lines[-1][0] if lines else 0)
 
 
 def reviewed_keys(folder: Path) -> set[str]:

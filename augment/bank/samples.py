@@ -3,7 +3,7 @@
 import hashlib
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,11 +14,6 @@ from augment.dataset import as_float
 Encoding = Literal["uint8", "float16", "float32"]
 Status = Literal["pending", "accepted", "rejected"]
 
-DTYPES: dict[Encoding, torch.dtype] = {
-    "uint8": torch.uint8,
-    "float16": torch.float16,
-    "float32": torch.float32,
-}
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -58,16 +53,11 @@ class Entry:
     status: Status = "pending"
 
 
-_GIVEN: dict[str, Callable[[Any], object]] = {
-    "source": str,
-    "label": operator.index,
-    "round": operator.index,
-    "attack": str,
-    "seed": operator.index,
-    "loss": float,
-    "linf": float,
-    "l2": float,
-    "l1": float,
+_PARSERS: dict[Any, Callable[[Any], object]] = {str: str, int: operator.index, float: float}
+_GIVEN = {  # the parser of each field that the maker of a sample supplies
+    field.name: _PARSERS[field.type]
+    for field in fields(Entry)
+    if field.name not in ("encoding", "hash", "id", "status")
 }
 
 
@@ -87,7 +77,8 @@ def given_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def pack(x: Tensor, encoding: Encoding) -> Tensor:
     """Convert pixels in [0, 1] to their stored type; `as_float` inverts."""
-    return (x * 255).round().to(torch.uint8) if encoding == "uint8" else x.to(DTYPES[encoding])
+    dtype: torch.dtype = getattr(torch, encoding)
+    return ((x * 255).round() if encoding == "uint8" else x).to(dtype)
 
 
 def read_back(x: Tensor, encoding: Encoding) -> Tensor:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from augment.dataset import as_float
 FORMAT = "sparring-bank-1"
 Pair = tuple[Tensor, Entry]
 _ENTRY_BYTES = 512  # what an entry takes in the header, generously
+_STORED_AS = {"uint8": "U8", "float16": "F16", "float32": "F32"}
 RANK = "rank000"  # in every file name, since one process writes a bank
 _NAME = re.compile(rf"(?P<key>.+)\.{RANK}\.(?P<part>\d+)of(?P<parts>\d+)\.safetensors")
 
@@ -56,32 +57,22 @@ class Shard:
     shape: tuple[int, ...] | None
 
     @cached_property
-    def _rows(self) -> list[int]:
-        """Row of each entry within the tensor of its encoding."""
-        seen: Counter[str] = Counter()
-        places = []
-        for entry in self.entries:
-            places.append(seen[entry.encoding])
-            seen[entry.encoding] += 1
-        return places
-
-    @cached_property
-    def _tensors(self) -> dict[str, Tensor]:
-        """Every stored tensor, mapped from the file; checked against the hashes once."""
+    def _samples(self) -> list[Tensor]:
+        """Every stored sample, mapped from the file; checked against the hashes once."""
         try:
             with safe_open(self.path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                stored = {name: iter(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise refusal(self.path, str(error)) from error
-        for place, entry in zip(self._rows, self.entries, strict=True):
-            if digest(tensors[entry.encoding][place]) != entry.hash:
+        samples = [next(stored[entry.encoding]) for entry in self.entries]
+        for sample, entry in zip(samples, self.entries, strict=True):
+            if digest(sample) != entry.hash:
                 raise refusal(self.path, f"pixels of {entry.id} do not match their hash")
-        return tensors
+        return samples
 
     def pixels(self, row: int) -> Tensor:
         """Read the sample of a row, `(C, H, W)` float32 in [0, 1]."""
-        stored = self._tensors[self.entries[row].encoding][self._rows[row]]
-        return as_float(stored).clone()  # never a view that could write into the mapped file
+        return as_float(self._samples[row]).clone()  # no view that could write into the file
 
 
 class StoredPixels:
@@ -114,7 +105,7 @@ def refusal(path: Path, reason: str) -> RefusedInput:
     return RefusedInput(f"{path}: {reason}; delete this file and run again to regenerate it")
 
 
-def split_bytes(pairs: Sequence[Pair], limit: int) -> list[list[Pair]]:
+def _split_bytes(pairs: Sequence[Pair], limit: int) -> list[list[Pair]]:
     """Cut samples into consecutive pieces of at most `limit` bytes, or of one sample.
 
     Returns:
@@ -132,21 +123,28 @@ def split_bytes(pairs: Sequence[Pair], limit: int) -> list[list[Pair]]:
     return pieces
 
 
-def write_shards(folder: Path, pieces: Mapping[ShardName, Sequence[Pair]]) -> None:
+def write_shards(folder: Path, key: str, pairs: Sequence[Pair], *, limit: int) -> list[Shard]:
     """Write the shards of a key, down to the disk: all of them or none.
 
     Args:
         folder: Folder of the bank.
-        pieces: Packed samples with their entries, for each file.
+        key: The key.
+        pairs: Packed samples with their entries.
+        limit: Largest size of a shard of several samples, in bytes.
+
+    Returns:
+        The shards, opened.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; no file is left.
     """
-    finals = [folder / str(name) for name in pieces]
+    pieces = _split_bytes(pairs, limit)
+    names = [ShardName(key, len(pieces), i + 1) for i in range(len(pieces))]
+    finals = [folder / str(name) for name in names]
     partials: list[Path] = []
     try:
-        for final, pairs in zip(finals, pieces.values(), strict=True):
-            partials.append(write_partial(final, _shard_bytes(final.name, pairs)))
+        for final, piece in zip(finals, pieces, strict=True):
+            partials.append(write_partial(final, _shard_bytes(final.name, piece)))
         for partial, final in zip(partials, finals, strict=True):
             partial.replace(final)
         sync_folder(folder)
@@ -154,6 +152,7 @@ def write_shards(folder: Path, pieces: Mapping[ShardName, Sequence[Pair]]) -> No
         for path in partials + finals:
             path.unlink(missing_ok=True)
         raise
+    return open_shards(folder, names)
 
 
 def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
@@ -163,7 +162,9 @@ def _shard_bytes(name: str, pairs: Sequence[Pair]) -> bytes:
         for encoding in ENCODINGS
         if (rows := [stored for stored, entry in pairs if entry.encoding == encoding])
     }
-    text = json.dumps([_stored_fields(entry) for _, entry in pairs])
+    # The id follows from an entry's place, the status is in the log of reviews.
+    own = [{n: v for n, v in asdict(e).items() if n not in ("id", "status")} for _, e in pairs]
+    text = json.dumps(own)
     metadata = {"format": FORMAT, "name": name, "entries": text, "digest": _checksum(text)}
     return packed(tensors, metadata)
 
@@ -199,13 +200,14 @@ def _open_shard(folder: Path, name: ShardName, *, first_row: int) -> Shard:
         raise refusal(path, "entries do not match their hash")
     prefix = f"{name.key}.{RANK.removeprefix('rank')}"
     entries = _parse_entries(path, text, prefix=prefix, first_row=first_row)
-    _check_tensors(path, entries, shapes, dtypes)
+    counted = Counter(str(entry.encoding) for entry in entries)
+    if counted != {kind: shape[0] if shape else 0 for kind, shape in shapes.items()}:
+        raise refusal(path, f"{dict(counted)} entries but tensors of shapes {shapes}")
+    if len({shape[1:] for shape in shapes.values()}) > 1:
+        raise refusal(path, f"samples of different shapes {shapes}")
+    if any(dtypes[kind] != _STORED_AS[kind] for kind in counted):
+        raise refusal(path, f"tensors of types {dtypes}, not {_STORED_AS}")
     return Shard(path, entries, next((shape[1:] for shape in shapes.values()), None))
-
-
-def _stored_fields(entry: Entry) -> dict[str, object]:
-    """Select the stored fields of an entry: the id follows from its place, the status is logged."""
-    return {name: value for name, value in asdict(entry).items() if name not in ("id", "status")}
 
 
 def _checksum(text: str) -> str:
@@ -223,22 +225,3 @@ def _parse_entries(path: Path, text: str, *, prefix: str, first_row: int) -> lis
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise refusal(path, f"entries cannot be read ({error})") from error
     return entries
-
-
-_STORED_AS = {"uint8": "U8", "float16": "F16", "float32": "F32"}
-
-
-def _check_tensors(
-    path: Path,
-    entries: Sequence[Entry],
-    shapes: dict[str, tuple[int, ...]],
-    dtypes: dict[str, str],
-) -> None:
-    """Check that the tensors are exactly those of the entries."""
-    counted = Counter(str(entry.encoding) for entry in entries)
-    if counted != {kind: shape[0] if shape else 0 for kind, shape in shapes.items()}:
-        raise refusal(path, f"{dict(counted)} entries but tensors of shapes {shapes}")
-    if len({shape[1:] for shape in shapes.values()}) > 1:
-        raise refusal(path, f"samples of different shapes {shapes}")
-    if any(dtypes[kind] != _STORED_AS[kind] for kind in counted):
-        raise refusal(path, f"tensors of types {dtypes}, not {_STORED_AS}")

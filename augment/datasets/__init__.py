@@ -13,9 +13,7 @@ from augment.datasets.request import Request
 from augment.datasets.videos.video_lists import read_hmdb51, read_kinetics, read_ucf101
 from augment.datasets.videos.videofolder import read_videofolder
 
-Source = Callable[[Request], Dataset]
-
-SOURCES: dict[str, Source] = {
+SOURCES: dict[str, Callable[[Request], Dataset]] = {
     "digits": read_digits,
     "imagefolder": read_imagefolder,
     "cifar10": read_cifar10,

@@ -2,8 +2,8 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,15 +18,13 @@ class ClassList:
 
     Attributes:
         names: Readable names; line i belongs to class i.
-        ids: Class id of a folder name.
+        ids: The class ids of each folder name; of several, the name tells none.
         origin: Where the list comes from, for messages.
-        shared: Folder names that several classes have, each with their ids.
     """
 
     names: list[str]
-    ids: dict[str, int]
+    ids: Mapping[str, Sequence[int]]
     origin: str
-    shared: Mapping[str, list[int]] = field(default_factory=dict)
 
     def id_of(self, folder: str) -> int:
         """Look up the class id of a folder; accents may be composed in one and apart in the other.
@@ -34,34 +32,30 @@ class ClassList:
         Raises:
             RefusedInput: The list lacks the folder, or has it more than once.
         """
-        if folder in self.shared:
-            lines = ", ".join(str(i + 1) for i in self.shared[folder][:5])
+        found = self.ids.get(folder) or self._composed_ids.get(_compose_accents(folder), [])
+        if len({*found}) > 1:
+            lines = ", ".join(str(i + 1) for i in found[:5])
             raise RefusedInput(
                 f"class folder {folder!r} may be any of the lines {lines} of {self.origin}; begin "
                 "each line with a folder name of its own"
             )
-        exact = {self.ids[folder]} if folder in self.ids else None
-        found = exact or self._composed_ids.get(_compose_accents(folder))
-        if found is None or len(found) > 1:
+        if not found:
             raise RefusedInput(
                 f"class folder {folder!r} is not among the {len(self.names)} classes of "
                 f"{self.origin}; add a line for it or remove the folder"
             )
-        return min(found)
+        return found[0]
 
     @cached_property
-    def _composed_ids(self) -> dict[str, set[int]]:
+    def _composed_ids(self) -> dict[str, list[int]]:
         """The class ids of each name with its accents composed."""
-        found: dict[str, set[int]] = {}
-        for name, i in self.ids.items():
-            found.setdefault(_compose_accents(name), set()).add(i)
-        return found
+        return _gather((_compose_accents(name), i) for name, ids in self.ids.items() for i in ids)
 
 
 def classes_of_folders(folders: Iterable[str]) -> ClassList:
     """Make the class list of a data set without one: its folders in alphabetical order."""
     names = sorted(set(folders))
-    return ClassList(names, {name: i for i, name in enumerate(names)}, "the data folder")
+    return ClassList(names, {name: [i] for i, name in enumerate(names)}, "the data folder")
 
 
 def read_class_list(path: str) -> ClassList:
@@ -90,19 +84,18 @@ def read_class_list(path: str) -> ClassList:
     if "" in lines:
         raise RefusedInput(f"class list {path}: line {lines.index('') + 1} is empty; {advice}")
     words = [line.split(maxsplit=1) for line in lines]
-    found = _index_names(word[0] for word in words) | _index_names(lines)
-    ids = {name: places[0] for name, places in found.items() if len(places) == 1}
-    shared = {name: places for name, places in found.items() if len(places) > 1}
+    ids = _gather((word[0], i) for i, word in enumerate(words))
+    ids |= _gather((line, i) for i, line in enumerate(lines))
     names = [word[-1] for word in words]
     seen = Counter(names)
     distinct = [n if seen[n] == 1 else line for n, line in zip(names, lines, strict=True)]
-    return ClassList(distinct, ids, path, shared)
+    return ClassList(distinct, ids, path)
 
 
-def _index_names(names: Iterable[str]) -> dict[str, list[int]]:
-    """Map each name to its places."""
+def _gather(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """Gather the class ids of each name."""
     found: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
+    for name, i in pairs:
         found.setdefault(name, []).append(i)
     return found
 

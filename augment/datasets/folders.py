@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from attacks.errors import RefusedInput
@@ -38,23 +38,29 @@ class DataFolder:
     """The contents of a data folder.
 
     Attributes:
+        root: The folder.
         files: The files of its splits, sorted. Beside class folders no file counts.
         classes: The class folders of all splits, sorted, those without files among them.
+        problems: A line for each folder that could not be read.
         splits: Map each split to its folder; empty where the data folder holds the class folders.
         unused: Folders beside those of the splits, which are not read.
         others: How many files have each suffix that is not read.
-        problems: A line for each folder that could not be read.
     """
 
+    root: Path
     files: list[DataFile]
     classes: list[str]
-    splits: dict[Split, str]
-    unused: list[str]
-    others: Counter[str]
     problems: list[str]
+    splits: dict[Split, str] = field(default_factory=dict)
+    unused: Sequence[str] = ()
+    others: Counter[str] = field(default_factory=Counter)
+
+    def paths(self, files: Iterable[DataFile]) -> list[str]:
+        """List the paths of some of the files."""
+        return [str(self.root / file.path) for file in files]
 
 
-def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
+def read_folder(root: Path, suffixes: Collection[str]) -> DataFolder:
     """Find the splits, classes and files of a data folder.
 
     A folder is a split if its name says so, in any case, and it holds class folders; without
@@ -80,12 +86,13 @@ def read_folder(root: Path, suffixes: frozenset[str]) -> DataFolder:
     classes = {rest for top, rest in inside if top in tops and rest and "/" not in rest}
     loose = any(file.folder is None for file in counted) and not labelled
     return DataFolder(
+        root,
         counted,
         [] if loose and not splits else sorted(classes),
+        problems,
         splits,
         sorted({f.partition("/")[0] for f in folders} - tops) if splits else [],
         Counter(s for p in paths if (s := suffix_of(p)) not in suffixes and _parse_path(p, splits)),
-        problems,
     )
 
 
@@ -120,7 +127,7 @@ def suffix_of(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[DataFile]:
+def files_of_split(folder: DataFolder, split: Split) -> list[DataFile]:
     """List the files of one split.
 
     The split folders are the parts of `source_split`. Files without class folders are all in every
@@ -129,12 +136,11 @@ def files_of_split(folder: DataFolder, split: Split, *, root: Path) -> list[Data
     Args:
         folder: The contents of the data folder.
         split: The split wanted.
-        root: The data folder, for messages.
 
     Raises:
         RefusedInput: The split has no folder.
     """
-    home, test = source_split(split, folder.splits, origin=f"{root}")
+    home, test = source_split(split, folder.splits, origin=f"{folder.root}")
     chosen = [file for file in folder.files if file.split == home]
     if test is None or (home is None and not any(file.folder for file in chosen)):
         return chosen
@@ -176,16 +182,22 @@ def _assign_splits(root: Path, chosen: Iterable[str]) -> dict[Split, str]:
 
 
 def _ambiguity_error(root: Path, named: Sequence[str], beside: Sequence[str]) -> RefusedInput:
+    these, others = (join_some([repr(name) for name in names], 3) for names in (named, beside))
     return RefusedInput(
-        f"{root}: {_join_some(named)} may be a split or a class, as {_join_some(beside)} beside it "
-        f"may be classes; for splits move {_join_some(beside)} out of the data folder, for "
-        "classes put all of them into train/ and test/"
+        f"{root}: {these} may be a split or a class, as {others} beside it may be classes; for "
+        f"splits move {others} out of the data folder, for classes put all of them into train/ "
+        "and test/"
     )
 
 
-def _join_some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:3]))
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
+def join_some(texts: Sequence[str], most: int) -> str:
+    """Join at most so many texts, and count the others.
+
+    >>> join_some(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def _parse_path(path: str, splits: dict[Split, str]) -> DataFile | None:

@@ -2,16 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from attacks.errors import RefusedInput
-from augment.datasets.classlist import classes_of_folders, read_class_list
-from augment.datasets.folders import DataFile, DataFolder, files_of_split, read_folder
+from augment.datasets.broken import describe_error
+from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
+from augment.datasets.folders import DataFile, DataFolder, files_of_split, join_some, read_folder
 from augment.datasets.request import Request
 from augment.splits import Split, choose_balanced
 
@@ -32,84 +34,89 @@ class LabelledFiles:
     """The files of one split.
 
     Attributes:
-        root: The data folder.
+        folder: The contents of the data folder.
         kind: `images` or `videos`, for messages.
         split: The split.
-        paths: The files of the split that are wanted.
-        ids: A stable id for each.
-        folders: The class folder of each, or None.
-        labels: `(N,)` int64; -1 where unlabelled.
+        chosen: The files of the split.
+        wanted: Those of them that are wanted.
+        labels: `(N,)` int64, of the wanted; -1 where unlabelled.
         classes: Names of the classes.
-        counts: How many files of the split each class folder has, wanted or not.
-        totals: How many files of all splits it has.
-        everything: The files of all splits; the common form is theirs.
-        skipped: A line for each folder that could not be read.
     """
 
-    root: Path
+    folder: DataFolder
     kind: str
     split: Split
-    paths: list[str]
-    ids: list[str]
-    folders: list[str | None]
+    chosen: Sequence[DataFile]
+    wanted: Sequence[DataFile]
     labels: Tensor
     classes: list[str]
-    counts: Counter[str]
-    totals: Counter[str]
-    everything: list[str]
-    skipped: list[str]
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The paths of the wanted files."""
+        return self.folder.paths(self.wanted)
 
 
 def find_labelled_files(
-    request: Request, suffixes: frozenset[str], *, name: str, kind: str, samples: int | None
+    request: Request, suffixes: Collection[str], *, name: str, kind: str
 ) -> LabelledFiles:
     """Find the files of one split of a folder with class folders, split folders, both or neither.
 
     Args:
-        request: `target` is the folder. The classes are those of `classes`, or else the class
-            folders of all splits together, so that numbers agree between splits.
+        request: As of `label_files`; `target` is the folder.
         suffixes: Lower-case suffixes of the files, with their dot.
         name: Name of the dataset.
         kind: `images` or `videos`, for messages.
-        samples: Size of a class-balanced subset, or None for all.
 
     Raises:
         ValueError: No folder is given.
         RefusedInput: The folder is missing, has no such files or no such split, a class folder
             is not in the class list, or it is not clear which folder is which split.
     """
-    root = data_folder(request.target, name)
-    folder = read_folder(root, suffixes)
-    _log_layout(root, folder, kind)
-    chosen = files_of_split(folder, request.split, root=root)
-    classes = (
-        read_class_list(request.classes) if request.classes else classes_of_folders(folder.classes)
-    )
-    ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
-    labels = torch.tensor(ids, dtype=torch.int64)
-    counts = _count_files(chosen, folder.classes)
-    if samples is not None:
-        kept = choose_balanced(labels, samples, seed=request.seed)
-        chosen, labels = [chosen[i] for i in kept], labels[kept]
+    folder = read_folder(data_folder(request.target, name), suffixes)
+    _log_layout(folder, kind)
+    chosen = files_of_split(folder, request.split)
     if not chosen:
-        place = root / folder.splits.get(request.split, request.split)
+        place = folder.root / folder.splits.get(request.split, request.split)
         raise RefusedInput(
-            f"{root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
+            f"{folder.root}: no {kind} for the {request.split} split; put some into {place}/CLASS"
         )
-    return LabelledFiles(
-        root,
-        kind,
-        request.split,
-        [str(root / file.path) for file in chosen],
-        [file.name for file in chosen],
-        [file.folder for file in chosen],
-        labels,
-        classes.names,
-        counts,
-        _count_files(folder.files, folder.classes),
-        [str(root / file.path) for file in folder.files],
-        folder.problems,
-    )
+    return label_files(folder, chosen, request, kind=kind)
+
+
+def label_files(
+    folder: DataFolder,
+    chosen: Sequence[DataFile],
+    request: Request,
+    *,
+    kind: str,
+    classes: ClassList | None = None,
+) -> LabelledFiles:
+    """Label the files of one split, and select as many as are asked for.
+
+    Args:
+        folder: The contents of the data folder.
+        chosen: The files of the split.
+        request: The classes are those of `classes`, or else the class folders of all splits
+            together, so that numbers agree between splits. `samples` files are selected, fewer
+            where one gives several clips.
+        kind: `images` or `videos`, for messages.
+        classes: The class list of the data, where there is one.
+
+    Raises:
+        RefusedInput: A class folder is not in the class list.
+    """
+    if request.classes is not None:
+        classes = read_class_list(request.classes)
+    classes = classes or classes_of_folders(folder.classes)
+    ids = [-1 if file.folder is None else classes.id_of(file.folder) for file in chosen]
+    labels = torch.tensor(ids, dtype=torch.int64)  # (N,)
+    wanted = chosen
+    if request.samples is not None:
+        most = -(-request.samples // request.clips)
+        kept = choose_balanced(labels, most, seed=request.seed)
+        wanted, labels = [chosen[i] for i in kept], labels[kept]
+    return LabelledFiles(folder, kind, request.split, chosen, wanted, labels, classes.names)
 
 
 def data_folder(target: str, name: str) -> Path:
@@ -127,12 +134,12 @@ def data_folder(target: str, name: str) -> Path:
     return root
 
 
-def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str]:
+def log_left_out(files: LabelledFiles, broken: Mapping[str, Exception]) -> list[str]:
     """Log the files that were left out, and the class folders without a readable file.
 
     Args:
         files: The files of the split.
-        broken: A line of why for each unreadable file, by place.
+        broken: The errors of unreadable files, by path.
 
     Returns:
         A line for each file or folder left out.
@@ -140,83 +147,62 @@ def report_left_out(files: LabelledFiles, broken: Mapping[int, str]) -> list[str
     Raises:
         RefusedInput: None of the files can be read.
     """
-    skipped = [*files.skipped, *broken.values()]
-    if len(broken) == len(files.paths):
+    lines = [f"{p}: {describe_error(broken[p])}" for p in files.paths if p in broken]
+    skipped = files.folder.problems + lines
+    if len(lines) == len(files.paths):
         raise RefusedInput(
-            f"{files.root}: none of the {len(files.paths)} {files.kind} can be read "
+            f"{files.folder.root}: none of the {len(lines)} {files.kind} can be read "
             f"({'; '.join(skipped[:3])}); put whole {files.kind} there"
         )
-    for line in skipped[:NAMED]:
-        logger.warning("left out %s", line)
-    for line in skipped[NAMED:]:
-        logger.debug("left out %s", line)
+    for i, line in enumerate(skipped):
+        logger.log(logging.WARNING if i < NAMED else logging.DEBUG, "left out %s", line)
     if (more := len(skipped) - NAMED) > 0:
         logger.warning(
-            "left out %d more files, %d in all; the run's log.txt names them", more, len(skipped)
+            f"left out {more} more files, {len(skipped)} in all; the run's log.txt names them"
         )
-    lost = Counter(folder for i in broken if (folder := files.folders[i]) is not None)
-    _log_empty(files, lost)
+    pairs = zip(files.wanted, files.paths, strict=True)
+    _log_empty(files, Counter(file.folder for file, path in pairs if path in broken))
     return skipped
 
 
-def _log_empty(files: LabelledFiles, lost: Counter[str]) -> None:
-    """Log the class folders without a readable file of the split."""
-    empty = [name for name, count in files.counts.items() if count <= lost[name]]
-    if not empty or len(empty) == len(files.counts):
+def _log_empty(files: LabelledFiles, lost: Counter[str | None]) -> None:
+    """Log the class folders without a readable file of the split; lost files count by folder."""
+    folder = files.folder
+    here = Counter(file.folder for file in files.chosen) - lost
+    anywhere = Counter(file.folder for file in folder.files) - lost
+    empty = [name for name in folder.classes if name not in here]
+    if len(empty) == len(folder.classes):
         return
-    nowhere = [name for name in empty if files.totals[name] <= lost[name]]
-    if nowhere:
+    if nowhere := [name for name in empty if name not in anywhere]:
         logger.warning(
-            "%s: no %s that can be read in the class folders %s; they keep their class ids, and "
-            "no sample is of them",
-            files.root,
-            files.kind,
-            _join_some(nowhere),
+            f"{folder.root}: no {files.kind} that can be read in the class folders "
+            f"{join_some(nowhere, NAMED)}; they keep their class ids, and no sample is of them"
         )
-    if missing := [name for name in empty if name not in nowhere]:
+    if missing := [name for name in empty if name in anywhere]:
         word, meaning = _WORDS[files.split]
         logger.warning(
-            "%s: no %s %s in the class folders %s, which other splits have; %s",
-            files.root,
-            word,
-            files.kind,
-            _join_some(missing),
-            meaning,
+            f"{folder.root}: no {word} {files.kind} in the class folders "
+            f"{join_some(missing, NAMED)}, which other splits have; {meaning}"
         )
 
 
-def _count_files(files: Sequence[DataFile], classes: Sequence[str]) -> Counter[str]:
-    """Count the files of each class folder, empty ones included."""
-    counts = Counter(dict.fromkeys(classes, 0))
-    counts.update(file.folder for file in files if file.folder is not None)
-    return counts
-
-
-def _log_layout(root: Path, folder: DataFolder, kind: str) -> None:
+def _log_layout(folder: DataFolder, kind: str) -> None:
     """Log surprising roles of folders, shared samples, and files of unknown suffixes."""
+    root = folder.root
     told = [f"{name} for the {split} split" for split, name in folder.splits.items()]
     if any(split != name for split, name in folder.splits.items()) or folder.unused:
-        unused = f"; not read: {_join_some(folder.unused)}" if folder.unused else ""
-        logger.info("%s: takes %s%s", root, ", ".join(told), unused)
+        unused = f"; not read: {join_some(folder.unused, NAMED)}" if folder.unused else ""
+        logger.info(f"{root}: takes {', '.join(told)}{unused}")
     places = {name: (root / name).resolve() for name in folder.splits.values()}
     if len(set(places.values())) < len(places):
         told = [f"{name} in {place}" for name, place in places.items()]
         logger.warning(
-            "%s: splits have the same samples (%s), so that what is learnt from one is measured "
-            "on itself; replace the link by samples of its own",
-            root,
-            ", ".join(told),
+            f"{root}: splits have the same samples ({', '.join(told)}), so that what is learnt "
+            "from one is measured on itself; replace the link by samples of its own"
         )
     if folder.others:
-        found = [
-            f"{count} {suffix or 'without suffix'}"
-            for suffix, count in sorted(folder.others.items())
-        ]
+        found = [f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(folder.others.items())]
         logger.info(
-            "%s: not read, as not known for %s by their suffixes: %s", root, kind, _join_some(found)
+            f"{root}: not read, as not known for {kind} by their suffixes: "
+            f"{join_some(found, NAMED)}"
         )
-
-
-def _join_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from kornia.enhance import (
@@ -14,15 +14,17 @@ from kornia.enhance import (
 from torch import Tensor
 
 from augment.transforms.geometry import warp
+from augment.transforms.lens import distort, vignette
 
+_LIMITS = {"shift": math.inf, "rotation": 180, "zoom": 0.99, "hue": 0.5, "distortion": 0.3}
 _SIGNS = ("digit", "mnist", "svhn", "gtsrb")  # mirrored, these show something else
 
 
 @dataclass(frozen=True)
 class ClassicAugmentation:
-    """Random geometry and colour, drawn anew for every sample; zero leaves a property alone.
+    """Random geometry, lens and colour, drawn anew for every sample; zero leaves a property alone.
 
-    All frames of a video are moved and coloured alike.
+    All frames of a video are changed alike.
 
     Attributes:
         shift: Largest move in whole pixels, up, down, left and right; the gap is black. Padding
@@ -35,6 +37,12 @@ class ClassicAugmentation:
             frame.
         saturation: Largest relative change of saturation; RGB only.
         hue: Largest turn of the hue, as a share of the colour circle, at most 0.5; RGB only.
+        colour_cast: Largest relative change of each channel on its own; RGB only.
+        vignette: Largest share of the light that the corners lose.
+        distortion: Largest radial coefficient of the lens, of either sign, at most 0.3: by so
+            much of its distance a corner moves, see `distort`.
+
+    Source: Rey-de-Castro & Rabitz 2018, section 2.3.
     """
 
     shift: int = 0
@@ -45,6 +53,9 @@ class ClassicAugmentation:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    colour_cast: float = 0.0
+    vignette: float = 0.0
+    distortion: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse amounts that mean nothing.
@@ -52,9 +63,8 @@ class ClassicAugmentation:
         Raises:
             ValueError: An amount is negative, not finite or too large.
         """
-        limits = {"shift": math.inf, "rotation": 180, "zoom": 0.99, "hue": 0.5}
-        for name in ("shift", "rotation", "zoom", "brightness", "contrast", "saturation", "hue"):
-            value, limit = getattr(self, name), limits.get(name, 1)
+        for name in (field.name for field in fields(self)):
+            value, limit = getattr(self, name), _LIMITS.get(name, 1)
             if not (0 <= value <= limit and math.isfinite(value)):
                 raise ValueError(f"{name}={value}: give a number from 0 to {limit}")
 
@@ -82,21 +92,24 @@ class ClassicAugmentation:
             u = torch.rand(len(x), generator=generator, device=generator.device)
             return ((2 * u - 1) * largest).to(x.device)
 
-        x = self._geometry(x.flatten(1, -3), draw).reshape(x.shape)  # one map for all T
-        return self._colour(x, draw).clamp(0, 1)
+        planes = self._geometry(x.flatten(1, -3), draw)  # (B, C * T, H, W): one map for all T
+        return self._colour(self._lens(planes, draw).reshape(x.shape), draw).clamp(0, 1)
 
     def check_channels(self, channels: int) -> None:
         """Check that grey samples are asked no colours.
 
         Raises:
-            ValueError: For saturation or hue of one channel.
+            ValueError: For saturation, hue or a colour cast of one channel.
         """
-        if channels == 1 and (self.saturation or self.hue):
-            raise ValueError("saturation and hue need RGB samples; set both to 0 for grey ones")
+        if channels == 1 and (self.saturation or self.hue or self.colour_cast):
+            raise ValueError(
+                "saturation, hue and colour_cast need RGB samples; set them to 0 for grey ones"
+            )
 
     def _colour(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
-        count = x.shape[2] if x.ndim == 5 else 1
-        frames = x.movedim(2, 1).flatten(0, 1) if x.ndim == 5 else x  # (B * T, C, H, W)
+        clips = x if x.ndim == 5 else x[:, :, None]  # (B, C, T, H, W)
+        count = clips.shape[2]
+        frames = clips.movedim(2, 1).flatten(0, 1)  # (B * T, C, H, W)
         for amount, adjust in (
             (self.brightness, adjust_brightness_accumulative),
             (self.contrast, adjust_contrast_with_mean_subtraction),
@@ -106,9 +119,10 @@ class ClassicAugmentation:
                 frames = adjust(frames, 1 + draw(amount).repeat_interleave(count))
         if self.hue:
             frames = adjust_hue(frames, draw(2 * math.pi * self.hue).repeat_interleave(count))
-        if x.ndim == 4:
-            return frames
-        return frames.reshape(len(x), count, *frames.shape[1:]).movedim(1, 2)  # (B, C, T, H, W)
+        if self.colour_cast:
+            gains = 1 + torch.stack([draw(self.colour_cast) for _ in range(3)], 1)  # (B, 3)
+            frames = frames * gains.repeat_interleave(count, 0)[..., None, None]
+        return frames.reshape(len(x), count, *frames.shape[1:]).movedim(1, 2).reshape(x.shape)
 
     def _geometry(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
         if not (self.shift or self.flip or self.rotation or self.zoom):
@@ -122,6 +136,10 @@ class ClassicAugmentation:
             degrees=draw(self.rotation),
             scale=1 + draw(self.zoom),
         )
+
+    def _lens(self, x: Tensor, draw: Callable[[float], Tensor]) -> Tensor:
+        x = distort(x, draw(self.distortion)) if self.distortion else x
+        return vignette(x, draw(self.vignette).abs()) if self.vignette else x
 
 
 def classic_for(dataset_name: str, shape: Sequence[int]) -> ClassicAugmentation:

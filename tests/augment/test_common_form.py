@@ -11,8 +11,8 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.datasets.images import reading
-from augment.datasets.images.recolour import to_grey
+from augment.datasets.images import form
+from augment.datasets.images.conversion import to_grey
 from augment.datasets.videos import videofolder
 from augment.datasets.videos.write import write_video
 
@@ -110,7 +110,7 @@ def test_files_that_are_too_many_to_look_at_take_the_form_and_are_counted(
     fill(tmp_path / "v", video, ".mkv", count=1)
     picture(tmp_path / "i/test/b/2.png", colour=True, size=(9, 6))
     video(tmp_path / "v/test/b/0.mkv", colour=True, size=(10, 6))
-    monkeypatch.setattr(reading, "MOST_LOOKED_AT", 2)
+    monkeypatch.setattr(form, "MOST_LOOKED_AT", 2)
     monkeypatch.setattr(videofolder, "MOST_LOOKED_AT", 2)
     assert shapes(f"imagefolder:{tmp_path / 'i'}") == {(1, 6, 8)}
     assert "1 colour images become grey; --channels 3 keeps colours" in caplog.text

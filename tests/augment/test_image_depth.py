@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from augment import load_dataset
-from augment.datasets.images.images import BROKEN, ImageForm, read_header, read_image
+from augment.datasets.broken import BROKEN
+from augment.datasets.images.images import ImageForm, read_header, read_image
 
 RNG = np.random.default_rng(0)
 

@@ -9,8 +9,9 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import load_dataset
-from augment.datasets.images import reading
-from augment.datasets.images.images import BROKEN, ImageForm, read_header, read_image
+from augment.datasets.broken import BROKEN
+from augment.datasets.images import imagefolder, reading
+from augment.datasets.images.images import ImageForm, read_header, read_image
 
 
 def save(path, size=(8, 6), mode="RGB", seed=0, **options):
@@ -262,7 +263,7 @@ def test_few_samples_decode_few_files(tmp_path, monkeypatch):
     tree(tmp_path, *(f"test/{c}/{i:03d}.png" for c in "abc" for i in range(100)))
     opened = []
     monkeypatch.setattr(
-        reading, "read_image", lambda path, fit: opened.append(path) or read_image(path, fit)
+        imagefolder, "read_image", lambda path, fit: opened.append(path) or read_image(path, fit)
     )
     data = load(tmp_path, samples=7, seed=2)
     assert len(opened) == len(data) == 7

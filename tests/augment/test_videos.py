@@ -14,10 +14,11 @@ from PIL import Image
 
 from attacks.errors import RefusedInput
 from augment import iterate, load_dataset
+from augment.datasets.clips import clip_frames
+from augment.datasets.images import reading
 from augment.datasets.images.images import ImageForm
-from augment.datasets.videos import video_files, video_index, videofolder
-from augment.datasets.videos.clips import clip_frames
-from augment.datasets.videos.video_files import VideoFiles, probe, read_clips
+from augment.datasets.videos import video_files, video_index
+from augment.datasets.videos.video_files import probe, read_clips
 from augment.datasets.videos.video_index import cache_file, probe_all
 from augment.datasets.videos.write import write_video
 
@@ -393,9 +394,9 @@ def test_a_killed_count_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_what_does_not_fit_into_memory_is_decoded_on_demand(tmp_path, monkeypatch):
     made = [save(tmp_path / f"a/{i}.mkv", seed=i) for i in range(5)]
     in_memory = load(tmp_path, "train", frames=4, clips=2)
-    monkeypatch.setattr(videofolder, "MOST_MEMORY", 100)
+    monkeypatch.setattr(reading, "MOST_MEMORY", 100)
     data = load(tmp_path, "train", frames=4, clips=2)
-    assert isinstance(data._pixels, VideoFiles)
+    assert isinstance(data._pixels, reading.FileSource)
     assert data.ids == in_memory.ids
     rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
     assert torch.equal(data.raw(rows), in_memory.raw(rows))

@@ -1,6 +1,7 @@
 """From arrays that nobody has checked to images or videos and their labels `(N,)`."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,40 +13,46 @@ from torch import Tensor
 from attacks.common.batch_attack import RANGE_TOLERANCE
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.labels import to_labels
 from augment.datasets.classlist import read_class_list
-from augment.datasets.images.recolour import convert_channels
+from augment.datasets.clips import clip_frames, clip_ids
+from augment.datasets.images.conversion import convert_channels
 from augment.datasets.request import Request
-from augment.datasets.videos.clips import clip_frames, clip_ids
 from augment.splits import hash_split, source_split
 
 logger = logging.getLogger(__name__)
 Array = NDArray[np.generic]
+MOST_CLASSES = 100_000  # a name is kept for each; a larger number is hardly a class id
+MOST_LABEL_BYTES = 2**30
 
 
-def pixel_shape(
-    shape: Sequence[int], dtype: np.dtype[np.generic], *, origin: str
-) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class ArrayHeader:
+    """The header of an array: its shape and the type of its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+def pixel_shape(array: Array | ArrayHeader, *, origin: str) -> tuple[int, ...]:
     """Move the channels of an array's shape to the front: `(N, C, H, W)` or `(N, C, T, H, W)`.
 
     Args:
-        shape: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
+        array: Images `(N, H, W)`, `(N, C, H, W)` or `(N, H, W, C)`, or videos `(N, C, T, H, W)`
             or `(N, T, H, W, C)`, with C 1 or 3; where both readings are possible, channels come
             first.
-        dtype: Its type.
         origin: File and name of the array, for messages.
 
     Raises:
         RefusedInput: Another shape or type.
     """
-    front = tuple(shape)
+    front, dtype = array.shape, array.dtype
     if len(front) == 3:
         front = (front[0], 1, *front[1:])  # (N, 1, H, W)
     if len(front) in (4, 5) and front[1] not in (1, 3) and front[-1] in (1, 3):
         front = (front[0], front[-1], *front[1:-1])  # (N, C, H, W) or (N, C, T, H, W)
     if len(front) not in (4, 5) or front[1] not in (1, 3) or 0 in front[2:]:
         raise RefusedInput(
-            f"{origin}: shape {str(tuple(shape))[:100]}; store images as (N, H, W), (N, C, H, W) "
+            f"{origin}: shape {str(array.shape)[:100]}; store images as (N, H, W), (N, C, H, W) "
             "or (N, H, W, C) with 1 or 3 channels, videos as (N, C, T, H, W) or (N, T, H, W, C)"
         )
     if dtype != np.uint8 and dtype.kind != "f":
@@ -63,7 +70,7 @@ def to_pixels(array: Array, *, origin: str) -> Tensor:
     Raises:
         RefusedInput: Another shape or type, or values outside the range.
     """
-    shape = pixel_shape(array.shape, array.dtype, origin=origin)
+    shape = pixel_shape(array, origin=origin)
     if array.ndim == 3:
         array = array[:, None]  # (N, 1, H, W)
     elif array.shape != shape:
@@ -86,6 +93,75 @@ def to_pixels(array: Array, *, origin: str) -> Tensor:
             "undo the normalisation or divide by 255"
         )
     return x.clamp_(0, 1)  # of what was only rounded
+
+
+def check_label_type(array: Array | ArrayHeader, *, count: int, origin: str) -> None:
+    """Check shape and type of an array of labels, before the array is read.
+
+    Args:
+        array: The array, or its header.
+        count: Number of samples.
+        origin: File and name of the array, for messages.
+
+    Raises:
+        RefusedInput: It cannot hold a class id for each sample.
+    """
+    shape, dtype = array.shape, array.dtype
+    if dtype.kind in "USO":
+        told = "pickled objects, which could run code" if dtype.kind == "O" else f"text ({dtype})"
+        raise RefusedInput(
+            f"{origin}: {told}; store {count} whole numbers, one class id per sample "
+            "(np.unique(y, return_inverse=True)[1] makes them of names)"
+        )
+    one_hot = len(shape) == 2 and shape[0] == count and 1 <= shape[1] <= MOST_CLASSES
+    if dtype.kind not in "biuf" or (shape != (count,) and not one_hot):
+        raise _ids_error(array, count, origin)
+    if math.prod(shape) * dtype.itemsize > MOST_LABEL_BYTES:
+        raise RefusedInput(
+            f"{origin}: {shape} {dtype} take more than {MOST_LABEL_BYTES} bytes; store {count} "
+            "whole numbers, one class id per sample"
+        )
+
+
+def to_labels(array: Array, *, count: int, origin: str) -> Tensor:
+    """Convert an array to class ids `(N,)` int64, at least 0, or -1 for unlabelled.
+
+    Args:
+        array: Whole numbers `(N,)` or `(N, 1)` of any type, or one-hot rows `(N, K)`.
+        count: N.
+        origin: File and name of the array, for messages.
+
+    Raises:
+        RefusedInput: Not N class ids.
+    """
+    check_label_type(array, count=count, origin=origin)
+    if array.ndim == 2 and array.shape[1] > 1:
+        ones, zeros = array == 1, array == 0  # (N, K)
+        if not (ones.sum(1) == 1).all() or not (ones | zeros).all():
+            raise _ids_error(array, count, origin)
+        return torch.from_numpy(ones.argmax(1).astype(np.int64))
+    labels = array.reshape(-1)  # (N,)
+    if labels.dtype.kind == "f":
+        if bad := int((~np.isfinite(labels)).sum()):
+            raise RefusedInput(
+                f"{origin}: {bad} of {count} are NaN or infinite; store {count} whole numbers, "
+                "-1 for unlabelled"
+            )
+        if not (labels == np.rint(labels)).all():
+            raise _ids_error(array, count, origin)
+    if count and not (labels.min() >= -1 and labels.max() < MOST_CLASSES):
+        raise RefusedInput(
+            f"{origin}: values from {labels.min()} to {labels.max()}; class ids count from 0 to "
+            f"at most {MOST_CLASSES - 1}, -1 is unlabelled; number the classes anew"
+        )
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _ids_error(array: Array | ArrayHeader, count: int, origin: str) -> RefusedInput:
+    return RefusedInput(
+        f"{origin}: {str(array.dtype)[:50]} of shape {str(array.shape)[:50]}; store {count} whole "
+        "numbers, one class id per sample, or one-hot rows"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """`cifar10:DIR`: the official archive's python batches, or CIFAR-10 as an image folder."""
 
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +55,16 @@ def _read_batch(path: Path) -> tuple[Array, Array]:
             raise ValueError(f"more than {MOST_BYTES} bytes")
         with path.open("rb") as file:
             content = _ArraysOnly(file, encoding="bytes").load()
-        return _extract_arrays(content)
+        data, labels = content[b"data"], np.asarray(content[b"labels"])
+        if not isinstance(data, _Bytes) or len(data.raw) != len(labels) * 3072:
+            raise ValueError("data is not an array of bytes, 3072 an image and label")
+        if labels.ndim != 1 or not set(labels.tolist()) <= set(range(10)):
+            raise ValueError("labels are not one number from 0 to 9 per image")
+        return np.frombuffer(data.raw, np.uint8).reshape(-1, 3, 32, 32).copy(), labels
     except _BROKEN as error:
         raise RefusedInput(
             f"{path}: {error}; unpack the official cifar-10-python.tar.gz again"
         ) from error
-
-
-def _extract_arrays(content: Mapping[bytes, Any]) -> tuple[Array, Array]:
-    data, labels = content[b"data"], np.asarray(content[b"labels"])
-    if not isinstance(data, _Bytes) or len(data.raw) != len(labels) * 3072:
-        raise ValueError("data is not an array of bytes, 3072 an image and label")
-    if labels.ndim != 1 or not set(labels.tolist()) <= set(range(10)):
-        raise ValueError("labels are not one number from 0 to 9 per image")
-    return np.frombuffer(data.raw, np.uint8).reshape(-1, 3, 32, 32).copy(), labels
 
 
 class _DType:
@@ -87,15 +82,14 @@ class _Bytes:
 
     raw = b""
 
+    def __init__(self, *_: object) -> None:
+        pass
+
     def __setstate__(self, state: tuple[Any, Any, _DType, bool, bytes]) -> None:
         _, _, dtype, by_columns, raw = state
         if not dtype.is_byte or by_columns or not isinstance(raw, bytes):
             raise ValueError("data is not an array of bytes, 3072 an image and label")
         self.raw = raw
-
-
-def _reconstruct(*_: object) -> _Bytes:
-    return _Bytes()
 
 
 def _latin1(text: str, _: object) -> bytes:
@@ -104,8 +98,8 @@ def _latin1(text: str, _: object) -> bytes:
 
 
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _Bytes,
+    ("numpy._core.multiarray", "_reconstruct"): _Bytes,
     ("numpy", "ndarray"): _Bytes,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _latin1,

@@ -63,9 +63,8 @@ def read_moving_digits(request: Request) -> Dataset:
     for split, members in rows.items():
         order = torch.randperm(len(members), generator=generator_for(0, "moving-digits", split))
         motion[members] = order % len(MOTIONS)
-    starts = torch.randint(
-        SIDE, (len(digits), 2), generator=generator_for(0, "moving-digits", "starts")
-    )
+    generator = generator_for(0, "moving-digits", "starts")
+    starts = torch.randint(SIDE, (len(digits), 2), generator=generator)
     steps = [frame * request.stride for frame in range(request.frames or 16)]
     chosen = torch.tensor(rows[request.split])
     return Dataset(
@@ -79,10 +78,8 @@ def read_moving_digits(request: Request) -> Dataset:
 
 def _render_clips(digits: Tensor, motion: Tensor, starts: Tensor, steps: list[int]) -> Tensor:
     """Render clips `(N, 1, T, 16, 16)` uint8 of digits `(N, h, w)`; starts `(N, 2)` down, right."""
-    places = torch.tensor(
-        [[move(step) for step in steps] for move in MOTIONS.values()]
-    )  # (K, T, 2)
-    at = starts[:, None] + places[motion]  # (N, T, 2)
+    places = [[move(step) for step in steps] for move in MOTIONS.values()]  # (K, T, 2)
+    at = starts[:, None] + torch.tensor(places)[motion]  # (N, T, 2)
     height, width = digits.shape[1:]
     down = (at[..., 0, None] + torch.arange(height)) % SIDE  # (N, T, h)
     right = (at[..., 1, None] + torch.arange(width)) % SIDE  # (N, T, w)

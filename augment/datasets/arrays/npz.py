@@ -6,7 +6,6 @@ import math
 import tokenize
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +14,16 @@ from numpy.lib import format as npy
 
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.arrays.arrays import Array, ArrayPart, build_dataset, pixel_shape
-from augment.datasets.arrays.labels import check_label_type, to_labels
-from augment.datasets.broken import BROKEN
+from augment.datasets.arrays.arrays import (
+    Array,
+    ArrayHeader,
+    ArrayPart,
+    build_dataset,
+    check_label_type,
+    pixel_shape,
+    to_labels,
+)
+from augment.datasets.broken import BROKEN, describe_error
 from augment.datasets.request import Request
 from augment.splits import SPLITS, Split
 
@@ -28,14 +34,6 @@ BOMB_BYTES = 2**28  # from here on, bytes that were packed tighter than BOMB_RAT
 BOMB_RATIO = 200
 _HEAD = 8192  # bytes of a member that are read before its header is believed
 _BROKEN = (*BROKEN, RuntimeError, tokenize.TokenError, zipfile.BadZipFile)
-
-
-@dataclass(frozen=True)
-class ArrayHeader:
-    """The header of an array: its shape and the type of its numbers."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
 
 
 def read_npz(request: Request) -> Dataset:
@@ -59,19 +57,20 @@ def read_npz(request: Request) -> Dataset:
     path = Path(request.target).expanduser()
     headers = _read_headers(path)
     ends: dict[Split | None, str] = {None: "", **{split: f"_{split}" for split in SPLITS}}
+    held = str(sorted(headers))[:200]
     lone = [f"y{e}" for e in ends.values() if f"y{e}" in headers and f"x{e}" not in headers]
     if lone:
         raise RefusedInput(
             f"{path}: {lone[0]} has no {lone[0].replace('y', 'x', 1)} beside it; the file holds "
-            f"{_join_some(headers)}"
+            f"{held}"
         )
     named = {part: end for part, end in ends.items() if f"x{end}" in headers}
     if not named:
         raise RefusedInput(
-            f"{path}: holds {_join_some(headers)}; name the arrays x_train, y_train, x_test, y_test"
+            f"{path}: holds {held}; name the arrays x_train, y_train, x_test, y_test"
         )
     if len(named) > 1 and None in named:
-        logger.warning("%s: x is not read, as there are %s", path, _join_some(headers))
+        logger.warning("%s: x is not read, as there are %s", path, held)
         named.pop(None)
     parts: dict[str | None, ArrayPart] = {
         part: _read_part(path, headers, end) for part, end in named.items()
@@ -82,11 +81,11 @@ def read_npz(request: Request) -> Dataset:
 def _read_part(path: Path, headers: Mapping[str, ArrayHeader], end: str) -> ArrayPart:
     """Read one part of the file: checked labels, and a function that reads the pixels."""
     x, y = headers[f"x{end}"], headers.get(f"y{end}")
-    shape = pixel_shape(x.shape, x.dtype, origin=f"{path}: x{end}")
+    shape = pixel_shape(x, origin=f"{path}: x{end}")
     labels = None
     if y is not None:
         origin = f"{path}: y{end}"
-        check_label_type(y.shape, y.dtype, count=shape[0], origin=origin)
+        check_label_type(y, count=shape[0], origin=origin)
         labels = to_labels(_read_array(path, f"y{end}"), count=shape[0], origin=origin).numpy()
     return ArrayPart(partial(_read_array, path, f"x{end}"), labels, shape)
 
@@ -139,10 +138,7 @@ def _read_array(path: Path, name: str) -> Array:
         raise _refusal(path, error) from error
 
 
-def _join_some(headers: Mapping[str, ArrayHeader]) -> str:
-    return str(sorted(headers))[:200]
-
-
 def _refusal(path: Path, error: BaseException) -> RefusedInput:
-    text = " ".join(str(error).split())[:300] or type(error).__name__
-    return RefusedInput(f"{path}: {text}; write it anew with numpy.savez and plain number arrays")
+    return RefusedInput(
+        f"{path}: {describe_error(error)}; write it anew with numpy.savez and plain number arrays"
+    )

@@ -9,20 +9,11 @@ import numpy as np
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
 from augment.datasets.arrays.arrays import ArrayPart, build_dataset
+from augment.datasets.broken import BROKEN
 from augment.datasets.request import Request
 
 NAMES = ("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "STL10", "SVHN", "USPS")
 DEFAULT_ROOT = "data"
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def read_torchvision(request: Request) -> Dataset:
@@ -55,13 +46,10 @@ def _open(name: str, folder: Path, home: str, *, download: bool) -> Any:
 
     kind = getattr(torchvision.datasets, name)
     by_flag = "train" in inspect.signature(kind).parameters
+    part = {"train": home == "train"} if by_flag else {"split": home}
     try:
-        return kind(
-            str(folder),
-            **({"train": home == "train"} if by_flag else {"split": home}),
-            download=download,
-        )
-    except _BROKEN as error:
+        return kind(str(folder), **part, download=download)
+    except (*BROKEN, RuntimeError) as error:
         advice = "check the connection" if download else "add --download to fetch it"
         raise RefusedInput(
             f"{folder}: cannot read {name} there ({error}); {advice}, or name its folder: "

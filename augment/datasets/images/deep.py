@@ -65,9 +65,8 @@ def declared_bits(image: Image.Image) -> Declared:
     elif image.format == "TIFF":
         tags: Mapping[int, object] = image.tag_v2  # type: ignore[attr-defined]
         bits = max(_whole_numbers(tags.get(_BITS)), default=16)
-        bits = (
-            max(_whole_numbers(tags.get(_MAXIMUM)), default=0).bit_length() if bits == 16 else bits
-        )
+        if bits == 16:
+            bits = max(_whole_numbers(tags.get(_MAXIMUM)), default=0).bit_length()
     return bits if 8 <= bits <= 16 else None
 
 
@@ -93,10 +92,8 @@ def png_chunks(file: IO[bytes]) -> dict[bytes, bytes]:
         size, name = struct.unpack(">I4s", head)
         if name == b"IDAT":
             behind = b"+"
-        elif name == b"sBIT":
-            found[behind + name] = file.read(min(size, 4))
         else:
-            found[behind + name] = b""
+            found[behind + name] = file.read(min(size, 4)) if name == b"sBIT" else b""
         place = min(place + size + 12, end)
     return found
 

@@ -1,7 +1,7 @@
 """From image files that nobody has checked to tensors of one shape."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,8 +11,6 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from attacks.errors import RefusedInput
-from augment.datasets.broken import BROKEN as ANY_BROKEN
 from augment.datasets.images.deep import (
     Declared,
     has_deep_grey,
@@ -31,8 +29,6 @@ _GREY = frozenset(("1", "L", "LA", "La", "I", "F"))
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset((5, 6, 7, 8))  # values of it that swap width and height
 
-BROKEN = (*ANY_BROKEN, Image.DecompressionBombError)
-
 
 @cache
 def image_suffixes() -> dict[str, str]:
@@ -45,24 +41,27 @@ def image_suffixes() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class ImageHeader:
+class Appearance:
+    """The size of a file as shown, and whether it has colours."""
+
+    height: int
+    width: int
+    colour: bool
+
+
+@dataclass(frozen=True)
+class ImageHeader(Appearance):
     """The properties in an image file's header.
 
     Attributes:
-        width: As shown.
-        height: As shown.
-        colour: Whether it has colours.
         alpha: Whether it has transparency.
         several: Whether it holds several pictures.
         deep: Whether it has whole numbers of more than 8 bits.
     """
 
-    width: int
-    height: int
-    colour: bool
-    alpha: bool = False
-    several: bool = False
-    deep: bool = False
+    alpha: bool
+    several: bool
+    deep: bool
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,10 @@ def open_image(path: Path | str) -> Image.Image:
     if not os.path.isfile(path):  # a pipe would block, a device never end
         raise OSError("not a regular file that can be read")
     own = image_suffixes().get(os.path.splitext(path)[1].lower(), "PNG")
-    image = Image.open(path, formats=[n for n in (*_COMMON, own) if n in Image.OPEN])
+    try:
+        image = Image.open(path, formats=[n for n in (*_COMMON, own) if n in Image.OPEN])
+    except UnidentifiedImageError as error:  # its own text repeats the path
+        raise OSError("no image of a known format") from error
     if not 0 < image.width * image.height <= MOST_PIXELS:
         image.close()
         raise ValueError(f"{image.width} x {image.height} pixels; at most {MOST_PIXELS} are read")
@@ -117,13 +119,13 @@ def read_header(path: Path | str) -> ImageHeader:
     """Read an image file's header; raises like `open_image`."""
     with open_image(path) as image:
         width, height = image.size
-        deep = is_deep(image)
+        deep = is_deep(image)  # told, as the alpha channel, before EXIF may decode the pixels
         grey = image.mode in _GREY or image.mode.startswith("I;") or has_deep_grey(image)
         several = image.format != "MPO" and getattr(image, "is_animated", False)
         alpha = image.has_transparency_data
         if _read_exif(image).get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
-        return ImageHeader(width, height, not grey, alpha, several, deep)
+        return ImageHeader(height, width, not grey, alpha, several, deep)
 
 
 def _read_exif(image: Image.Image) -> Image.Exif:
@@ -141,13 +143,6 @@ def read_image(path: Path | str, form: ImageForm) -> Tensor:
         return form(image)
 
 
-def describe_error(error: BaseException) -> str:
-    """Describe in a few words why a file was left out."""
-    if isinstance(error, UnidentifiedImageError):  # its own text repeats the path
-        return "no image of a known format"
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _reduce_depth(image: Image.Image, white_levels: Mapping[Declared, int]) -> Image.Image:
     """Convert images of more than 8 bits a channel to 8."""
     if is_deep(image):
@@ -158,54 +153,3 @@ def _reduce_depth(image: Image.Image, white_levels: Mapping[Declared, int]) -> I
     if not (values.min() >= 0 and values.max() <= 1):  # NaN fails both
         raise ValueError(f"values from {values.min():g} to {values.max():g}; allowed are 0 to 1")
     return Image.fromarray(np.rint(values * 255).astype(np.uint8))
-
-
-class FileSource:
-    """Samples of one form, decoded from files when they are read."""
-
-    def __init__(self, paths: Sequence[str], shape: Sequence[int]) -> None:
-        """Remember the file of each sample, and the shape of one sample."""
-        self._paths, self.shape = list(paths), (len(paths), *shape)
-
-    def sizes(self) -> list[int]:
-        """List the bytes of each file, by which `Dataset.digest` tells them apart."""
-        return [os.path.getsize(path) for path in self._paths]
-
-    def _decode(self, row: int, decode: Callable[[str], Tensor]) -> Tensor:
-        """Decode the sample of a row.
-
-        Raises:
-            RefusedInput: The file turns out to be broken.
-        """
-        path = self._paths[row]
-        try:
-            return decode(path)
-        except BROKEN as error:
-            raise RefusedInput(
-                f"{path}: {describe_error(error)}; remove or repair this file and run again"
-            ) from error
-
-
-class ImageFiles(FileSource):
-    """Images of one form, decoded when asked for."""
-
-    def __init__(self, paths: Sequence[str], form: ImageForm) -> None:
-        """Remember the files.
-
-        Args:
-            paths: The files.
-            form: The form of the pixels.
-        """
-        super().__init__(paths, (form.channels, form.height, form.width))
-        self._form = form
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        """Decode images `(B, C, H, W)` uint8.
-
-        Raises:
-            RefusedInput: A file turns out to be broken.
-        """
-        pixels = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)  # (B, C, H, W)
-        for place, row in enumerate(rows.tolist()):
-            pixels[place] = self._decode(row, lambda path: read_image(path, self._form))
-        return pixels

@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
 from augment.dataset import as_float
+from augment.datasets.broken import describe_error, try_each
 from augment.datasets.folders import SPLIT_FOLDERS, read_folder
 from augment.datasets.images.images import (
-    BROKEN,
     ImageForm,
-    describe_error,
     image_suffixes,
     open_image,
     read_header,
@@ -81,36 +80,27 @@ def list_images(request: Request, split: Split | None) -> ImageFolder:
     if split is None and _has_splits(root):
         split = "test"
     if split is not None:
-        wanted = Request(request.target, split, classes=request.classes, seed=request.seed)
-        found = find_labelled_files(
-            wanted,
-            frozenset(image_suffixes()),
-            name="imagefolder",
-            kind="images",
-            samples=request.samples,
-        )
+        wanted = replace(request, split=split)
+        found = find_labelled_files(wanted, image_suffixes(), name="imagefolder", kind="images")
         names = [found.classes[n] if n >= 0 else "" for n in found.labels.tolist()]
-        named = list(zip(found.paths, found.ids, names, strict=True))
-        left_out = list(found.skipped)
+        ids = [file.name for file in found.wanted]
+        named = dict(zip(found.paths, zip(ids, names, strict=True), strict=True))
+        left_out = list(found.folder.problems)
     else:
         named, left_out = _walk_images(root, request.samples)
-    files = []
-    for path, name, label in named:
-        try:
-            files.append(_inspect_image(path, name, label))
-        except BROKEN as error:
-            left_out.append(f"{path}: {describe_error(error)}")
-    return ImageFolder(root, files, left_out, split)
+    files, broken = try_each(lambda path: _inspect_image(path, *named[path]), [*named])
+    left_out += [f"{path}: {describe_error(error)}" for path, error in broken.items()]
+    return ImageFolder(root, [*files.values()], left_out, split)
 
 
 def _has_splits(root: Path) -> bool:
     """Tell whether a folder has split folders; only one with such names is searched."""
     named = any(entry.name.casefold() in SPLIT_FOLDERS for entry in os.scandir(root))
-    return named and bool(read_folder(root, frozenset(image_suffixes())).splits)
+    return named and bool(read_folder(root, image_suffixes()).splits)
 
 
-def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str]], list[str]]:
-    """Return path, id and folder of all pictures, or the first, and lines for other files."""
+def _walk_images(root: Path, most: int | None) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Return id and folder of all pictures, or the first, by path, and lines for other files."""
     names: list[str] = []
     left_out: list[str] = []
     suffixes = image_suffixes()
@@ -119,10 +109,7 @@ def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str
         links = [name for name in folders if os.path.islink(os.path.join(here, name))]
         left_out += [f"{Path(here, name)}: a link to a folder, not followed" for name in links]
         folders[:] = [n for n in folders if not n.startswith(".") and n not in links]
-        for name in files:
-            path = Path(here, name)
-            if name.startswith("."):
-                continue
+        for path in (Path(here, name) for name in files if not name.startswith(".")):
             if path.suffix.lower() in suffixes:
                 names.append(path.relative_to(root).as_posix())
             else:
@@ -130,7 +117,7 @@ def _walk_images(root: Path, most: int | None) -> tuple[list[tuple[str, str, str
     left_out += [f"{error}" for error in errors]
     chosen = sorted(names)[:most]
     parts = [name.rpartition("/")[0].partition("/")[0] for name in chosen]
-    return [(str(root / n), n, part) for n, part in zip(chosen, parts, strict=True)], left_out
+    return {str(root / n): (n, part) for n, part in zip(chosen, parts, strict=True)}, left_out
 
 
 def _inspect_image(path: str, name: str, label: str) -> ImageFile:
@@ -144,7 +131,7 @@ def _inspect_image(path: str, name: str, label: str) -> ImageFile:
 def _list_lost(image: Image.Image) -> Sequence[str]:
     """List the properties of an opened image that 8-bit grey or RGB pixels lose."""
     lost = []
-    if image.mode in ("RGBA", "LA", "La", "PA", "RGBa") or "transparency" in image.info:
+    if image.has_transparency_data:
         lost.append("alpha")
     tiles = " ".join(str(tile) for tile in image.tile)  # type: ignore[attr-defined]
     if image.mode == "F" or image.mode.startswith("I") or ";16" in tiles or ";12" in tiles:

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,7 +17,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 from torch import Tensor
 
-from augment.datasets.images.images import FileSource, ImageForm
+from augment.datasets.images.images import Appearance, ImageForm
 from augment.datasets.videos.video_formats import FORMATS, describe_missing_end, orient
 
 MOST_PIXELS = 2**24  # of a frame, 4096 x 4096
@@ -36,17 +35,15 @@ _CODECS = frozenset(
         "wmv2", "wmv3",
     )
 )  # fmt: skip
+_UNKNOWN = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
 _WHOLE = 0.9  # a file with a smaller share of the frames it promises is cut off
 
 
 @dataclass(frozen=True)
-class VideoHeader:
-    """The frames of a decoded file, their size, and whether they have colours."""
+class VideoHeader(Appearance):
+    """The look of a decoded file, and how many frames it has."""
 
     frames: int
-    height: int
-    width: int
-    colour: bool
 
 
 def probe(path: Path | str) -> VideoHeader:
@@ -63,11 +60,17 @@ def probe(path: Path | str) -> VideoHeader:
             first, count = first or last, count + 1
         if first is None or last is None:
             raise _truncation_error(path) or ValueError("not one frame can be decoded")
-        promised = _promised_frames(container, stream)
+        rate = float(stream.average_rate or 0)
+        promised = stream.frames or round(_seconds(container, stream) * rate)  # 0: none
         if count < _WHOLE * promised - 1 and not _lasts_as_promised(container, stream, first, last):
-            raise ValueError(_describe_missing(container, count, promised))
-        height, width = _displayed_size(first)
-        return VideoHeader(count, height, width, colour=not first.format.name.startswith("gray"))
+            if container.format.name == "gif":  # whole, see `_check_trailer`
+                raise ValueError(
+                    f"{count} of its {promised} frames can be told apart: some have no delay; give "
+                    "them one"
+                )
+            raise ValueError(f"cut off: {count} frames of the {promised} that its header promises")
+        height, width = orient(first, np.empty((first.height, first.width), np.bool_)).shape
+        return VideoHeader(height, width, not first.format.name.startswith("gray"), count)
 
 
 def read_clips(path: Path | str, form: ImageForm, wanted: Sequence[Sequence[int]]) -> Tensor:
@@ -101,13 +104,17 @@ def _open_video(path: Path | str) -> Iterator[tuple[InputContainer, VideoStream]
     size = os.path.getsize(path)
     if not 0 < size <= MOST_BYTES:
         raise ValueError(f"{size} bytes; from 1 to {MOST_BYTES} are read" if size else "empty file")
+    options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     # A name would be taken for an address where it looks like one; an open file has none.
-    with open(path, "rb") as file, _open_container(file, path) as container:
-        _check_trailer(container, path)
+    with open(path, "rb") as file, ExitStack() as opened:
         try:
+            with _translate_errors(_UNKNOWN):
+                container = av.open(_SeekableFile(file), "r", options=options)
+            opened.enter_context(container)
+            _check_trailer(container, path)
             stream = _select_stream(container)
         except ValueError as error:
-            raise _truncation_error(path) or error from None
+            raise _truncation_error(path) or error from error.__cause__
         with _translate_errors("cannot be decoded to its end"):
             yield container, stream
 
@@ -125,16 +132,6 @@ class _SeekableFile:
             return self._file.seek(offset, whence)
         except (OSError, ValueError):
             return -1
-
-
-def _open_container(file: BinaryIO, path: Path | str) -> InputContainer:
-    options = {"format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
-    words = "no whole video of a known format, such as mp4, avi, webm, mkv, mpg, wmv and gif"
-    try:
-        with _translate_errors(words):
-            return av.open(_SeekableFile(file), "r", options=options)
-    except ValueError as error:
-        raise _truncation_error(path) or error from error.__cause__
 
 
 def _truncation_error(path: Path | str) -> ValueError | None:
@@ -174,8 +171,8 @@ def _select_stream(container: InputContainer) -> VideoStream:
             raise ValueError("no video in it, nor anything else: it is empty, damaged or cut off")
         raise ValueError("no video in it, only sound, text or a cover")
     stream = videos[0]
-    if getattr(stream, "codec_context", None) is None or stream.codec_context.name not in _CODECS:
-        codec = getattr(stream.codec_context, "name", "unknown")
+    codec = getattr(getattr(stream, "codec_context", None), "name", "unknown")
+    if codec not in _CODECS:
         raise ValueError(f"its codec ({codec}) is not among those that are read: encode it as h264")
     _check_size(stream.codec_context.width, stream.codec_context.height)
     seconds = (container.duration or 0) / av.time_base
@@ -203,11 +200,6 @@ def _decode_frames(container: InputContainer, stream: VideoStream) -> Iterator[V
         yield frame
 
 
-def _promised_frames(container: InputContainer, stream: VideoStream) -> int:
-    """Return the number of frames in the header; 0 where there is none."""
-    return stream.frames or round(_seconds(container, stream) * float(stream.average_rate or 0))
-
-
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
     """Return the duration in the header in seconds; 0 where there is none."""
     if stream.duration and stream.time_base:
@@ -232,57 +224,7 @@ def _lasts_as_promised(
     return seconds > 0 < rate and last.time - first.time + 1 / rate >= _WHOLE * seconds
 
 
-def _describe_missing(container: InputContainer, count: int, promised: int) -> str:
-    """Describe why there are fewer frames than the header promises."""
-    if container.format.name == "gif":  # whole, see `_check_trailer`
-        return (
-            f"{count} of its {promised} frames can be told apart: some have no delay; give them one"
-        )
-    return f"cut off: {count} frames of the {promised} that its header promises"
-
-
-def _displayed_size(frame: VideoFrame) -> tuple[int, int]:
-    """Return height and width as shown."""
-    height, width = orient(frame, np.empty((frame.height, frame.width), np.bool_)).shape
-    return height, width
-
-
 def _to_upright_image(frame: VideoFrame) -> Image.Image:
     grey = frame.format.name.startswith("gray")
     pixels = frame.to_ndarray(format="gray" if grey else "rgb24")  # (H, W) or (H, W, 3)
     return Image.fromarray(np.ascontiguousarray(orient(frame, pixels)))
-
-
-class VideoFiles(FileSource):
-    """Clips of one form, decoded when asked for."""
-
-    def __init__(
-        self, paths: Sequence[str], wanted: Sequence[Sequence[int]], form: ImageForm, *, frames: int
-    ) -> None:
-        """Remember the files.
-
-        Args:
-            paths: The file of each clip.
-            wanted: The numbers of the frames of each clip.
-            form: The form that frames are brought to.
-            frames: Frames of a clip.
-        """
-        super().__init__(paths, (form.channels, frames, form.height, form.width))
-        self._wanted, self._form = list(wanted), form
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        """Decode clips `(B, C, T, H, W)` uint8 on as many threads as there are cores.
-
-        Raises:
-            RefusedInput: A file turns out to be broken.
-        """
-        pixels = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)  # (B, C, T, H, W)
-
-        def decode(place: int) -> None:
-            row = int(rows[place])
-            wanted = [self._wanted[row]]
-            pixels[place] = self._decode(row, lambda path: read_clips(path, self._form, wanted)[0])
-
-        with ThreadPoolExecutor(min(len(rows), os.cpu_count() or 1) or 1) as pool:
-            list(pool.map(decode, range(len(rows))))
-        return pixels

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from attacks.files import write_bytes
-from augment.datasets.images.reading import try_each
+from augment.datasets.broken import BROKEN, try_each
 from augment.datasets.videos.video_files import VideoHeader, probe
 
 logger = logging.getLogger(__name__)
 FORMAT = "sparring-videos-3"
 _BATCH = 2000  # videos that are counted between two writes of the cache
 _Stamp = tuple[int, int]  # size and time of change of a file, in bytes and nanoseconds
+_Entry = tuple[_Stamp, VideoHeader | Exception]
 
 
 def probe_all(
@@ -46,9 +47,10 @@ def probe_all(
     for start in range(0, len(todo), _BATCH):
         part = todo[start : start + _BATCH]
         logger.info("%s: counting the frames of %d videos", root, len(todo) - start)
-        found = dict(zip(part, try_each(probe, part, threads=os.cpu_count() or 1), strict=True))
-        known |= found
-        for path, head in found.items():
+        headers, errors = try_each(probe, part, threads=os.cpu_count() or 1)
+        known |= {**headers, **errors}
+        for path in part:
+            head = known[path]
             # Errors other than these may pass, such as a disk that is not there.
             if (stamp := stamps[path]) is not None and isinstance(head, VideoHeader | ValueError):
                 kept[names[path]] = (stamp, head)
@@ -76,10 +78,7 @@ def _stat_file(path: str) -> _Stamp | None:
     return about.st_size, about.st_mtime_ns
 
 
-_Entries = dict[str, tuple[_Stamp, VideoHeader | Exception]]
-
-
-def _read_cache(place: Path) -> _Entries:
+def _read_cache(place: Path) -> dict[str, _Entry]:
     """Read the entries of a cache file; empty where it is missing or damaged."""
     try:
         content = json.loads(place.read_text())
@@ -88,32 +87,22 @@ def _read_cache(place: Path) -> _Entries:
         return {path: _parse_entry(line) for path, line in content["files"].items()}
     except FileNotFoundError:
         return {}
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        OSError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except BROKEN as error:
         logger.warning("%s: cannot be read (%s); it is made anew", place, error)
         return {}
 
 
-def _parse_entry(line: Sequence[Any]) -> tuple[_Stamp, VideoHeader | Exception]:
+def _parse_entry(line: Sequence[Any]) -> _Entry:
     size, changed, about = line
     if isinstance(about, str):
         return (int(size), int(changed)), ValueError(about)
     frames, height, width, colour = (int(value) for value in about)
     if min(frames, height, width) < 1:
         raise ValueError(f"an entry says {about}")
-    return (int(size), int(changed)), VideoHeader(frames, height, width, bool(colour))
+    return (int(size), int(changed)), VideoHeader(height, width, bool(colour), frames)
 
 
-def _write_cache(
-    place: Path, entries: Mapping[str, tuple[_Stamp, VideoHeader | Exception]]
-) -> None:
+def _write_cache(place: Path, entries: Mapping[str, _Entry]) -> None:
     def line(stamp: _Stamp, about: VideoHeader | Exception) -> list[Any]:
         if isinstance(about, VideoHeader):
             return [*stamp, [about.frames, about.height, about.width, int(about.colour)]]

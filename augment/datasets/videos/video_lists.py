@@ -3,22 +3,19 @@
 import csv
 import logging
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from attacks.errors import RefusedInput
 from augment.dataset import Dataset
-from augment.datasets.classlist import ClassList, classes_of_folders, read_class_list
-from augment.datasets.folders import suffix_of, walk_files
-from augment.datasets.labelled import LabelledFiles, data_folder
+from augment.datasets.classlist import ClassList
+from augment.datasets.folders import DataFile, DataFolder, suffix_of, walk_files
+from augment.datasets.labelled import data_folder, label_files
 from augment.datasets.request import Request
 from augment.datasets.videos.video_formats import video_suffixes
 from augment.datasets.videos.videofolder import cut_clips, read_videofolder
-from augment.splits import Split, choose_balanced, hash_split, source_split
+from augment.splits import Split, hash_split, source_split
 
 logger = logging.getLogger(__name__)
 MOST_BYTES = 2**26  # of a list; that of Kinetics-700 has 25 million
@@ -92,7 +89,7 @@ def _read_class_numbers(file: Path) -> ClassList:
             "fetch the official list again"
         )
     names = [found[number] for number in order]
-    return ClassList(names, {name: i for i, name in enumerate(names)}, str(file))
+    return ClassList(names, {name: [i] for i, name in enumerate(names)}, str(file))
 
 
 def read_hmdb51(request: Request) -> Dataset:
@@ -161,12 +158,10 @@ def _read_annotations(file: Path) -> list[ListedVideo]:
             start, end = (round(float(cells[name])) for name in ("time_start", "time_end"))
             part = _KINETICS_PARTS[cells.get("split") or file.stem.rpartition("_")[2]]
         except (LookupError, OverflowError, ValueError) as error:
-            raise _line_error(
-                file, ",".join(row), "seconds, and a split train, val or test"
-            ) from error
-        listed.append(
-            ListedVideo(f"{film}_{start:06d}_{end:06d}", cells.get("label", ""), part, film)
-        )
+            told = "seconds, and a split train, val or test"
+            raise _line_error(file, ",".join(row), told) from error
+        key = f"{film}_{start:06d}_{end:06d}"
+        listed.append(ListedVideo(key, cells.get("label", ""), part, film))
     return listed
 
 
@@ -180,32 +175,21 @@ def _build_dataset(
 ) -> Dataset:
     """Build the dataset of those listed videos of a split that are there."""
     chosen = _select_split(listed, request.split, root)
-    paths, _, skipped = walk_files(root)
+    paths, _, problems = walk_files(root)
     places = _index_paths([path for path in paths if suffix_of(path) in video_suffixes()])
-    there = [(e, places[e.key]) for e in _select_present(root, chosen, places, request.split)]
-    if request.classes is not None:
-        classes = read_class_list(request.classes)
-    classes = classes or classes_of_folders(entry.folder for entry in listed if entry.folder)
-    labels = torch.tensor([classes.id_of(e.folder) if e.folder else -1 for e, _ in there])
-    counts = _count_videos([e for e, _ in there], listed)
-    if request.samples is not None:
-        kept = choose_balanced(labels, -(-request.samples // request.clips), seed=request.seed)
-        there, labels = [there[i] for i in kept], labels[kept]
-    split = LabelledFiles(
-        root,
-        "videos",
-        request.split,
-        [str(root / path) for _, path in there],
-        [entry.key for entry, _ in there],
-        [entry.folder or None for entry, _ in there],
-        labels,
-        classes.names,
-        counts,
-        _count_videos([entry for entry in listed if entry.key in places], listed),
-        [str(root / place) for place in sorted({places[e.key] for e in listed if e.key in places})],
-        skipped,
+    _check_present(root, chosen, places, request.split)
+    there, everything = (
+        [
+            DataFile(places[entry.key], entry.key, entry.folder or None, entry.part)
+            for entry in dict.fromkeys(some)
+            if entry.key in places
+        ]
+        for some in (chosen, listed)
     )
-    return cut_clips(split, request, name=name)
+    folders = sorted({entry.folder for entry in listed if entry.folder})
+    folder = DataFolder(root, sorted(everything, key=lambda file: file.path), folders, problems)
+    files = label_files(folder, there, request, kind="videos", classes=classes)
+    return cut_clips(files, request, name=name)
 
 
 def _select_split(listed: Sequence[ListedVideo], split: Split, root: Path) -> list[ListedVideo]:
@@ -226,39 +210,26 @@ def _index_paths(paths: Sequence[str]) -> dict[str, str]:
     return places
 
 
-def _count_videos(some: Sequence[ListedVideo], listed: Sequence[ListedVideo]) -> Counter[str]:
-    """Count the videos of each class, empty ones included."""
-    counts = Counter({entry.folder: 0 for entry in listed if entry.folder})
-    counts.update(entry.folder for entry in some if entry.folder)
-    return counts
-
-
-def _select_present(
+def _check_present(
     root: Path, chosen: Sequence[ListedVideo], places: Mapping[str, str], split: Split
-) -> list[ListedVideo]:
-    """Select the videos of a list that are there."""
+) -> None:
+    """Check that videos of a split are there, and log how many are not."""
     if not chosen:
         raise RefusedInput(
             f"{root}: its lists have no video for the {split} split; use one that they have, or "
             "more videos to cut one from"
         )
-    found = list(dict.fromkeys(entry for entry in chosen if entry.key in places))
     missing = [entry.key for entry in chosen if entry.key not in places]
-    if not found:
+    if len(missing) == len(chosen):
         raise RefusedInput(
             f"{root}: none of the {len(chosen)} videos listed for the {split} split is there, such "
             f"as {missing[0]}; unpack the videos into that folder"
         )
     if missing:
         logger.warning(
-            "%s: %d of the %d videos listed for the %s split are not there, such as %s",
-            root,
-            len(missing),
-            len(chosen),
-            split,
-            missing[0],
+            f"{root}: {len(missing)} of the {len(chosen)} videos listed for the {split} split are "
+            f"not there, such as {missing[0]}"
         )
-    return found
 
 
 def _split_target(target: str, name: str) -> tuple[Path, str]:

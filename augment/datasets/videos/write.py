@@ -87,15 +87,10 @@ def _encode_mp4(x: Tensor, fps: float) -> bytes:
     frames = _to_frames(x)
     odd = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
     frames = np.pad(frames, odd, mode="edge").repeat(3 // frames.shape[3], 3)  # (T, H, W, 3)
-    usual = "libx264" in av.codecs_available
-    return _encode(
-        frames,
-        fps,
-        form="mp4",
-        codec="libx264" if usual else "mpeg4",
-        colour="yuv420p",
-        options={"crf": "18"} if usual else {"q": "3"},
-    )
+    codec, options = "mpeg4", {"q": "3"}
+    if "libx264" in av.codecs_available:
+        codec, options = "libx264", {"crf": "18"}
+    return _encode(frames, fps, form="mp4", codec=codec, colour="yuv420p", options=options)
 
 
 def _encode(

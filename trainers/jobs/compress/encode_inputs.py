@@ -15,7 +15,7 @@ from torch import Tensor
 from attacks import RefusedInput
 from attacks.files import digest
 from augment import Dataset
-from augment.datasets.images.images import BROKEN, describe_error
+from augment.datasets.broken import BROKEN, describe_error
 from augment.datasets.images.native import ImageFile, ImageFolder, list_images
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from attacks import RefusedInput
 from attacks.common.randomness import derive_seed
 from augment import Dataset
-from augment.datasets.videos.clips import video_of
+from augment.datasets.clips import video_of
 from compress import Codec
 from compress.codec import FITTED
 from trainers.evaluate.quality import mean, psnr

@@ -120,7 +120,8 @@ class FitFlags:
     """Forward passes of training in bfloat16."""
     augmentation: str = "none"
     """classic: shifts, and flips where they keep the class; classic:OPTION=VALUE,... changes them,
-    such as classic:rotation=10,zoom=0.1,hue=0.05; none: samples as they are."""
+    such as classic:rotation=10,zoom=0.1,brightness=0.2,contrast=0.2,saturation=0.2,hue=0.05, or
+    classic:colour_cast=0.1,vignette=0.3,distortion=0.1; none: samples as they are."""
 
 
 @dataclass(frozen=True)

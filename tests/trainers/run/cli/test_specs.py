@@ -158,6 +158,10 @@ def test_an_augmentation_is_the_one_for_the_data_with_what_its_text_changes() ->
     assert build_augmentation("classic", samples(3)) == ClassicAugmentation(shift=1, flip=True)
     got = build_augmentation("classic:rotation=10,hue=1/20,flip=false", samples(3))
     assert got == ClassicAugmentation(shift=1, rotation=10.0, hue=0.05)
+    lens = "classic:zoom=0.1,colour_cast=0.1,vignette=0.3,distortion=0.1"
+    assert build_augmentation(lens, samples(3)) == ClassicAugmentation(
+        shift=1, flip=True, zoom=0.1, colour_cast=0.1, vignette=0.3, distortion=0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +171,8 @@ def test_an_augmentation_is_the_one_for_the_data_with_what_its_text_changes() ->
         ("none:shift=1", "allowed: none, classic"),
         ("classic:turn=1", "has no option 'turn'; it has: shift, flip, rotation, zoom"),
         ("classic:zoom=2", "zoom=2.0: give a number from 0 to 0.99"),
-        ("classic:hue=0.1", "saturation and hue need RGB samples"),
+        ("classic:vignette=1.5", "vignette=1.5: give a number from 0 to 1"),
+        ("classic:hue=0.1", "saturation, hue and colour_cast need RGB samples"),
     ],
 )
 def test_impossible_augmentations_are_refused(text: str, message: str) -> None:
