@@ -85,7 +85,8 @@ def call_factory(factory: Callable[..., Any], *, num_classes: int | None, in_cha
 
 def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
     where, _, attribute = name.rpartition(":")
-    folder = Path(where).resolve().parent if where.endswith(".py") else Path.cwd()
+    file = Path(where).expanduser().resolve()
+    folder = file.parent if where.endswith(".py") else Path.cwd()
     with _importable(folder):
         module = _import_file(where) if where.endswith(".py") else _import_module(where)
         factory = getattr(module, attribute, None)

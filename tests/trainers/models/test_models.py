@@ -198,6 +198,12 @@ def test_a_users_module_is_found_beside_the_working_directory(factories, tmp_pat
     assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
 
 
+def test_a_file_below_the_home_folder_finds_its_neighbours(factories, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = load_classifier("~/models_of_user.py:build", num_classes=3)
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
+
+
 def test_files_of_one_name_are_not_confused(tmp_path):
     for classes in (2, 5):
         folder = tmp_path / str(classes)
