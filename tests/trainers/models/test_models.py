@@ -9,7 +9,7 @@ from torch import nn
 from attacks.errors import RefusedInput
 from trainers import load_classifier, probe_classifier
 from trainers.models import Normalize
-from trainers.models.resnet_cifar import resnet18_cifar
+from trainers.models.resnet_cifar import ResNet18CIFAR
 from trainers.models.torchvision_models import import_torchvision, torchvision_names
 
 
@@ -29,12 +29,12 @@ def test_smallcnn_is_small():
     assert 30_000 < parameters(load_classifier("smallcnn", in_channels=1)) < 45_000
 
 
-def test_resnet18_cifar_equals_torchvisions_with_another_stem():
+def test_ResNet18CIFAR_equals_torchvisions_with_another_stem():
     torch.manual_seed(0)
     theirs = torchvision.models.resnet18(num_classes=10)
     theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
-    ours = resnet18_cifar(num_classes=10)
+    ours = ResNet18CIFAR(num_classes=10)
     ours.load_state_dict(theirs.state_dict())
     x = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
