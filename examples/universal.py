@@ -29,7 +29,7 @@ from attacks.universal.sample_loader import Loader
 from attacks.universal.universal import Solver
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier
-from trainers.models.resnet_cifar import resnet18_cifar
+from trainers.models.resnet_cifar import ResNet18CIFAR
 from trainers.run.cli.parsing import number
 from trainers.run.folder.atomic import write_json
 from trainers.run.show.images import FONT, INK, amplification, to_image, write_png
@@ -42,7 +42,7 @@ CELL, MARGIN, GAP = 96, 130, 8  # pixels
 
 def resnet(*, num_classes: int, in_channels: int) -> nn.Module:
     """Build a narrow ResNet-18, as an example of a factory of one's own."""
-    return resnet18_cifar(num_classes=num_classes, in_channels=in_channels, width=16)
+    return ResNet18CIFAR(num_classes=num_classes, in_channels=in_channels, width=16)
 
 
 def perceptron(*, num_classes: int, in_channels: int) -> nn.Module:

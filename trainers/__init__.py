@@ -8,80 +8,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers.evaluate.evaluation import (
-        AttackedBatch,
-        AttackMeasurement,
-        attack_batches,
-        clean_accuracy,
-        evaluate_attack,
-        predict,
-        score_batch,
-        summarise,
-        worst_case,
-    )
-    from trainers.evaluate.robustness import worst_cases
-    from trainers.fit.classifier import FitResult, FitState, fit_classifier
-    from trainers.fit.options import FitOptions
-    from trainers.intervals import wilson
-    from trainers.models.load import load_classifier
-    from trainers.models.probe import probe_classifier
-    from trainers.reconstruction.files import load_network, network_bytes, save_network
-    from trainers.reconstruction.fit import NetworkFit, coded_steps, fit_network
-    from trainers.reconstruction.options import ReconstructionOptions
+    from trainers.evaluate.evaluation import AttackedBatch as AttackedBatch
+    from trainers.evaluate.evaluation import attack_batches as attack_batches
+    from trainers.evaluate.evaluation import clean_accuracy as clean_accuracy
+    from trainers.evaluate.evaluation import evaluate_attack as evaluate_attack
+    from trainers.evaluate.evaluation import predict as predict
+    from trainers.evaluate.evaluation import score_batch as score_batch
+    from trainers.evaluate.robustness import worst_case as worst_case
+    from trainers.evaluate.robustness import worst_cases as worst_cases
+    from trainers.evaluate.scores import AttackMeasurement as AttackMeasurement
+    from trainers.evaluate.scores import summarise as summarise
+    from trainers.fit.classifier import FitResult as FitResult
+    from trainers.fit.classifier import fit_classifier as fit_classifier
+    from trainers.fit.options import FitOptions as FitOptions
+    from trainers.fit.state import FitState as FitState
+    from trainers.intervals import wilson as wilson
+    from trainers.models.load import load_classifier as load_classifier
+    from trainers.models.probe import probe_classifier as probe_classifier
+    from trainers.reconstruction.files import load_network as load_network
+    from trainers.reconstruction.files import network_bytes as network_bytes
+    from trainers.reconstruction.files import save_network as save_network
+    from trainers.reconstruction.fit import NetworkFit as NetworkFit
+    from trainers.reconstruction.fit import coded_steps as coded_steps
+    from trainers.reconstruction.fit import fit_network as fit_network
+    from trainers.reconstruction.options import ReconstructionOptions as ReconstructionOptions
 
 _HOMES = {
+    "AttackMeasurement": "trainers.evaluate.scores",
+    "AttackedBatch": "trainers.evaluate.evaluation",
     "FitOptions": "trainers.fit.options",
     "FitResult": "trainers.fit.classifier",
-    "FitState": "trainers.fit.classifier",
-    "fit_classifier": "trainers.fit.classifier",
-    "AttackMeasurement": "trainers.evaluate.evaluation",
-    "AttackedBatch": "trainers.evaluate.evaluation",
+    "FitState": "trainers.fit.state",
+    "NetworkFit": "trainers.reconstruction.fit",
+    "ReconstructionOptions": "trainers.reconstruction.options",
     "attack_batches": "trainers.evaluate.evaluation",
     "clean_accuracy": "trainers.evaluate.evaluation",
-    "evaluate_attack": "trainers.evaluate.evaluation",
-    "predict": "trainers.evaluate.evaluation",
-    "score_batch": "trainers.evaluate.evaluation",
-    "summarise": "trainers.evaluate.evaluation",
-    "worst_case": "trainers.evaluate.evaluation",
-    "load_classifier": "trainers.models.load",
-    "probe_classifier": "trainers.models.probe",
-    "NetworkFit": "trainers.reconstruction.fit",
     "coded_steps": "trainers.reconstruction.fit",
+    "evaluate_attack": "trainers.evaluate.evaluation",
+    "fit_classifier": "trainers.fit.classifier",
     "fit_network": "trainers.reconstruction.fit",
+    "load_classifier": "trainers.models.load",
     "load_network": "trainers.reconstruction.files",
     "network_bytes": "trainers.reconstruction.files",
+    "predict": "trainers.evaluate.evaluation",
+    "probe_classifier": "trainers.models.probe",
     "save_network": "trainers.reconstruction.files",
-    "ReconstructionOptions": "trainers.reconstruction.options",
+    "score_batch": "trainers.evaluate.evaluation",
+    "summarise": "trainers.evaluate.scores",
     "wilson": "trainers.intervals",
+    "worst_case": "trainers.evaluate.robustness",
     "worst_cases": "trainers.evaluate.robustness",
 }
-
-__all__ = [
-    "AttackMeasurement",
-    "AttackedBatch",
-    "FitOptions",
-    "FitResult",
-    "FitState",
-    "NetworkFit",
-    "ReconstructionOptions",
-    "attack_batches",
-    "clean_accuracy",
-    "coded_steps",
-    "evaluate_attack",
-    "fit_classifier",
-    "fit_network",
-    "load_classifier",
-    "load_network",
-    "network_bytes",
-    "predict",
-    "probe_classifier",
-    "save_network",
-    "score_batch",
-    "summarise",
-    "wilson",
-    "worst_case",
-    "worst_cases",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import torch
 from attacks import CW, FMN, PGD, AttackResult, Square, WaveletSparse
 from attacks.attack import lengths
 from attacks.common.goal import Goal
+from trainers.evaluate.budgets import Budget
 from trainers.evaluate.byte_rounding import round_to_bytes
 
 
@@ -70,7 +71,7 @@ def test_a_network_is_fooled_by_bytes_within_the_budget(norm, eps, targeted, net
     attack = PGD(norm=norm, eps=eps, steps=20, early_stop=True, loss="margin")
     found = attack(model, x, y, target=wanted)
     assert int(found.success.sum()) > 0
-    got = round_to_bytes(model, found, Goal(y, wanted), norm=norm, eps=eps)
+    got = round_to_bytes(model, found, Goal(y, wanted), Budget(norm, eps))
     assert float(lengths(got.delta, norm).max()) <= eps + 2e-6
     files = (got.x_adv * 255).round().byte()  # what a picture holds
     read = files.float() / 255
@@ -123,7 +124,7 @@ def test_a_model_without_a_gradient_is_pushed_along_the_attacks_own_way(net, bat
     got = round_to_bytes(Black(), found, Goal(y))
     assert torch.equal(got.success, found.success)
     square = Square(eps=0.08, queries=200)(Black(), x, y)
-    got = round_to_bytes(Black(), square, Goal(y), norm="linf", eps=0.08)
+    got = round_to_bytes(Black(), square, Goal(y), Budget("linf", 0.08))
     assert got.success.any()
     assert float(got.linf.max()) <= 0.08 + 2e-6
 
@@ -133,7 +134,7 @@ def test_no_byte_within_the_budget_is_no_success() -> None:
     y, eps = torch.tensor([0]), 0.02 / 255
     found = result_of(x, x + eps, y)
     found = AttackResult(**{**vars(found), "success": torch.ones(1, dtype=torch.bool)})
-    got = round_to_bytes(Mean(), found, Goal(y), norm="linf", eps=eps)
+    got = round_to_bytes(Mean(), found, Goal(y), Budget("linf", eps))
     assert not got.success.any()
 
 

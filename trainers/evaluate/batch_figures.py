@@ -1,7 +1,5 @@
 """Figures of an attacked batch: images or clips before and after, and the loss by step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +8,29 @@ from torch import Tensor, nn
 
 from attacks.files import write_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict
+from trainers.evenly_spaced import evenly_spaced
 from trainers.run.show.clips import draw_strips, encode_gif, is_clip
 from trainers.run.show.heatmap import frame_heat_map
 from trainers.run.show.images import Pair, draw_sheet, write_png
 from trainers.run.show.plots import line_chart, to_picture
 
-# The pictures of a batch, as `draw_batch` names them.
-PICTURES = ("samples.png", "clips.gif", "frames.png", "loss.png")
+PICTURES = ("samples.png", "clips.gif", "frames.png", "loss.png")  # of a batch, by their ends
 SHOWN = 8  # images in a picture
 CLIPS = 4  # clips in one
+
+
+def picture_file(stem: Path, end: str) -> Path:
+    """Return where a picture of a batch is.
+
+    >>> picture_file(Path("figures/attack"), "loss.png").name
+    'attack-loss.png'
+    """
+    return stem.with_name(f"{stem.name}-{end}")
+
+
+def drawn_pictures(stem: Path) -> list[Path]:
+    """Return the pictures that `draw_batch` has made of a batch."""
+    return [file for end in PICTURES if (file := picture_file(stem, end)).is_file()]
 
 
 def draw_batch(
@@ -41,35 +53,29 @@ def draw_batch(
     ranked = torch.argsort(~batch.clean, stable=True).cpu()  # those once right first
     pool = ranked[: max(SHOWN, int(batch.clean.sum()))]
     clips = is_clip(batch.result.x[0])
-    count = min(CLIPS if clips else SHOWN, len(pool))
-    order = pool[torch.arange(count) * len(pool) // count]  # spread, for data sorted by class
+    # Spread, for data sorted by class.
+    order = pool[evenly_spaced(len(pool), CLIPS if clips else SHOWN)]
     pairs = caption_pairs(model, batch, order, classes)
-    files = {
-        stem.with_name(f"{stem.name}-samples.png"): draw_strips(pairs)
-        if clips
-        else draw_sheet(pairs)
-    }
+    images = {"samples.png": draw_strips(pairs) if clips else draw_sheet(pairs)}
     if batch.result.history is not None and len(batch.result.history) > 1:
         history = batch.result.history.cpu()[:, order].T.tolist()  # (samples, steps)
         lines = {f"sample {i + 1}": list(enumerate(line)) for i, line in enumerate(history)}
-        name = stem.with_name(f"{stem.name}-loss.png")
-        chart = line_chart(
-            lines, title="Loss of each sample", x_label="step of the attack", y_label="attack loss"
-        )
-        files[name] = to_picture(chart)
+        title, x_label = "Loss of each sample", "step of the attack"
+        chart = line_chart(lines, title=title, x_label=x_label, y_label="attack loss")
+        images["loss.png"] = to_picture(chart)
     info = batch.result.info
     if clips and {"weights", "keyframes"} <= info.keys():
         weights, keyframes = (info[name].cpu()[order] for name in ("weights", "keyframes"))
         x = torch.stack([pair.x for pair in pairs])  # (N, C, T, H, W)
-        heat = frame_heat_map(x, weights, [pair.before for pair in pairs], keyframes=keyframes)
-        files[stem.with_name(f"{stem.name}-frames.png")] = heat
-    for file, image in files.items():
-        write_png(file, image)
-    if not clips:
-        return list(files)
-    animation = stem.with_name(f"{stem.name}-clips.gif")
-    write_bytes(animation, encode_gif(pairs))
-    return [*files, animation]
+        before = [pair.before for pair in pairs]
+        images["frames.png"] = frame_heat_map(x, weights, before, keyframes=keyframes)
+    for end, image in images.items():
+        write_png(picture_file(stem, end), image)
+    ends = list(images)
+    if clips:
+        write_bytes(picture_file(stem, "clips.gif"), encode_gif(pairs))
+        ends.append("clips.gif")
+    return [picture_file(stem, end) for end in ends]
 
 
 def caption_pairs(

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attacks.attack import Norm
+
 ROUNDING = 1e-5  # by how much of itself a length may exceed a radius
 DIGITS = 6  # of a radius that count: 0.0313725 is 8/255
 
@@ -15,12 +17,12 @@ class Budget:
     """A norm, and the largest change that it allows.
 
     Attributes:
-        norm: "linf", "l2", "l1" or "l0".
+        norm: "linf", "l2" or "l1".
         eps: the radius in pixel units; one a sample where they differ; None for an attack that
             looks for the smallest change of this norm.
     """
 
-    norm: str
+    norm: Norm
     eps: float | tuple[float, ...] | None
 
     def __str__(self) -> str:

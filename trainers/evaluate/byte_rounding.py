@@ -9,8 +9,9 @@ from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import index_rows
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of, value_and_gradient
-from attacks.common.threat import check_eps, column
+from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import clearance
+from trainers.evaluate.budgets import Budget
 
 TOP = 255
 STEPS = 30
@@ -19,12 +20,7 @@ _TOLERANCE = 1e-6  # of a length, for x in [0, 1] is rounded itself
 
 
 def round_to_bytes(
-    model: nn.Module,
-    result: AttackResult,
-    goal: Goal,
-    *,
-    norm: Norm | None = None,
-    eps: float | Tensor | None = None,
+    model: nn.Module, result: AttackResult, goal: Goal, budget: Budget | None = None
 ) -> AttackResult:
     """Round an attack's samples to bytes, and push on those that this costs their success.
 
@@ -37,16 +33,14 @@ def round_to_bytes(
         model: the classifier; left exactly as it was.
         result: what the attack returned.
         goal: what counts as success.
-        norm: of the budget; None for none.
-        eps: its radius in pixel units, a number or one a sample (B,).
+        budget: what the attack was held to; None for nothing.
 
     Returns:
         The result with x_adv in multiples of 1/255, its success, and the passes spent; all else
         is the attack's.
     """
     goal = replace(goal, loss="margin")
-    radius = None if norm is None or eps is None else check_eps(eps, result.x).flatten()  # (B,)
-    room = _Room.of(result, norm=norm, eps=radius)
+    room = _Room.of(result, budget)
     start = room.fit((result.x_adv * TOP).round(), (result.x_adv - result.x).abs())
     with frozen(model):
         with torch.no_grad():
@@ -98,8 +92,7 @@ def _push(model: nn.Module, z: Tensor, goal: Goal, room: "_Room", step: int) -> 
     short = (clearance(logits) - value).nan_to_num(0).clamp_min(0) * _LEAD  # (A,)
     needed = 1 + (best.cumsum(1) / TOP < short[:, None]).sum(1)  # (A,)
     count = needed.clamp_min(2**step)
-    place = torch.arange(gain.shape[1], device=z.device).expand_as(order)
-    rank = torch.empty_like(order).scatter_(1, order, place)  # (A, D)
+    rank = order.argsort(1)  # (A, D)
     taken = (rank < count[:, None]).reshape(z.shape) & movable
     return room.fit(torch.where(taken, moved, z), gradient.abs())
 
@@ -124,8 +117,8 @@ class _Room:
         near: the bytes nearest to x.
         low: the lowest bytes allowed, like x.
         high: the highest.
-        norm: of a budget that looks at all values together; None for none.
-        eps: its radius, (B,).
+        norm: of the budget.
+        eps: its radius, (B,); infinite where there is none.
     """
 
     x: Tensor
@@ -133,27 +126,27 @@ class _Room:
     near: Tensor
     low: Tensor
     high: Tensor
-    norm: Norm | None
-    eps: Tensor | None
+    norm: Norm
+    eps: Tensor
 
     @classmethod
-    def of(cls, result: AttackResult, *, norm: Norm | None, eps: Tensor | None) -> "_Room":
+    def of(cls, result: AttackResult, budget: Budget | None) -> "_Room":
         """Return the room around the samples of a result."""
-        x = result.x
-        near = (x * TOP).round()
+        if budget is None or budget.eps is None:
+            budget = Budget("linf", torch.inf)
+        x, near = result.x, (result.x * TOP).round()
+        eps = x.new_tensor(budget.eps).expand(len(x))  # (B,)
         low, high = torch.zeros_like(near), torch.full_like(near, TOP)
-        if norm == "linf" and eps is not None:
+        if budget.norm == "linf":
             reach = column(eps + _TOLERANCE / 2, x) * TOP
             low = low.maximum((x * TOP - reach).ceil())
             high = high.minimum((x * TOP + reach).floor())
             none = low > high  # x lies between bytes that are both too far
             low, high = torch.where(none, near, low), torch.where(none, near, high)
-        return cls(x, result.x_adv != x, near, low, high, norm, eps)
+        return cls(x, result.x_adv != x, near, low, high, budget.norm, eps)
 
     def holds(self, z: Tensor) -> Tensor:
         """Tell which bytes z (B, ...) are within the budget, (B,) bool."""
-        if self.norm is None or self.eps is None:
-            return torch.ones(len(z), dtype=torch.bool, device=z.device)
         return lengths(z / TOP - self.x, self.norm) <= self.eps + _TOLERANCE
 
     def fit(self, z: Tensor, worth: Tensor) -> Tensor:
@@ -164,11 +157,10 @@ class _Room:
         needed.
         """
         z = torch.where(self.changed, z.maximum(self.low).minimum(self.high), self.near)
-        if self.norm is None or self.norm == "linf" or bool(self.holds(z).all()):
+        if self.norm == "linf" or bool(self.holds(z).all()):
             return z
         order = worth.flatten(1).argsort(1)  # (B, D), the least worth first
-        place = torch.arange(order.shape[1], device=z.device).expand_as(order)
-        rank = torch.empty_like(order).scatter_(1, order, place).reshape(z.shape)
+        rank = order.argsort(1).reshape(z.shape)
         few = torch.full_like(order[:, 0], -1)  # too few to go back
         many = torch.full_like(few, order.shape[1])  # enough, or all there are
         for _ in range(order.shape[1].bit_length() + 1):

@@ -1,34 +1,22 @@
 """Measure an attack on held-out samples, item by item, so that a killed run goes on."""
 
-from __future__ import annotations
-
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from attacks import Attack, AttackResult
-from trainers.evaluate.budgets import Budget, budget_of
-from trainers.evaluate.evaluation import (
-    AttackedBatch,
-    AttackMeasurement,
-    attack_batches,
-    score_batch,
-    summarise,
-)
+from augment import Dataset
+from trainers.evaluate.budgets import budget_of
+from trainers.evaluate.evaluation import AttackedBatch, attack_batches, score_batch
+from trainers.evaluate.scores import AttackMeasurement, Columns, join_columns, summarise
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
 from trainers.run.folder.stopwatch import Stopwatch
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
-
-if TYPE_CHECKING:
-    from augment import Dataset
 
 log = logging.getLogger(__name__)
 COUNTED = re.compile(r"(\d+) of \d+( samples .*)")  # a warning about some samples of a batch
@@ -59,7 +47,7 @@ class AttackTask:
 
 def measure_resumable(
     context: JobContext, task: AttackTask, *, watch: Watch | None = None
-) -> tuple[AttackMeasurement, dict[str, Tensor]]:
+) -> tuple[AttackMeasurement, Columns]:
     """Attack all samples and measure; `watch` sees each batch before it counts as finished.
 
     A batch that is missing is made, and one that misses a file that `watch` kept of it.
@@ -69,63 +57,44 @@ def measure_resumable(
     """
     files = item_files(task.items, context, task.ds)
     missing = [i for i, file in enumerate(files) if not is_finished(file)]
+    batches = attack_batches(
+        task.attack,
+        context.model,
+        task.ds,
+        batch_size=context.batch_size,
+        seed=task.seed,
+        device=context.device,
+        target=task.target,
+        numbers=missing,
+    )
     total, done = len(files), len(files) - len(missing)
     stopwatch = Stopwatch(task.items / "seconds.json")
     with Progress(context.folder, f"measure {task.name}", total=total, done=done) as bar:
-        for i, batch in _attacked(context, task, missing):
+        for i, batch in zip(missing, batches, strict=True):
             context.folder.check_held()
             log_warnings(task.name, batch.result)
             beside = watch(i, batch) if watch else ()
-            note = {
-                "warnings": batch.result.info.get("warnings", []),
-                "classes": batch.classes,
-            }
+            warnings = batch.result.info.get("warnings", [])
+            note = {"warnings": warnings, "classes": batch.classes}
             stopwatch.keep()  # before the item: one that is done has its time in the file
             save_item(files[i], score_batch(batch), note, beside=beside)
             bar.step()
     stopwatch.keep()
-    budget = budget_of(task.attack)
-    return join_batches(files, seconds=stopwatch.seconds, budget=budget)
-
-
-def _attacked(
-    context: JobContext, task: AttackTask, numbers: Sequence[int]
-) -> Iterator[tuple[int, AttackedBatch]]:
-    """Attack the batches of some numbers, ascending."""
-    following = -1
-    batches: Iterator[AttackedBatch] = iter(())
-    for i in numbers:
-        if i != following:
-            batches = attack_batches(
-                task.attack,
-                context.model,
-                task.ds,
-                batch_size=context.batch_size,
-                seed=task.seed,
-                device=context.device,
-                target=task.target,
-                skip=i,
-            )
-        following = i + 1
-        yield i, next(batches)
+    columns, notes = load_batches(task.items, context, task.ds)
+    measurement = summarise(
+        [columns],
+        seconds=stopwatch.seconds,
+        warnings=join_warnings([note["warnings"] for note in notes], len(task.ds)),
+        budget=budget_of(task.attack),
+        classes=notes[0]["classes"],
+    )
+    return measurement, columns
 
 
 def log_warnings(name: str, result: AttackResult) -> None:
     """Log what an attack found wrong."""
     for warning in result.info.get("warnings", []):
         log.warning("%s: %s", name, warning)
-
-
-def join_batches(
-    files: Sequence[Path], *, seconds: float, budget: Budget | None
-) -> tuple[AttackMeasurement, dict[str, Tensor]]:
-    """Join the finished batches."""
-    columns, notes = zip(*map(load_item, files), strict=True)
-    joined = {key: torch.cat([part[key] for part in columns]) for key in columns[0]}  # (N,)
-    samples = len(next(iter(joined.values())))
-    warnings = join_warnings([note["warnings"] for note in notes], samples)
-    about = {"budget": budget, "classes": notes[0]["classes"]}
-    return summarise(columns, seconds=seconds, warnings=warnings, **about), joined
 
 
 def join_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
@@ -140,6 +109,12 @@ def join_warnings(found: Sequence[Sequence[str]], samples: int) -> list[str]:
         key, count = (counted[2], int(counted[1])) if counted else (text, 0)
         counts[key] = counts.get(key, 0) + count
     return [f"{n} of {samples}{key}" if n else key for key, n in counts.items()]
+
+
+def load_batches(folder: Path, context: JobContext, ds: Dataset) -> tuple[Columns, tuple[Any, ...]]:
+    """Join what is kept of all batches of a data set; return the note of each, too."""
+    parts, notes = zip(*map(load_item, item_files(folder, context, ds)), strict=True)
+    return join_columns(parts), notes
 
 
 def item_files(folder: Path, context: JobContext, ds: Dataset) -> list[Path]:

@@ -1,7 +1,5 @@
 """How alike samples and their reconstructions are, a number a sample."""
 
-from __future__ import annotations
-
 import math
 
 import torch

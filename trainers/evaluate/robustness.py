@@ -46,18 +46,14 @@ def worst_cases(
 
 
 def _worst_case(budget: Budget, measurements: Mapping[str, AttackMeasurement]) -> WorstCase:
-    joined = {
-        name: m.survived if m.budget == budget else ~_fooled_within(budget, m)
-        for name, m in measurements.items()
-        if m.budget in (budget, Budget(budget.norm, None))
-    }
+    joined = {}
+    for name, m in measurements.items():
+        if m.budget == budget:
+            joined[name] = m.survived
+        elif m.budget == Budget(budget.norm, None):
+            joined[name] = m.survived | ~budget.holds(m.sizes[budget.norm])
     right = next(iter(measurements.values())).clean
     return WorstCase(budget, list(joined), torch.stack([right, *joined.values()]).all(0))
-
-
-def _fooled_within(budget: Budget, m: AttackMeasurement) -> Tensor:
-    """Return which samples a change within a budget fooled, (N,) bool."""
-    return m.clean & ~m.survived & budget.holds(m.sizes[budget.norm])
 
 
 def outsiders(measurements: Mapping[str, AttackMeasurement]) -> dict[str, str]:

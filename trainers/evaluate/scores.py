@@ -1,59 +1,16 @@
-"""Per-sample scores of an attack, and what they come to."""
+"""What the per-sample scores of an attack come to."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from attacks import AttackResult
 from trainers.evaluate.budgets import Budget
 from trainers.intervals import Interval, wilson
 
 Columns = dict[str, Tensor]
-
-SPARSE_BELOW = 1 / 255  # a smaller change of a value does not show in an 8-bit picture
-OWN = "info."  # begins the names of the columns that one attack alone reports
-WIDEST = 64  # numbers that an attack may report of a sample and still be listed in a table
-
-
-@dataclass(frozen=True)
-class AttackedBatch:
-    """One attacked batch.
-
-    Attributes:
-        index: (B,) int64, numbers of the samples in the dataset.
-        y: (B,) labels; of unlabelled samples the classifier's own answer.
-        before: (B,) its answers before the attack; -1 where a logit is not finite.
-        classes: how many classes it tells apart.
-        result: what the attack returned.
-        target: (B,) the classes to reach; None for any wrong one.
-    """
-
-    index: Tensor
-    y: Tensor
-    before: Tensor
-    classes: int
-    result: AttackResult
-    target: Tensor | None = None
-
-    @property
-    def clean(self) -> Tensor:
-        """Which samples the classifier had right before the attack, (B,) bool."""
-        return self.before == self.y
-
-    @property
-    def attackable(self) -> Tensor:
-        """Which samples could be attacked, (B,) bool.
-
-        Those that were right before; with a target, those that neither have it as their label nor
-        were called it before.
-        """
-        if self.target is None:
-            return self.clean
-        return (self.y != self.target) & (self.before != self.target)
 
 
 @dataclass(frozen=True)
@@ -67,6 +24,7 @@ class AttackMeasurement:
         attackable: how many of them could be attacked, see `AttackedBatch.attackable`.
         fooled: how many of those were.
         clean_accuracy: share of all samples that are right before the attack.
+        clean_accuracy_interval: its 95 % interval, see `wilson`; those of others likewise.
         robust_accuracy: share of all samples that are right before and not fooled.
         success: share fooled of those that could be attacked; NaN if there are none.
         median_l2: median length of the change of those fooled; NaN if none was.
@@ -89,8 +47,11 @@ class AttackMeasurement:
     attackable: int
     fooled: int
     clean_accuracy: float
+    clean_accuracy_interval: Interval
     robust_accuracy: float
+    robust_accuracy_interval: Interval
     success: float
+    success_interval: Interval
     median_l2: float
     delta_l1: float
     delta_sparsity: float
@@ -103,71 +64,6 @@ class AttackMeasurement:
     budget: Budget | None
     warnings: list[str]
     doubts: list[str]
-
-    @property
-    def clean_accuracy_interval(self) -> Interval:
-        """The 95 % interval of `clean_accuracy`, see `wilson`."""
-        return wilson(int(self.clean.sum()), self.samples)
-
-    @property
-    def robust_accuracy_interval(self) -> Interval:
-        """The 95 % interval of `robust_accuracy`."""
-        return wilson(int(self.survived.sum()), self.samples)
-
-    @property
-    def success_interval(self) -> Interval:
-        """The 95 % interval of `success`."""
-        return wilson(self.fooled, self.attackable)
-
-
-def score_batch(batch: AttackedBatch) -> Columns:
-    """Per-sample columns (B,) of one batch, on the CPU, for a file or for ``summarise``.
-
-    Returns:
-        index, label, before, clean, attackable, fooled (the goal is met, by those too that could
-        not be attacked), linf, l2, l1, delta_l1, delta_sparsity, loss, queries; see
-        ``AttackMeasurement``. What the attack alone reports of each sample follows as
-        "info.NAME", (B,) or (B, n).
-    """
-    result, change = batch.result, batch.result.delta.abs().flatten(1)  # (B, C*H*W)
-    columns = {
-        "index": batch.index,
-        "label": batch.y,
-        "before": batch.before,
-        "clean": batch.clean,
-        "attackable": batch.attackable,
-        "fooled": result.success,
-        "linf": result.linf,
-        "l2": result.l2,
-        "l1": result.l1,
-        "delta_l1": change.mean(1),
-        "delta_sparsity": (change < SPARSE_BELOW).float().mean(1),
-        "loss": result.loss,
-        "queries": result.queries,
-    }
-    own = {f"{OWN}{name}": column for name, column in own_columns(result).items()}
-    return {name: column.detach().cpu() for name, column in {**columns, **own}.items()}
-
-
-def own_columns(result: AttackResult) -> Columns:
-    """Return what an attack alone reports of each sample: numbers, a row for each.
-
-    Tensors (B,) or (B, n) of few numbers and lists of B numbers count; larger things, such as the
-    weights of generators, and what is said of the whole batch do not.
-    """
-    found = {name: _column(value, len(result.x)) for name, value in result.info.items()}
-    return {name: column for name, column in found.items() if column is not None}
-
-
-def _column(value: Any, batch: int) -> Tensor | None:
-    """Return a value as a column of a table with so many rows, or None."""
-    if isinstance(value, list) and all(isinstance(item, int | float) for item in value):
-        value = torch.tensor(value)
-    if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != batch:
-        return None
-    if value.ndim == 2 and not 0 < value.shape[1] <= WIDEST:
-        return None
-    return value.contiguous()
 
 
 def summarise(
@@ -183,7 +79,7 @@ def summarise(
     Raises:
         ValueError: when there are none.
     """
-    table = _joined(columns)  # (N,) each
+    table = join_columns(columns)
     clean, attackable = table["clean"], table["attackable"]
     fooled = attackable & table["fooled"]
     survived = clean & ~fooled
@@ -194,8 +90,11 @@ def summarise(
         attackable=could,
         fooled=won,
         clean_accuracy=right / n,
+        clean_accuracy_interval=wilson(right, n),
         robust_accuracy=kept / n,
+        robust_accuracy_interval=wilson(kept, n),
         success=won / could if could else math.nan,
+        success_interval=wilson(won, could),
         median_l2=float(table["l2"][fooled].double().quantile(0.5)) if won else math.nan,
         delta_l1=mean(table["delta_l1"][fooled]),
         delta_sparsity=mean(table["delta_sparsity"][fooled]),
@@ -211,7 +110,12 @@ def summarise(
     )
 
 
-def _joined(columns: Sequence[Columns]) -> Columns:
+def join_columns(columns: Sequence[Columns]) -> Columns:
+    """Join the columns of several batches, (N,) or (N, ...) each.
+
+    Raises:
+        ValueError: when there are none.
+    """
     if not columns:
         raise ValueError("there are no attacked samples to summarise; attack at least one")
     return {name: torch.cat([part[name] for part in columns]) for name in columns[0]}

@@ -1,17 +1,14 @@
 """The augmentation that a fit draws from, as users write it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_type_hints
+from typing import get_type_hints
 
+from augment import Dataset
+from trainers.fit.classifier import Augment
 from trainers.run.cli.specs import read_options
 
-if TYPE_CHECKING:
-    from augment import ClassicAugmentation, Dataset
 
-
-def build_augmentation(text: str, dataset: Dataset) -> ClassicAugmentation | None:
+def build_augmentation(text: str, dataset: Dataset) -> Augment | None:
     """Make the augmentation that a text describes, of samples like those of a dataset.
 
     Args:

@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +17,6 @@ from augment import Dataset, iterate
 from trainers.fit.ema import Ema
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
-
-__all__ = ["Augment", "FitOptions", "FitResult", "FitState", "fit_classifier"]
 
 
 class Augment(Protocol):
@@ -65,18 +62,17 @@ def fit_classifier(
         RuntimeError: when the loss is not finite.
     """
     _check_labels(train)
-    fit = _ClassifierTraining(
-        model.to(device), train, options, seed=seed, device=torch.device(device)
-    )
-    history = [] if state is None else fit.restore(state)
+    fit = _ClassifierTraining(model.to(device), train, options, seed, torch.device(device))
+    history = [] if state is None else unpack(state, model, fit.optimizer, fit.ema)
     try:
         while len(history) < options.epochs:
             start = time.perf_counter()
             record = fit.epoch(len(history), augment)
             history.append(record | {"seconds": time.perf_counter() - start})
             if on_epoch:
-                on_epoch(fit.state(history))
-        fit.finish()
+                on_epoch(pack(model, fit.optimizer, fit.ema, history))
+        if fit.ema:
+            model.load_state_dict(fit.ema.average)
     finally:
         model.eval()
     return FitResult(history)
@@ -86,13 +82,7 @@ class _ClassifierTraining:
     """The state of a fit: model, optimiser, weight average."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        train: Dataset,
-        options: FitOptions,
-        *,
-        seed: int,
-        device: torch.device,
+        self, model: nn.Module, train: Dataset, options: FitOptions, seed: int, device: torch.device
     ) -> None:
         self.model, self.train, self.options = model, train, options
         self.seed, self.device = seed, device
@@ -112,9 +102,18 @@ class _ClassifierTraining:
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
         seen, rate = 0, 0.0
         generator = generator_for(self.seed, "augment", epoch)
+        batches = iterate(
+            self.train,
+            batch_size=self.options.batch_size,
+            seed=derive_seed(self.seed, "order", epoch),
+            device=self.device,
+            drop_last=self.drop_last,
+        )
         self.model.train()
-        with _seeded(derive_seed(self.seed, "dropout", epoch), self.device):
-            for step, (x, y) in enumerate(self._batches(epoch), start=epoch * self.steps):
+        # What draws from the global generators, such as dropout, is seeded; they are given back.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(derive_seed(self.seed, "dropout", epoch))
+            for step, (x, y, _) in enumerate(batches, start=epoch * self.steps):
                 x = augment(x, generator=generator) if augment else x
                 rate = self.options.rate(step, self.steps * self.options.epochs)
                 logits, loss = self._step(x, y, step, rate)
@@ -128,17 +127,6 @@ class _ClassifierTraining:
                 f"{self.options.lr}) or set clip_norm"
             )
         return {"epoch": epoch, "loss": loss_mean, "accuracy": float(right) / seen, "lr": rate}
-
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = derive_seed(self.seed, "order", epoch)
-        for x, y, _ in iterate(
-            self.train,
-            batch_size=self.options.batch_size,
-            seed=order,
-            device=self.device,
-            drop_last=self.drop_last,
-        ):
-            yield x, y
 
     def _step(self, x: Tensor, y: Tensor, step: int, rate: float) -> tuple[Tensor, Tensor]:
         """Take one step; returns logits (B, K) and the mean loss, detached."""
@@ -158,42 +146,17 @@ class _ClassifierTraining:
             self.ema.update(step)
         return logits.detach(), loss.detach()
 
-    def finish(self) -> None:
-        """Put the averaged weights into the model."""
-        if self.ema:
-            self.model.load_state_dict(self.ema.average)
-
-    def state(self, history: list[Record]) -> FitState:
-        """Copy everything that the next epoch depends on."""
-        return pack(self.model, self.optimizer, self.ema, history)
-
-    def restore(self, state: FitState) -> list[Record]:
-        """Continue from a state of the same model and options; returns its history."""
-        return unpack(state, self.model, self.optimizer, self.ema)
-
 
 def _optimizer(model: nn.Module, options: FitOptions) -> torch.optim.Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
-    decay = options.weight_decay
+    lr, momentum, decay = options.lr, options.momentum, options.weight_decay
     if options.optimizer == "adamw":
-        betas = (options.momentum, 0.999)
-        return torch.optim.AdamW(parameters, options.lr, betas, weight_decay=decay, fused=True)
+        betas = (momentum, 0.999)
+        return torch.optim.AdamW(parameters, lr, betas, weight_decay=decay, fused=True)
+    nesterov = momentum > 0
     return torch.optim.SGD(
-        parameters,
-        options.lr,
-        options.momentum,
-        weight_decay=decay,
-        nesterov=options.momentum > 0,
-        fused=True,
+        parameters, lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True
     )
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed what draws from the global generators (dropout), and give them back unchanged."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _check_labels(train: Dataset) -> None:

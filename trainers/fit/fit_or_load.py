@@ -1,18 +1,19 @@
 """Fit a job's classifier so that a killed run goes on after its last epoch."""
 
-from __future__ import annotations
-
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from attacks.common.randomness import derive_seed
+from augment import Dataset
 from trainers.fit.augmentation import build_augmentation
-from trainers.fit.classifier import FitOptions, FitState, fit_classifier
-from trainers.fit.state import Record
+from trainers.fit.classifier import fit_classifier
+from trainers.fit.options import FitOptions
+from trainers.fit.state import FitState, Record
 from trainers.run.cli.config import FitFlags, SamplesConfig
 from trainers.run.cli.presets import EMBEDDED, data_preset, smoke_preset
 from trainers.run.folder.atomic import is_present
@@ -20,9 +21,6 @@ from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, load_job_classifier, load_split
 from trainers.run.show.progress import Progress
-
-if TYPE_CHECKING:
-    from augment import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -82,38 +80,34 @@ def fit_or_load(
     if not is_present(file):
         history = []
         if train is not None:
-            history = _fit(context, running, train, flags=flags, number=number, who=who)
+            history = _fit(context, running, train, flags, number, who)
         save_item(file, context.model.state_dict(), {"round": number, "history": history})
     running.unlink(missing_ok=True)
+    note = load_weights(context.model, file)
+    _note_epochs(context, note["history"], number, who)
+
+
+def load_weights(model: nn.Module, file: Path) -> Any:
+    """Give the classifier the weights of a finished checkpoint; return the note with them."""
     tensors, note = load_item(file)
-    for record in note["history"]:
-        _measured(context, record, number, who)
-    _use(context.model, tensors)
-
-
-def load_weights(model: nn.Module, file: Path) -> None:
-    """Give the classifier the weights of a finished checkpoint."""
-    _use(model, load_item(file)[0])
-
-
-def _use(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    model.load_state_dict(weights)
+    model.load_state_dict(tensors)
     model.eval()
+    return note
 
 
-def _measured(context: JobContext, record: Record, number: int, who: str) -> None:
-    """Note the loss of an epoch, unless that is done."""
+def _note_epochs(context: JobContext, history: Sequence[Record], number: int, who: str) -> None:
+    """Note the losses of all epochs so far, those that are not noted yet."""
     tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
-    epoch = int(record["epoch"]) + 1
-    context.folder.metrics.add(
-        f"{name}/fit/epoch-{epoch:03}",
-        step=number * 1000 + epoch,  # rounds stand apart on the time axis
-        values={f"{tag}/{key}": record[key] for key in ("loss", "accuracy", "lr")},
-    )
+    for epoch, record in enumerate(history, 1):
+        context.folder.metrics.add(
+            f"{name}/fit/epoch-{epoch:03}",
+            step=number * 1000 + epoch,  # rounds stand apart on the time axis
+            values={f"{tag}/{key}": record[key] for key in ("loss", "accuracy", "lr")},
+        )
 
 
 def _fit(
-    context: JobContext, running: Path, train: Dataset, *, flags: FitFlags, number: int, who: str
+    context: JobContext, running: Path, train: Dataset, flags: FitFlags, number: int, who: str
 ) -> list[Record]:
     """Fit, from the running checkpoint when there is one of this round.
 
@@ -121,16 +115,16 @@ def _fit(
         A record of each epoch, without how long it took.
     """
     options = fit_options(flags, first=number == 0, batch_size=context.batch_size)
-    state = read_state(running, number)
-    for record in state.history if state else ():
-        _measured(context, record, number, who)
+    tensors, kept = load_item(running) if is_present(running) else ({}, {})
+    ours = kept.get("round") == number
+    state = FitState(tensors, kept["epoch"], kept["history"]) if ours else None
     done = state.epoch if state else 0
     stage = f"fit the {who}" if who else f"round {number}: fit"
     with Progress(context.folder, stage, total=options.epochs, done=done) as bar:
 
         def keep(now: FitState) -> None:
             context.folder.check_held()
-            _measured(context, now.history[-1], number, who)
+            _note_epochs(context, now.history, number, who)
             note = {"round": number, "epoch": now.epoch, "history": now.history}
             save_item(running, now.tensors, note)
             bar.step()
@@ -146,14 +140,6 @@ def _fit(
             on_epoch=keep,
         )
     return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
-
-
-def read_state(running: Path, number: int) -> FitState | None:
-    """Return the state to go on from, if the running checkpoint is of this round."""
-    if not is_present(running):
-        return None
-    tensors, note = load_item(running)
-    return FitState(tensors, note["epoch"], note["history"]) if note["round"] == number else None
 
 
 def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:

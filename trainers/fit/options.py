@@ -1,8 +1,10 @@
-"""How to fit a classifier; standard library only, so that a command line can show it quickly."""
+"""How to fit a classifier: options, and the learning rate that follows from them."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from attacks.common.optimizers import half_cosine
 
 
 @dataclass(frozen=True)
@@ -63,4 +65,4 @@ class FitOptions:
         rising = round(self.warmup * steps)
         if step < rising:
             return self.lr * (step + 1) / rising
-        return self.lr * (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2
+        return self.lr * half_cosine(step - rising, steps - rising)

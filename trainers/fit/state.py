@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from attacks.common.optimizers import moments, restore_moments
+from attacks.universal.fitting import take_prefix
 from trainers.fit.ema import Ema
 
 Record = dict[str, float]
@@ -29,9 +31,8 @@ def pack(
     model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, history: list[Record]
 ) -> FitState:
     """Copy everything that the next epoch depends on."""
-    moments = optimizer.state_dict()["state"]
-    parts = {"model": model.state_dict(), "ema": ema.average if ema else {}}
-    parts |= {f"optimizer.{i}": values for i, values in moments.items()}
+    average = ema.average if ema else {}
+    parts = {"model": model.state_dict(), "ema": average, "optimizer": moments(optimizer)}
     tensors = {
         f"{part}.{name}": t.detach().clone(memory_format=torch.contiguous_format)
         for part, values in parts.items()
@@ -49,18 +50,8 @@ def unpack(
     Returns:
         The history so far.
     """
-    model.load_state_dict(_part(state, "model"))
+    model.load_state_dict(take_prefix("model.", state.tensors))
     if ema:
-        ema.restore(_part(state, "ema"))
-    content = optimizer.state_dict()
-    content["state"] = {}
-    for name, tensor in _part(state, "optimizer").items():
-        index, _, key = name.partition(".")
-        content["state"].setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict(content)
+        ema.restore(take_prefix("ema.", state.tensors))
+    restore_moments(optimizer, take_prefix("optimizer.", state.tensors))
     return [dict(record) for record in state.history]
-
-
-def _part(state: FitState, part: str) -> dict[str, Tensor]:
-    prefix = f"{part}."
-    return {k.removeprefix(prefix): t for k, t in state.tensors.items() if k.startswith(prefix)}

@@ -1,11 +1,8 @@
 """The job `attack`: perturb samples, and save them with scores and pictures."""
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,22 +11,12 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset
-from trainers.evaluate.batch_figures import PICTURES, draw_batch
-from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, summarise
-from trainers.evaluate.measure_resumable import AttackTask, item_files, measure_resumable
-from trainers.evaluate.scores import finite_or_none
+from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.evaluate.measure_resumable import AttackTask, load_batches, measure_resumable
+from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none, summarise
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
-from trainers.jobs.attack_files import (
-    Collected,
-    SaveAs,
-    prepare_for_saving,
-    save_batch,
-    score_rows,
-    summarise_reported,
-    write_csv,
-    write_samples,
-)
+from trainers.jobs.attack_files import SaveAs, save_and_draw, summarise_reported, write_files
 from trainers.jobs.fitted_attack import fit_if_needed, with_target
 from trainers.run.cli.config import AttackConfig
 from trainers.run.cli.presets import budget
@@ -37,7 +24,7 @@ from trainers.run.cli.specs import attack_defaults, build_attack, build_fittable
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.job_context import JobContext, check_attacks, load_split
+from trainers.run.job_context import check_attacks, load_split
 from trainers.run.show.outcome import attack_lines, outcome
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
@@ -65,15 +52,13 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     attack, about = fit_if_needed(context, name, attack)
     items, seed = folder.checkpoints / "attack", derive_seed(context.seed, "attack")
     task = AttackTask(config.attacking.attack, attack, ds, items, seed, target)
-    watching = partial(save_and_draw, context, ds, attack, config.attacking.save_as)
-    result, columns = measure_resumable(context, task, watch=watching)
-    files = item_files(folder.checkpoints / "samples", context, ds)
-    collected = Collected.load(files, columns)
-    rows = score_rows(collected, ds)
-    write_csv(folder.path / "scores.csv", rows)
-    write_samples(folder.path / "samples", collected, ds)
+    watching = partial(save_and_draw, context, task, config.attacking.save_as)
+    result, found = measure_resumable(context, task, watch=watching)
+    saved, shapes = load_batches(folder.checkpoints / "samples", context, ds)
+    columns = found | saved  # sizes and success are those of what is saved
+    rows = write_files(folder.path, columns, ds, shape=shapes[0])
     named = None if target is None else (ds.classes[target] if ds.classes else str(target))
-    summary = make_summary(config, result, collected, rows, target=named) | about
+    summary = make_summary(config, result, columns, rows, target=named) | about
     write_summary(folder.path / "summary.json", summary)
     publish(folder, board, summary, rows, text)
 
@@ -116,28 +101,10 @@ def class_number(text: str | None, ds: Dataset) -> int | None:
     )
 
 
-def save_and_draw(
-    context: JobContext,
-    ds: Dataset,
-    attack: Attack,
-    save_as: SaveAs,
-    number: int,
-    batch: AttackedBatch,
-) -> list[Path]:
-    """Keep a batch's samples as they are to be saved, draw the first batch; return the files."""
-    saved = prepare_for_saving(context.model, batch, attack, save_as=save_as)
-    folder = context.folder.checkpoints / "samples"
-    samples = save_batch(folder, context.model, number, batch, saved)
-    if number:
-        return [samples]
-    stem = context.folder.figures / "attack"
-    return [samples, *draw_batch(stem, context.model, saved, ds.classes)]
-
-
 def make_summary(
     config: AttackConfig,
     result: AttackMeasurement,
-    collected: Collected,
+    columns: Columns,
     rows: list[dict[str, Any]],
     *,
     target: str | None,
@@ -147,7 +114,7 @@ def make_summary(
     All but `saved` is of the samples as they are saved. `success` is the share fooled of the
     `attackable` samples; means are over the `fooled` ones.
     """
-    m = summarise([collected.scored])
+    m = summarise([columns | {"fooled": columns["success"]}])
     names = ("success", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
     numbers = {name: finite_or_none(getattr(m, name)) for name in (*names, "loss", "queries")}
     return {
@@ -160,38 +127,35 @@ def make_summary(
         "fooled": m.fooled,
         **numbers,
         "success_interval": m.success_interval,
-        "saved": survival(config.attacking.save_as, result, collected),
+        "saved": survival(config.attacking.save_as, result, columns),
         "right_before": round(m.clean_accuracy * m.samples),
         "clean_accuracy": m.clean_accuracy,
         "clean_accuracy_interval": m.clean_accuracy_interval,
-        "top_class_changed": share(rows, "changed"),
+        "top_class_changed": sum(row["changed"] for row in rows) / len(rows),
         "top_sum_after": top_sums(rows),
-        "reported": summarise_reported(collected),
+        "reported": summarise_reported(columns),
         "seconds": result.seconds,
-        "warnings": [*result.doubts, *result.warnings, *outside(result, collected)],
+        "warnings": [*result.doubts, *result.warnings, *outside(result, columns)],
     }
 
 
 def top_sums(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     """Return mean and largest of the scores left to the classes that led, of finite ones."""
     sums = [row["top_sum_after"] for row in rows if isfinite(row["top_sum_after"])]
-    return {
-        "mean": sum(sums) / len(sums) if sums else None,
-        "largest": max(sums, default=None),
-    }
+    mean = sum(sums) / len(sums) if sums else None
+    return {"mean": mean, "largest": max(sums, default=None)}
 
 
-def survival(save_as: SaveAs, result: AttackMeasurement, collected: Collected) -> dict[str, Any]:
+def survival(save_as: SaveAs, result: AttackMeasurement, columns: Columns) -> dict[str, Any]:
     """Return how many of the samples that the attack fooled still fool in bytes.
 
     `success_as_bytes` is the share of all attackable samples that do, `survive_share` that of
     the `found` ones.
     """
-    c = collected.columns
-    found = c["fooled"] & c["attackable"]
-    in_bytes = c["success" if save_as == "bytes" else "success_as_png"]
-    kept, lost = found & in_bytes, found & ~c["success_rounded"]
-    n, survive, all_bytes = int(found.sum()), int(kept.sum()), in_bytes & c["attackable"]
+    found = columns["fooled"] & columns["attackable"]
+    in_bytes = columns["success" if save_as == "bytes" else "success_as_png"]
+    kept, lost = found & in_bytes, found & ~columns["success_rounded"]
+    n, survive, all_bytes = int(found.sum()), int(kept.sum()), in_bytes & columns["attackable"]
     return {
         "as": save_as,
         "found": n,
@@ -203,11 +167,11 @@ def survival(save_as: SaveAs, result: AttackMeasurement, collected: Collected) -
     }
 
 
-def outside(result: AttackMeasurement, collected: Collected) -> list[str]:
+def outside(result: AttackMeasurement, columns: Columns) -> list[str]:
     """Say how many saved samples no bytes keep within the attack's budget."""
     if result.budget is None or result.budget.eps is None:
         return []
-    sizes = collected.columns[result.budget.norm].double()
+    sizes = columns[result.budget.norm].double()
     beyond = int((sizes > torch.as_tensor(result.budget.eps).double() + TOLERANCE).sum())
     if not beyond:
         return []
@@ -216,11 +180,6 @@ def outside(result: AttackMeasurement, collected: Collected) -> list[str]:
         f"{result.budget}, and count as not fooled: the originals lie between bytes, and the "
         "budget leaves no room for one; --save-as float keeps what the attack returned"
     ]
-
-
-def share(rows: list[dict[str, Any]], name: str) -> float:
-    """Return the share of rows in which something holds."""
-    return sum(bool(row[name]) for row in rows) / len(rows)
 
 
 def publish(
@@ -233,21 +192,17 @@ def publish(
     """Show the outcome: TensorBoard, report, terminal."""
     values = {f"attack/{name}": v for name, v in summary.items() if isinstance(v, float)}
     folder.metrics.add("attack", step=0, values=values)
-    pictures = [file for kind in PICTURES if (file := folder.figures / f"attack-{kind}").exists()]
+    pictures = drawn_pictures(folder.figures / "attack")
     for picture in pictures:
         board.picture(picture.stem, picture, step=0)
-    board.text("results", attack_lines(summary))
+    lines, warnings = attack_lines(summary), summary["warnings"]
+    board.text("results", lines)
     board.close()
-    for warning in summary["warnings"]:
+    for warning in warnings:
         log.warning("%s", warning)
     shown = COLUMNS | {name: name for name in list(rows[0])[list(rows[0]).index("queries") + 1 :]}
     cells = [{shown[name]: format_cell(row[name]) for name in shown} for row in rows[:SHOWN]]
-    content = {
-        "outcome": attack_lines(summary),
-        "messages": summary["warnings"],
-        "pictures": pictures,
-        "rows": cells,
-    }
+    content = {"outcome": lines, "messages": warnings, "pictures": pictures, "rows": cells}
     write_report(folder, "outcome.html", content, config=config)
     log.info("%s", outcome(folder))
 

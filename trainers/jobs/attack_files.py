@@ -1,34 +1,34 @@
 """Files of the job `attack`: scores.csv, a file for each sample, one npz, the generators."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks import Architecture, Attack, save_generators
-from attacks.attack import Norm
+from attacks import Architecture, save_generators
 from attacks.common.goal import Goal
 from attacks.files import write_bytes
+from attacks.universal.fitting import take_prefix
 from augment import Dataset
 from augment.datasets.videos.write import write_video
+from trainers.evaluate.batch_figures import draw_batch
 from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.byte_rounding import round_to_bytes
-from trainers.evaluate.evaluation import AttackedBatch, predict, score_batch
-from trainers.evaluate.measure_resumable import item_file
-from trainers.evaluate.scores import OWN
+from trainers.evaluate.evaluation import OWN, AttackedBatch, predict, score_batch
+from trainers.evaluate.measure_resumable import AttackTask, item_file
+from trainers.evaluate.scores import Columns
 from trainers.jobs.naming import shorten_name
 from trainers.run.folder.atomic import write_text
-from trainers.run.folder.checkpoint import load_item, save_item
+from trainers.run.folder.checkpoint import save_item
+from trainers.run.job_context import JobContext
 from trainers.run.show.images import to_image, write_png
 
 SaveAs = Literal["bytes", "float"]
@@ -41,35 +41,33 @@ STORED = ("linf", "l2", "l1", "delta_l1", "delta_sparsity")  # of what is saved
 SUFFIX = re.compile(r"\.[A-Za-z]\w{1,4}$")  # of a file that a sample came from
 
 
-def prepare_for_saving(
-    model: nn.Module, batch: AttackedBatch, attack: Attack, *, save_as: SaveAs
-) -> AttackedBatch:
-    """Return a batch as it is to be saved: its samples in bytes that fool, or as they are."""
-    if save_as == "float":
-        return batch
-    budget, goal = budget_of(attack), Goal(batch.y, batch.target)
-    if budget is None or budget.eps is None:
-        result = round_to_bytes(model, batch.result, goal)
-    else:
-        norm, eps = cast(Norm, budget.norm), batch.result.x.new_tensor(budget.eps)
-        result = round_to_bytes(model, batch.result, goal, norm=norm, eps=eps)
-    return replace(batch, result=result)
+def save_and_draw(
+    context: JobContext, task: AttackTask, save_as: SaveAs, number: int, batch: AttackedBatch
+) -> list[Path]:
+    """Keep a batch's samples, in bytes that fool or as they are; draw the first batch.
+
+    Returns:
+        The files.
+    """
+    model, saved = context.model, batch
+    if save_as == "bytes":
+        goal, budget = Goal(batch.y, batch.target), budget_of(task.attack)
+        saved = replace(batch, result=round_to_bytes(model, batch.result, goal, budget))
+    file = context.folder.checkpoints / "samples" / item_file(number)
+    save_batch(file, model, batch, saved)
+    if number:
+        return [file]
+    return [file, *draw_batch(context.folder.figures / "attack", model, saved, task.ds.classes)]
 
 
-def save_batch(
-    folder: Path, model: nn.Module, number: int, found: AttackedBatch, batch: AttackedBatch
-) -> Path:
+def save_batch(file: Path, model: nn.Module, found: AttackedBatch, batch: AttackedBatch) -> None:
     """Save a batch's samples, and what the classifier says before, after, and after rounding.
 
     Args:
-        folder: where to.
+        file: where to.
         model: the classifier.
-        number: of the batch.
         found: the batch as the attack returned it.
-        batch: the batch as it is to be saved, see `prepare_for_saving`.
-
-    Returns:
-        The file.
+        batch: the batch as it is to be saved.
     """
     result, scored, goal = batch.result, score_batch(batch), Goal(batch.y, batch.target)
     before = predict(model, result.x).softmax(1)  # (B, K)
@@ -91,51 +89,50 @@ def save_batch(
     for name, scores in (("before", before), ("after", after)):
         top = scores.topk(min(TOP, scores.shape[1]))
         tensors |= {f"{name}_classes": top.indices, f"{name}_scores": top.values}
-    architecture = result.info.get("architecture")
-    if architecture is not None:
-        tensors[GENERATOR] = result.info["weights"]
-    note = asdict(architecture) if architecture is not None else None
-    file = folder / item_file(number)
+    note = None
+    if "architecture" in result.info:
+        tensors[GENERATOR], note = result.info["weights"], asdict(result.info["architecture"])
     save_item(file, tensors, note)
-    return file
 
 
-@dataclass(frozen=True)
-class Collected:
-    """Everything kept of all batches, one row a sample; the generators' shape, if there are any."""
+def write_files(
+    folder: Path, columns: Columns, ds: Dataset, *, shape: dict[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Write the scores, the perturbed samples, and the generators where the attack learned them.
 
-    columns: dict[str, Tensor]
-    architecture: Architecture | None
+    Args:
+        folder: where to.
+        columns: what was measured of each sample, and what `save_batch` kept.
+        ds: the samples.
+        shape: of the generators, as `save_batch` noted it; None for no generators.
 
-    @classmethod
-    def load(cls, files: Sequence[Path], measured: dict[str, Tensor]) -> Collected:
-        """Join batches with the measured columns, of which they replace the sizes."""
-        loaded = [load_item(file) for file in files]
-        parts, shape = [tensors for tensors, _ in loaded], loaded[0][1]
-        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}  # (N, ...)
-        return cls(measured | joined, Architecture(**shape) if shape else None)
-
-    @property
-    def scored(self) -> dict[str, Tensor]:
-        """The columns of the samples as they are saved, for `summarise`."""
-        return self.columns | {"fooled": self.columns["success"]}
+    Returns:
+        The rows of scores.csv, see `score_rows`.
+    """
+    rows = score_rows(columns, ds)
+    write_csv(folder / "scores.csv", rows)
+    write_samples(folder / "samples", columns, ds)
+    if shape:
+        file, architecture = folder / "generators.safetensors", Architecture(**shape)
+        save_generators(file, columns[GENERATOR], architecture=architecture)
+    return rows
 
 
-def score_rows(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
+def score_rows(columns: Columns, ds: Dataset) -> list[dict[str, Any]]:
     """Return one row a sample: answers and scores before and after, sizes of the change.
 
     What the attack alone reports of a sample comes last, see `format_reported`.
     """
-    c = collected.columns
-    own = {name.removeprefix(OWN): c[name] for name in c if name.startswith(OWN)}
+    own = take_prefix(OWN, columns)
 
     def name(number: int) -> str:
         return ds.classes[number] if number < len(ds.classes) else str(number)
 
     rows = []
     for i, source in enumerate(ds.ids):
-        label, before, after = (int(c[key].reshape(len(ds), -1)[i, 0]) for key in ANSWERS)
-        before_score, after_score = (float(c[f"{w}_scores"][i, 0]) for w in ("before", "after"))
+        label, before, after = (int(columns[key].reshape(len(ds), -1)[i, 0]) for key in ANSWERS)
+        scores = (columns["before_scores"], columns["after_scores"])
+        before_score, after_score = (float(score[i, 0]) for score in scores)
         row = {
             "id": source,
             "label": name(label),
@@ -144,12 +141,12 @@ def score_rows(collected: Collected, ds: Dataset) -> list[dict[str, Any]]:
             "after": name(after),
             "after_score": after_score,
             "changed": before != after and isfinite(before_score + after_score),
-            "attackable": bool(c["attackable"][i]),
-            "success": bool(c["success"][i]),
-            "success_as_png": bool(c["success_as_png"][i]),
-            **{key: float(c[key][i]) for key in SIZES},
-            "mean_abs": float(c["l1"][i]) / c["x_adv"][i].numel(),
-            "queries": int(c["queries"][i]),
+            "attackable": bool(columns["attackable"][i]),
+            "success": bool(columns["success"][i]),
+            "success_as_png": bool(columns["success_as_png"][i]),
+            **{key: float(columns[key][i]) for key in SIZES},
+            "mean_abs": float(columns["l1"][i]) / columns["x_adv"][i].numel(),
+            "queries": int(columns["queries"][i]),
         }
         rows.append(row | {key: format_reported(own[key][i]) for key in own if key not in row})
     return rows
@@ -168,17 +165,15 @@ def format_reported(value: Tensor) -> bool | int | float | str:
     return " ".join(f"{one:g}" for one in numbers)
 
 
-def summarise_reported(collected: Collected) -> dict[str, dict[str, float]]:
+def summarise_reported(columns: Columns) -> dict[str, dict[str, float]]:
     """Return median and mean, over the fooled samples, of what the attack alone reports of each.
 
     Of a choice, such as frames, the size counts; names of classes and of attacks have no mean.
     """
-    c = collected.columns
-    fooled = c["success"] & c["attackable"]
+    fooled = columns["success"] & columns["attackable"]
     found = {}
-    for name, column in c.items():
-        key, chosen = name.removeprefix(OWN), column.dtype == torch.bool
-        if key == name or key in NAMES or (column.ndim > 1 and not chosen):
+    for key, column in take_prefix(OWN, columns).items():
+        if key in NAMES or (column.ndim > 1 and column.dtype != torch.bool):
             continue
         values = (column.flatten(1).sum(1) if column.ndim > 1 else column)[fooled].double()
         values = values[torch.isfinite(values)]
@@ -209,19 +204,15 @@ def write_sample(folder: Path, name: str, x: Tensor) -> None:
     write_video(folder.with_name("gifs") / f"{name}.gif", x)
 
 
-def write_samples(folder: Path, collected: Collected, ds: Dataset) -> None:
+def write_samples(folder: Path, columns: Columns, ds: Dataset) -> None:
     """Write the perturbed samples: a file each, rounded to bytes, and all as float32 in one npz.
 
     A file is named after the sample's number, which no other has, and its source.
     """
-    c = collected.columns
     for i, source in enumerate(ds.ids):
         stem = re.sub(r"[^\w.-]+", "_", SUFFIX.sub("", source))
-        write_sample(folder, shorten_name(f"{i:05}-{stem}"), c["x_adv"][i])
-    x_adv, y, success = (c[name].numpy() for name in ("x_adv", "y", "success"))
+        write_sample(folder, shorten_name(f"{i:05}-{stem}"), columns["x_adv"][i])
+    x_adv, y, success = (columns[name].numpy() for name in ("x_adv", "y", "success"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ds.ids), x_adv=x_adv, y=y, success=success)
     write_bytes(folder.with_name("samples.npz"), buffer.getvalue())
-    if collected.architecture is not None:
-        file = folder.with_name("generators.safetensors")
-        save_generators(file, c[GENERATOR], architecture=collected.architecture)

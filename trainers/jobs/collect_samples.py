@@ -1,9 +1,7 @@
 """A round's new training samples: attack, store in the bank, let them through the review."""
 
-from __future__ import annotations
-
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,8 +30,8 @@ Item = tuple[str, str, int, list[int]]  # bank key, attack's name, instance, row
 
 
 def list_items(
-    number: int, names: list[str], *, loop: LoopFlags, samples: int, batch_size: int, seed: int
-) -> Iterator[Item]:
+    number: int, names: list[str], loop: LoopFlags, samples: int, *, batch_size: int, seed: int
+) -> list[Item]:
     """List a round's items of work, always the same ones in the same order.
 
     Args:
@@ -44,14 +42,15 @@ def list_items(
         batch_size: samples of an item.
         seed: the run's seed, from which the choice of samples follows.
     """
-    counts = sample_counts(loop.attack_samples, names)
+    counts, items = sample_counts(loop.attack_samples, names), []
     for name in names:
         order = torch.randperm(samples, generator=generator_for(seed, "choose", number, name))
         rows = order[: counts[name]].sort().values  # (n,)
         for instance in range(loop.instances):
             for part, chunk in enumerate(torch.split(rows, batch_size)):
                 key = f"round{number:03}-{slug(name)}-{instance}-{part:05}"
-                yield key, name, instance, chunk.tolist()
+                items.append((key, name, instance, chunk.tolist()))
+    return items
 
 
 def collect_adversarial_samples(
@@ -96,12 +95,12 @@ def make_entries(
     result: AttackResult, train: Dataset, rows: list[int], y: Tensor, common: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return the bank's entry of each sample; y (B,) are the correct labels."""
-    columns = {"label": y, "loss": result.loss, "linf": result.linf, "l2": result.l2}
-    columns["l1"] = result.l1
-    values = {name: column.tolist() for name, column in columns.items()}
+    columns = {"label": y, "loss": result.loss}
+    columns |= {"linf": result.linf, "l2": result.l2, "l1": result.l1}
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [
-        {"source": train.ids[row], **common, **{name: values[name][i] for name in values}}
-        for i, row in enumerate(rows)
+        {"source": train.ids[row], **common, **dict(zip(columns, each, strict=True))}
+        for row, each in zip(rows, values, strict=True)
     ]
 
 

@@ -1,7 +1,5 @@
 """The job `evaluate`: a classifier's accuracy, clean and under each attack."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from math import isfinite
@@ -9,10 +7,9 @@ from typing import Any
 
 from attacks.common.randomness import derive_seed
 from trainers.evaluate.budgets import Budget, budget_of
-from trainers.evaluate.evaluation import AttackMeasurement
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
-from trainers.evaluate.scores import finite_or_none
+from trainers.evaluate.scores import AttackMeasurement, finite_or_none
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.run.cli.config import EvaluateConfig
@@ -52,13 +49,10 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     write_summary(folder.path / "summary.json", summary)
     for doubt in next(iter(results.values())).doubts:
         log.warning("%s", doubt)
-    board.text("results", attacks_table(summary))
+    table = attacks_table(summary)
+    board.text("results", table)
     board.close()
-    content = {
-        "outcome": attacks_table(summary),
-        "messages": summary["warnings"],
-        "meanings": ATTACK_TERMS,
-    }
+    content = {"outcome": table, "messages": summary["warnings"], "meanings": ATTACK_TERMS}
     write_report(folder, "outcome.html", content, config=text)
     log.info("%s\n", legend(ATTACK_TERMS))
     log.info("%s", outcome(folder))

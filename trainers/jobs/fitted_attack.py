@@ -1,11 +1,9 @@
 """Fit an attack to the training samples so that a killed run goes on after its last pass."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 
@@ -13,15 +11,12 @@ from attacks import Attack, load_fitted
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import FitCheckpoint, Fittable
 from attacks.universal.saved_attack import Record, SavedAttack
-from augment import iterate
+from augment import Dataset, iterate
 from augment.batches import Batch
 from trainers.run.folder.atomic import is_present, make_checked
 from trainers.run.folder.checkpoint import load_tensors, save_tensors
 from trainers.run.job_context import JobContext, load_split
 from trainers.run.show.progress import Progress
-
-if TYPE_CHECKING:
-    from augment import Dataset
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,9 @@ class ShuffledBatches:
 def fit_if_needed(
     context: JobContext, name: str, chosen: Attack | Fittable
 ) -> tuple[Attack, dict[str, Any]]:
-    """Return an attack as it is, or fitted to the training split.
+    """Return an attack as it is, or fitted to the training split and kept in a file.
+
+    After each pass the state goes to one running checkpoint, from which a killed run goes on.
 
     Args:
         context: the job's classifier and folder.
@@ -55,46 +52,32 @@ def fit_if_needed(
         return chosen, {}
     folder = context.folder
     train, file = load_split(context.config, "train", folder), folder.path / f"{name}.safetensors"
-    attack = fit_or_load_attack(context, file, chosen, train)
+    running, seal = (folder.checkpoints / end for end in ("fit.safetensors", f"{name}.json"))
+    make_checked(file, seal, lambda: _fit(context, running, chosen, train).save(file))
+    running.unlink(missing_ok=True)
+    attack = load_fitted(file)
+    _note_passes(context, attack.history)
     last, passes = attack.history[-1], len(attack.history)
     used = min(len(train), getattr(chosen, "samples", len(train)))  # a substitute's fit takes some
     return attack, {"fit": {"file": file.name, "samples": used, "passes": passes, **last}}
 
 
-def fit_or_load_attack(
-    context: JobContext, file: Path, options: Fittable, train: Dataset
-) -> SavedAttack:
-    """Fit an attack to a dataset and keep it in `file`, or load it where that is done.
-
-    After each pass the state goes to one running checkpoint, from which a killed run goes on.
-    """
-    running = context.folder.checkpoints / "fit.safetensors"
-    seal = context.folder.checkpoints / f"{file.stem}.json"
-    make_checked(file, seal, lambda: _fit(context, running, options, train).save(file))
-    running.unlink(missing_ok=True)
-    attack = load_fitted(file)
-    for number, record in enumerate(attack.history, 1):
-        _measured(context, record, number)
-    return attack
-
-
-def _measured(context: JobContext, record: Record, number: int) -> None:
-    """Note what was measured after a pass, unless that is done."""
-    values = {f"fit/{name}": value for name, value in record.items()}
-    context.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
+def _note_passes(context: JobContext, history: Sequence[Record]) -> None:
+    """Note what was measured after each pass so far, what is not noted yet."""
+    for number, record in enumerate(history, 1):
+        values = {f"fit/{name}": value for name, value in record.items()}
+        context.folder.metrics.add(f"fit/pass-{number:03}", step=number, values=values)
 
 
 def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) -> SavedAttack:
     """Fit, from the running checkpoint when there is one."""
     tensors, history = load_tensors(running) if is_present(running) else ({}, [])
     seed = derive_seed(context.seed, "fit attack")
-    for number, record in enumerate(history, 1):
-        _measured(context, record, number)
     with Progress(context.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
         def on_epoch(now: FitCheckpoint) -> None:
             context.folder.check_held()
-            _measured(context, now.history[-1], len(now.history))
+            _note_passes(context, now.history)
             save_tensors(running, now.tensors, now.history)
             bar.step()
 

@@ -1,9 +1,7 @@
 """Names of files after the names of samples."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 LONGEST = 200  # bytes of a name's last part; with what is added, files may have 255
@@ -24,7 +22,8 @@ def sample_names(wanted: Sequence[str | None], suffix: str) -> list[str]:
     ['a-jpg', 'a', 'b/c', '00003']
     """
     names = [f"{number:05}" if name is None else name for number, name in enumerate(wanted)]
-    taken = set(_folders(names))
+    # No file can be called as a folder that files are in.
+    taken = {str(folder) for name in names for folder in PurePosixPath(name).parents}
     out: dict[int, str] = {}
     order = sorted(range(len(names)), key=lambda i: _stem(names[i])[1] != suffix)
     for i in order:
@@ -38,12 +37,6 @@ def sample_names(wanted: Sequence[str | None], suffix: str) -> list[str]:
         out[i] = choices[0]
         taken.add(f"{choices[0]}{suffix}")
     return [out[i] for i in range(len(names))]
-
-
-def _folders(names: Iterable[str]) -> Iterable[str]:
-    """Yield the folders that files of these names are in, which no file can be called."""
-    for name in names:
-        yield from (str(parent) for parent in PurePosixPath(name).parents)
 
 
 def _stem(name: str) -> tuple[str, str]:

@@ -8,8 +8,6 @@ to run again: what is done is skipped, and nothing else differs.
 Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from copy import deepcopy
@@ -25,10 +23,10 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset, MixedDataset, SampleBank
 from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
-from trainers.evaluate.batch_figures import PICTURES, draw_batch
-from trainers.evaluate.evaluation import AttackedBatch, AttackMeasurement, Columns
+from trainers.evaluate.batch_figures import draw_batch, drawn_pictures
+from trainers.evaluate.evaluation import OWN, AttackedBatch
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
-from trainers.evaluate.scores import OWN, finite_or_none
+from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fit_or_load import fit_or_load, load_weights
@@ -40,13 +38,8 @@ from trainers.jobs.collect_samples import (
 )
 from trainers.jobs.rounds_report import RoundsReport, round_name
 from trainers.jobs.stopping import cannot_stop, stop_reason
-from trainers.run.cli.config import LoopFlags, RoundsConfig
-from trainers.run.cli.specs import (
-    attack_defaults,
-    build_attacks,
-    sample_counts,
-    slug,
-)
+from trainers.run.cli.config import RoundsConfig
+from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts, slug
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.stopwatch import Stopwatch
@@ -74,12 +67,6 @@ class Rounds:
     test: Dataset
     attacks: Mapping[str, Attack]
     test_attacks: Mapping[str, Attack]
-    publisher: RoundsReport
-
-    @property
-    def loop(self) -> LoopFlags:
-        """The options of the rounds."""
-        return self.config.loop
 
     @property
     def main_attack(self) -> str:
@@ -93,7 +80,7 @@ class Rounds:
 
 def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
     """Attack, retrain and measure, round by round, until there is a reason to stop."""
-    rounds = setup(config, folder)
+    rounds, report = setup(config, folder), RoundsReport(folder, config)
     rows: list[Row] = []
     reason = None
     while reason is None:
@@ -105,7 +92,7 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
                 "the generator leaves most test samples above --loss-threshold in round 0 already; "
                 "that rule waits for a round in which it does not"
             )
-        rounds.publisher.publish(rows, reason)
+        report.publish(rows, reason)
         remove_items(rounds.file(number))  # its row is all that is needed
 
 
@@ -124,16 +111,8 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
     check_alike(train, test)
     build_augmentation(config.fit.augmentation, train)
     context = load_job_classifier(config, folder, train)
-    return Rounds(
-        context=context,
-        first_weights=deepcopy(context.model.state_dict()),
-        config=config,
-        train=train,
-        test=test,
-        attacks=attacks,
-        test_attacks=test_attacks,
-        publisher=RoundsReport(folder, config),
-    )
+    first_weights = deepcopy(context.model.state_dict())
+    return Rounds(context, first_weights, config, train, test, attacks, test_attacks)
 
 
 def run_round(rounds: Rounds, number: int) -> Row:
@@ -143,14 +122,14 @@ def run_round(rounds: Rounds, number: int) -> Row:
     Its seconds are those of all processes that worked on it; of a killed one, up to the last item
     it finished, or a second less.
     """
-    stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
-    rounds.context.folder.stopwatch = stopwatch
+    folder = rounds.context.folder
+    stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
     if not is_complete(rounds, number):
         train_round(rounds, number)
     row: Row = cached_json(
         rounds.file(number, ".json"),
         lambda: measure_round(rounds, number) | {"seconds": stopwatch.seconds},
-        beside=partial(list_pictures, rounds, number),
+        beside=partial(drawn_pictures, folder.figures / round_name(number)),
     )
     return row
 
@@ -170,64 +149,36 @@ def is_complete(rounds: Rounds, number: int) -> bool:
 
 def list_round_items(rounds: Rounds, number: int) -> list[Item]:
     """Return what a round attacks of the training samples: nothing in round 0."""
-    context = rounds.context
-    found = list_items(
-        number,
-        list(rounds.attacks) if number else [],
-        loop=rounds.loop,
-        samples=len(rounds.train),
-        batch_size=context.batch_size,
-        seed=context.seed,
+    context, samples = rounds.context, len(rounds.train)
+    names, size = list(rounds.attacks) if number else [], context.batch_size
+    return list_items(
+        number, names, rounds.config.loop, samples, batch_size=size, seed=context.seed
     )
-    return list(found)
-
-
-def list_pictures(rounds: Rounds, number: int) -> list[Path]:
-    """Return the pictures of a round."""
-    stem = rounds.context.folder.figures / round_name(number)
-    files = [stem.with_name(f"{stem.name}-{kind}") for kind in PICTURES]
-    return [file for file in files if file.is_file()]
 
 
 def train_round(rounds: Rounds, number: int) -> None:
     """Make what is missing of a round's training: samples, verdicts, classifier."""
-    if number == 0:
-        fit_first(rounds)
-        return
-    context, bank = rounds.context, open_bank(rounds, number)
-    load_weights(context.model, rounds.file(number - 1, ".safetensors"))
-    collect_adversarial_samples(
-        context,
-        list_round_items(rounds, number),
-        number,
-        rounds.train,
-        attacks=rounds.attacks,
-        bank=bank,
-    )
-    accept_or_wait(bank, number, gate=rounds.loop.review)
-    retrain(rounds, number, bank)
+    context, config = rounds.context, rounds.config
+    train: Dataset | None = rounds.train
+    if number:
+        load_weights(context.model, rounds.file(number - 1, ".safetensors"))
+        bank, todo = open_bank(rounds, number), list_round_items(rounds, number)
+        collect_adversarial_samples(
+            context, todo, number, rounds.train, attacks=rounds.attacks, bank=bank
+        )
+        accept_or_wait(bank, number, gate=config.loop.review)
+        if config.loop.start == "scratch":
+            context.model.load_state_dict(rounds.first_weights)
+        train = MixedDataset(rounds.train, bank, ratio=config.loop.ratio, seed=context.seed)
+    elif config.classifier.weights is not None or config.fit.epochs == 0:
+        train = None  # the classifier is what it came as
+    file = rounds.file(number, ".safetensors")
+    fit_or_load(context, file, train, flags=config.fit, number=number)
 
 
 def open_bank(rounds: Rounds, number: int) -> SampleBank:
     """Open the bank as it was in a round."""
     return SampleBank(rounds.context.folder.path / "bank", until=number)
-
-
-def fit_first(rounds: Rounds) -> None:
-    """Fit the classifier, unless it came with weights."""
-    flags = rounds.config.fit
-    given = rounds.config.classifier.weights is not None or flags.epochs == 0
-    file = rounds.file(0, ".safetensors")
-    fit_or_load(rounds.context, file, None if given else rounds.train, flags=flags, number=0)
-
-
-def retrain(rounds: Rounds, number: int, bank: SampleBank) -> None:
-    """Fit on the originals and all accepted samples of all rounds."""
-    if rounds.loop.start == "scratch":
-        rounds.context.model.load_state_dict(rounds.first_weights)
-    mixed = MixedDataset(rounds.train, bank, ratio=rounds.loop.ratio, seed=rounds.context.seed)
-    file = rounds.file(number, ".safetensors")
-    fit_or_load(rounds.context, file, mixed, flags=rounds.config.fit, number=number)
 
 
 def measure_round(rounds: Rounds, number: int) -> Row:
@@ -258,12 +209,16 @@ def measure_round(rounds: Rounds, number: int) -> Row:
 
 def measure_main_attack(rounds: Rounds, number: int, *, seed: int) -> Row:
     """Attack some held-out samples with the main attack."""
-    some = rounds.test.subset(evenly_spaced(len(rounds.test), rounds.loop.generator_test_samples))
+    loop, test = rounds.config.loop, rounds.test
+    some = test.subset(evenly_spaced(len(test), loop.generator_test_samples))
     attack, items = rounds.attacks[rounds.main_attack], rounds.file(number) / "lead"
     task = AttackTask(f"round {number}: {rounds.main_attack}", attack, some, items, seed)
-    measurement, columns = measure_resumable(
-        rounds.context, task, watch=partial(draw_first_batch, rounds, number)
-    )
+
+    def draw_first(item: int, batch: AttackedBatch) -> list[Path]:
+        model, stem = rounds.context.model, rounds.context.folder.figures / round_name(number)
+        return [] if item else draw_batch(stem, model, batch, test.classes)
+
+    measurement, columns = measure_resumable(rounds.context, task, watch=draw_first)
     return {
         "attack": rounds.main_attack,
         "attack_success": finite_or_none(measurement.success),
@@ -273,7 +228,7 @@ def measure_main_attack(rounds: Rounds, number: int, *, seed: int) -> Row:
         "attack_loss": finite_or_none(measurement.loss),
         "delta_l1": finite_or_none(measurement.delta_l1),
         "delta_sparsity": finite_or_none(measurement.delta_sparsity),
-        "loss_above_threshold": share_above_threshold(columns, rounds.loop.loss_threshold),
+        "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
     }
 
 
@@ -287,11 +242,3 @@ def share_above_threshold(columns: Columns, threshold: float) -> float | None:
     if scores is None or not attackable.any():
         return None
     return float((~(scores[attackable] < threshold)).double().mean())
-
-
-def draw_first_batch(rounds: Rounds, number: int, item: int, batch: AttackedBatch) -> list[Path]:
-    """Draw the first batch of the main attack; return the files."""
-    if item:
-        return []
-    stem = rounds.context.folder.figures / round_name(number)
-    return draw_batch(stem, rounds.context.model, batch, rounds.test.classes)

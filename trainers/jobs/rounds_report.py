@@ -1,12 +1,10 @@
 """Show the rounds: terminal, metrics, TensorBoard, summary.json, curves and report."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.evaluate.batch_figures import PICTURES
+from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
@@ -52,13 +50,12 @@ class RoundsReport:
         log.info("%s", line(last))
         number = last["round"]
         self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
-        for kind in PICTURES:
-            picture = self.folder.figures / f"{round_name(number)}-{kind}"
-            if picture.exists():
-                tag = f"{last['attack']}/{kind.partition('.')[0]}"
-                self.board.picture(tag, picture, step=number)
+        for picture in drawn_pictures(self.folder.figures / round_name(number)):
+            tag = f"{last['attack']}/{picture.stem.rpartition('-')[2]}"
+            self.board.picture(tag, picture, step=number)
         self.write(rows, reason)
         if reason is not None:
+            log.info("stopped: %s\n\n%s", reason, places(self.folder))
             self.board.text("rounds", rounds_table(rows))
             self.board.close()
 
@@ -71,15 +68,11 @@ class RoundsReport:
             "rounds": list(rows),
         }
         write_summary(self.folder.path / "summary.json", summary)
-        chart = line_chart(
-            accuracies(rows), title="Accuracy on test samples", x_label="round", y_label="share"
-        )
+        title = "Accuracy on test samples"
+        chart = line_chart(accuracies(rows), title=title, x_label="round", y_label="share")
         write_png(self.folder.figures / "accuracy.png", to_picture(chart))
-        content = report_content(self.folder, summary)
-        over = reason is not None
+        content, over = report_content(self.folder, summary), reason is not None
         write_report(self.folder, "rounds.html", content, config=self.config, finished=over)
-        if reason is not None:
-            log.info("stopped: %s\n\n%s", reason, places(self.folder))
 
 
 def round_name(number: int) -> str:
@@ -115,12 +108,9 @@ def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
 
 def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of the template rounds.html, by summary.json."""
-    rows = summary["rounds"]
+    rows, figures = summary["rounds"], folder.figures
     pictures = {
-        f"Round {row['round']}": [
-            folder.figures / f"{round_name(row['round'])}-{kind}" for kind in PICTURES
-        ]
-        for row in rows
+        f"Round {row['round']}": drawn_pictures(figures / round_name(row["round"])) for row in rows
     }
     return {
         "verdict": verdict(rows[0], rows[-1]),

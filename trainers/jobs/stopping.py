@@ -1,8 +1,7 @@
 """Two rules that end the rounds, both measured on held-out samples."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from trainers.run.cli.config import LoopFlags
@@ -24,7 +23,8 @@ def stop_reason(rows: Sequence[Row], loop: LoopFlags) -> str | None:
             f"could be attacked at a loss of {loop.loss_threshold:g} or more (the score of their "
             "original top classes, without the distance)"
         )
-    if loop.patience and stalled([robustness(row) for row in rows], loop.patience):
+    robust = [fmean(row["robust_accuracy"].values()) for row in rows]
+    if loop.patience and stalled(robust, loop.patience):
         return f"robust accuracy has not grown for {loop.patience} rounds"
     if last["round"] >= loop.rounds:
         return f"all {loop.rounds} rounds are done" if loop.rounds != 1 else "the one round is done"
@@ -47,12 +47,6 @@ def resists(row: Row, loop: LoopFlags) -> bool:
 def cannot_stop(rows: Sequence[Row], loop: LoopFlags) -> bool:
     """Tell whether round 0 already ends above the threshold, so that the rule waits."""
     return len(rows) == 1 and resists(rows[0], loop)
-
-
-def robustness(row: Row) -> float:
-    """Return the mean accuracy over the test attacks."""
-    values = row["robust_accuracy"].values()
-    return float(sum(values) / len(values))
 
 
 def stalled(values: Sequence[float], patience: int) -> bool:

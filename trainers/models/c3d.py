@@ -10,11 +10,13 @@ class C3D(nn.Module):
     """Eight 3x3x3 convolutions, five poolings, three linear layers; names as in the usual ports.
 
     Clips of other sizes are averaged to, or repeated on, the 1x4x4 grid of the first linear layer.
+    It has 80 million parameters at 487 classes. Initialisation is He's: without batch norms the
+    usual one would let eleven layers fade to nothing.
 
     Source: Tran et al. 2015, fig. 3.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
+    def __init__(self, *, num_classes: int = 487, in_channels: int = 3, width: int = 64) -> None:
         """Build it, with ``width`` to 8 x ``width`` channels and 64 x ``width`` hidden units."""
         super().__init__()
         self.conv1 = _convolution(in_channels, width)
@@ -29,6 +31,11 @@ class C3D(nn.Module):
         self.fc7 = nn.Linear(64 * width, 64 * width)
         self.fc8 = nn.Linear(64 * width, num_classes)
         self.dropout = nn.Dropout(0.5)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K) of clips (B, C, T, H, W)."""
@@ -46,20 +53,6 @@ class C3D(nn.Module):
         x = self.dropout(F.relu(self.fc7(x)))
         logits: Tensor = self.fc8(x)
         return logits
-
-
-def c3d(*, num_classes: int = 487, in_channels: int = 3, width: int = 64) -> nn.Module:
-    """Build C3D: 80 million parameters at 487 classes, with He initialisation.
-
-    Without batch norms the usual initialisation would let eleven layers fade to nothing.
-    """
-    model = C3D(num_classes, in_channels, width)
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-        else:
-            nn.init.zeros_(parameter)
-    return model
 
 
 def _convolution(c_in: int, c_out: int) -> nn.Conv3d:

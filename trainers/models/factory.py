@@ -14,21 +14,21 @@ from typing import Any, cast
 from torch import nn
 
 from attacks.errors import RefusedInput
-from trainers.models.c3d import c3d
-from trainers.models.c3d_small import c3d_small
-from trainers.models.i3d import i3d
-from trainers.models.lrcn import lrcn
-from trainers.models.resnet_cifar import resnet18_cifar
-from trainers.models.smallcnn import smallcnn
+from trainers.models.c3d import C3D
+from trainers.models.c3d_small import C3DSmall
+from trainers.models.i3d import I3D
+from trainers.models.lrcn import LRCN
+from trainers.models.resnet_cifar import ResNet18CIFAR
+from trainers.models.smallcnn import SmallCNN
 from trainers.models.torchvision_models import build_torchvision, torchvision_names
 
 OURS: dict[str, Callable[..., nn.Module]] = {
-    "smallcnn": smallcnn,
-    "resnet18-cifar": resnet18_cifar,
-    "c3d-small": c3d_small,
-    "lrcn": lrcn,
-    "i3d": i3d,
-    "c3d": c3d,
+    "smallcnn": SmallCNN,
+    "resnet18-cifar": ResNet18CIFAR,
+    "c3d-small": C3DSmall,
+    "lrcn": LRCN,
+    "i3d": I3D,
+    "c3d": C3D,
 }
 
 
@@ -85,19 +85,25 @@ def call_factory(factory: Callable[..., Any], *, num_classes: int | None, in_cha
 
 def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
     where, _, attribute = name.rpartition(":")
-    folder = Path(where).resolve().parent if where.endswith(".py") else Path.cwd()
-    with _importable(folder):
-        module = _import_file(where) if where.endswith(".py") else _import_module(where)
-        factory = getattr(module, attribute, None)
-        if not callable(factory) or isinstance(factory, nn.Module):
-            raise ValueError(
-                f"{where} has no factory {attribute!r} (it defines {_functions(module)}); name a "
-                "function or class that returns a torch.nn.Module"
-            )
-        try:
-            model = call_factory(factory, num_classes=num_classes, in_channels=in_channels)
-        except (Exception, SystemExit) as error:
-            raise _failed(name, error) from error
+    file = Path(where).expanduser().resolve() if where.endswith(".py") else None
+    if file and not file.is_file():
+        raise ValueError(f"there is no file {where}; give path/to/file.py:factory")
+    folder = file.parent if file else Path.cwd()
+    with _users_code(where, folder):
+        module = _import_file(file) if file else _import_module(where)
+    if module is None:
+        raise ValueError(
+            f"there is no module {where!r} on the path or in {folder}; give "
+            "package.module:factory or path/to/file.py:factory"
+        )
+    factory = getattr(module, attribute, None)
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise ValueError(
+            f"{where} has no factory {attribute!r} (it defines {_functions(module)}); name a "
+            "function or class that returns a torch.nn.Module"
+        )
+    with _users_code(name, folder):
+        model = call_factory(factory, num_classes=num_classes, in_channels=in_channels)
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"the factory {name} returned a {type(model).__name__}; it has to return a "
@@ -106,58 +112,44 @@ def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.
     return model
 
 
-def _import_file(where: str) -> ModuleType:
-    path = Path(where).expanduser().resolve()
-    if not path.is_file():
-        raise ValueError(f"there is no file {where}; give path/to/file.py:factory")
-    # A name of its own: two users' files called model.py must not be taken for each other.
-    unique = f"_sparring_user_{abs(hash(path))}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(unique, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{where} cannot be imported; give path/to/file.py:factory")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[unique] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[unique]
-        raise _failed(where, error) from error
-    return module
-
-
-def _import_module(where: str) -> ModuleType:
-    try:
-        return importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if error.name and (where == error.name or where.startswith(f"{error.name}.")):
-            raise ValueError(
-                f"there is no module {where!r} on the path or in {Path.cwd()}; give "
-                "package.module:factory or path/to/file.py:factory"
-            ) from error
-        raise _failed(where, error) from error
-    except (Exception, SystemExit) as error:
-        raise _failed(where, error) from error
-
-
 @contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let the user's code import its neighbours, for as long as it is being loaded."""
+def _users_code(where: str, folder: Path) -> Iterator[None]:
+    """Let the user's code in the body import its neighbours; refuse what it fails with."""
     sys.path.insert(0, str(folder))
     try:
         yield
+    except (Exception, SystemExit) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RefusedInput(
+            f"{where} failed with {type(error).__name__}: {reason}; repair it, or see the "
+            "traceback with --debug"
+        ) from error
     finally:
         sys.path.remove(str(folder))
+
+
+def _import_file(path: Path) -> ModuleType:
+    # A name of its own: two users' files called model.py must not be taken for each other.
+    unique = f"_sparring_user_{abs(hash(path))}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(unique, path)
+    assert spec  # as of every .py
+    assert spec.loader
+    module = sys.modules[unique] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _import_module(where: str) -> ModuleType | None:
+    """Import a module; None when there is no such module, or no package that it would be in."""
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name and f"{where}.".startswith(f"{error.name}."):
+            return None
+        raise
 
 
 def _functions(module: ModuleType) -> str:
     names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
     own = [n for n in names if getattr(module, n).__module__ == module.__name__]
     return ", ".join(own[:8] + ["..."] * (len(own) > 8)) or "none"
-
-
-def _failed(where: str, error: BaseException) -> RefusedInput:
-    reason = " ".join(str(error).split())[:300]
-    return RefusedInput(
-        f"{where} failed with {type(error).__name__}: {reason}; repair it, or see the traceback "
-        "with --debug"
-    )

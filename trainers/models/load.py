@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from attacks.errors import RefusedInput
 from trainers.models.binary_logits import BinaryLogits
@@ -21,9 +21,8 @@ from trainers.models.factory import build, is_torchvision
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
 from trainers.models.torchvision_models import check_video_size, video_normalize
-from trainers.models.weights.checkpoint import Checkpoint
 from trainers.models.weights.fill import Filled, class_count, fill, short, wrap
-from trainers.models.weights.weights import read_checkpoint
+from trainers.models.weights.weights import Checkpoint, read_checkpoint
 
 log = logging.getLogger(__name__)
 _NAMED = 5  # names that the log lists of what was left
@@ -65,19 +64,26 @@ def load_classifier(
     >>> load_classifier("smallcnn", in_channels=1)(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
     """
-    for option, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        _check_count(option, value)
+    _check_count("num_classes", 1 if num_classes is None else num_classes)
+    _check_count("in_channels", in_channels)
     normalize = _given_normalize(mean, std, in_channels)
-    outputs = _outputs(num_classes, binary=binary)
-    shape = None if image_size is None else _shape(in_channels, image_size)
+    if binary and num_classes not in (None, 2):
+        raise ValueError(
+            f"binary is for two classes and num_classes is {num_classes}; give data of two, or "
+            "leave binary out"
+        )
+    outputs = 1 if binary else num_classes
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    shape = None if size is None else (in_channels, *size)
     theirs = is_torchvision(name)
     if theirs and shape:
         check_video_size(name, shape[1:])
-    if weights is None:
-        model = build(name, num_classes=outputs, in_channels=in_channels)
-    else:
-        checkpoint = read_checkpoint(weights)
-        model = _build_for(checkpoint.state, name, outputs, in_channels)
+    checkpoint = None if weights is None else read_checkpoint(weights)
+    model = build(name, num_classes=outputs, in_channels=in_channels)
+    if checkpoint is not None:
+        count = class_count(model, checkpoint.state) if outputs is None else None
+        if count is not None:
+            model = build(name, num_classes=count, in_channels=in_channels)
         filled = fill(model, checkpoint.state, source=weights)
         normalize = _agreed(normalize, filled.normalize, in_channels, weights)
         _report(checkpoint, filled, weights)
@@ -91,34 +97,9 @@ def load_classifier(
 
 
 def _check_count(option: str, value: object) -> None:
-    if value is None and option == "num_classes":
-        return
     whole = hasattr(value, "__index__") and not isinstance(value, bool)
     if not whole or operator.index(value) < 1:  # type: ignore[arg-type]
         raise ValueError(f"{option} is {value!r}; give a whole number, at least 1")
-
-
-def _outputs(num_classes: int | None, *, binary: bool) -> int | None:
-    """Return how many logits the network itself has, if that is known."""
-    if not binary:
-        return num_classes
-    if num_classes not in (None, 2):
-        raise ValueError(
-            f"binary is for two classes and num_classes is {num_classes}; give data of two, or "
-            "leave binary out"
-        )
-    return 1
-
-
-def _build_for(
-    state: dict[str, Tensor], name: str, num_classes: int | None, in_channels: int
-) -> nn.Module:
-    """Build a model with the classes of the weights, unless their number is given."""
-    model = build(name, num_classes=num_classes, in_channels=in_channels)
-    count = class_count(model, state) if num_classes is None else None
-    if count is None:
-        return model
-    return build(name, num_classes=count, in_channels=in_channels)
 
 
 def _given_normalize(
@@ -180,7 +161,3 @@ def _report(checkpoint: Checkpoint, filled: Filled, source: object) -> None:
         norm,
         f"{', '.join(map(short, left[:_NAMED]))}{more}" if left else "nothing",
     )
-
-
-def _shape(in_channels: int, size: int | Sequence[int]) -> tuple[int, ...]:
-    return (in_channels, size, size) if isinstance(size, int) else (in_channels, *size)

@@ -36,9 +36,8 @@ class Normalize(nn.Module):
         if min(std) <= 0:
             raise ValueError(f"std is {list(std)}: every value has to be above 0")
         for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(
-                name, torch.tensor(list(values), dtype=torch.float32), persistent=persistent
-            )  # (C,)
+            buffer = torch.tensor(list(values), dtype=torch.float32)  # (C,)
+            self.register_buffer(name, buffer, persistent=persistent)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise images (B, C, H, W) or videos (B, C, T, H, W)."""

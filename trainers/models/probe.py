@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.common.frozen import call, frozen
+from attacks.common.goal import are_probabilities
 from attacks.errors import RefusedInput
 
 _LOG = logging.getLogger(__name__)
@@ -29,18 +30,16 @@ def probe_classifier(
         RefusedInput: when the forward pass fails, or gives anything but finite floating-point
             logits (B, num_classes).
     """
-    logits = _forward(model, shape)
-    _check(type(model).__name__, logits, num_classes)
-    warnings = [_PROBABILITIES.format(type(model).__name__)] if _sums_to_one(logits) else []
-    for warning in warnings:
-        _LOG.warning(warning)
-    return warnings
-
-
-_PROBABILITIES = (
-    "the outputs of {} lie in [0, 1] and sum to 1, as after a softmax; attacks and losses expect "
-    "logits: remove the softmax at the model's end"
-)
+    logits, name = _forward(model, shape), type(model).__name__
+    _check(name, logits, num_classes)
+    if not are_probabilities(logits):
+        return []
+    warning = (
+        f"the outputs of {name} lie in [0, 1] and sum to 1, as after a softmax; attacks and losses "
+        "expect logits: remove the softmax at the model's end"
+    )
+    _LOG.warning(warning)
+    return [warning]
 
 
 def _forward(model: nn.Module, shape: Sequence[int]) -> Tensor:
@@ -79,9 +78,3 @@ def _check(name: str, logits: Tensor, num_classes: int | None) -> None:
         raise RefusedInput(
             f"{name} returns NaN or infinity on a black and a grey sample; check its weights"
         )
-
-
-def _sums_to_one(logits: Tensor) -> bool:
-    """Tell whether rows (B, K) are probabilities; logits never are by chance."""
-    inside = bool(((logits >= 0) & (logits <= 1)).all())
-    return inside and bool(torch.allclose(logits.sum(1), torch.ones(len(logits)).to(logits)))

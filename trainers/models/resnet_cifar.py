@@ -31,9 +31,9 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18CIFAR(nn.Module):
-    """The CIFAR variant of ResNet-18."""
+    """The CIFAR variant of ResNet-18, for images of about 32x32 pixels, with He initialisation."""
 
-    def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
+    def __init__(self, *, num_classes: int = 10, in_channels: int = 3, width: int = 64) -> None:
         """Build it; stage i has ``width`` x 2^i channels."""
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
@@ -43,6 +43,9 @@ class ResNet18CIFAR(nn.Module):
         self.layer3 = _stage(2 * width, 4 * width, stride=2)
         self.layer4 = _stage(4 * width, 8 * width, stride=2)
         self.fc = nn.Linear(8 * width, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K) of images (B, C, H, W)."""
@@ -54,12 +57,3 @@ class ResNet18CIFAR(nn.Module):
 
 def _stage(c_in: int, c_out: int, *, stride: int) -> nn.Sequential:
     return nn.Sequential(BasicBlock(c_in, c_out, stride), BasicBlock(c_out, c_out, 1))
-
-
-def resnet18_cifar(*, num_classes: int = 10, in_channels: int = 3, width: int = 64) -> nn.Module:
-    """Build ResNet-18 for images of about 32x32, with He initialisation of the convolutions."""
-    model = ResNet18CIFAR(num_classes, in_channels, width)
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return model

@@ -10,10 +10,11 @@ class SmallCNN(nn.Module):
     """Three 3x3 convolutions with BatchNorm, then a linear layer on a 2x2 grid of maxima.
 
     Maxima instead of means at the end, and two convolutions before the first pooling of a small
-    image, made the fitted digits classifier about ten points more robust to PGD.
+    image, made the fitted digits classifier about ten points more robust to PGD. It has 45 thousand
+    parameters, and takes 12 MFLOPs for a 32x32 colour image.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
+    def __init__(self, *, num_classes: int = 10, in_channels: int = 3, width: int = 32) -> None:
         """Build it, with ``width``, 1.5 x ``width`` and 2 x ``width`` channels."""
         super().__init__()
         self.stage1 = _stage(in_channels, width)
@@ -30,11 +31,6 @@ class SmallCNN(nn.Module):
         x = F.adaptive_max_pool2d(self.stage3(x), 2)  # (B, 2 width, 2, 2)
         logits: Tensor = self.head(x.flatten(1))
         return logits
-
-
-def smallcnn(*, num_classes: int = 10, in_channels: int = 3, width: int = 32) -> nn.Module:
-    """Build the small CNN: 45 thousand parameters, 12 MFLOPs for a 32x32 colour image."""
-    return SmallCNN(num_classes, in_channels, width)
 
 
 def _stage(c_in: int, c_out: int) -> nn.Sequential:

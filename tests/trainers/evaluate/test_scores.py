@@ -7,7 +7,8 @@ import torch
 from scipy.stats import binomtest
 
 from attacks import AttackResult
-from trainers.evaluate.scores import AttackedBatch, doubts_of, own_columns, score_batch, summarise
+from trainers.evaluate.evaluation import AttackedBatch, own_columns, score_batch
+from trainers.evaluate.scores import doubts_of, summarise
 from trainers.intervals import wilson
 
 

@@ -175,15 +175,15 @@ def test_a_refused_start_leaves_no_folder(tmp_path: Path, capsys: pytest.Capture
 def test_items_are_the_same_each_time_and_each_sample_is_taken_once() -> None:
     loop = replace(LoopFlags(), attack_samples=("pgd=7",), instances=2)
     args = {"loop": loop, "samples": 20, "batch_size": 3, "seed": 1}
-    first = list(list_items(1, ["pgd", "fgsm"], **args))
-    assert first == list(list_items(1, ["pgd", "fgsm"], **args))
+    first = list_items(1, ["pgd", "fgsm"], **args)
+    assert first == list_items(1, ["pgd", "fgsm"], **args)
     assert len({key for key, *_ in first}) == len(first) == 2 * 3 + 2 * 7
     for instance in (0, 1):
         rows = [
             row for _, name, i, rows in first if (name, i) == ("fgsm", instance) for row in rows
         ]
         assert rows == list(range(20))
-    other = list(list_items(2, ["pgd"], **args))
+    other = list_items(2, ["pgd"], **args)
     assert [rows for *_, rows in other] != [rows for *_, rows in first[: len(other)]]
 
 

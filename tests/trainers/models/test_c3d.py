@@ -4,7 +4,7 @@ from torch import nn
 
 from attacks.errors import RefusedInput
 from trainers import probe_classifier
-from trainers.models.c3d import c3d
+from trainers.models.c3d import C3D
 
 
 def clips(*shape, seed=0):
@@ -23,14 +23,14 @@ def c3d_parameters(classes):
 
 def test_c3d_has_the_published_number_of_parameters():
     with torch.device("meta"):
-        assert parameters(c3d(num_classes=101)) == c3d_parameters(101) == 78_409_573
-        assert parameters(c3d()) == c3d_parameters(487)
+        assert parameters(C3D(num_classes=101)) == c3d_parameters(101) == 78_409_573
+        assert parameters(C3D()) == c3d_parameters(487)
 
 
 @pytest.mark.parametrize("shape", [(16, 112, 112), (16, 16, 16), (33, 24, 50)])
 def test_c3d_takes_other_sizes_too(shape):
     torch.manual_seed(0)
-    model = c3d(num_classes=5, in_channels=1, width=4).eval()
+    model = C3D(num_classes=5, in_channels=1, width=4).eval()
     x = clips(2, 1, *shape).requires_grad_()
     logits = model(x)
     assert logits.shape == (2, 5)
@@ -42,7 +42,7 @@ def test_c3d_takes_other_sizes_too(shape):
 
 def test_c3d_is_the_published_stack_at_its_own_size():
     torch.manual_seed(0)
-    model = c3d(num_classes=5, width=2).eval()
+    model = C3D(num_classes=5, width=2).eval()
     x = clips(1, 3, 16, 112, 112)
 
     def conv(*names):
@@ -59,7 +59,7 @@ def test_c3d_is_the_published_stack_at_its_own_size():
 
 
 def test_c3d_says_which_clips_it_takes():
-    model = c3d(num_classes=4, width=2)
+    model = C3D(num_classes=4, width=2)
     with pytest.raises(
         RefusedInput, match="at least 16 frames of 16x16 pixels and got 15 of 64x64"
     ):

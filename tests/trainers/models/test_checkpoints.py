@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from attacks.errors import RefusedInput
 from trainers import load_classifier
-from trainers.models.weights.weights import read_weights
+from trainers.models.weights.weights import read_checkpoint
 
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.1]
 
@@ -118,7 +118,7 @@ def test_types_of_packages_that_are_not_there_are_left(tmp_path, net, monkeypatc
             patch.setitem(sys.modules, name, theirs)
         content = {"state_dict": net.state_dict(), "hyper_parameters": kind(lr=1e-3)}
         torch.save(content, tmp_path / "w.ckpt")
-    assert read_weights(tmp_path / "w.ckpt").keys() == net.state_dict().keys()
+    assert read_checkpoint(tmp_path / "w.ckpt").state.keys() == net.state_dict().keys()
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ def test_a_normalisation_in_the_file_is_taken(load, net, names, prefix, scale):
 
 def test_a_normalisation_that_is_the_models_own_is_not_taken_twice(tmp_path, net):
     (tmp_path / "own_model.py").write_text(
-        "import torch\nfrom torch import nn\nfrom trainers.models.smallcnn import smallcnn\n"
+        "import torch\nfrom torch import nn\nfrom trainers.models.smallcnn import SmallCNN\n"
         "class Own(nn.Module):\n"
         "    def __init__(self, num_classes):\n"
         "        super().__init__()\n"
         "        self.register_buffer('mu', torch.zeros(1, 3, 1, 1))\n"
         "        self.register_buffer('sigma', torch.ones(1, 3, 1, 1))\n"
-        "        self.net = smallcnn(num_classes=num_classes)\n"
+        "        self.net = SmallCNN(num_classes=num_classes)\n"
         "    def forward(self, x):\n"
         "        return self.net((x - self.mu) / self.sigma)\n"
     )
@@ -312,7 +312,7 @@ def test_a_state_dict_at_a_great_depth_is_refused(tmp_path):
         archive.writestr("w/data.pkl", b"\x80\x02" + opened + b"}" + b"s" * depth + b".")
         archive.writestr("w/version", b"3\n")
     with pytest.raises(RefusedInput, match="state dict"):
-        read_weights(path)
+        read_checkpoint(path)
 
 
 class Hostile:
@@ -379,15 +379,15 @@ def test_other_files(tmp_path, net):
     with tarfile.open(path, "w") as archive:
         archive.addfile(tarfile.TarInfo("storages"))
     with pytest.raises(RefusedInput, match="tar archive"):
-        read_weights(path)
+        read_checkpoint(path)
     torch.save(net.state_dict(), path, pickle_protocol=4)
     with pytest.raises(RefusedInput, match="protocol"):
-        read_weights(path)
+        read_checkpoint(path)
     torch.save(net.state_dict(), path)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr(archive.namelist()[0], b"")
     with pytest.raises(RefusedInput, match="twice"):
-        read_weights(path)
+        read_checkpoint(path)
 
 
 def test_a_legacy_file_cut_anywhere_is_refused(tmp_path, net):
@@ -397,7 +397,7 @@ def test_a_legacy_file_cut_anywhere_is_refused(tmp_path, net):
     for length in [*range(0, 64, 7), 300, len(data) // 2, len(data) - 1]:
         path.write_bytes(data[:length])
         with pytest.raises(RefusedInput, match=r"w\.pt"):
-            read_weights(path)
+            read_checkpoint(path)
 
 
 def test_claims_of_giant_tensors_take_no_memory(tmp_path):
@@ -411,7 +411,7 @@ def test_claims_of_giant_tensors_take_no_memory(tmp_path):
         ):
             torch.save(content, path, _use_new_zipfile_serialization=not legacy)
             with contextlib.suppress(RefusedInput):
-                assert read_weights(path)["w"].numel() == 1
+                assert read_checkpoint(path).state["w"].numel() == 1
 
 
 def test_weights_that_do_not_fit_name_the_nearest_and_the_remedy(tmp_path, load, net):
@@ -470,5 +470,5 @@ def test_a_key_whose_hash_would_never_end_is_refused_at_once(tmp_path, legacy):
                 archive.writestr(name, nested_key(60) if name.endswith("data.pkl") else data)
     started = time.process_time()
     with pytest.raises(RefusedInput, match="tuples are nested in more than 16 levels"):
-        read_weights(file)
+        read_checkpoint(file)
     assert time.process_time() - started < 5

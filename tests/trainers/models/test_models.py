@@ -9,7 +9,7 @@ from torch import nn
 from attacks.errors import RefusedInput
 from trainers import load_classifier, probe_classifier
 from trainers.models import Normalize
-from trainers.models.resnet_cifar import resnet18_cifar
+from trainers.models.resnet_cifar import ResNet18CIFAR
 from trainers.models.torchvision_models import import_torchvision, torchvision_names
 
 
@@ -29,12 +29,12 @@ def test_smallcnn_is_small():
     assert 30_000 < parameters(load_classifier("smallcnn", in_channels=1)) < 45_000
 
 
-def test_resnet18_cifar_equals_torchvisions_with_another_stem():
+def test_ResNet18CIFAR_equals_torchvisions_with_another_stem():
     torch.manual_seed(0)
     theirs = torchvision.models.resnet18(num_classes=10)
     theirs.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
-    ours = resnet18_cifar(num_classes=10)
+    ours = ResNet18CIFAR(num_classes=10)
     ours.load_state_dict(theirs.state_dict())
     x = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
@@ -195,6 +195,12 @@ def test_a_users_factory_is_called_with_what_it_takes(factories, name, classes):
 def test_a_users_module_is_found_beside_the_working_directory(factories, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = load_classifier("models_of_user:build", num_classes=3)
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
+
+
+def test_a_file_below_the_home_folder_finds_its_neighbours(factories, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = load_classifier("~/models_of_user.py:build", num_classes=3)
     assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 3)
 
 

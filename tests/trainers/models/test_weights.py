@@ -13,7 +13,7 @@ from trainers import load_classifier
 from trainers.models.weights import weights as weights_module
 from trainers.models.weights.fill import class_count, fill
 from trainers.models.weights.placement import place
-from trainers.models.weights.weights import read_weights
+from trainers.models.weights.weights import read_checkpoint
 
 
 def net(classes=3):
@@ -45,14 +45,16 @@ class Bomb:
 def test_safetensors_and_torch_files_give_the_same_tensors(tmp_path, state):
     save_file(state, tmp_path / "w.safetensors")
     torch.save(state, tmp_path / "w.pt")
-    assert same(read_weights(tmp_path / "w.safetensors"), state)
-    assert same(read_weights(tmp_path / "w.pt"), state)
+    assert same(read_checkpoint(tmp_path / "w.safetensors").state, state)
+    assert same(read_checkpoint(tmp_path / "w.pt").state, state)
 
 
 def test_the_content_decides_not_the_suffix(tmp_path, state):
     save_file(state, tmp_path / "w.pt")
     torch.save(state, tmp_path / "w.safetensors")
-    assert same(read_weights(tmp_path / "w.pt"), read_weights(tmp_path / "w.safetensors"))
+    assert same(
+        read_checkpoint(tmp_path / "w.pt").state, read_checkpoint(tmp_path / "w.safetensors").state
+    )
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_state_dict", "net"])
@@ -60,7 +62,7 @@ def test_a_training_checkpoint_is_unwrapped(tmp_path, state, wrapper):
     content = {"epoch": 3, wrapper: {f"module.{k}": v for k, v in state.items()}, "lr": 0.1}
     torch.save(content, tmp_path / "w.pt")
     model = net()
-    fill(model, read_weights(tmp_path / "w.pt"), source="w.pt")
+    fill(model, read_checkpoint(tmp_path / "w.pt").state, source="w.pt")
     assert same(model.state_dict(), state)
 
 
@@ -69,7 +71,7 @@ def test_a_malicious_file_is_refused_and_not_executed(tmp_path, legacy):
     mark, path = tmp_path / "executed", tmp_path / "w.pt"
     torch.save({"w": Bomb(mark)}, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(RefusedInput, match=r"w\.pt .*save_file\(model\.state_dict\(\)"):
-        read_weights(path)
+        read_checkpoint(path)
     assert not mark.exists()
     torch.load(path, weights_only=False)  # the trap itself works
     assert mark.exists()
@@ -79,26 +81,26 @@ def test_a_bare_pickle_is_refused_and_not_executed(tmp_path):
     mark, path = tmp_path / "executed", tmp_path / "w.pkl"
     path.write_bytes(pickle.dumps(Bomb(mark)))
     with pytest.raises(RefusedInput, match="bare pickle"):
-        read_weights(path)
+        read_checkpoint(path)
     assert not mark.exists()
 
 
 def test_a_file_of_torch_before_1_6_gives_the_same_tensors(tmp_path, state):
     torch.save(state, tmp_path / "w.pt", _use_new_zipfile_serialization=False)
-    assert same(read_weights(tmp_path / "w.pt"), state)
+    assert same(read_checkpoint(tmp_path / "w.pt").state, state)
 
 
 def test_a_whole_pickled_module_is_refused(tmp_path):
     torch.save(net(), tmp_path / "w.pt")
     with pytest.raises(RefusedInput, match="pickled object"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_torchscript_program_is_refused(tmp_path):
     torch.jit.trace(net().eval(), torch.zeros(1, 1, 8, 8)).save(tmp_path / "w.pt")
     with pytest.raises(RefusedInput, match="TorchScript"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_a_deflated_archive_is_refused_unread(tmp_path, state, monkeypatch):
@@ -112,7 +114,7 @@ def test_a_deflated_archive_is_refused_unread(tmp_path, state, monkeypatch):
     assert same(torch.load(tmp_path / "d.pt", weights_only=True), state)  # torch itself accepts it
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
     with pytest.raises(RefusedInput, match="compressed"):
-        read_weights(tmp_path / "d.pt")
+        read_checkpoint(tmp_path / "d.pt")
 
 
 def test_members_that_claim_more_than_the_file_are_refused(tmp_path, state):
@@ -122,20 +124,20 @@ def test_members_that_claim_more_than_the_file_are_refused(tmp_path, state):
     data[entry + 20 : entry + 28] = struct.pack("<II", 2**31, 2**31)
     (tmp_path / "w.pt").write_bytes(data)
     with pytest.raises(RefusedInput, match="damaged"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_an_expanded_view_larger_than_the_file_is_refused(tmp_path):
     torch.save({"w": torch.zeros(1).expand(2**40)}, tmp_path / "w.pt")
     with pytest.raises(RefusedInput, match="larger than the file"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_the_size_cap_comes_first(tmp_path, state, monkeypatch):
     save_file(state, tmp_path / "w.safetensors")
     monkeypatch.setattr(weights_module, "SIZE_CAP", 1000)
     with pytest.raises(RefusedInput, match="1000 bytes"):
-        read_weights(tmp_path / "w.safetensors")
+        read_checkpoint(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
@@ -146,7 +148,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, state, suffix):
     for length in [0, 1, 4, 8, 9, 100, len(data) // 2, len(data) - 1]:
         path.write_bytes(data[:length])
         with pytest.raises(RefusedInput, match=f"{path.name}"):
-            read_weights(path)
+            read_checkpoint(path)
 
 
 def test_flipped_bytes_are_read_or_refused_but_never_anything_else(tmp_path, state):
@@ -157,7 +159,7 @@ def test_flipped_bytes_are_read_or_refused_but_never_anything_else(tmp_path, sta
     for position in range(0, len(data), 61):
         path.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
         try:
-            read_weights(path)
+            read_checkpoint(path)
         except RefusedInput:
             refused += 1
     assert refused
@@ -166,11 +168,11 @@ def test_flipped_bytes_are_read_or_refused_but_never_anything_else(tmp_path, sta
 def test_foreign_and_missing_files(tmp_path):
     (tmp_path / "w.pt").write_text("hello, this is text")
     with pytest.raises(RefusedInput, match="neither safetensors"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
     with pytest.raises(RefusedInput, match="no weights file"):
-        read_weights(tmp_path / "none.pt")
+        read_checkpoint(tmp_path / "none.pt")
     with pytest.raises(RefusedInput, match="no weights file"):
-        read_weights(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -179,13 +181,13 @@ def test_foreign_and_missing_files(tmp_path):
 def test_other_content_than_a_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(RefusedInput, match="state dict"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_a_sparse_tensor_is_refused(tmp_path):
     torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "w.pt")
     with pytest.raises(RefusedInput, match=r"w\.pt"):
-        read_weights(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def broken(state, name):

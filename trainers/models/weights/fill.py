@@ -58,20 +58,19 @@ def fill(model: nn.Module, state: State, *, source: object) -> Filled:
             f"{short(placed.rival)!r}, with other values; save the state dict of the one that is "
             "meant alone"
         )
-    statistics = find_statistics(placed.extra | placed.beside, placed.prefix, source=source)
+    others = placed.extra | placed.beside
+    normalize, used = find_statistics(others, placed.prefix, source=source)
     # Files of before this counter existed lack it; it starts at 0 then. I3D goes without.
     counters = {k: torch.zeros_like(v) for k, v in own.items() if k.endswith(_COUNTER)}
     tensors = counters | placed.tensors
-    extra = [
-        key for key in placed.extra if key not in statistics.names and not key.endswith(_COUNTER)
-    ]
+    extra = [key for key in placed.extra if key not in used and not key.endswith(_COUNTER)]
     if extra or len(tensors) < len(own):
         raise _unfit(model, own, placed, extra, source)
     _check_shapes(model, own, tensors, source)
     _check_values(model, own, tensors, source)
     model.load_state_dict(tensors)
-    left = tuple(key for key in placed.beside if key not in statistics.names)
-    return Filled(len(placed.tensors), placed.prefix, statistics.normalize, left)
+    left = tuple(key for key in placed.beside if key not in used)
+    return Filled(len(placed.tensors), placed.prefix, normalize, left)
 
 
 def _unfit(

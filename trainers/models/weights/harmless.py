@@ -82,12 +82,8 @@ class _List:
         return []
 
 
-def _stand_in(name: str, base: type) -> tuple[type, str]:
-    return type(name.rpartition(".")[2], (base,), {}), name
-
-
 _STAND_INS: list[Any] = [
-    _stand_in(name, base)
+    (type(name.rpartition(".")[2], (base,), {}), name)
     for names, base in ((_OBJECTS, Placeholder), (_DICTS, _Dict), (_LISTS, _List))
     for name in names
 ]

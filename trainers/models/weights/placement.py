@@ -1,7 +1,8 @@
 """Which tensors of a file are which of a model's, whatever their names begin with."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -50,13 +51,14 @@ def place(state: State, own: State) -> Placement:
     >>> place({"module.fc.bias": one, "n_averaged": one}, {"fc.bias": one}).prefix
     'module.'
     """
-    names = _Names(own)
-    prefix, *rivals = _best_prefixes(state, own, names)
+    bare = {_bare(name): name for name in own}
+    bare = bare if len(bare) == len(own) else {}
+    prefix, *rivals = _best_prefixes(state, own, bare)
     tensors: dict[str, Tensor] = {}
     extra: dict[str, Tensor] = {}
     beside: dict[str, Tensor] = {}
     for key in sorted(state, key=lambda key: key.removeprefix(prefix) not in own):
-        name = names.find(key.removeprefix(prefix)) if key.startswith(prefix) else None
+        name = _find(key.removeprefix(prefix), own, bare) if key.startswith(prefix) else None
         if name is not None and name not in tensors:
             tensors[name] = state[key]
         else:
@@ -65,17 +67,15 @@ def place(state: State, own: State) -> Placement:
     return Placement(prefix, tensors, extra, beside, rival)
 
 
-class _Names:
-    """A model's names, found also where wrappers have added to them or are missing."""
+def _find(name: str, own: State, bare: Mapping[str, str]) -> str | None:
+    """Return the model's name for what a file calls by a name, if it has one.
 
-    def __init__(self, own: State) -> None:
-        self.own = own
-        bare = {_bare(name): name for name in own}
-        self.bare = bare if len(bare) == len(own) else {}
-
-    def find(self, name: str) -> str | None:
-        """Return the model's name for what a file calls by a name, if it has one."""
-        return name if name in self.own else self.bare.get(_bare(name))
+    Args:
+        name: which wrappers may have added to, or which lacks their parts.
+        own: the model's tensors.
+        bare: the model's names by what is left of them without wrappers.
+    """
+    return name if name in own else bare.get(_bare(name))
 
 
 def _bare(name: str) -> str:
@@ -87,7 +87,7 @@ def _bare(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def _best_prefixes(state: State, own: State, names: _Names) -> list[str]:
+def _best_prefixes(state: State, own: State, bare: Mapping[str, str]) -> list[str]:
     """Return the prefix under which most tensors have a name and a shape of the model's.
 
     Of several it is the one with names that are exactly the model's, then that of no moving
@@ -100,15 +100,15 @@ def _best_prefixes(state: State, own: State, names: _Names) -> list[str]:
     for key, value in state.items():
         for prefix in _prefixes(key):
             rest = key[len(prefix) :]
-            name = names.find(rest)
+            name = _find(rest, own, bare)
             if name is not None:
                 named[prefix] += 1
                 fits[prefix] += own[name].shape == value.shape
                 exact[prefix] += rest == name
 
     def merit(prefix: str) -> tuple[int, int, int, bool, int, int]:
-        parts = _bare(prefix).count(".")
-        average = any(word.startswith("ema") or word.endswith("ema") for word in _words(prefix))
+        parts, words = _bare(prefix).count("."), re.split("[._]", prefix.lower())
+        average = any(word.startswith("ema") or word.endswith("ema") for word in words)
         return fits[prefix], named[prefix], exact[prefix], not average, -parts, len(prefix)
 
     best = max(named, key=merit, default="")
@@ -126,15 +126,7 @@ def _differ(state: State, prefix: str, other: str) -> bool:
     return any(twin is None or not torch.equal(value, twin) for value, twin in pairs)
 
 
-def _prefixes(key: str) -> Iterator[str]:
-    """Yield "" and what ends with each dot of a name, up to a number of parts."""
-    end = 0
-    for _ in range(_MOST_PARTS + 1):
-        yield key[:end]
-        end = key.find(".", end) + 1
-        if not end:
-            return
-
-
-def _words(prefix: str) -> list[str]:
-    return prefix.lower().replace(".", "_").split("_")
+def _prefixes(key: str) -> list[str]:
+    """Return "" and what ends with each dot of a name, up to a number of parts."""
+    ends = [place + 1 for place, letter in enumerate(key) if letter == "."]
+    return ["", *(key[:end] for end in ends[:_MOST_PARTS])]

@@ -1,7 +1,6 @@
 """The normalisation that a checkpoint holds beside the weights it belongs to."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,21 +14,18 @@ _MOST = 64  # channels
 _LEVELS = 255.0
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """A normalisation, and the names in the file that it was made of."""
-
-    normalize: Normalize | None
-    names: Collection[str]
-
-
-def find_statistics(state: Mapping[str, Tensor], prefix: str, *, source: object) -> Statistics:
+def find_statistics(
+    state: Mapping[str, Tensor], prefix: str, *, source: object
+) -> tuple[Normalize | None, Collection[str]]:
     """Find mean and standard deviation beside a model, or in a layer beside it.
 
     Args:
         state: what the file holds beyond the model's own tensors.
         prefix: where the model lies in the file; its normalisation lies on the way there.
         source: the file, for messages.
+
+    Returns:
+        The normalisation, if there is one, and the names in the file that it was made of.
 
     Raises:
         RefusedInput: when there are two that differ.
@@ -47,14 +43,14 @@ def find_statistics(state: Mapping[str, Tensor], prefix: str, *, source: object)
                 found[where] = _values(state[key], state[other])
                 names += [key, other]
     if not found:
-        return Statistics(None, ())
+        return None, ()
     first = next(iter(found.values()))
     if any(values != first for values in found.values()):
         raise RefusedInput(
             f"{source} holds several normalisations ({', '.join(found)}) that differ; save the "
             "state dict of the classifier alone, with the one it is to have"
         )
-    return Statistics(Normalize(*first), names)
+    return Normalize(*first), names
 
 
 def _on_the_way(where: str, prefix: str) -> bool:
