@@ -10,10 +10,10 @@ from trainers.run.cli.compress_config import (
     CLASSIFIER_OPTIONS,
     LARGEST_RATE,
     CompressDecodeConfig,
+    CompressEncodeConfig,
     CompressEvaluateConfig,
     CompressFitConfig,
 )
-from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
 
@@ -29,33 +29,35 @@ def check(config: Any) -> None:
     options = {name: value for name, value in flatten(config).items() if value is not None}
     for name, value, bounds in bounds_of(config):
         if value is not None:
-            _check_texts(name, value)
             _check_one(name, value, bounds)
     _check_channels(options.get("mean", ()), options.get("std", ()))
     for name in ("attacks", "test_attacks"):
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
-    if not isinstance(config, AttackConfig | EvaluateConfig | RoundsConfig):
-        _check_coding(config, options)
-
-
-def _check_texts(name: str, value: object) -> None:
-    """Refuse a text, or one of several, that is empty (an unset variable) or that is no UTF-8."""
-    for text in value if isinstance(value, tuple) else (value,):
-        if text == "":
-            raise ValueError(f"--{flag(name)} is empty; give it a value, or leave it out")
-        if isinstance(text, str) and text != text.encode(errors="replace").decode():
+    match config:
+        case CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
-                f"--{flag(name)} is {text!a}, which is no UTF-8 and could not be kept in "
-                "config.toml; rename the file or folder, or give a link to it"
+                "--code names no file; give a *.sprc file that `compress encode` made, or the "
+                "folder of several"
             )
+        case CompressEvaluateConfig():
+            _check_rates(config, options)
+        case CompressFitConfig() | CompressEncodeConfig():
+            _check_coding(config, options)
 
 
 def _check_one(name: str, value: Any, bounds: Bounds) -> None:
-    """Check one option by itself."""
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            _refuse(name, number, "finite numbers")
+    """Check one option by itself; an empty text is mostly a variable that is not set."""
+    for each in value if isinstance(value, tuple) else (value,):
+        if each == "":
+            raise ValueError(f"--{flag(name)} is empty; give it a value, or leave it out")
+        if isinstance(each, str) and each != each.encode(errors="replace").decode():
+            raise ValueError(
+                f"--{flag(name)} is {each!a}, which is no UTF-8 and could not be kept in "
+                "config.toml; rename the file or folder, or give a link to it"
+            )
+        if isinstance(each, float) and not math.isfinite(each):
+            _refuse(name, each, "finite numbers")
     if (allowed := bounds.refusal(value)) is not None:
         _refuse(name, value, allowed)
 
@@ -64,9 +66,8 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """Check the numbers that a channel is normalised by."""
     for number in std:
         if not CHANNEL[0] <= number <= CHANNEL[1]:
-            _refuse(
-                "std", number, "above 0" if number <= 0 else "from {:g} to {:g}".format(*CHANNEL)
-            )
+            allowed = "above 0" if number <= 0 else "from {:g} to {:g}".format(*CHANNEL)
+            _refuse("std", number, allowed)
     for number in mean:
         if not abs(number) <= CHANNEL[1]:
             _refuse("mean", number, f"from {-CHANNEL[1]:g} to {CHANNEL[1]:g}")
@@ -77,18 +78,10 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         )
 
 
-def _check_coding(config: Any, options: dict[str, Any]) -> None:
-    """Refuse options of the jobs of `compress` that are missing or exclude each other."""
-    if isinstance(config, CompressDecodeConfig):
-        if not options["code"]:
-            raise ValueError(
-                "--code names no file; give a *.sprc file that `compress encode` made, or the "
-                "folder of several"
-            )
-        return
-    if isinstance(config, CompressEvaluateConfig):
-        _check_rates(config, options)
-        return
+def _check_coding(
+    config: CompressFitConfig | CompressEncodeConfig, options: dict[str, Any]
+) -> None:
+    """Refuse options of what is coded, and how small, that are missing or exclude each other."""
     kind = options["kind"]
     uses = [(name, bounds.kinds) for name, _, bounds in bounds_of(config.coding)]
     uses += [(name, CLASSIFIER_KINDS) for name in CLASSIFIER_OPTIONS]

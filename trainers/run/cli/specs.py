@@ -166,7 +166,7 @@ def _check_norm(text: str, norm: str | None, defaults: Mapping[str, Any]) -> Non
         raise ValueError(
             f"{text} has no eps, and {defaults['eps']:g} is meant for {defaults['norm']}; give "
             f"--norm {norm} instead, or an eps beside it, such as "
-            f"eps={BUDGETS['', str(norm)]:g} (for digits {BUDGETS['digits', str(norm)]:g})"
+            f"eps={BUDGETS['images'][norm]:g} (for digits {BUDGETS['digits'][norm]:g})"
         )
 
 
