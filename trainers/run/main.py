@@ -8,12 +8,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
 
 from trainers.run import errors
 from trainers.run.cli.checks import check
@@ -32,8 +31,7 @@ from trainers.run.cli.toml import dump, load
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A job: its options, and the function(config, folder) that does it, as "module:name"."""
 
     config: type[Any]
@@ -98,10 +96,9 @@ def run(words: list[str]) -> int:
         return errors.DONE
     from trainers.run.session import session  # loads torch: not for --help
 
-    module, _, name = JOBS[start.job].work.partition(":")
     with session(start, words) as folder:
         if folder is not None:
-            getattr(import_module(module), name)(start.config, folder)
+            resolve_name(JOBS[start.job].work)(start.config, folder)
     return errors.DONE
 
 
@@ -158,23 +155,19 @@ def resumed_folder(words: Sequence[str]) -> Path | None:
 def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
     name = program()
-    lines = [
-        f"  {job_title(key):<19}{(job.config.__doc__ or '').splitlines()[0]}"
+    jobs = "".join(
+        f"  {job_title(key):<19}{(job.config.__doc__ or '').splitlines()[0]}\n"
         for key, job in JOBS.items()
         if key.startswith(group)
-    ]
-    if group:
-        return "\n".join([f"usage: {name} {group} JOB [OPTIONS]", "", *lines, ""])
-    return "\n".join(
-        [
-            f"usage: {name} [JOB] [OPTIONS]        (no job: rounds)",
-            "",
-            *lines,
-            "",
-            f"  {name}                         attack and retrain a small classifier of digits",
-            f"  {name} JOB --help              the options of a job",
-            f"  {name} JOB --smoke             try a job in seconds",
-            f"  {name} --resume runs/DIR       go on with an interrupted run",
-            "",
-        ]
     )
+    if group:
+        return f"usage: {name} {group} JOB [OPTIONS]\n\n{jobs}"
+    return f"""\
+usage: {name} [JOB] [OPTIONS]        (no job: rounds)
+
+{jobs}
+  {name}                         attack and retrain a small classifier of digits
+  {name} JOB --help              the options of a job
+  {name} JOB --smoke             try a job in seconds
+  {name} --resume runs/DIR       go on with an interrupted run
+"""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -17,7 +16,11 @@ from trainers.run.cli.presets import data_preset, smoke_preset
 from trainers.run.cli.toml import OWN, check_options, flag, flatten, load, replace_options
 
 registry = ConstructorRegistry()
-METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
+SCALARS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    int: ("INT", int),
+    float: ("NUMBER", number),
+    str: ("TEXT", str),
+}
 
 
 @registry.primitive_rule
@@ -25,22 +28,20 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Read `float` and `KIND | None`, floats also as fractions."""
     kinds = get_args(info.type) if isinstance(info.type, UnionType) else (info.type,)
     optional = type(None) in kinds
-    kind = next((k for k in kinds if k in METAVARS), None)
+    kind = next((k for k in kinds if k in SCALARS), None)
     if kind is None or not (optional or kind is float):
         return None
-    readers: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
-    read = readers[kind]
+    metavar, read = SCALARS[kind]
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar=METAVARS[kind],
+        metavar=metavar,
         instance_from_str=lambda words: read(words[0]),
         is_instance=lambda value: value is None or isinstance(value, kind),
         str_from_instance=lambda value: [str(value)],
     )
 
 
-@dataclass(frozen=True)
-class ParsedCommand:
+class ParsedCommand(NamedTuple):
     """A job, and its options as the command line gave them."""
 
     job: str
@@ -78,7 +79,6 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
     presets = data_preset(named) | (
         smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
     )
-    presets = {name: value for name, value in presets.items() if name in named}
     return ParsedCommand(job, replace_options(default, presets | options | given))
 
 
@@ -144,16 +144,3 @@ def job_title(job: str) -> str:
     'compress fit'
     """
     return job.replace("-", " ")
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the options of two configs that differ, as flags.
-
-    >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0})
-    ['--lr 0.1 -> 0.2']
-    """
-    return [
-        f"--{flag(name)} {old.get(name)} -> {new[name]}"
-        for name in new
-        if old.get(name) != new[name]
-    ]

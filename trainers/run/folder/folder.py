@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 from attacks import RefusedInput
 from attacks.files import SUFFIX, sweep, write_bytes
-from trainers.run.cli.parsing import differences
-from trainers.run.cli.toml import UNSAVED, dump, flatten, with_digest
+from trainers.run.cli.parsing import check_file
+from trainers.run.cli.toml import UNSAVED, dump, flag, flatten, with_digest
 from trainers.run.errors import FULL, LostFolder
 from trainers.run.folder.atomic import (
     damaged_file,
@@ -237,11 +237,13 @@ def begun(path: Path) -> bool:
 
 def check_same(file: Path, job: str, config: Any) -> None:
     """Refuse to go on with other options than the run was begun with."""
-    from trainers.run.cli.parsing import check_file
-
-    old = {name: None for name in flatten(config)} | check_file(file, job, config, own=True)
-    new = {name: value for name, value in flatten(config).items() if name not in MOVABLE}
-    if changed := differences(old, new):
+    old = check_file(file, job, config, own=True)
+    changed = [
+        f"--{flag(name)} {old.get(name)} -> {value}"
+        for name, value in flatten(config).items()
+        if name not in MOVABLE and old.get(name) != value
+    ]
+    if changed:
         raise ValueError(
             f"{file.parent} was begun with other options ({', '.join(changed)}); "
             "leave them as they were, or choose another --run-dir"
