@@ -1,5 +1,8 @@
 """Numbers as users write them, and how large they may be."""
 
+from collections.abc import Callable
+from typing import Any
+
 LARGEST = 10**6  # whole number that an option of an attack may have, if not told otherwise
 LARGEST_FLOAT = 1e12
 LARGEST_OF = {"queries": 10**9, "budget": 10**9, "seed": 2**63 - 1}
@@ -19,6 +22,9 @@ def number(text: str) -> float:
         return float(above) / float(below) if stroke else float(above)
     except (ValueError, ZeroDivisionError):
         raise ValueError(f"{text!r} is no number; write 0.03 or 8/255") from None
+
+
+READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
 
 
 def check_size(what: str, name: str, value: object) -> None:

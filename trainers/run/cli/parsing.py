@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args
@@ -11,16 +10,12 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from trainers.run.cli.command import program
-from trainers.run.cli.numbers import number
+from trainers.run.cli.numbers import READERS
 from trainers.run.cli.presets import data_preset, smoke_preset
 from trainers.run.cli.toml import OWN, check_options, flag, flatten, load, replace_options
 
 registry = ConstructorRegistry()
-SCALARS: dict[Any, tuple[str, Callable[[str], Any]]] = {
-    int: ("INT", int),
-    float: ("NUMBER", number),
-    str: ("TEXT", str),
-}
+METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 
 
 @registry.primitive_rule
@@ -28,13 +23,13 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Read `float` and `KIND | None`, floats also as fractions."""
     kinds = get_args(info.type) if isinstance(info.type, UnionType) else (info.type,)
     optional = type(None) in kinds
-    kind = next((k for k in kinds if k in SCALARS), None)
+    kind = next((k for k in kinds if k in METAVARS), None)
     if kind is None or not (optional or kind is float):
         return None
-    metavar, read = SCALARS[kind]
+    read = READERS[kind]
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar=metavar,
+        metavar=METAVARS[kind],
         instance_from_str=lambda words: read(words[0]),
         is_instance=lambda value: value is None or isinstance(value, kind),
         str_from_instance=lambda value: [str(value)],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from attacks import RefusedInput
 from trainers.run.cli.checks import check
 from trainers.run.cli.config import RoundsConfig
-from trainers.run.cli.parsing import number
+from trainers.run.cli.numbers import number
 from trainers.run.cli.toml import check_options, dump, flatten, load, replace_options
 from trainers.run.main import JOBS, parse_command
 
