@@ -18,7 +18,7 @@ import torch
 
 from attacks import RefusedInput
 from trainers.run import errors
-from trainers.run.cli.command import command_line
+from trainers.run.cli.command import command_line, resume_command
 from trainers.run.cli.parsing import ParsedCommand
 from trainers.run.folder.atomic import damaged_file, digest, is_present, write_json
 from trainers.run.folder.completeness import files_of
@@ -40,20 +40,22 @@ def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | 
     """
     run = start.config.run
     path = folder_path(start)
-    with console_log():
+    with attach_handler(QuietStreamHandler(sys.stdout), logging.INFO):
         folder = open_folder(path, start.job, start.config, resume=run.resume)
-        with folder.lock:
+        with folder.claim.lock:
             if folder.finished:
                 folder.inputs.check_files(start.config)  # what is shown is what these gave
                 log.info("%s is finished; its outcome:\n%s", path, read_outcome(folder))
                 yield None
                 return
-            with remove_when_refused(folder), file_log(path / "log.txt"), report_status(folder):
-                if not folder.fresh:
-                    log.info("going on with the run in %s", path)
+            file = QuietFileHandler(path / "log.txt")
+            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            with attach_handler(file, logging.DEBUG), report_status(folder):
                 if folder.fresh:
                     check_apart(start.config, path)
-                write_environment(folder.path, words)
+                else:
+                    log.info("going on with the run in %s", path)
+                write_environment(path, words)
                 folder.inputs.check_files(start.config)
                 choose_device(run.device)  # refused at once, also by jobs with no use for it
                 torch.backends.cudnn.deterministic = True
@@ -61,19 +63,8 @@ def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | 
 
 
 @contextmanager
-def remove_when_refused(folder: RunFolder) -> Iterator[None]:
-    """Take a new run folder away when the body refuses its options or files before any work."""
-    try:
-        yield
-    except (ValueError, RefusedInput):
-        if folder.claim.new and not begun(folder.path):
-            folder.claim.undo()
-        raise
-
-
-@contextmanager
 def report_status(folder: RunFolder) -> Iterator[None]:
-    """Write into status.json how the body ends."""
+    """Write into status.json how the body ends; where it is refused before any work, undo it."""
     folder.status("running", stage="start", exit=None)
     try:
         with refuse_wrong_kind(folder.path):
@@ -88,21 +79,14 @@ def report_status(folder: RunFolder) -> Iterator[None]:
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))
         if folder.claim.held and (state in ("interrupted", "failed") or begun(folder.path)):
-            log.info("to go on: %s", command_line(resume_words(folder.path)))
+            log.info("to go on: %s", resume_command(folder.path))
+        if state == "refused" and folder.claim.new and not begun(folder.path):
+            folder.claim.undo()
         if told is error:
             raise
         raise told from error
     files, summary = files_of(folder.path), digest(folder.summary())
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
-
-
-def resume_words(path: Path) -> list[str]:
-    """Return the words that go on with the run in a folder, whatever it is called.
-
-    >>> resume_words(Path("-a")), resume_words(Path("a"))
-    (['--resume=-a'], ['--resume', 'a'])
-    """
-    return [f"--resume={path}"] if str(path).startswith("-") else ["--resume", str(path)]
 
 
 @contextmanager
@@ -191,27 +175,9 @@ class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
 
 
 @contextmanager
-def console_log() -> Iterator[None]:
-    """Show the program's messages on the terminal."""
-    handler = QuietStreamHandler(sys.stdout)
-    handler.setLevel(logging.INFO)
-    with attach_handler(handler):
-        yield
-
-
-@contextmanager
-def file_log(path: Path) -> Iterator[None]:
-    """Keep the program's messages, with times and tracebacks, in a file."""
-    handler = QuietFileHandler(path)
-    handler.setLevel(logging.DEBUG)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    with attach_handler(handler):
-        yield
-
-
-@contextmanager
-def attach_handler(handler: logging.Handler) -> Iterator[None]:
-    """Give our packages' loggers a handler for the body."""
+def attach_handler(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Give our packages' loggers a handler for the body, which takes messages from a level on."""
+    handler.setLevel(level)
     loggers = [logging.getLogger(name) for name in ("trainers", "augment", "attacks")]
     for logger in loggers:
         logger.addHandler(handler)

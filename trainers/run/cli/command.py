@@ -23,3 +23,13 @@ def command_line(words: Sequence[object]) -> str:
     given = sys.argv[0] if Path(sys.argv[0]).name == SCRIPT else SCRIPT
     start = [INSTALLED] if program() == INSTALLED else ["python", given]
     return shlex.join([*start, *map(str, words)])
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that goes on with the run in a folder, whatever it is called.
+
+    >>> resume_command(Path("-a")).partition("train.py ")[2]
+    '--resume=-a'
+    """
+    hyphen = str(folder).startswith("-")
+    return command_line([f"--resume={folder}"] if hyphen else ["--resume", folder])

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trainers.run.cli.command import command_line
+from trainers.run.cli.command import resume_command
 from trainers.run.folder.atomic import write_text
 from trainers.run.folder.claim import REPORT
 from trainers.run.folder.folder import RunFolder
@@ -39,7 +39,7 @@ def write_report(
         finished: whether the run is; else the report says how to go on with it.
     """
     board = shlex.join(["tensorboard", "--logdir", str(folder.path / "tensorboard")])
-    resume = [] if finished else [command_line(["--resume", folder.path])]
+    resume = [] if finished else [resume_command(folder.path)]
     common = {
         "start": Markup(REPORT),  # by which a report of ours is known
         "title": f"{folder.job}: {folder.path.name}",
