@@ -21,4 +21,3 @@ _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it
 _.handleError  # logging calls it
 read_weights  # tests of damaged files read weights alone by it; `load_classifier` reads with more
-_.series  # tests read what a run measured by it

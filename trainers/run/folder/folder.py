@@ -6,14 +6,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from attacks import RefusedInput
-from attacks.files import SUFFIX, sweep, write_bytes
+from attacks.files import write_bytes
 from trainers.run.cli.parsing import check_file
 from trainers.run.cli.toml import UNSAVED, dump, flag, flatten, with_digest
 from trainers.run.errors import FULL, LostFolder
@@ -26,23 +25,13 @@ from trainers.run.folder.atomic import (
     write_text,
 )
 from trainers.run.folder.checkpoint import check_items
-from trainers.run.folder.claim import (
-    FOLDERS,
-    RESULTS,
-    START,
-    Claim,
-    check_nesting,
-    check_ours,
-    check_place,
-    claim,
-)
-from trainers.run.folder.completeness import check_names, is_finished
+from trainers.run.folder.claim import Claim, check_nesting, check_ours, check_place, claim
+from trainers.run.folder.completeness import check_names, is_finished, tidy
 from trainers.run.folder.input_digests import InputDigests
 from trainers.run.folder.metrics import Metrics
 from trainers.run.folder.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
-KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
 GROWING = ("command.txt", "log.txt", "metrics.jsonl")  # written on, where others are replaced
 MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
@@ -76,11 +65,6 @@ class RunFolder:
     at_work: bool = False
     items: int = 0
     _status: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def lock(self) -> TextIO:
-        """The lock, which is let go of when it is closed."""
-        return self.claim.lock
 
     @property
     def checkpoints(self) -> Path:
@@ -122,10 +106,8 @@ class RunFolder:
         if not is_present(file):
             raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
         value = read_json(file, dict)
-        if is_present(status) and read_json(status, dict).get("summary") not in (
-            None,
-            digest(value),
-        ):
+        known = read_json(status, dict).get("summary") if is_present(status) else None
+        if known not in (None, digest(value)):
             raise damaged_file(file, "it was changed after it was written, or is another run's")
         return value
 
@@ -143,38 +125,28 @@ def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
         ValueError: when another process works there, the folder holds something else or links,
             or the options differ, or the folder cannot be made or written to.
     """
-    with usable(path):
-        return _open(path, job, config, resume=resume)
-
-
-@contextmanager
-def usable(path: Path) -> Iterator[None]:
-    """Say of a folder that cannot be made or written to that it is the user's choice."""
     try:
-        yield
-    except OSError as error:
+        check_ours(path)
+        check_nesting(path)
+        if resume == "never" and (path / "config.toml").exists():
+            raise ValueError(
+                f"{path} holds a run; choose another --run-dir, or --resume auto to go on"
+            )
+        claimed = claim(path)
+        try:
+            return _opened(claimed, job, config)
+        except BaseException:
+            if claimed.new:
+                claimed.undo()
+            claimed.lock.close()
+            raise
+    except OSError as error:  # that the folder cannot be made or written to is the user's choice
         if error.errno in FULL:
             raise
         raise ValueError(
             f"--run-dir {path} cannot be used ({error.filename}: {error.strerror}); choose "
             "another folder"
         ) from error
-
-
-def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
-    """Claim a folder and check that the run there, if there is one, may go on."""
-    check_ours(path)
-    check_nesting(path)
-    if resume == "never" and (path / "config.toml").exists():
-        raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
-    claimed = claim(path)
-    try:
-        return _opened(claimed, job, config)
-    except BaseException:
-        if claimed.new:
-            claimed.undo()
-        claimed.lock.close()
-        raise
 
 
 def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
@@ -196,16 +168,6 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
         write_json(path / "inputs.json", {})
     metrics, inputs = Metrics(path / "metrics.jsonl"), InputDigests(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
-
-
-def tidy(path: Path) -> None:
-    """Remove what a killed process left half-written of files of ours."""
-    for name in (*START, *RESULTS, "*.safetensors"):
-        for half in path.glob(f".{name}.*{SUFFIX}"):
-            half.unlink(missing_ok=True)
-    for name in FOLDERS:
-        for kind in KINDS:
-            sweep(path / name, f"*{kind}")
 
 
 def part_links(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,6 @@ MODELS = ("model", "judge_model")
 ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}
-PIECE = 2**20
 
 
 class ChangedInput(RefusedInput):
@@ -80,12 +79,13 @@ class InputDigests:
         for name, file in sorted(list_named_files(config)):
             if file.is_file():
                 self.check(name, digest_of_file(file))
-        for text in flatten(config).get("code", ()):
+        options = flatten(config)
+        for text in options.get("code", ()):
             if (path := Path(text)).is_dir():
                 names = [file.relative_to(path).as_posix() for file in list_codes(path)]
                 self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
         for name in MODELS:
-            self._check_own(f"--{flag(name)}", flatten(config).get(name) or "")
+            self._check_own(f"--{flag(name)}", options.get(name) or "")
 
     def _check_own(self, name: str, text: str) -> None:
         """Compare the sources of a classifier of the user's own that are known, before any runs."""
@@ -144,11 +144,8 @@ def check_apart(config: Any, run: Path) -> None:
 
 def digest_of_file(path: Path) -> str:
     """Return a hash of a file's bytes."""
-    result = blake2b(digest_size=16)
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            result.update(piece)
-    return result.hexdigest()
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
@@ -186,7 +183,8 @@ def source_files(where: str, model: nn.Module) -> dict[str, Path]:
         The user's files, each by its name below the module's root, or else by its module's.
     """
     if where.endswith(".py"):
-        first, depth = module_at(Path(where).expanduser()), 0
+        place, depth = Path(where).expanduser().resolve(), 0
+        first = next(module for module in list(sys.modules.values()) if _file(module) == place)
     else:
         first, depth = sys.modules[where], where.count(".")
     own = _file(first)
@@ -203,12 +201,6 @@ def source_files(where: str, model: nn.Module) -> dict[str, Path]:
                 found[shown] = file
                 todo += filter(None, map(_module_of, list(vars(module).values())))
     return dict(sorted(found.items()))
-
-
-def module_at(path: Path) -> ModuleType:
-    """Return the loaded module of a file."""
-    wanted = path.resolve()
-    return next(m for m in list(sys.modules.values()) if _file(m) == wanted)
 
 
 def _file(module: ModuleType) -> Path | None:

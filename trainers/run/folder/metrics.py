@@ -86,7 +86,3 @@ class Metrics:
         self.lines.append(line)
         for listener in self.listeners:
             listener(line)
-
-    def series(self, tag: str) -> list[tuple[int, float]]:
-        """Return (step, value) of every line that has this tag."""
-        return [(m["step"], m["values"][tag]) for m in self.lines if tag in m["values"]]
