@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from attacks.files import write_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict
-from trainers.run.show.clips import draw_strips, encode_gif, is_clip
-from trainers.run.show.heatmap import frame_heat_map
+from trainers.run.show.clips import draw_strips, encode_gif, frame_heat_map, is_clip
 from trainers.run.show.images import Pair, draw_sheet, write_png
 from trainers.run.show.plots import line_chart, to_picture
 

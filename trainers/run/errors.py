@@ -17,8 +17,8 @@ NO_MEMORY = (
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class Interrupted(BaseException):
-    """A signal asked the program to stop; like KeyboardInterrupt no `except Exception` takes it."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop; no `except Exception` takes it."""
 
     def __init__(self, number: int) -> None:
         """Remember the signal's number."""
@@ -77,14 +77,10 @@ def exit_code(error: BaseException) -> int:
     match error:
         case Waiting():
             return DONE
-        case Interrupted():
-            return 128 + error.number
-        case KeyboardInterrupt():  # in the moment before `stoppable`
-            return 128 + signal.SIGINT
+        case KeyboardInterrupt():  # SIGINT's own in the moment before `stoppable`
+            return 128 + getattr(error, "number", signal.SIGINT)
         case ValueError():
             return USAGE
-    if isinstance(error, Failed):
-        return FAILED
     from attacks.errors import RefusedInput  # loads torch: not for a mistyped flag
 
     return REFUSED if isinstance(error, RefusedInput) else FAILED
@@ -96,9 +92,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     True
     """
-    if isinstance(error, MemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     if isinstance(error, RuntimeError):
         text = str(error).lower()
@@ -119,7 +113,7 @@ def is_ours(error: BaseException) -> bool:
 
 def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong and what to do next."""
-    if isinstance(error, Interrupted | KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt):
         return f"stopped by {str(error) or 'SIGINT'}; what was finished is saved"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk is full ({error.filename or 'no space left'}); free some space and resume"

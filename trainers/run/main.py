@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from trainers.run import errors
 from trainers.run.cli.checks import check
-from trainers.run.cli.command import program
+from trainers.run.cli.command import check_packages, program
 from trainers.run.cli.compress_config import (
     CompressDecodeConfig,
     CompressEncodeConfig,
@@ -24,7 +24,6 @@ from trainers.run.cli.compress_config import (
     CompressFitConfig,
 )
 from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
-from trainers.run.cli.packages import check_packages
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
 from trainers.run.cli.toml import dump, load
 
@@ -63,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with errors.stoppable():
             return run_reporting_errors(words)
-    except (KeyboardInterrupt, errors.Interrupted) as error:  # one more, while the first was told
+    except KeyboardInterrupt as error:  # one more, while the first was told
         return errors.exit_code(error)
 
 
@@ -74,7 +73,7 @@ def run_reporting_errors(words: list[str]) -> int:
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
     # Here the program ends: whatever went wrong becomes a sentence and a code.
-    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         with suppress(OSError, AttributeError):  # nobody reads stderr, or there is none
             if "--debug" in words:
                 traceback.print_exception(error)

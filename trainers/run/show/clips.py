@@ -1,19 +1,22 @@
-"""Clips as pictures: strips of frames, and animated GIFs."""
+"""Clips as pictures: strips of frames, also with the weight of each, and animated GIFs."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+import torch
+from PIL import Image
 from torch import Tensor
 
 from trainers.run.show.images import (
+    CAPTION,
     FONT,
     INK,
     PAD,
     TITLE,
     Pair,
+    blank_sheet,
     choose_factor,
     draw_sheet,
     to_image,
@@ -21,8 +24,10 @@ from trainers.run.show.images import (
 
 FRAMES = 8  # of a clip in a strip
 SIDE = 96  # pixels of the shorter side of a frame in a strip, about
-CAPTION = 20
 DELAY = 120  # milliseconds a frame of an animation
+BAR = 36  # pixels of the heaviest frame's bar
+PLAIN, CHOSEN = "#9ca3af", "#dc2626"
+SHOWN = 16  # frames of a clip with their weights at most
 
 
 def draw_strips(pairs: Sequence[Pair]) -> Image.Image:
@@ -36,10 +41,9 @@ def draw_strips(pairs: Sequence[Pair]) -> Image.Image:
     cell_w, cell_h = width * scale + 2, height * scale + 2
     block = CAPTION + 3 * cell_h + PAD
     size = (len(shown) * cell_w + 2 * PAD, TITLE + len(pairs) * block)
-    image = Image.new("RGB", size, "white")
-    pen, factor = ImageDraw.Draw(image), choose_factor(pairs)
+    factor = choose_factor(pairs)
     title = f"frames: original, perturbed, difference times {factor} around grey"
-    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    image, pen = blank_sheet(size, title)
     for place, pair in enumerate(pairs):
         top = TITLE + place * block
         caption = f"{pair.before}   then   {pair.after}   (mean change {pair.mean_change:.4f})"
@@ -48,6 +52,45 @@ def draw_strips(pairs: Sequence[Pair]) -> Image.Image:
             for across, frame in enumerate(shown):
                 place_at = (PAD + across * cell_w, top + CAPTION + down * cell_h)
                 image.paste(to_image(clip[:, frame], scale), place_at)
+    return image
+
+
+def frame_heat_map(
+    x: Tensor, weights: Tensor, captions: Sequence[str], *, keyframes: Tensor | None = None
+) -> Image.Image:
+    """Draw a row for each clip: its frames, and under each a bar as long as it is heavy.
+
+    The heaviest frame of a clip has the longest bar; of a long clip frames are shown at even
+    distances, each keeping its number.
+
+    Args:
+        x: clips (B, C, T, H, W) in [0, 1].
+        weights: of the frames, (B, T), such as of `attacks.frame_weights`; below 0 counts as 0.
+        captions: one for each clip.
+        keyframes: frames to mark in red, bool (B, T); None for none.
+    """
+    frames, height, width = x.shape[2:]
+    scale = max(1, round(64 / width))
+    cell, row = width * scale + PAD // 2, CAPTION + height * scale + BAR + CAPTION
+    places = torch.linspace(0, frames - 1, min(frames, SHOWN)).round().long().tolist()
+    title = "weight of each frame" + ("" if keyframes is None else "; keyframes in red")
+    size = (max(2 * PAD + len(places) * cell, 320), TITLE + len(x) * row + PAD)
+    image, pen = blank_sheet(size, title)
+    share = weights.detach().cpu().clamp_min(0)
+    share = share / share.amax(1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)  # (B, T)
+    for i, caption in enumerate(captions):
+        top = TITLE + i * row
+        pen.text((PAD, top), caption, fill=INK, font=FONT)
+        for j, frame in enumerate(places):
+            left, upper = PAD + j * cell, top + CAPTION
+            marked = keyframes is not None and bool(keyframes[i, frame])
+            colour = CHOSEN if marked else PLAIN
+            image.paste(to_image(x[i, :, frame], scale), (left, upper))
+            base = upper + height * scale + 2
+            box = (left, base, left + width * scale - 1, base + round(BAR * float(share[i, frame])))
+            pen.rectangle(box, fill=colour)
+            number = (left + width * scale / 2, base + BAR + 2)
+            pen.text(number, str(frame), fill=colour if marked else INK, font=FONT, anchor="ma")
     return image
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -20,8 +21,8 @@ from trainers.run.show.plots import (
     to_picture,
 )
 
-CHANNELS = ("red", "green", "blue")
-PAINT = ("#dc2626", "#059669", "#2563eb")  # of their curves
+CHANNELS: tuple[str, ...] = ("red", "green", "blue")
+PAINT: tuple[str, ...] = ("#dc2626", "#059669", "#2563eb")  # of their curves
 
 
 def pattern_figure(pattern: Tensor, *, title: str) -> Image.Image:
@@ -41,16 +42,13 @@ def pattern_figure(pattern: Tensor, *, title: str) -> Image.Image:
     channels, frames = values.shape
     factor = amplification(float(values.abs().max()))
     colours = 0.5 + factor * values[:, None]  # (C, 1, T)
-    if channels != len(CHANNELS):
-        # No colours that we know of: all channels as one grey.
+    names, paint = CHANNELS, PAINT
+    if channels != len(CHANNELS):  # no colours that we know of: all channels as one grey
         colours = colours.mean(0, keepdim=True).expand(3, -1, -1)  # (3, 1, T)
-    known = channels == len(CHANNELS)
-    names = CHANNELS if known else [f"channel {c}" for c in range(channels)]
-    lines = {
-        name: list(enumerate((100 * row).tolist())) for name, row in zip(names, values, strict=True)
-    }
-    paint = PAINT if known else COLOURS
-    styles = {name: {"color": paint[i % len(paint)]} for i, name in enumerate(names)}
+        names, paint = tuple(f"channel {c}" for c in range(channels)), COLOURS
+    rows = (100 * values).tolist()
+    lines = {name: list(enumerate(row)) for name, row in zip(names, rows, strict=True)}
+    styles = {name: {"color": colour} for name, colour in zip(names, cycle(paint), strict=False)}
     with chart_style():
         figure = Figure(figsize=(SIZE[0], SIZE[1] + 0.5))
         strip, curves = figure.subplots(2, sharex=True, height_ratios=(1, 6))
@@ -83,7 +81,5 @@ def path_figure(points: Sequence[tuple[float, Tensor, Tensor]], *, title: str) -
     ]
     lines: dict[str, Points] = {"path": [(thick, rough) for _, thick, rough in means]}
     lines |= {f"beta1 {share:g}": [(thick, rough)] for share, thick, rough in means}
-    chart = line_chart(
-        lines, title=title, x_label="mean thickness in %", y_label="mean roughness in %"
-    )
-    return to_picture(chart)
+    x_label, y_label = "mean thickness in %", "mean roughness in %"
+    return to_picture(line_chart(lines, title=title, x_label=x_label, y_label=y_label))

@@ -50,12 +50,20 @@ def _quantile(values: Tensor, share: float) -> float:
     return float(values.flatten().kthvalue(place).values)
 
 
+def blank_sheet(size: tuple[int, int], title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Return a white picture (width, height) below a title, and a pen for it."""
+    image = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(image)
+    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    return image, pen
+
+
 def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
     """Lay out pairs, two to a line, each as original | perturbed | difference.
 
     Args:
         pairs: images before and after.
-        factor: of the differences; None takes `factor_of(pairs)`.
+        factor: of the differences; None takes `choose_factor(pairs)`.
     """
     height, width = pairs[0].x.shape[-2:]
     scale = max(1, round(120 / width)) if width < 120 else 1
@@ -63,11 +71,9 @@ def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Ima
     across = min(2, len(pairs))
     down = -(-len(pairs) // across)
     size = (across * (3 * cell_w + 2 * PAD), TITLE + down * cell_h + PAD)
-    image = Image.new("RGB", size, "white")
     factor = choose_factor(pairs) if factor is None else factor
-    pen = ImageDraw.Draw(image)
     title = f"original | perturbed | difference, times {factor} around grey; mean change of a value"
-    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    image, pen = blank_sheet(size, title)
     for place, pair in enumerate(pairs):
         left = (place % across) * (3 * cell_w + 2 * PAD) + PAD
         top = TITLE + (place // across) * cell_h

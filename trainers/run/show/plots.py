@@ -80,12 +80,12 @@ def line_chart(
         figure = Figure()
         axes = figure.add_subplot()
         draw_lines(axes, lines, styles=styles or {})
-        for line, (name, bounds) in zip(axes.lines, lines.items(), strict=True):
-            if name in (ranges or {}):
-                _draw_ranges(axes, bounds, (ranges or {})[name], str(line.get_color()))
+        for line, (name, points) in zip(axes.lines, lines.items(), strict=True):
+            if bounds := (ranges or {}).get(name):
+                xs, (lows, highs) = [x for x, _ in points], zip(*bounds, strict=True)
+                axes.vlines(xs, lows, highs, str(line.get_color()), linewidth=1)
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
-        xs = [x for points in lines.values() for x, _ in points]
-        _scale_x(axes, xs, log=log_x)
+        _scale_x(axes, [x for points in lines.values() for x, _ in points], log=log_x)
         add_legend(figure, axes)
         return figure
 
@@ -106,12 +106,6 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     """Name the lines of axes beside them; a single line has the title for that."""
     if len(axes.get_legend_handles_labels()[1]) > 1:
         figure.legend(loc="outside right upper")
-
-
-def _draw_ranges(axes: Axes, points: Points, ranges: Points, colour: str) -> None:
-    """Draw an upright stroke through each point, from the lowest to the highest value."""
-    xs = [x for x, _ in points]
-    axes.vlines(xs, [low for low, _ in ranges], [high for _, high in ranges], colour, linewidth=1)
 
 
 def _scale_x(axes: Axes, xs: Sequence[float], *, log: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -60,15 +59,9 @@ class Progress:
             self.folder.stopwatch.keep()
         self._unkept = False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Take the bar away."""
         self._bar.close()
-        if not self.folder.claim.held:
-            return
-        with suppress(OSError):  # a full disk must not hide what went wrong
-            self._keep_time()
+        if self.folder.claim.held:
+            with suppress(OSError):  # a full disk must not hide what went wrong
+                self._keep_time()

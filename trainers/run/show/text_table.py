@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
+def number(value: float | None, form: str) -> str:
+    """Return a number in a format; "-" for none."""
+    return "-" if value is None else format(value, form)
+
+
 def format_row(cells: Mapping[str, str], widths: Mapping[str, int], *, left: str = "") -> str:
     """Pad the cells of a row to the widths of their columns.
 
