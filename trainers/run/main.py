@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from itertools import pairwise, takewhile
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any
 
 from trainers.run import errors
 from trainers.run.cli.checks import check
@@ -30,23 +30,15 @@ from trainers.run.cli.toml import dump, load
 log = logging.getLogger(__name__)
 
 
-class Job(NamedTuple):
-    """A job: its options, and the function(config, folder) that does it, as "module:name"."""
-
-    config: type[Any]
-    work: str
-
-
-JOBS = {
-    "rounds": Job(RoundsConfig, "trainers.jobs.rounds:run_rounds"),
-    "attack": Job(AttackConfig, "trainers.jobs.attack:run_attack"),
-    "evaluate": Job(EvaluateConfig, "trainers.jobs.evaluate:run_evaluate"),
-    "compress-fit": Job(CompressFitConfig, "trainers.jobs.compress.fit:run_fit"),
-    "compress-encode": Job(CompressEncodeConfig, "trainers.jobs.compress.encode:run_encode"),
-    "compress-decode": Job(CompressDecodeConfig, "trainers.jobs.compress.decode:run_decode"),
-    "compress-evaluate": Job(
-        CompressEvaluateConfig, "trainers.jobs.compress.evaluate:run_evaluate"
-    ),
+# The options of each job; its work is run_NAME(config, folder) in trainers/jobs/NAME.py.
+JOBS: dict[str, type[Any]] = {
+    "rounds": RoundsConfig,
+    "attack": AttackConfig,
+    "evaluate": EvaluateConfig,
+    "compress-fit": CompressFitConfig,
+    "compress-encode": CompressEncodeConfig,
+    "compress-decode": CompressDecodeConfig,
+    "compress-evaluate": CompressEvaluateConfig,
 }
 # Whose names are two words on the command line.
 GROUPS = ("compress",)
@@ -95,9 +87,10 @@ def run(words: list[str]) -> int:
         return errors.DONE
     from trainers.run.session import session  # loads torch: not for --help
 
+    work = f"trainers.jobs.{start.job.replace('-', '.')}:run_{start.job.split('-')[-1]}"
     with session(start, words) as folder:
         if folder is not None:
-            resolve_name(JOBS[start.job].work)(start.config, folder)
+            resolve_name(work)(start.config, folder)
     return errors.DONE
 
 
@@ -123,7 +116,7 @@ def parse_command(words: list[str]) -> ParsedCommand:
         near = get_close_matches(job_title(job), names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"there is no job {job_title(job)!r}; {hint}allowed: {', '.join(names)}")
-    return parse(job, words, JOBS[job].config(), file)
+    return parse(job, words, JOBS[job](), file)
 
 
 def job_name(words: list[str]) -> tuple[str, list[str]]:
@@ -155,8 +148,8 @@ def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
     name = program()
     jobs = "".join(
-        f"  {job_title(key):<19}{(job.config.__doc__ or '').splitlines()[0]}\n"
-        for key, job in JOBS.items()
+        f"  {job_title(key):<19}{(config.__doc__ or '').splitlines()[0]}\n"
+        for key, config in JOBS.items()
         if key.startswith(group)
     )
     if group:

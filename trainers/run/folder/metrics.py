@@ -41,7 +41,7 @@ def _is_number(value: object) -> bool:
 
 
 class Metrics:
-    """An append-only list of named measurements.
+    """An append-only list of named measurements: `lines`, by name.
 
     A line is written before the file that marks its item of work as done. A kill in between
     makes the item again, with the same numbers; its line is there already and is not repeated.
@@ -56,16 +56,14 @@ class Metrics:
         self.path = path
         self.listeners: list[Callable[[Line], None]] = []
         whole, end, torn = (read_bytes(path) if is_present(path) else b"").rpartition(b"\n")
-        self.lines = [
-            read_line(path, i, text) for i, text in enumerate(whole.split(b"\n"), 1) if end
-        ]
-        self._names = {line["name"] for line in self.lines}
+        texts = enumerate(whole.split(b"\n"), 1) if end else ()
+        self.lines = {line["name"]: line for line in (read_line(path, *each) for each in texts)}
         if torn:
             os.truncate(path, len(whole) + len(end))
 
     def __contains__(self, name: str) -> bool:
         """Tell whether a measurement of that name is there."""
-        return name in self._names
+        return name in self.lines
 
     def add(self, name: str, *, step: int, values: dict[str, float]) -> None:
         """Append a measurement unless one of that name is there.
@@ -75,14 +73,13 @@ class Metrics:
             step: its place on the time axis.
             values: numbers by TensorBoard tag, such as "accuracy/clean".
         """
-        if name in self._names:
+        if name in self.lines:
             return
         line = {"name": name, "step": step, "time": time.time(), "values": values}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._names.add(name)
-        self.lines.append(line)
+        self.lines[name] = line
         for listener in self.listeners:
             listener(line)

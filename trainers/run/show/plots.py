@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
@@ -140,11 +138,10 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def to_picture(figure: Figure) -> Image.Image:
     """Return a figure as a picture, of 960 x 540 pixels where it has the usual size."""
+    picture = io.BytesIO()
     with chart_style():
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # (H, W, 4)
-        return Image.fromarray(pixels).convert("RGB")
+        figure.savefig(picture, format="png")
+    return Image.open(picture).convert("RGB")
 
 
 def to_svg(figure: Figure) -> str:

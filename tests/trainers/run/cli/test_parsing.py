@@ -205,8 +205,6 @@ def test_check_options_keeps_lists_as_tuples() -> None:
 
 
 def test_every_option_is_named_once() -> None:
-    for job in JOBS.values():
-        names = [
-            line.split(" =")[0] for line in dump("x", job.config()).splitlines() if " =" in line
-        ]
+    for config in JOBS.values():
+        names = [line.split(" =")[0] for line in dump("x", config()).splitlines() if " =" in line]
         assert len(names) == len(set(names))
