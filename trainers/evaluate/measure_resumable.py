@@ -23,7 +23,7 @@ from trainers.evaluate.evaluation import (
     summarise,
 )
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
-from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 

@@ -49,7 +49,7 @@ from trainers.run.cli.specs import (
 )
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.folder import RunFolder, remove_items
-from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import (
     JobContext,
     check_alike,

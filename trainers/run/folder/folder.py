@@ -28,8 +28,7 @@ from trainers.run.folder.checkpoint import check_items
 from trainers.run.folder.claim import Claim, check_nesting, check_ours, check_place, claim
 from trainers.run.folder.completeness import check_names, is_finished, tidy
 from trainers.run.folder.input_digests import InputDigests
-from trainers.run.folder.metrics import Metrics
-from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.folder.metrics import Metrics, Stopwatch
 
 log = logging.getLogger(__name__)
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line for each thing measured, each exactly once, kills or not."""
+"""metrics.jsonl, one line for each thing measured, kills or not; and the time that work took."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.run.folder.atomic import damaged_file, is_present, parse_json, read_bytes
+from trainers.run.folder.atomic import (
+    damaged_file,
+    is_present,
+    parse_json,
+    read_bytes,
+    read_json,
+    write_json,
+)
 
 Line = dict[str, Any]
 LAST = 2**53  # step or time: TensorBoard keeps 64 bits
@@ -25,19 +32,18 @@ def read_line(path: Path, number: int, text: bytes) -> Line:
     if not (
         line.keys() == {"name", "step", "time", "values"}
         and isinstance(line["name"], str)
-        and type(line["step"]) is int
-        and abs(line["step"]) < LAST
+        and _is_whole(line["step"])
         and type(line["time"]) in (int, float)
         and 0 <= line["time"] < LAST
         and isinstance(line["values"], dict)
-        and all(_is_number(value) for value in line["values"].values())
+        and all(type(v) is float or _is_whole(v) for v in line["values"].values())
     ):
         raise damaged_file(path, f"line {number} is no measurement")
     return line
 
 
-def _is_number(value: object) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < LAST)
+def _is_whole(value: object) -> bool:
+    return type(value) is int and abs(value) < LAST
 
 
 class Metrics:
@@ -83,3 +89,31 @@ class Metrics:
         self.lines[name] = line
         for listener in self.listeners:
             listener(line)
+
+
+class Stopwatch:
+    """Seconds spent on a piece of work by this process and by those killed at it before."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin, or go on from what was kept.
+
+        Args:
+            path: where the seconds are kept; remove it when the work is done.
+
+        Raises:
+            RefusedInput: when the file there is damaged.
+        """
+        self.path = path
+        self._earlier = read_json(path, float) if is_present(path) else 0.0
+        if not 0 <= self._earlier < float("inf"):
+            raise damaged_file(path, f"it says {self._earlier} seconds")
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._earlier + time.monotonic() - self._started
+
+    def keep(self) -> None:
+        """Save the seconds, for a process that may have to go on."""
+        write_json(self.path, self.seconds)

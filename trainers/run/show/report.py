@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import shlex
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +45,23 @@ def write_report(
         "commands": [*resume, board],
         "config": config,
     }
-    text = _environment().get_template(template).render({**OPTIONAL, **content, **common})
+    text = TEMPLATES.get_template(template).render({**OPTIONAL, **content, **common})
     write_text(folder.path / "report.html", text, errors="backslashreplace")  # any file name
-
-
-@cache
-def _environment() -> Environment:
-    """Return what renders the templates: all that is not HTML already is escaped."""
-    environment = Environment(
-        loader=PackageLoader("trainers.run.show"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["data_uri"] = data_uri
-    return environment
 
 
 def data_uri(file: Path) -> str:
     """Return the bytes of a picture as a URI, for a page that needs no file beside it."""
     data = base64.b64encode(file.read_bytes()).decode()
     return f"data:image/{file.suffix.removeprefix('.')};base64,{data}"
+
+
+# Renders the templates: all that is not HTML already is escaped.
+TEMPLATES = Environment(
+    loader=PackageLoader("trainers.run.show"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters["data_uri"] = data_uri
