@@ -164,7 +164,7 @@ def is_complete(rounds: Rounds, number: int) -> bool:
         and keys <= stored_keys(bank)
         and keys <= reviewed_keys(bank)
         and is_cached(rounds.file(number, ".json"))
-        and round_name(number) in rounds.context.folder.metrics
+        and round_name(number) in rounds.context.folder.metrics.lines
     )
 
 

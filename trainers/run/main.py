@@ -15,15 +15,9 @@ from pkgutil import resolve_name
 from typing import Any
 
 from trainers.run import errors
+from trainers.run.cli import compress_config, config
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program
-from trainers.run.cli.compress_config import (
-    CompressDecodeConfig,
-    CompressEncodeConfig,
-    CompressEvaluateConfig,
-    CompressFitConfig,
-)
-from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
 from trainers.run.cli.toml import dump, load
 
@@ -32,13 +26,13 @@ log = logging.getLogger(__name__)
 
 # The options of each job; its work is run_NAME(config, folder) in trainers/jobs/NAME.py.
 JOBS: dict[str, type[Any]] = {
-    "rounds": RoundsConfig,
-    "attack": AttackConfig,
-    "evaluate": EvaluateConfig,
-    "compress-fit": CompressFitConfig,
-    "compress-encode": CompressEncodeConfig,
-    "compress-decode": CompressDecodeConfig,
-    "compress-evaluate": CompressEvaluateConfig,
+    "rounds": config.RoundsConfig,
+    "attack": config.AttackConfig,
+    "evaluate": config.EvaluateConfig,
+    "compress-fit": compress_config.CompressFitConfig,
+    "compress-encode": compress_config.CompressEncodeConfig,
+    "compress-decode": compress_config.CompressDecodeConfig,
+    "compress-evaluate": compress_config.CompressEvaluateConfig,
 }
 # Whose names are two words on the command line.
 GROUPS = ("compress",)
@@ -148,8 +142,8 @@ def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
     name = program()
     jobs = "".join(
-        f"  {job_title(key):<19}{(config.__doc__ or '').splitlines()[0]}\n"
-        for key, config in JOBS.items()
+        f"  {job_title(key):<19}{(options.__doc__ or '').splitlines()[0]}\n"
+        for key, options in JOBS.items()
         if key.startswith(group)
     )
     if group:

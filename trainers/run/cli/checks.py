@@ -5,15 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainers.run.cli.compress_config import (
-    CLASSIFIER_KINDS,
-    CLASSIFIER_OPTIONS,
-    LARGEST_RATE,
-    CompressDecodeConfig,
-    CompressEncodeConfig,
-    CompressEvaluateConfig,
-    CompressFitConfig,
-)
+from trainers.run.cli import compress_config as compress
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
 
@@ -35,14 +27,14 @@ def check(config: Any) -> None:
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
     match config:
-        case CompressDecodeConfig() if not config.coding.code:
+        case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
                 "--code names no file; give a *.sprc file that `compress encode` made, or the "
                 "folder of several"
             )
-        case CompressEvaluateConfig():
+        case compress.CompressEvaluateConfig():
             _check_rates(config, options)
-        case CompressFitConfig() | CompressEncodeConfig():
+        case compress.CompressFitConfig() | compress.CompressEncodeConfig():
             _check_coding(config, options)
 
 
@@ -79,19 +71,23 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
 
 
 def _check_coding(
-    config: CompressFitConfig | CompressEncodeConfig, options: dict[str, Any]
+    config: compress.CompressFitConfig | compress.CompressEncodeConfig, options: dict[str, Any]
 ) -> None:
     """Refuse options of what is coded, and how small, that are missing or exclude each other."""
     kind = options["kind"]
     uses = [(name, bounds.kinds) for name, _, bounds in bounds_of(config.coding)]
-    uses += [(name, CLASSIFIER_KINDS) for name in CLASSIFIER_OPTIONS]
+    uses += [(name, compress.CLASSIFIER_KINDS) for name in compress.CLASSIFIER_OPTIONS]
     for name, kinds in uses:
         if kinds and options.get(name, ()) != () and kind not in kinds:
             raise ValueError(
                 f"--{flag(name)} has no use with --kind {kind}; leave it out, or give "
                 f"--kind {' or '.join(kinds)}"
             )
-    if isinstance(config, CompressFitConfig) and kind == "x-task" and "network" not in options:
+    if (
+        isinstance(config, compress.CompressFitConfig)
+        and kind == "x-task"
+        and "network" not in options
+    ):
         raise ValueError("--kind x-task has the codec of x; give --network too, or --kind x")
     if "bytes_per_sample" in options and "step" in options:
         raise ValueError(
@@ -100,13 +96,13 @@ def _check_coding(
         )
 
 
-def _check_rates(config: CompressEvaluateConfig, options: dict[str, Any]) -> None:
+def _check_rates(config: compress.CompressEvaluateConfig, options: dict[str, Any]) -> None:
     """Check what `compress evaluate` is to measure."""
     for rate in options["rates"]:
         if not rate > 0:
             _refuse("rates", rate, "numbers of bytes above 0")
-        if rate > LARGEST_RATE:
-            _refuse("rates", rate, f"numbers of bytes up to {LARGEST_RATE}")
+        if rate > compress.LARGEST_RATE:
+            _refuse("rates", rate, f"numbers of bytes up to {compress.LARGEST_RATE}")
     for name, value, bounds in bounds_of(config.measure):
         if value is not None and bounds.kinds and not {*bounds.kinds} & {*options["kinds"]}:
             kind = bounds.kinds[0]

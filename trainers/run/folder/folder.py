@@ -16,14 +16,7 @@ from attacks.files import write_bytes
 from trainers.run.cli.parsing import check_file
 from trainers.run.cli.toml import UNSAVED, dump, flag, flatten, with_digest
 from trainers.run.errors import FULL, LostFolder
-from trainers.run.folder.atomic import (
-    damaged_file,
-    digest,
-    is_present,
-    read_json,
-    write_json,
-    write_text,
-)
+from trainers.run.folder import atomic
 from trainers.run.folder.checkpoint import check_items
 from trainers.run.folder.claim import Claim, check_nesting, check_ours, check_place, claim
 from trainers.run.folder.completeness import check_names, is_finished, tidy
@@ -93,7 +86,7 @@ class RunFolder:
         keep = {} if state == "finished" else self._status
         self._status = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
         self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        write_json(self.path / "status.json", self._status)
+        atomic.write_json(self.path / "status.json", self._status)
 
     def summary(self) -> Any:
         """Return summary.json.
@@ -102,12 +95,14 @@ class RunFolder:
             RefusedInput: when it is missing or damaged, or not that of the run that is finished.
         """
         file, status = self.path / "summary.json", self.path / "status.json"
-        if not is_present(file):
+        if not atomic.is_present(file):
             raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
-        value = read_json(file, dict)
-        known = read_json(status, dict).get("summary") if is_present(status) else None
-        if known not in (None, digest(value)):
-            raise damaged_file(file, "it was changed after it was written, or is another run's")
+        value = atomic.read_json(file, dict)
+        known = atomic.read_json(status, dict).get("summary") if atomic.is_present(status) else None
+        if known not in (None, atomic.digest(value)):
+            raise atomic.damaged_file(
+                file, "it was changed after it was written, or is another run's"
+            )
         return value
 
 
@@ -163,8 +158,8 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     part_links(path)
     if fresh:
         (path / "metrics.jsonl").unlink(missing_ok=True)
-        write_text(path / "config.toml", with_digest(dump(job, config)))
-        write_json(path / "inputs.json", {})
+        atomic.write_text(path / "config.toml", with_digest(dump(job, config)))
+        atomic.write_json(path / "inputs.json", {})
     metrics, inputs = Metrics(path / "metrics.jsonl"), InputDigests(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
 

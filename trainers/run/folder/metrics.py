@@ -9,14 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.run.folder.atomic import (
-    damaged_file,
-    is_present,
-    parse_json,
-    read_bytes,
-    read_json,
-    write_json,
-)
+from trainers.run.folder import atomic
 
 Line = dict[str, Any]
 LAST = 2**53  # step or time: TensorBoard keeps 64 bits
@@ -28,7 +21,7 @@ def read_line(path: Path, number: int, text: bytes) -> Line:
     Raises:
         RefusedInput: when it holds none.
     """
-    line: Line = parse_json(path, text, dict)
+    line: Line = atomic.parse_json(path, text, dict)
     if not (
         line.keys() == {"name", "step", "time", "values"}
         and isinstance(line["name"], str)
@@ -38,7 +31,7 @@ def read_line(path: Path, number: int, text: bytes) -> Line:
         and isinstance(line["values"], dict)
         and all(type(v) is float or _is_whole(v) for v in line["values"].values())
     ):
-        raise damaged_file(path, f"line {number} is no measurement")
+        raise atomic.damaged_file(path, f"line {number} is no measurement")
     return line
 
 
@@ -61,15 +54,13 @@ class Metrics:
         """
         self.path = path
         self.listeners: list[Callable[[Line], None]] = []
-        whole, end, torn = (read_bytes(path) if is_present(path) else b"").rpartition(b"\n")
+        whole, end, torn = (atomic.read_bytes(path) if atomic.is_present(path) else b"").rpartition(
+            b"\n"
+        )
         texts = enumerate(whole.split(b"\n"), 1) if end else ()
         self.lines = {line["name"]: line for line in (read_line(path, *each) for each in texts)}
         if torn:
             os.truncate(path, len(whole) + len(end))
-
-    def __contains__(self, name: str) -> bool:
-        """Tell whether a measurement of that name is there."""
-        return name in self.lines
 
     def add(self, name: str, *, step: int, values: dict[str, float]) -> None:
         """Append a measurement unless one of that name is there.
@@ -104,9 +95,9 @@ class Stopwatch:
             RefusedInput: when the file there is damaged.
         """
         self.path = path
-        self._earlier = read_json(path, float) if is_present(path) else 0.0
+        self._earlier = atomic.read_json(path, float) if atomic.is_present(path) else 0.0
         if not 0 <= self._earlier < float("inf"):
-            raise damaged_file(path, f"it says {self._earlier} seconds")
+            raise atomic.damaged_file(path, f"it says {self._earlier} seconds")
         self._started = time.monotonic()
 
     @property
@@ -116,4 +107,4 @@ class Stopwatch:
 
     def keep(self) -> None:
         """Save the seconds, for a process that may have to go on."""
-        write_json(self.path, self.seconds)
+        atomic.write_json(self.path, self.seconds)
