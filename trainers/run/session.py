@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TextIO
 
@@ -136,26 +136,23 @@ def failed_midway(error: BaseException, folder: RunFolder) -> bool:
 
 
 def folder_path(start: ParsedCommand) -> Path:
-    """Return the folder of a run.
+    """Return the folder of a run, named after the time and the job where it is not given.
 
     Raises:
         ValueError: when --run-dir and --resume name two folders.
     """
     run = start.config.run
     if run.resume in ("auto", "never"):
-        return Path(run.run_dir) if run.run_dir else new_path(start.job)
+        if run.run_dir:
+            return Path(run.run_dir)
+        first = Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}")
+        later = (first.with_name(f"{first.name}-{n}") for n in count(2))  # of the same second
+        return next(path for path in chain([first], later) if not os.path.lexists(path))
     if run.run_dir and Path(run.run_dir).resolve() != Path(run.resume).resolve():
         raise ValueError(
             f"--run-dir {run.run_dir} and --resume {run.resume} are two folders; give one of them"
         )
     return Path(run.resume)
-
-
-def new_path(job: str) -> Path:
-    """Return a folder of the time now; another run that began in the same second has another."""
-    first = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{job}"
-    names = (first if n == 1 else first.with_name(f"{first.name}-{n}") for n in count(1))
-    return next(path for path in names if not os.path.lexists(path))
 
 
 class QuietStreamHandler(logging.StreamHandler[TextIO]):

@@ -121,7 +121,9 @@ def _options(
             _check_option(name, key, known)
             options[key] = value
     if inner:
-        named = written.get(inner) or _default_name(kind, inner)
+        made = next(field.default_factory for field in fields(kind) if field.name == inner)
+        usual = next(name for name, attack in ATTACKS.items() if attack is made)
+        named = written.get(inner) or usual
         options[inner] = build_attack(named, defaults=defaults, overrides=inside)
     if "eps" in options and "eps" not in {*written, *overrides}:
         _check_norm(text, options.get("norm"), defaults)
@@ -129,12 +131,6 @@ def _options(
     for key, value in options.items():
         check_size(f"{name}: {key}", key, value)
     return options
-
-
-def _default_name(kind: type[Attack | Fittable], inner: str) -> str:
-    """Return the name of the attack that an option stands at by itself."""
-    made = next(field.default_factory for field in fields(kind) if field.name == inner)
-    return next(name for name, each in ATTACKS.items() if each is made)
 
 
 def _pairs(name: str, text: str) -> dict[str, str]:

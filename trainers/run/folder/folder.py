@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import time
@@ -23,7 +22,6 @@ from trainers.run.folder.completeness import check_names, is_finished, tidy
 from trainers.run.folder.input_digests import InputDigests
 from trainers.run.folder.metrics import Metrics, Stopwatch
 
-log = logging.getLogger(__name__)
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
 GROWING = ("command.txt", "log.txt", "metrics.jsonl")  # written on, where others are replaced
 MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
@@ -155,20 +153,15 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     if not finished:
         check_items(path / "checkpoints")
     tidy(path)
-    part_links(path)
+    for file in (path / name for name in GROWING):
+        if file.is_file() and file.stat().st_nlink > 1:  # a copy of the run shares its inode
+            write_bytes(file, file.read_bytes())
     if fresh:
         (path / "metrics.jsonl").unlink(missing_ok=True)
         atomic.write_text(path / "config.toml", with_digest(dump(job, config)))
         atomic.write_json(path / "inputs.json", {})
     metrics, inputs = Metrics(path / "metrics.jsonl"), InputDigests(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
-
-
-def part_links(path: Path) -> None:
-    """Give the files that grow an inode of their own, where a copy of the run shares it."""
-    for file in (path / name for name in GROWING):
-        if file.is_file() and file.stat().st_nlink > 1:
-            write_bytes(file, file.read_bytes())
 
 
 def remove_items(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b, file_digest
+from inspect import getmodule
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -190,7 +191,7 @@ def source_files(where: str, model: nn.Module) -> dict[str, Path]:
     own = _file(first)
     found: dict[str, Path] = {}
     classes = {kind for part in model.modules() for kind in type(part).__mro__}
-    todo = [first, *filter(None, map(_module_of, classes))]
+    todo = [first, *filter(None, map(getmodule, classes))]
     while own and todo:
         module, root = todo.pop(), own.parents[depth]
         file = _file(module)
@@ -199,7 +200,7 @@ def source_files(where: str, model: nn.Module) -> dict[str, Path]:
             shown = str(file.relative_to(root)) if inside else f"the module {module.__name__}"
             if shown not in found:
                 found[shown] = file
-                todo += filter(None, map(_module_of, list(vars(module).values())))
+                todo += filter(None, map(getmodule, list(vars(module).values())))
     return dict(sorted(found.items()))
 
 
@@ -207,14 +208,6 @@ def _file(module: ModuleType) -> Path | None:
     """Return the source file of a module, where it has one."""
     file = getattr(module, "__file__", None)
     return Path(file).resolve() if isinstance(file, str) and file.endswith(".py") else None
-
-
-def _module_of(value: object) -> ModuleType | None:
-    """Return a module, or the one that a function or class is from."""
-    if isinstance(value, ModuleType):
-        return value
-    name = getattr(value, "__module__", None)
-    return sys.modules.get(name) if isinstance(name, str) else None
 
 
 def _is_users(module: ModuleType) -> bool:
