@@ -154,14 +154,11 @@ def attacks_table(summary: Row) -> str:
 
 def worst_lines(summary: Row) -> list[str]:
     """Say which attacks make up each worst case, and which none, and why."""
-    cases = summary.get("worst_cases", [])
     lines = [
         f"worst case at {case['budget']}: {percent(case['accuracy'], case['interval'])} are right "
         f"under {', '.join(case['attacks'])}"
-        for case in cases
-    ]
-    if not cases:
-        lines = ["no worst case: no attack has a budget (a norm and an eps)"]
+        for case in summary.get("worst_cases", [])
+    ] or ["no worst case: no attack has a budget (a norm and an eps)"]
     outside = summary.get("outside_worst_cases", {})
     return lines + [f"in no worst case: {name} ({why})" for name, why in outside.items()]
 
@@ -250,15 +247,11 @@ def reported(summary: Row) -> list[str]:
 def outcome(folder: RunFolder) -> str:
     """Return a finished run's table and where its files are."""
     summary = folder.summary()
-    match summary["job"]:
-        case "rounds":
-            found = rounds_table(summary["rounds"])
-        case "evaluate":
-            found = attacks_table(summary)
-        case "attack":
-            found = attack_lines(summary)
-        case _:
-            found = compress_lines(summary)
+    if summary["job"] == "rounds":
+        found = rounds_table(summary["rounds"])
+    else:
+        say = {"evaluate": attacks_table, "attack": attack_lines}
+        found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 
 
