@@ -1,7 +1,5 @@
 """From an exception to one sentence and an exit code."""
 
-from __future__ import annotations
-
 import errno
 import signal
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Load samples and classifier for a job, and refuse those that do not fit each other."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from contextlib import chdir, suppress

@@ -1,7 +1,5 @@
 """The command line: choose a job, read its options, run it in its folder, answer with a code."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """The session around a job: run folder, logs, threads, status, exit."""
 
-from __future__ import annotations
-
 import logging
 import os
 import platform
@@ -192,16 +190,14 @@ def write_environment(path: Path, words: Sequence[str]) -> None:
     """Note the command line and the machine."""
     with (path / "command.txt").open("a") as file:
         file.write(command_line(words) + "\n")
-    write_json(
-        path / "environment.json",
-        {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "packages": {name: version(name) for name in PACKAGES},
-        },
-    )
+    environment = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+    write_json(path / "environment.json", environment)
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,7 +1,5 @@
 """Refuse impossible options before any work starts."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,7 +7,7 @@ from trainers.run.cli import compress_config as compress
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
 
-CHANNEL = (1e-6, 1e6)  # what --std may be, and --mean at most
+MEAN, STD = (-1e6, 1e6), (1e-6, 1e6)  # what they may be
 
 
 def check(config: Any) -> None:
@@ -56,13 +54,11 @@ def _check_one(name: str, value: Any, bounds: Bounds) -> None:
 
 def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """Check the numbers that a channel is normalised by."""
-    for number in std:
-        if not CHANNEL[0] <= number <= CHANNEL[1]:
-            allowed = "above 0" if number <= 0 else "from {:g} to {:g}".format(*CHANNEL)
-            _refuse("std", number, allowed)
-    for number in mean:
-        if not abs(number) <= CHANNEL[1]:
-            _refuse("mean", number, f"from {-CHANNEL[1]:g} to {CHANNEL[1]:g}")
+    for name, numbers, (low, high) in (("std", std, STD), ("mean", mean, MEAN)):
+        for number in numbers:
+            if not low <= number <= high:
+                below = name == "std" and number <= 0
+                _refuse(name, number, "above 0" if below else f"from {low:g} to {high:g}")
     if len(mean) != len(std):
         raise ValueError(
             f"--mean has {len(mean)} numbers and --std has {len(std)}; give both, one number a "

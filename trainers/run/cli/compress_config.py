@@ -1,7 +1,5 @@
 """The options of the jobs `compress fit`, `encode`, `decode` and `evaluate`; see config.py."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 

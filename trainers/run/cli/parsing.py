@@ -1,7 +1,5 @@
 """From the words on the command line to a config."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import UnionType
 from typing import Any, NamedTuple, get_args
@@ -71,10 +69,9 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
     options = check_file(file, job, default, own=own) if file else {}
     given = _given(words, flatten(read))
     named = flatten(default) | options | given
-    presets = data_preset(named) | (
-        smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
-    )
-    return ParsedCommand(job, replace_options(default, presets | options | given))
+    small = smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
+    chosen = data_preset(named) | small | options | given
+    return ParsedCommand(job, replace_options(default, chosen))
 
 
 def _given(words: list[str], values: dict[str, Any]) -> dict[str, Any]:

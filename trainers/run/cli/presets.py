@@ -1,7 +1,5 @@
 """Defaults that depend on the data, on the model, and on --smoke."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Attacks as users write them: `pgd`, `pgd:eps=8/255,steps=20`."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A config as TOML and back: one flat file whose keys are the flags."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

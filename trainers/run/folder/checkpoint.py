@@ -1,7 +1,5 @@
 """Tensors and a little JSON in one file: atomic, without pickle, checked when read."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

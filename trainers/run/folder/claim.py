@@ -4,8 +4,6 @@ A folder is a run folder only if its files say so: its `.lock` holds MARK, which
 anything else is. In a folder that holds other things and no mark, nothing is made or changed.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

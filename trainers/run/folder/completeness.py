@@ -1,7 +1,5 @@
 """The files of a run folder: of the right kind, all there, and none half-written."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

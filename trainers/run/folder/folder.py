@@ -1,7 +1,5 @@
 """The run folder: all that a run knows, written so that a kill at any moment loses nothing."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

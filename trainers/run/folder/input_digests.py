@@ -1,7 +1,5 @@
 """inputs.json: what a run depends on, known by content, so that a resumed run reads the same."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from hashlib import blake2b, file_digest
@@ -41,16 +39,15 @@ class InputDigests:
                 then not known, and to go on might mix two classifiers.
         """
         self.file = file
-        remedy = "begin another run with another --run-dir"
+        unknown = "so what the run reads is not known; begin another run with another --run-dir"
         if not is_present(file):
-            raise RefusedInput(f"{file} is gone, so what the run reads is not known; {remedy}")
+            raise RefusedInput(f"{file} is gone, {unknown}")
         try:
             self._known: dict[str, str] = read_json(file, dict)
             if not all(isinstance(value, str) for value in self._known.values()):
                 raise damaged_file(file, "a digest in it is no text")
         except RefusedInput as error:
-            reason = str(error).removesuffix(REMEDY)
-            raise RefusedInput(f"{reason}so what the run reads is not known; {remedy}") from error
+            raise RefusedInput(f"{str(error).removesuffix(REMEDY)}{unknown}") from error
 
     def check(self, name: str, content: str) -> None:
         """Keep a digest, or compare it to the one that is kept.

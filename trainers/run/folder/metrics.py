@@ -1,7 +1,5 @@
 """metrics.jsonl, one line for each thing measured, kills or not; and the time that work took."""
 
-from __future__ import annotations
-
 import json
 import os
 import time

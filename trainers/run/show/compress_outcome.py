@@ -1,7 +1,5 @@
 """Outcomes of the jobs of `compress` as text for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Samples as pictures: sheets of original | perturbed | difference, strips of frames, GIFs."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Sequence
@@ -163,10 +161,10 @@ def encode_gif(pairs: Sequence[Pair]) -> bytes:
         [pair._replace(x=pair.x[:, t], x_adv=pair.x_adv[:, t]) for pair in pairs]
         for t in range(pairs[0].x.shape[1])
     )
-    pages = [draw_sheet(frame, factor=factor) for frame in frames]
-    buffer = io.BytesIO()
+    sheets = (draw_sheet(frame, factor=factor) for frame in frames)
     # One palette for all pages would show the difference in a few greys alone.
-    pages = [page.quantize(256, dither=Image.Dither.NONE) for page in pages]
+    pages = [sheet.quantize(256, dither=Image.Dither.NONE) for sheet in sheets]
+    buffer = io.BytesIO()
     pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:], duration=DELAY, loop=0)
     return buffer.getvalue()
 

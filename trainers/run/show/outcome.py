@@ -1,7 +1,5 @@
 """Outcomes of the jobs as text for a terminal, and the table of rounds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from textwrap import fill

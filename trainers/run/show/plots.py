@@ -1,7 +1,5 @@
 """Charts, drawn by matplotlib, as pictures or SVG; their bytes follow from the data alone."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -48,7 +46,6 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
-# Of the curves of a pattern of flicker.
 CHANNELS: tuple[str, ...] = ("red", "green", "blue")
 PAINT: tuple[str, ...] = ("#dc2626", "#059669", "#2563eb")  # of their curves
 Points = Sequence[tuple[float, float]]

@@ -1,7 +1,5 @@
 """report.html: one file that shows a run and needs nothing beside it; see the folder templates."""
 
-from __future__ import annotations
-
 import base64
 import shlex
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """TensorBoard: a view of metrics.jsonl and of the pictures, and no state of its own."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tables as text: columns below their headings, two spaces apart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 
