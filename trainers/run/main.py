@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from itertools import pairwise, takewhile
 from pathlib import Path
 from pkgutil import resolve_name
@@ -15,7 +14,7 @@ from typing import Any
 from trainers.run import errors
 from trainers.run.cli import compress_config, config
 from trainers.run.cli.checks import check
-from trainers.run.cli.command import check_packages, program
+from trainers.run.cli.command import check_packages, program, suggest
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
 from trainers.run.cli.toml import dump, load
 
@@ -104,9 +103,8 @@ def parse_command(words: list[str]) -> ParsedCommand:
     if not job:
         job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
-        names = {job_title(name): name for name in JOBS}
-        near = get_close_matches(job_title(job), names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        names = [job_title(name) for name in JOBS]
+        hint = suggest(job_title(job), names)
         raise ValueError(f"there is no job {job_title(job)!r}; {hint}allowed: {', '.join(names)}")
     return parse(job, words, JOBS[job](), file)
 

@@ -98,10 +98,8 @@ def refuse_wrong_kind(path: Path) -> Iterator[None]:
         yield
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         name = error.filename2 or error.filename  # of a file that was to be renamed: to what
-        if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(path):
-            is_present(
-                Path(name) if isinstance(error, IsADirectoryError) else Path(name, "any file")
-            )
+        if isinstance(name, str | os.PathLike) and (place := Path(name)).is_relative_to(path):
+            is_present(place if isinstance(error, IsADirectoryError) else place / "any file")
         raise
 
 

@@ -1,9 +1,10 @@
-"""The command that started the program, for messages that tell to type it again."""
+"""The command that started the program, and what its messages say of commands."""
 
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def resume_command(folder: Path) -> str:
     return command_line([f"--resume={folder}"] if hyphen else ["--resume", folder])
 
 
+def suggest(word: str, names: Iterable[str]) -> str:
+    """Return the question whether one of some names was meant, where a word is near to one.
+
+    >>> suggest("pdg", ["pgd", "fgsm"])
+    'did you mean pgd? '
+    """
+    near = get_close_matches(word, names, n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def check_packages() -> None:
     """Refuse to start where a folder of the user's stands before one of our packages.
 
@@ -48,9 +59,7 @@ def check_packages() -> None:
     home = Path(__file__).resolve().parents[3]  # trainers/run/cli/command.py
     for name in OURS:
         spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        found = Path(spec.origin).resolve().parent
+        found = Path(spec.origin).resolve().parent if spec and spec.origin else home / name
         if found != home / name:
             free = f"start the installed command `{INSTALLED}`, which does not look there"
             if program() == INSTALLED or str(found.parent) in os.environ.get("PYTHONPATH", ""):

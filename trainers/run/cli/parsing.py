@@ -20,9 +20,8 @@ METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Read `float` and `KIND | None`, floats also as fractions."""
     kinds = get_args(info.type) if isinstance(info.type, UnionType) else (info.type,)
-    optional = type(None) in kinds
     kind = next((k for k in kinds if k in METAVARS), None)
-    if kind is None or not (optional or kind is float):
+    if kind is None or (type(None) not in kinds and kind is not float):
         return None
     read = READERS[kind]
     return PrimitiveConstructorSpec(
@@ -80,10 +79,10 @@ def _given(words: list[str], values: dict[str, Any]) -> dict[str, Any]:
     >>> _given(["--smoke", "--seed=3", "--no-smoke"], {"seed": 3, "lr": 0.1, "smoke": True})
     {'smoke': False, 'seed': 3}
     """
-    on = {f"--{flag(name)}": (name, value) for name, value in values.items()}
-    off = {f"--no-{flag(name)}": (name, False) for name in values}
+    options = {f"--no-{flag(name)}": (name, False) for name in values}
+    options |= {f"--{flag(name)}": (name, value) for name, value in values.items()}
     flags = (word.partition("=")[0].replace("_", "-") for word in words)
-    return dict({**off, **on}[name] for name in flags if name in on or name in off)
+    return dict(options[name] for name in flags if name in options)
 
 
 def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from hashlib import blake2b
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -12,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
 from compress import TaskQuantiser
+from trainers.run.cli.command import suggest
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.numbers import READERS, check_size
 from trainers.run.cli.presets import BUDGETS, SMOKE_OPTIONS
@@ -48,8 +48,7 @@ def build_attack(
             _check_option(text, key, ["none"])
         return load_fitted(text)
     if name not in ATTACKS:
-        near = get_close_matches(name, [*ATTACKS, *FITTED], n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = suggest(name, [*ATTACKS, *FITTED])
         raise ValueError(
             f"there is no attack {name!r}; {hint}allowed: {', '.join(ATTACKS)}; for the job attack "
             f"also {', '.join(FITTED)}"

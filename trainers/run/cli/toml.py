@@ -5,12 +5,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from trainers.run.cli.command import suggest
 from trainers.run.cli.numbers import number
 
 T = TypeVar("T")
@@ -131,9 +131,9 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
     result = {}
     for name, value in options.items():
         if name not in known:
-            near = get_close_matches(flag(name)[:SHOWN], map(flag, known), n=1)
-            hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
-            raise ValueError(f"{path}: this job has no option {flag(name)[:SHOWN]}; {hint}")
+            word = flag(name)[:SHOWN]
+            hint = suggest(word, map(flag, known)).strip() or "--print-config shows them all"
+            raise ValueError(f"{path}: this job has no option {word}; {hint}")
         try:
             result[name] = read_value(value, known[name])
         except (TypeError, ValueError, OverflowError) as error:

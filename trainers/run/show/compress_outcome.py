@@ -27,13 +27,13 @@ POINT_TERMS = {
 
 def compress_lines(summary: Row) -> str:
     """Return what a job of `compress` found, by its summary."""
-    lines = {
+    found = {
         "compress-fit": fit_lines,
         "compress-encode": encode_line,
         "compress-decode": decode_line,
         "compress-evaluate": points_lines,
     }
-    return lines[summary["job"]](summary)
+    return found[summary["job"]](summary)
 
 
 def fit_lines(summary: Row) -> str:
