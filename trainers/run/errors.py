@@ -4,6 +4,7 @@ import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from types import FrameType
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -29,11 +30,10 @@ class Failed(Exception):
 
     def __init__(self, error: BaseException) -> None:
         """Say what happened."""
-        super().__init__(
-            f"the model or another part of your code called exit({error.code!r})"
-            if isinstance(error, SystemExit)
-            else f"{type(error).__name__}: {error}"
-        )
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, SystemExit):
+            what = f"the model or another part of your code called exit({error.code!r})"
+        super().__init__(what)
 
 
 class LostFolder(OSError):
@@ -102,10 +102,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def is_ours(error: BaseException) -> bool:
     """Tell whether an error was raised by this program, not by the user's code or a library."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    name = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
     return name.partition(".")[0] in OURS
 
 

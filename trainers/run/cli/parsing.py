@@ -58,18 +58,17 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         RefusedInput: for a file that is no TOML.
     """
     read = _read(job, words, default)
-    own = file is not None
     if file and read.run.config:
         raise ValueError(
             f"--resume {file.parent} takes the options of the run there, and --config "
             f"{read.run.config} gives others; leave one of them out"
         )
-    file = file or (Path(read.run.config) if read.run.config else None)
-    options = check_file(file, job, default, own=own) if file else {}
+    named = file or (Path(read.run.config) if read.run.config else None)
+    options = check_file(named, job, default, own=named is file) if named else {}
     given = _given(words, flatten(read))
-    named = flatten(default) | options | given
-    small = smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
-    chosen = data_preset(named) | small | options | given
+    asked = flatten(default) | options | given
+    small = smoke_preset(job, asked.get("data", "")) if asked["smoke"] else {}
+    chosen = data_preset(asked) | small | options | given
     return ParsedCommand(job, replace_options(default, chosen))
 
 

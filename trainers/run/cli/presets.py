@@ -105,9 +105,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def budget(data: str, norm: str) -> float:
     """Return the usual pixel budget for some data in a norm."""
-    if data in EMBEDDED:
-        return BUDGETS[data][norm]
-    return BUDGETS["videos" if data.partition(":")[0] in SOURCES else "images"][norm]
+    kind = "videos" if data.partition(":")[0] in SOURCES else "images"
+    return BUDGETS[data if data in EMBEDDED else kind][norm]
 
 
 def smoke_preset(job: str, data: str) -> dict[str, Any]:

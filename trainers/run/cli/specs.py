@@ -242,8 +242,8 @@ def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int |
     Raises:
         ValueError: for a count that is none.
     """
-    counts: dict[str, int | None] = dict.fromkeys(names)
-    counts |= {n: GENERATOR_SAMPLES for n in names if n.partition(":")[0] == "generator"}
+    slow = {name for name in names if name.partition(":")[0] == "generator"}
+    counts = {name: GENERATOR_SAMPLES if name in slow else None for name in names}
     for text in texts:
         name, _, count = text.rpartition("=")
         if not name or not (count == "all" or (count.isdecimal() and int(count) > 0)):

@@ -96,9 +96,8 @@ class RunFolder:
         value = atomic.read_json(file, dict)
         known = atomic.read_json(status, dict).get("summary") if atomic.is_present(status) else None
         if known not in (None, atomic.digest(value)):
-            raise atomic.damaged_file(
-                file, "it was changed after it was written, or is another run's"
-            )
+            changed = "it was changed after it was written, or is another run's"
+            raise atomic.damaged_file(file, changed)
         return value
 
 

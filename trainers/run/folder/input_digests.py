@@ -192,7 +192,7 @@ def source_files(where: str, model: nn.Module) -> dict[str, Path]:
     while own and todo:
         module, root = todo.pop(), own.parents[depth]
         file = _file(module)
-        if file and _is_users(module):
+        if file and _is_users(module.__name__, file):
             inside = file.is_relative_to(root)
             shown = str(file.relative_to(root)) if inside else f"the module {module.__name__}"
             if shown not in found:
@@ -207,8 +207,7 @@ def _file(module: ModuleType) -> Path | None:
     return Path(file).resolve() if isinstance(file, str) and file.endswith(".py") else None
 
 
-def _is_users(module: ModuleType) -> bool:
-    """Tell whether a module is neither ours, nor installed, nor Python's."""
-    file, first = _file(module), module.__name__.partition(".")[0]
-    installed = file is None or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
-    return not installed and first not in OURS and first not in PYTHON
+def _is_users(name: str, file: Path) -> bool:
+    """Tell whether a module of a file is neither ours, nor installed, nor Python's."""
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return not installed and name.partition(".")[0] not in {*OURS, *PYTHON}

@@ -82,13 +82,12 @@ def columns(row: Row) -> dict[str, str]:
         f"{name} acc.": percent(value, intervals.get(name))
         for name, value in row["robust_accuracy"].items()
     }
+    success = percent(row["attack_success"], row.get("attack_success_interval"))
     return {
         "round": str(row["round"]),
         "clean acc.": percent(row["clean_accuracy"], row.get("clean_accuracy_interval")),
         **robust,
-        f"{row.get('attack', 'attack')} success": percent(
-            row["attack_success"], row.get("attack_success_interval")
-        ),
+        f"{row.get('attack', 'attack')} success": success,
         "of": number(row.get("attackable"), "d"),
         "loss": number(row["attack_loss"], ".3f"),
         "change": number(row["delta_l1"], ".4f"),

@@ -141,11 +141,8 @@ def path_figure(points: Sequence[tuple[float, Tensor, Tensor]], *, title: str) -
 
     Source: Naeh et al. 2020, figure 5.
     """
-    means = [
-        (share, float(thick.mean()), float(rough.mean()))
-        for share, thick, rough in points
-        if len(thick)
-    ]
+    fooled = [(share, thick, rough) for share, thick, rough in points if len(thick)]
+    means = [(share, float(thick.mean()), float(rough.mean())) for share, thick, rough in fooled]
     lines: dict[str, Points] = {"path": [(thick, rough) for _, thick, rough in means]}
     lines |= {f"beta1 {share:g}": [(thick, rough)] for share, thick, rough in means}
     x_label, y_label = "mean thickness in %", "mean roughness in %"

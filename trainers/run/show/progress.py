@@ -1,7 +1,5 @@
 """How far the work is: a bar on the terminal, and status.json for everyone else."""
 
-from __future__ import annotations
-
 import sys
 import time
 from contextlib import suppress
@@ -22,7 +20,7 @@ class Progress:
         self._written = 0.0
         self._unkept = False  # whether items were finished whose time is not kept yet
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> "Progress":
         """Show the stage."""
         self.folder.at_work = True
         hidden = not sys.stderr.isatty()

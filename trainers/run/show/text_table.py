@@ -34,6 +34,5 @@ def format_table(rows: Sequence[Mapping[str, str]]) -> str:
     x       4.0
     """
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    left = next(iter(widths))
     headings = {name: name for name in widths}
-    return "\n".join(format_row(row, widths, left=left) for row in (headings, *rows))
+    return "\n".join(format_row(row, widths, left=next(iter(widths))) for row in (headings, *rows))
