@@ -36,11 +36,10 @@ from attacks.universal.sample_loader import Loader
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier
 from trainers.evaluate.evaluation import predict
-from trainers.run.cli.parsing import number
+from trainers.run.cli.numbers import number
 from trainers.run.folder.atomic import write_json
-from trainers.run.show.flicker_figures import path_figure, pattern_figure
 from trainers.run.show.images import write_png
-from trainers.run.show.plots import line_chart, to_picture
+from trainers.run.show.plots import line_chart, path_figure, pattern_figure, to_picture
 
 Row = dict[str, Any]
 BATCH = 8

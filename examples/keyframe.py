@@ -26,8 +26,7 @@ from augment import Dataset, classic_for, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier, predict
 from trainers.jobs.evaluate import finite_or_none
 from trainers.run.folder.atomic import write_json
-from trainers.run.show.heatmap import frame_heat_map
-from trainers.run.show.images import write_png
+from trainers.run.show.images import frame_heat_map, write_png
 from trainers.run.show.plots import line_chart, to_picture
 
 Row = dict[str, Any]

@@ -35,7 +35,7 @@ from trainers import (
 from trainers.evaluate.evaluation import predict
 from trainers.evaluate.quality import psnr
 from trainers.evenly_spaced import evenly_spaced
-from trainers.run.cli.parsing import number
+from trainers.run.cli.numbers import number
 from trainers.run.folder.atomic import read_json, write_json
 from trainers.run.show.images import FONT, INK, to_image, write_png
 from trainers.run.show.plots import line_chart, to_picture

@@ -17,7 +17,8 @@ from trainers import AttackedBatch
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli import compress_config, config
-from trainers.run.cli.specs import BOOLEANS, READERS
+from trainers.run.cli.numbers import READERS
+from trainers.run.cli.specs import BOOLEANS
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "trainers", "examples")

@@ -20,4 +20,3 @@ population  # an option of fooling images, which reads it by name
 _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it
 _.handleError  # logging calls it
-_.series  # tests read what a run measured by it

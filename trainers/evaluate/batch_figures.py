@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from attacks.files import write_bytes
 from trainers.evaluate.evaluation import AttackedBatch, predict
 from trainers.evenly_spaced import evenly_spaced
-from trainers.run.show.clips import draw_strips, encode_gif, is_clip
-from trainers.run.show.heatmap import frame_heat_map
-from trainers.run.show.images import Pair, draw_sheet, write_png
+from trainers.run.show.images import (
+    Pair,
+    draw_sheet,
+    draw_strips,
+    encode_gif,
+    frame_heat_map,
+    is_clip,
+    write_png,
+)
 from trainers.run.show.plots import line_chart, to_picture
 
 PICTURES = ("samples.png", "clips.gif", "frames.png", "loss.png")  # of a batch, by their ends

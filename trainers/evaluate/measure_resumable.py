@@ -14,7 +14,7 @@ from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.evaluation import AttackedBatch, attack_batches, score_batch
 from trainers.evaluate.scores import AttackMeasurement, Columns, join_columns, summarise
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
-from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 

@@ -42,7 +42,7 @@ from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts, slug
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.folder import RunFolder, remove_items
-from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import (
     JobContext,
     check_alike,
@@ -143,7 +143,7 @@ def is_complete(rounds: Rounds, number: int) -> bool:
         and keys <= stored_keys(bank)
         and keys <= reviewed_keys(bank)
         and is_cached(rounds.file(number, ".json"))
-        and round_name(number) in rounds.context.folder.metrics
+        and round_name(number) in rounds.context.folder.metrics.lines
     )
 
 

@@ -137,5 +137,5 @@ def _gate_measured(folder: RunFolder, records: list[Record]) -> None:
 
 
 def _noted(folder: RunFolder, name: str, step: int, values: Record) -> None:
-    if name not in folder.metrics:
+    if name not in folder.metrics.lines:
         folder.metrics.add(name, step=step, values=values)

@@ -1,11 +1,10 @@
 """From an exception to one sentence and an exit code."""
 
-from __future__ import annotations
-
 import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from types import FrameType
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -17,8 +16,8 @@ NO_MEMORY = (
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class Interrupted(BaseException):
-    """A signal asked the program to stop; like KeyboardInterrupt no `except Exception` takes it."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the program to stop; no `except Exception` takes it."""
 
     def __init__(self, number: int) -> None:
         """Remember the signal's number."""
@@ -31,11 +30,10 @@ class Failed(Exception):
 
     def __init__(self, error: BaseException) -> None:
         """Say what happened."""
-        super().__init__(
-            f"the model or another part of your code called exit({error.code!r})"
-            if isinstance(error, SystemExit)
-            else f"{type(error).__name__}: {error}"
-        )
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, SystemExit):
+            what = f"the model or another part of your code called exit({error.code!r})"
+        super().__init__(what)
 
 
 class LostFolder(OSError):
@@ -77,14 +75,10 @@ def exit_code(error: BaseException) -> int:
     match error:
         case Waiting():
             return DONE
-        case Interrupted():
-            return 128 + error.number
-        case KeyboardInterrupt():  # in the moment before `stoppable`
-            return 128 + signal.SIGINT
+        case KeyboardInterrupt():  # SIGINT's own in the moment before `stoppable`
+            return 128 + getattr(error, "number", signal.SIGINT)
         case ValueError():
             return USAGE
-    if isinstance(error, Failed):
-        return FAILED
     from attacks.errors import RefusedInput  # loads torch: not for a mistyped flag
 
     return REFUSED if isinstance(error, RefusedInput) else FAILED
@@ -96,9 +90,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
     True
     """
-    if isinstance(error, MemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     if isinstance(error, RuntimeError):
         text = str(error).lower()
@@ -110,16 +102,14 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def is_ours(error: BaseException) -> bool:
     """Tell whether an error was raised by this program, not by the user's code or a library."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = str(trace.tb_frame.f_globals.get("__name__", "")) if trace else ""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    name = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
     return name.partition(".")[0] in OURS
 
 
 def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong and what to do next."""
-    if isinstance(error, Interrupted | KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt):
         return f"stopped by {str(error) or 'SIGINT'}; what was finished is saved"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk is full ({error.filename or 'no space left'}); free some space and resume"

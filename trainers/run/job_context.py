@@ -1,12 +1,11 @@
 """Load samples and classifier for a job, and refuse those that do not fit each other."""
 
-from __future__ import annotations
-
 import logging
+from collections.abc import Mapping
 from contextlib import chdir, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +13,12 @@ from torch import Tensor, nn
 from attacks import Attack, RefusedInput
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
-from augment import load_dataset
+from augment import Dataset, load_dataset
 from trainers.models.load import load_classifier
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import EMBEDDED
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from augment import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +131,6 @@ def check_attacks(
                 f"the attack {name} is for videos and {ds.name} holds images; take another attack, "
                 "or --data moving-digits or videofolder:DIR"
             )
-
-    for name, attack in attacks.items():
         if len(ds):
             rehearse(name, attack, ds, target)
 
@@ -163,13 +155,12 @@ def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | No
     """
     x, _ = ds.stack([0])
     y = torch.zeros(1, dtype=torch.int64)
-    aim = None if target is None else y + target
     with suppress(_Asked):
         try:
             if isinstance(attack, Fittable):
                 attack.fit(_Unasked().eval(), [(x, y)])
             else:
-                attack(_Unasked().eval(), x, y, target=aim)
+                attack(_Unasked().eval(), x, y, target=target)
         except ValueError as error:
             raise ValueError(f"the attack {name} cannot do this: {error}") from error
 

@@ -1,55 +1,35 @@
 """The command line: choose a job, read its options, run it in its folder, answer with a code."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib import import_module
 from itertools import pairwise, takewhile
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from trainers.run import errors
+from trainers.run.cli import compress_config, config
 from trainers.run.cli.checks import check
-from trainers.run.cli.command import program
-from trainers.run.cli.compress_config import (
-    CompressDecodeConfig,
-    CompressEncodeConfig,
-    CompressEvaluateConfig,
-    CompressFitConfig,
-)
-from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
-from trainers.run.cli.packages import check_packages
+from trainers.run.cli.command import check_packages, program, suggest
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
 from trainers.run.cli.toml import dump, load
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A job: its options, and the function(config, folder) that does it, as "module:name"."""
-
-    config: type[Any]
-    work: str
-
-
-JOBS = {
-    "rounds": Job(RoundsConfig, "trainers.jobs.rounds:run_rounds"),
-    "attack": Job(AttackConfig, "trainers.jobs.attack:run_attack"),
-    "evaluate": Job(EvaluateConfig, "trainers.jobs.evaluate:run_evaluate"),
-    "compress-fit": Job(CompressFitConfig, "trainers.jobs.compress.fit:run_fit"),
-    "compress-encode": Job(CompressEncodeConfig, "trainers.jobs.compress.encode:run_encode"),
-    "compress-decode": Job(CompressDecodeConfig, "trainers.jobs.compress.decode:run_decode"),
-    "compress-evaluate": Job(
-        CompressEvaluateConfig, "trainers.jobs.compress.evaluate:run_evaluate"
-    ),
+# The options of each job; its work is run_NAME(config, folder) in trainers/jobs/NAME.py.
+JOBS: dict[str, type[Any]] = {
+    "rounds": config.RoundsConfig,
+    "attack": config.AttackConfig,
+    "evaluate": config.EvaluateConfig,
+    "compress-fit": compress_config.CompressFitConfig,
+    "compress-encode": compress_config.CompressEncodeConfig,
+    "compress-decode": compress_config.CompressDecodeConfig,
+    "compress-evaluate": compress_config.CompressEvaluateConfig,
 }
 # Whose names are two words on the command line.
 GROUPS = ("compress",)
@@ -65,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with errors.stoppable():
             return run_reporting_errors(words)
-    except (KeyboardInterrupt, errors.Interrupted) as error:  # one more, while the first was told
+    except KeyboardInterrupt as error:  # one more, while the first was told
         return errors.exit_code(error)
 
 
@@ -76,7 +56,7 @@ def run_reporting_errors(words: list[str]) -> int:
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
     # Here the program ends: whatever went wrong becomes a sentence and a code.
-    except (Exception, KeyboardInterrupt, errors.Interrupted) as error:  # noqa: BLE001
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         with suppress(OSError, AttributeError):  # nobody reads stderr, or there is none
             if "--debug" in words:
                 traceback.print_exception(error)
@@ -98,10 +78,10 @@ def run(words: list[str]) -> int:
         return errors.DONE
     from trainers.run.session import session  # loads torch: not for --help
 
-    module, _, name = JOBS[start.job].work.partition(":")
+    work = f"trainers.jobs.{start.job.replace('-', '.')}:run_{start.job.split('-')[-1]}"
     with session(start, words) as folder:
         if folder is not None:
-            getattr(import_module(module), name)(start.config, folder)
+            resolve_name(work)(start.config, folder)
     return errors.DONE
 
 
@@ -123,11 +103,10 @@ def parse_command(words: list[str]) -> ParsedCommand:
     if not job:
         job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
-        names = {job_title(name): name for name in JOBS}
-        near = get_close_matches(job_title(job), names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        names = [job_title(name) for name in JOBS]
+        hint = suggest(job_title(job), names)
         raise ValueError(f"there is no job {job_title(job)!r}; {hint}allowed: {', '.join(names)}")
-    return parse(job, words, JOBS[job].config(), file)
+    return parse(job, words, JOBS[job](), file)
 
 
 def job_name(words: list[str]) -> tuple[str, list[str]]:
@@ -158,23 +137,19 @@ def resumed_folder(words: Sequence[str]) -> Path | None:
 def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
     name = program()
-    lines = [
-        f"  {job_title(key):<19}{(job.config.__doc__ or '').splitlines()[0]}"
-        for key, job in JOBS.items()
+    jobs = "".join(
+        f"  {job_title(key):<19}{(options.__doc__ or '').splitlines()[0]}\n"
+        for key, options in JOBS.items()
         if key.startswith(group)
-    ]
-    if group:
-        return "\n".join([f"usage: {name} {group} JOB [OPTIONS]", "", *lines, ""])
-    return "\n".join(
-        [
-            f"usage: {name} [JOB] [OPTIONS]        (no job: rounds)",
-            "",
-            *lines,
-            "",
-            f"  {name}                         attack and retrain a small classifier of digits",
-            f"  {name} JOB --help              the options of a job",
-            f"  {name} JOB --smoke             try a job in seconds",
-            f"  {name} --resume runs/DIR       go on with an interrupted run",
-            "",
-        ]
     )
+    if group:
+        return f"usage: {name} {group} JOB [OPTIONS]\n\n{jobs}"
+    return f"""\
+usage: {name} [JOB] [OPTIONS]        (no job: rounds)
+
+{jobs}
+  {name}                         attack and retrain a small classifier of digits
+  {name} JOB --help              the options of a job
+  {name} JOB --smoke             try a job in seconds
+  {name} --resume runs/DIR       go on with an interrupted run
+"""

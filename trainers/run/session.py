@@ -1,7 +1,5 @@
 """The session around a job: run folder, logs, threads, status, exit."""
 
-from __future__ import annotations
-
 import logging
 import os
 import platform
@@ -10,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TextIO
 
@@ -18,7 +16,7 @@ import torch
 
 from attacks import RefusedInput
 from trainers.run import errors
-from trainers.run.cli.command import command_line
+from trainers.run.cli.command import command_line, resume_command
 from trainers.run.cli.parsing import ParsedCommand
 from trainers.run.folder.atomic import damaged_file, digest, is_present, write_json
 from trainers.run.folder.completeness import files_of
@@ -40,20 +38,22 @@ def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | 
     """
     run = start.config.run
     path = folder_path(start)
-    with console_log():
+    with attach_handler(QuietStreamHandler(sys.stdout), logging.INFO):
         folder = open_folder(path, start.job, start.config, resume=run.resume)
-        with folder.lock:
+        with folder.claim.lock:
             if folder.finished:
                 folder.inputs.check_files(start.config)  # what is shown is what these gave
                 log.info("%s is finished; its outcome:\n%s", path, read_outcome(folder))
                 yield None
                 return
-            with remove_when_refused(folder), file_log(path / "log.txt"), report_status(folder):
-                if not folder.fresh:
-                    log.info("going on with the run in %s", path)
+            file = QuietFileHandler(path / "log.txt")
+            file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            with attach_handler(file, logging.DEBUG), report_status(folder):
                 if folder.fresh:
                     check_apart(start.config, path)
-                write_environment(folder.path, words)
+                else:
+                    log.info("going on with the run in %s", path)
+                write_environment(path, words)
                 folder.inputs.check_files(start.config)
                 choose_device(run.device)  # refused at once, also by jobs with no use for it
                 torch.backends.cudnn.deterministic = True
@@ -61,19 +61,8 @@ def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | 
 
 
 @contextmanager
-def remove_when_refused(folder: RunFolder) -> Iterator[None]:
-    """Take a new run folder away when the body refuses its options or files before any work."""
-    try:
-        yield
-    except (ValueError, RefusedInput):
-        if folder.claim.new and not begun(folder.path):
-            folder.claim.undo()
-        raise
-
-
-@contextmanager
 def report_status(folder: RunFolder) -> Iterator[None]:
-    """Write into status.json how the body ends."""
+    """Write into status.json how the body ends; where it is refused before any work, undo it."""
     folder.status("running", stage="start", exit=None)
     try:
         with refuse_wrong_kind(folder.path):
@@ -82,27 +71,20 @@ def report_status(folder: RunFolder) -> Iterator[None]:
         told = errors.Failed(error) if failed_midway(error, folder) else error
         code = errors.exit_code(told)
         state = {errors.DONE: "waiting", errors.FAILED: "failed"}.get(code, "refused")
-        if isinstance(error, errors.Interrupted | KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt):
             state = "interrupted"
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
             folder.status(state, exit=code, message=errors.sentence(told))
         if folder.claim.held and (state in ("interrupted", "failed") or begun(folder.path)):
-            log.info("to go on: %s", command_line(resume_words(folder.path)))
+            log.info("to go on: %s", resume_command(folder.path))
+        if state == "refused" and folder.claim.new and not begun(folder.path):
+            folder.claim.undo()
         if told is error:
             raise
         raise told from error
     files, summary = files_of(folder.path), digest(folder.summary())
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
-
-
-def resume_words(path: Path) -> list[str]:
-    """Return the words that go on with the run in a folder, whatever it is called.
-
-    >>> resume_words(Path("-a")), resume_words(Path("a"))
-    (['--resume=-a'], ['--resume', 'a'])
-    """
-    return [f"--resume={path}"] if str(path).startswith("-") else ["--resume", str(path)]
 
 
 @contextmanager
@@ -116,10 +98,8 @@ def refuse_wrong_kind(path: Path) -> Iterator[None]:
         yield
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         name = error.filename2 or error.filename  # of a file that was to be renamed: to what
-        if isinstance(name, str | os.PathLike) and Path(name).is_relative_to(path):
-            is_present(
-                Path(name) if isinstance(error, IsADirectoryError) else Path(name, "any file")
-            )
+        if isinstance(name, str | os.PathLike) and (place := Path(name)).is_relative_to(path):
+            is_present(place if isinstance(error, IsADirectoryError) else place / "any file")
         raise
 
 
@@ -152,26 +132,23 @@ def failed_midway(error: BaseException, folder: RunFolder) -> bool:
 
 
 def folder_path(start: ParsedCommand) -> Path:
-    """Return the folder of a run.
+    """Return the folder of a run, named after the time and the job where it is not given.
 
     Raises:
         ValueError: when --run-dir and --resume name two folders.
     """
     run = start.config.run
     if run.resume in ("auto", "never"):
-        return Path(run.run_dir) if run.run_dir else new_path(start.job)
+        if run.run_dir:
+            return Path(run.run_dir)
+        first = Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}")
+        later = (first.with_name(f"{first.name}-{n}") for n in count(2))  # of the same second
+        return next(path for path in chain([first], later) if not os.path.lexists(path))
     if run.run_dir and Path(run.run_dir).resolve() != Path(run.resume).resolve():
         raise ValueError(
             f"--run-dir {run.run_dir} and --resume {run.resume} are two folders; give one of them"
         )
     return Path(run.resume)
-
-
-def new_path(job: str) -> Path:
-    """Return a folder of the time now; another run that began in the same second has another."""
-    first = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{job}"
-    names = (first if n == 1 else first.with_name(f"{first.name}-{n}") for n in count(1))
-    return next(path for path in names if not os.path.lexists(path))
 
 
 class QuietStreamHandler(logging.StreamHandler[TextIO]):
@@ -191,27 +168,9 @@ class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
 
 
 @contextmanager
-def console_log() -> Iterator[None]:
-    """Show the program's messages on the terminal."""
-    handler = QuietStreamHandler(sys.stdout)
-    handler.setLevel(logging.INFO)
-    with attach_handler(handler):
-        yield
-
-
-@contextmanager
-def file_log(path: Path) -> Iterator[None]:
-    """Keep the program's messages, with times and tracebacks, in a file."""
-    handler = QuietFileHandler(path)
-    handler.setLevel(logging.DEBUG)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    with attach_handler(handler):
-        yield
-
-
-@contextmanager
-def attach_handler(handler: logging.Handler) -> Iterator[None]:
-    """Give our packages' loggers a handler for the body."""
+def attach_handler(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Give our packages' loggers a handler for the body, which takes messages from a level on."""
+    handler.setLevel(level)
     loggers = [logging.getLogger(name) for name in ("trainers", "augment", "attacks")]
     for logger in loggers:
         logger.addHandler(handler)
@@ -229,16 +188,14 @@ def write_environment(path: Path, words: Sequence[str]) -> None:
     """Note the command line and the machine."""
     with (path / "command.txt").open("a") as file:
         file.write(command_line(words) + "\n")
-    write_json(
-        path / "environment.json",
-        {
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpus": os.cpu_count(),
-            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "packages": {name: version(name) for name in PACKAGES},
-        },
-    )
+    environment = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+    write_json(path / "environment.json", environment)
 
 
 def choose_device(name: str) -> torch.device:

@@ -84,7 +84,7 @@ def test_a_start_killed_before_its_config_is_started_again(tmp_path: Path) -> No
         assert done.returncode == -signal.SIGKILL
         if folder.exists():
             left |= {re.sub(r"[0-9a-f]{8}", "X", name) for name in os.listdir(folder)}
-        open_folder(folder, "rounds", config, resume="auto").lock.close()
+        open_folder(folder, "rounds", config, resume="auto").claim.lock.close()
         assert sorted(os.listdir(folder)) == [".lock", "config.toml", "inputs.json"]
     assert left >= {".lock", ".config.toml.X.partial"}
 

@@ -109,7 +109,12 @@ def test_a_model_that_is_too_large_is_out_of_memory(
 ) -> None:
     fail(tmp_path, "torch.empty(2**50)", after=0)
     assert main(["evaluate", *TINY, "--model", net, "--run-dir", f"{tmp_path}/run"]) == 1
-    assert capsys.readouterr().err.startswith("train.py: out of memory (")
+    shown = capsys.readouterr()
+    assert shown.err.startswith("train.py: out of memory (")
+    # The advice, followed.
+    (tmp_path / "what").unlink()
+    assert f"to go on: python train.py --resume {tmp_path}/run\n" in shown.out
+    assert main(["--resume", f"{tmp_path}/run"]) == 0
 
 
 def test_what_is_known_before_work_is_refused_and_leaves_nothing(

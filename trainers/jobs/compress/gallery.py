@@ -7,14 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from compress import Codec
 from compress.decoding import decode_quantised
 from compress.file_format import CodeFile, parse
-from trainers.run.show.clips import is_clip
-from trainers.run.show.images import CAPTION, FONT, INK, PAD, TITLE, to_image
+from trainers.run.show.images import (
+    CAPTION,
+    FONT,
+    INK,
+    PAD,
+    TITLE,
+    blank_sheet,
+    is_clip,
+    to_image,
+)
 
 SIDE = 112  # pixels of a picture's width, about
 TALLEST = 4 * SIDE  # and of its height, at most
@@ -49,9 +57,7 @@ def draw_gallery(
     cell_h = high + CAPTION + PAD
     least = round(FONT.getlength(title)) + 2 * PAD
     size = (max(len(heads) * cell_w + PAD, least), TITLE + CAPTION + len(rows) * cell_h + PAD)
-    image = Image.new("RGB", size, "white")
-    pen = ImageDraw.Draw(image)
-    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    image, pen = blank_sheet(size, title)
     for column, head in enumerate(heads):
         pen.text((PAD + column * cell_w, TITLE), head, fill=INK, font=FONT)
     for down, cells in enumerate(rows):

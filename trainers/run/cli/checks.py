@@ -1,23 +1,13 @@
 """Refuse impossible options before any work starts."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
-from trainers.run.cli.compress_config import (
-    CLASSIFIER_KINDS,
-    CLASSIFIER_OPTIONS,
-    LARGEST_RATE,
-    CompressDecodeConfig,
-    CompressEvaluateConfig,
-    CompressFitConfig,
-)
-from trainers.run.cli.config import AttackConfig, EvaluateConfig, RoundsConfig
+from trainers.run.cli import compress_config as compress
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
 
-CHANNEL = (1e-6, 1e6)  # what --std may be, and --mean at most
+MEAN, STD = (-1e6, 1e6), (1e-6, 1e6)  # what they may be
 
 
 def check(config: Any) -> None:
@@ -29,47 +19,46 @@ def check(config: Any) -> None:
     options = {name: value for name, value in flatten(config).items() if value is not None}
     for name, value, bounds in bounds_of(config):
         if value is not None:
-            _check_texts(name, value)
             _check_one(name, value, bounds)
     _check_channels(options.get("mean", ()), options.get("std", ()))
     for name in ("attacks", "test_attacks"):
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
-    if not isinstance(config, AttackConfig | EvaluateConfig | RoundsConfig):
-        _check_coding(config, options)
-
-
-def _check_texts(name: str, value: object) -> None:
-    """Refuse a text, or one of several, that is empty (an unset variable) or that is no UTF-8."""
-    for text in value if isinstance(value, tuple) else (value,):
-        if text == "":
-            raise ValueError(f"--{flag(name)} is empty; give it a value, or leave it out")
-        if isinstance(text, str) and text != text.encode(errors="replace").decode():
+    match config:
+        case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
-                f"--{flag(name)} is {text!a}, which is no UTF-8 and could not be kept in "
-                "config.toml; rename the file or folder, or give a link to it"
+                "--code names no file; give a *.sprc file that `compress encode` made, or the "
+                "folder of several"
             )
+        case compress.CompressEvaluateConfig():
+            _check_rates(config, options)
+        case compress.CompressFitConfig() | compress.CompressEncodeConfig():
+            _check_coding(config, options)
 
 
 def _check_one(name: str, value: Any, bounds: Bounds) -> None:
-    """Check one option by itself."""
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            _refuse(name, number, "finite numbers")
+    """Check one option by itself; an empty text is mostly a variable that is not set."""
+    for each in value if isinstance(value, tuple) else (value,):
+        if each == "":
+            raise ValueError(f"--{flag(name)} is empty; give it a value, or leave it out")
+        if isinstance(each, str) and each != each.encode(errors="replace").decode():
+            raise ValueError(
+                f"--{flag(name)} is {each!a}, which is no UTF-8 and could not be kept in "
+                "config.toml; rename the file or folder, or give a link to it"
+            )
+        if isinstance(each, float) and not math.isfinite(each):
+            _refuse(name, each, "finite numbers")
     if (allowed := bounds.refusal(value)) is not None:
         _refuse(name, value, allowed)
 
 
 def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """Check the numbers that a channel is normalised by."""
-    for number in std:
-        if not CHANNEL[0] <= number <= CHANNEL[1]:
-            _refuse(
-                "std", number, "above 0" if number <= 0 else "from {:g} to {:g}".format(*CHANNEL)
-            )
-    for number in mean:
-        if not abs(number) <= CHANNEL[1]:
-            _refuse("mean", number, f"from {-CHANNEL[1]:g} to {CHANNEL[1]:g}")
+    for name, numbers, (low, high) in (("std", std, STD), ("mean", mean, MEAN)):
+        for number in numbers:
+            if not low <= number <= high:
+                below = name == "std" and number <= 0
+                _refuse(name, number, "above 0" if below else f"from {low:g} to {high:g}")
     if len(mean) != len(std):
         raise ValueError(
             f"--mean has {len(mean)} numbers and --std has {len(std)}; give both, one number a "
@@ -77,28 +66,24 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         )
 
 
-def _check_coding(config: Any, options: dict[str, Any]) -> None:
-    """Refuse options of the jobs of `compress` that are missing or exclude each other."""
-    if isinstance(config, CompressDecodeConfig):
-        if not options["code"]:
-            raise ValueError(
-                "--code names no file; give a *.sprc file that `compress encode` made, or the "
-                "folder of several"
-            )
-        return
-    if isinstance(config, CompressEvaluateConfig):
-        _check_rates(config, options)
-        return
+def _check_coding(
+    config: compress.CompressFitConfig | compress.CompressEncodeConfig, options: dict[str, Any]
+) -> None:
+    """Refuse options of what is coded, and how small, that are missing or exclude each other."""
     kind = options["kind"]
     uses = [(name, bounds.kinds) for name, _, bounds in bounds_of(config.coding)]
-    uses += [(name, CLASSIFIER_KINDS) for name in CLASSIFIER_OPTIONS]
+    uses += [(name, compress.CLASSIFIER_KINDS) for name in compress.CLASSIFIER_OPTIONS]
     for name, kinds in uses:
         if kinds and options.get(name, ()) != () and kind not in kinds:
             raise ValueError(
                 f"--{flag(name)} has no use with --kind {kind}; leave it out, or give "
                 f"--kind {' or '.join(kinds)}"
             )
-    if isinstance(config, CompressFitConfig) and kind == "x-task" and "network" not in options:
+    if (
+        isinstance(config, compress.CompressFitConfig)
+        and kind == "x-task"
+        and "network" not in options
+    ):
         raise ValueError("--kind x-task has the codec of x; give --network too, or --kind x")
     if "bytes_per_sample" in options and "step" in options:
         raise ValueError(
@@ -107,13 +92,13 @@ def _check_coding(config: Any, options: dict[str, Any]) -> None:
         )
 
 
-def _check_rates(config: CompressEvaluateConfig, options: dict[str, Any]) -> None:
+def _check_rates(config: compress.CompressEvaluateConfig, options: dict[str, Any]) -> None:
     """Check what `compress evaluate` is to measure."""
     for rate in options["rates"]:
         if not rate > 0:
             _refuse("rates", rate, "numbers of bytes above 0")
-        if rate > LARGEST_RATE:
-            _refuse("rates", rate, f"numbers of bytes up to {LARGEST_RATE}")
+        if rate > compress.LARGEST_RATE:
+            _refuse("rates", rate, f"numbers of bytes up to {compress.LARGEST_RATE}")
     for name, value, bounds in bounds_of(config.measure):
         if value is not None and bounds.kinds and not {*bounds.kinds} & {*options["kinds"]}:
             kind = bounds.kinds[0]

@@ -1,15 +1,14 @@
 """The options of the jobs `compress fit`, `encode`, `decode` and `evaluate`; see config.py."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
 from trainers.run.cli.config import RunFlags, SamplesConfig
 from trainers.run.cli.option import option
 
+PeerName = Literal["jpeg", "jpeg2000", "webp", "avif", "x264", "av1"]
 LARGEST_RATE = 10**12  # bytes a sample
 CLASSIFIER_KINDS = ("x-task", "delta")  # of code, that a classifier is asked for
 CLASSIFIER_OPTIONS = ("model", "weights", "num_classes", "mean", "std")  # of no use with others
@@ -123,14 +122,7 @@ class RateFlags:
     """For delta: NAME or NAME:OPTION=VALUE,... (8/255 is a number). None: pgd."""
     delta_codec: str | None = option(None, kinds=("delta",))
     """Codec of differences, of `compress fit --kind delta`. None: fit one first."""
-    peers: tuple[Literal["jpeg", "jpeg2000", "webp", "avif", "x264", "av1"], ...] = (
-        "jpeg",
-        "jpeg2000",
-        "webp",
-        "avif",
-        "x264",
-        "av1",
-    )
+    peers: tuple[PeerName, ...] = get_args(PeerName)
     """Other codecs to measure beside: jpeg, jpeg2000, webp, avif of images, x264, av1 of videos."""
     thresholds: tuple[Literal["hard", "soft", "bayes", "top-k"], ...] = ()
     """Ways to threshold the wavelet coefficients of x and delta instead, measured beside them:

@@ -5,8 +5,6 @@ Options are grouped for the help page; a flag and a TOML key are the field's nam
 name that a job gives a group is its heading in the help: "data" reads "data options".
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

@@ -1,5 +1,8 @@
 """Numbers as users write them, and how large they may be."""
 
+from collections.abc import Callable
+from typing import Any
+
 LARGEST = 10**6  # whole number that an option of an attack may have, if not told otherwise
 LARGEST_FLOAT = 1e12
 LARGEST_OF = {"queries": 10**9, "budget": 10**9, "seed": 2**63 - 1}
@@ -21,6 +24,9 @@ def number(text: str) -> float:
         raise ValueError(f"{text!r} is no number; write 0.03 or 8/255") from None
 
 
+READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+
+
 def check_size(what: str, name: str, value: object) -> None:
     """Refuse a number that no option has a use for.
 
@@ -32,12 +38,10 @@ def check_size(what: str, name: str, value: object) -> None:
     Raises:
         ValueError: naming it.
     """
-    if isinstance(value, tuple):
-        for each in value:
-            check_size(what, name, each)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return
-    most = LARGEST_OF.get(name, LARGEST) if isinstance(value, int) else LARGEST_FLOAT
-    if not abs(value) <= most:  # NaN fails too
-        shown = f"{value:g}" if isinstance(value, float) or abs(value) < 10**300 else "too large"
-        raise ValueError(f"{what} is {shown}; allowed: finite numbers, at most {most:g}")
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, bool) or not isinstance(each, int | float):
+            continue
+        most = LARGEST_OF.get(name, LARGEST) if isinstance(each, int) else LARGEST_FLOAT
+        if not abs(each) <= most:  # NaN fails too
+            shown = f"{each:g}" if isinstance(each, float) or abs(each) < 10**300 else "too large"
+            raise ValueError(f"{what} is {shown}; allowed: finite numbers, at most {most:g}")

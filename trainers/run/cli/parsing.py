@@ -1,18 +1,14 @@
 """From the words on the command line to a config."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from trainers.run.cli.command import program
-from trainers.run.cli.numbers import number
+from trainers.run.cli.numbers import READERS
 from trainers.run.cli.presets import data_preset, smoke_preset
 from trainers.run.cli.toml import OWN, check_options, flag, flatten, load, replace_options
 
@@ -24,12 +20,10 @@ METAVARS = {int: "INT", float: "NUMBER", str: "TEXT"}
 def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Read `float` and `KIND | None`, floats also as fractions."""
     kinds = get_args(info.type) if isinstance(info.type, UnionType) else (info.type,)
-    optional = type(None) in kinds
     kind = next((k for k in kinds if k in METAVARS), None)
-    if kind is None or not (optional or kind is float):
+    if kind is None or (type(None) not in kinds and kind is not float):
         return None
-    readers: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
-    read = readers[kind]
+    read = READERS[kind]
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=METAVARS[kind],
@@ -39,8 +33,7 @@ def _scalar(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
-@dataclass(frozen=True)
-class ParsedCommand:
+class ParsedCommand(NamedTuple):
     """A job, and its options as the command line gave them."""
 
     job: str
@@ -65,21 +58,18 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         RefusedInput: for a file that is no TOML.
     """
     read = _read(job, words, default)
-    own = file is not None
     if file and read.run.config:
         raise ValueError(
             f"--resume {file.parent} takes the options of the run there, and --config "
             f"{read.run.config} gives others; leave one of them out"
         )
-    file = file or (Path(read.run.config) if read.run.config else None)
-    options = check_file(file, job, default, own=own) if file else {}
+    named = file or (Path(read.run.config) if read.run.config else None)
+    options = check_file(named, job, default, own=named is file) if named else {}
     given = _given(words, flatten(read))
-    named = flatten(default) | options | given
-    presets = data_preset(named) | (
-        smoke_preset(job, named.get("data", "")) if named["smoke"] else {}
-    )
-    presets = {name: value for name, value in presets.items() if name in named}
-    return ParsedCommand(job, replace_options(default, presets | options | given))
+    asked = flatten(default) | options | given
+    small = smoke_preset(job, asked.get("data", "")) if asked["smoke"] else {}
+    chosen = data_preset(asked) | small | options | given
+    return ParsedCommand(job, replace_options(default, chosen))
 
 
 def _given(words: list[str], values: dict[str, Any]) -> dict[str, Any]:
@@ -88,10 +78,10 @@ def _given(words: list[str], values: dict[str, Any]) -> dict[str, Any]:
     >>> _given(["--smoke", "--seed=3", "--no-smoke"], {"seed": 3, "lr": 0.1, "smoke": True})
     {'smoke': False, 'seed': 3}
     """
-    on = {f"--{flag(name)}": (name, value) for name, value in values.items()}
-    off = {f"--no-{flag(name)}": (name, False) for name in values}
+    options = {f"--no-{flag(name)}": (name, False) for name in values}
+    options |= {f"--{flag(name)}": (name, value) for name, value in values.items()}
     flags = (word.partition("=")[0].replace("_", "-") for word in words)
-    return dict({**off, **on}[name] for name in flags if name in on or name in off)
+    return dict(options[name] for name in flags if name in options)
 
 
 def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, Any]:
@@ -144,16 +134,3 @@ def job_title(job: str) -> str:
     'compress fit'
     """
     return job.replace("-", " ")
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the options of two configs that differ, as flags.
-
-    >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0})
-    ['--lr 0.1 -> 0.2']
-    """
-    return [
-        f"--{flag(name)} {old.get(name)} -> {new[name]}"
-        for name in new
-        if old.get(name) != new[name]
-    ]

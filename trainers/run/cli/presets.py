@@ -1,23 +1,14 @@
 """Defaults that depend on the data, on the model, and on --smoke."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
+# By what the data is, and in which norm.
 BUDGETS = {
-    ("digits", "linf"): 0.1,
-    ("digits", "l2"): 1.0,
-    ("digits", "l1"): 4.0,
-    ("moving-digits", "linf"): 0.1,
-    ("moving-digits", "l2"): 4.0,
-    ("moving-digits", "l1"): 60.0,
-    ("videos", "linf"): 2 / 255,
-    ("videos", "l2"): 1.5,
-    ("videos", "l1"): 50.0,
-    ("", "linf"): 8 / 255,
-    ("", "l2"): 0.5,
-    ("", "l1"): 12.0,
+    "digits": {"linf": 0.1, "l2": 1.0, "l1": 4.0},
+    "moving-digits": {"linf": 0.1, "l2": 4.0, "l1": 60.0},
+    "videos": {"linf": 2 / 255, "l2": 1.5, "l1": 50.0},
+    "images": {"linf": 8 / 255, "l2": 0.5, "l1": 12.0},
 }
 
 PHOTOGRAPHS: dict[str, Any] = {
@@ -33,18 +24,12 @@ PHOTOGRAPHS: dict[str, Any] = {
     "weight_decay": 5e-4,
     "retrain_weight_decay": 2.0,
 }
-VIDEOS: dict[str, Any] = {
+VIDEOS = PHOTOGRAPHS | {
     "attacks": ("flicker:eps=0.1,steps=50", "pgd"),
     "attack_samples": ("flicker=32", "pgd=all"),
     "batch_size": 8,
-    "augmentation": "classic",
-    "rounds": 3,
     "epochs": 16,
     "retrain_epochs": 6,
-    "lr": 3e-3,
-    "retrain_lr": 2e-3,
-    "weight_decay": 5e-4,
-    "retrain_weight_decay": 2.0,
     "generator_test_samples": 32,
 }
 # Of the sources that are no photographs. Folders of one's own hold few videos: of each of theirs
@@ -63,22 +48,19 @@ REAL_CLIPS: dict[str, dict[str, Any]] = {"lrcn": {"epochs": 40}}
 # Decay that strong makes the small CNN robust; in a network fitted elsewhere it would undo much.
 GENTLE: dict[str, Any] = {"retrain_lr": 3e-4, "retrain_weight_decay": 0.05}
 
-FEW: dict[str, Any] = {"train_samples": 200, "test_samples": 60, "batch_size": 32, "epochs": 6}
-SMOKE: dict[str, dict[str, Any]] = {
-    "rounds": FEW
-    | {
-        "rounds": 1,
-        "retrain_epochs": 1,
-        "attack_samples": ("generator=8", "pgd=64"),
-        "generator_test_samples": 8,
-    },
-    "attack": FEW | {"test_samples": 8},
-    "evaluate": FEW,
-    "compress-fit": FEW,
-    "compress-encode": FEW | {"test_samples": 8},
-    "compress-decode": {"samples": 8},
-    "compress-evaluate": FEW,
+# Of any job with --smoke, as far as it has them; of the jobs that save samples, fewer.
+FEW: dict[str, Any] = {
+    "train_samples": 200,
+    "test_samples": 60,
+    "batch_size": 32,
+    "epochs": 6,
+    "rounds": 1,
+    "retrain_epochs": 1,
+    "attack_samples": ("generator=8", "pgd=64"),
+    "generator_test_samples": 8,
+    "samples": 8,
 }
+FEWER = {job: FEW | {"test_samples": 8} for job in ("attack", "compress-encode")}
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,
     "test_samples": 8,
@@ -123,9 +105,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def budget(data: str, norm: str) -> float:
     """Return the usual pixel budget for some data in a norm."""
-    if data in EMBEDDED:
-        return BUDGETS[data, norm]
-    return BUDGETS["videos" if data.partition(":")[0] in SOURCES else "", norm]
+    kind = "videos" if data.partition(":")[0] in SOURCES else "images"
+    return BUDGETS[data if data in EMBEDDED else kind][norm]
 
 
 def smoke_preset(job: str, data: str) -> dict[str, Any]:
@@ -134,6 +115,7 @@ def smoke_preset(job: str, data: str) -> dict[str, Any]:
     >>> smoke_preset("evaluate", "moving-digits")["train_samples"]
     32
     """
+    few = FEWER.get(job, FEW)
     if not SOURCES.get(data.partition(":")[0]):  # those of videos alone have presets here
-        return SMOKE[job]
-    return SMOKE[job] | FEW_CLIPS | (SMOKE_VIDEOS if job == "rounds" else {})
+        return few
+    return few | FEW_CLIPS | (SMOKE_VIDEOS if job == "rounds" else {})

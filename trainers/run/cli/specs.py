@@ -1,12 +1,9 @@
 """Attacks as users write them: `pgd`, `pgd:eps=8/255,steps=20`."""
 
-from __future__ import annotations
-
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from hashlib import blake2b
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -14,11 +11,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
 from compress import TaskQuantiser
+from trainers.run.cli.command import suggest
 from trainers.run.cli.config import SamplesConfig
-from trainers.run.cli.numbers import check_size, number
+from trainers.run.cli.numbers import READERS, check_size
 from trainers.run.cli.presets import BUDGETS, SMOKE_OPTIONS
 
-READERS: dict[Any, Callable[[str], Any]] = {int: int, float: number, str: str}
+Options = Mapping[str, Any]
 GENERATOR_SAMPLES = 64  # training samples a round; it costs about a hundred times PGD
 BOOLEANS = {"true": True, "false": False}
 FILE = ".safetensors"
@@ -26,10 +24,7 @@ LONGEST, SHORT = 100, 40  # bytes of a slug without a digest; characters of one 
 
 
 def build_attack(
-    text: str,
-    *,
-    defaults: Mapping[str, Any] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    text: str, *, defaults: Options | None = None, overrides: Options | None = None
 ) -> Attack:
     """Make the attack that a text describes.
 
@@ -53,14 +48,13 @@ def build_attack(
             _check_option(text, key, ["none"])
         return load_fitted(text)
     if name not in ATTACKS:
-        near = get_close_matches(name, [*ATTACKS, *FITTED], n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = suggest(name, [*ATTACKS, *FITTED])
         raise ValueError(
             f"there is no attack {name!r}; {hint}allowed: {', '.join(ATTACKS)}; for the job attack "
             f"also {', '.join(FITTED)}"
         )
     kind = ATTACKS[name]
-    return kind(**_options(kind, text, defaults=defaults or {}, overrides=overrides or {}))
+    return kind(**_options(kind, text, defaults or {}, overrides or {}))
 
 
 def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
@@ -73,16 +67,14 @@ def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
     Raises:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
-    defaults = {"steps": 4} if smoke else {}
-    return TaskQuantiser(
-        **defaults | read_options("--task", text or "", get_type_hints(TaskQuantiser))
-    )
+    options = read_options("--task", text or "", get_type_hints(TaskQuantiser))
+    return TaskQuantiser(**({"steps": 4} if smoke else {}) | options)
 
 
-def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, Any]:
+def read_options(what: str, text: str, known: Options) -> dict[str, Any]:
     """Read `OPTION=VALUE,...` as values of the types of some options."""
     options = {}
-    for key, value in _pairs(what, text):
+    for key, value in _pairs(what, text).items():
         if key not in known:
             raise ValueError(f"{what} has no option {key!r}; it has: {', '.join(known)}")
         options[key] = convert(value, known[key], what=f"{what}:{key}")
@@ -90,15 +82,13 @@ def read_options(what: str, text: str, known: Mapping[str, Any]) -> dict[str, An
     return options
 
 
-def build_fittable(
-    text: str, *, defaults: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> Fittable:
+def build_fittable(text: str, *, defaults: Options, overrides: Options) -> Fittable:
     """Make the options that a text describes of an attack that is fitted first; as `build_attack`.
 
     An attack among them takes what `overrides` holds and they have no option for.
     """
     kind = FITTED[text.partition(":")[0]]
-    return kind(**_options(kind, text, defaults=defaults, overrides=overrides))
+    return kind(**_options(kind, text, defaults, overrides))
 
 
 def is_fittable(text: str) -> bool:
@@ -107,33 +97,30 @@ def is_fittable(text: str) -> bool:
 
 
 def _options(
-    kind: type[Attack | Fittable],
-    text: str,
-    *,
-    defaults: Mapping[str, Any],
-    overrides: Mapping[str, Any],
+    kind: type[Attack | Fittable], text: str, defaults: Options, overrides: Options
 ) -> dict[str, Any]:
     """Return the options of an attack of some kind, see `build_attack` and `build_fittable`."""
     name, _, rest = text.partition(":")
-    known = get_type_hints(kind)
-    allowed = [field.name for field in fields(kind) if field.init]
-    inner = next((key for key in allowed if known[key] is Attack), None)
-    options = {key: value for key, value in defaults.items() if key in allowed}
+    hints = get_type_hints(kind)
+    known = {field.name: hints[field.name] for field in fields(kind) if field.init}
+    inner = next((key for key, hint in known.items() if hint is Attack), None)
+    written = _pairs(name, rest)
+    inside = {key: value for key, value in overrides.items() if inner and key not in known}
+    options = {key: value for key, value in defaults.items() if key in known}
     if getattr(kind, "own_eps", False):
         options.pop("eps", None)
-    written, inside = dict(_pairs(name, rest)), {}
     for key, value in written.items():
-        _check_option(name, key, allowed)
+        _check_option(name, key, known)
         if key != inner:
             options[key] = convert(value, known[key], what=f"{name}:{key}")
     for key, value in overrides.items():
-        if inner and key not in allowed:
-            inside[key] = value
-            continue
-        _check_option(name, key, allowed)
-        options[key] = value
+        if key not in inside:
+            _check_option(name, key, known)
+            options[key] = value
     if inner:
-        named = written.get(inner) or _default_name(kind, inner)
+        made = next(field.default_factory for field in fields(kind) if field.name == inner)
+        usual = next(name for name, attack in ATTACKS.items() if attack is made)
+        named = written.get(inner) or usual
         options[inner] = build_attack(named, defaults=defaults, overrides=inside)
     if "eps" in options and "eps" not in {*written, *overrides}:
         _check_norm(text, options.get("norm"), defaults)
@@ -143,48 +130,41 @@ def _options(
     return options
 
 
-def _default_name(kind: type[Attack | Fittable], inner: str) -> str:
-    """Return the name of the attack that an option stands at by itself."""
-    made = next(field.default_factory for field in fields(kind) if field.name == inner)
-    return next(name for name, each in ATTACKS.items() if each is made)
-
-
-def _pairs(name: str, text: str) -> list[tuple[str, str]]:
+def _pairs(name: str, text: str) -> dict[str, str]:
     """Split `top-k=3, steps=9` into option and value; each option once."""
     words = [part.partition("=") for part in text.split(",") if part.strip()]
-    pairs = [(key.strip().replace("-", "_"), value.strip()) for key, _, value in words]
-    keys = [key for key, _ in pairs]
+    keys = [key.strip().replace("-", "_") for key, _, _ in words]
     for key in keys:
         if keys.count(key) > 1:
             raise ValueError(f"{name}:{key} is given {keys.count(key)} times; give it once")
-    return pairs
+    return {key: value.strip() for key, (_, _, value) in zip(keys, words, strict=True)}
 
 
-def _check_norm(text: str, norm: str | None, defaults: Mapping[str, Any]) -> None:
+def _check_norm(text: str, norm: str | None, defaults: Options) -> None:
     """Refuse a norm for which the usual budget is not meant."""
-    if "norm" in defaults and norm not in (None, defaults["norm"]):
+    if norm is not None and norm != defaults.get("norm", norm):
         raise ValueError(
             f"{text} has no eps, and {defaults['eps']:g} is meant for {defaults['norm']}; give "
             f"--norm {norm} instead, or an eps beside it, such as "
-            f"eps={BUDGETS['', str(norm)]:g} (for digits {BUDGETS['digits', str(norm)]:g})"
+            f"eps={BUDGETS['images'][norm]:g} (for digits {BUDGETS['digits'][norm]:g})"
         )
 
 
-def _check_budget(name: str, options: Mapping[str, Any]) -> None:
+def _check_budget(name: str, options: Options) -> None:
     """Refuse a budget that no pixel has room for; who writes 8 mostly means 8/255."""
-    eps, norm = options.get("eps"), options.get("norm", "linf")
+    eps = options.get("eps")
     if eps is None:  # an attack without a ball
         return
     if not 0 <= eps < math.inf:
         raise ValueError(f"{name}: eps is {eps:g}; allowed: finite numbers of at least 0")
-    if norm == "linf" and eps > 1:
+    if eps > 1 and options.get("norm", "linf") == "linf":
         raise ValueError(
             f"{name}: eps is {eps:g}; allowed: at most 1, as pixels are in [0, 1]; write {eps:g} "
             f"of 255 as {eps:g}/255"
         )
 
 
-def _check_option(name: str, key: str, allowed: Sequence[str]) -> None:
+def _check_option(name: str, key: str, allowed: Iterable[str]) -> None:
     """Refuse an option the attack does not have."""
     if key not in allowed:
         raise ValueError(f"the attack {name} has no option {key!r}; it has: {', '.join(allowed)}")
@@ -223,7 +203,7 @@ def convert(text: str, hint: Any, *, what: str) -> Any:
         raise ValueError(f"{what} is {text!r}; allowed: a value of type {kind}") from None
 
 
-def build_attacks(texts: Sequence[str], *, defaults: Mapping[str, Any]) -> dict[str, Attack]:
+def build_attacks(texts: Sequence[str], *, defaults: Options) -> dict[str, Attack]:
     """Make several attacks, each under its name, or under its whole text where a name repeats.
 
     Raises:
@@ -232,12 +212,9 @@ def build_attacks(texts: Sequence[str], *, defaults: Mapping[str, Any]) -> dict[
     names = [text.partition(":")[0] for text in texts]
     if len(set(texts)) < len(texts):
         raise ValueError(f"an attack is named twice in {' '.join(texts)}; name each once")
-    labels = [
-        name if names.count(name) == 1 else text for name, text in zip(names, texts, strict=True)
-    ]
     return {
-        label: build_attack(text, defaults=defaults)
-        for label, text in zip(labels, texts, strict=True)
+        text if names.count(name) > 1 else name: build_attack(text, defaults=defaults)
+        for name, text in zip(names, texts, strict=True)
     }
 
 
@@ -250,13 +227,8 @@ def attack_defaults(
     Networks P begin as the identity; `vary_start` lets further instances begin elsewhere.
     """
     quick = {"early_stop": True} if measuring else {}
-    return {
-        "eps": eps,
-        "norm": norm,
-        "noise": 0.0,
-        **quick,
-        **(SMOKE_OPTIONS if config.run.smoke else {}),
-    }
+    small = SMOKE_OPTIONS if config.run.smoke else {}
+    return {"eps": eps, "norm": norm, "noise": 0.0} | quick | small
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:
@@ -270,8 +242,8 @@ def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int |
     Raises:
         ValueError: for a count that is none.
     """
-    counts: dict[str, int | None] = dict.fromkeys(names)
-    counts |= {n: GENERATOR_SAMPLES for n in names if n.partition(":")[0] == "generator"}
+    slow = {name for name in names if name.partition(":")[0] == "generator"}
+    counts = {name: GENERATOR_SAMPLES if name in slow else None for name in names}
     for text in texts:
         name, _, count = text.rpartition("=")
         if not name or not (count == "all" or (count.isdecimal() and int(count) > 0)):

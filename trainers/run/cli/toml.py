@@ -1,18 +1,16 @@
 """A config as TOML and back: one flat file whose keys are the flags."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from trainers.run.cli.command import suggest
 from trainers.run.cli.numbers import number
 
 T = TypeVar("T")
@@ -41,57 +39,41 @@ def flag(name: str) -> str:
 
 def flatten(config: Any) -> dict[str, Any]:
     """Return every option of a config by its field's name, groups dissolved."""
-    options: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        options |= flatten(value) if is_dataclass(value) else {field.name: value}
-    return options
+    return {name: value for group in vars(config).values() for name, value in vars(group).items()}
 
 
 def replace_options(config: T, options: Mapping[str, Any]) -> T:
     """Return a config with some of its options, named as in `flatten`, replaced."""
-    changes: dict[str, Any] = {}
-    for field in fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            changes[field.name] = replace_options(value, options)
-        elif field.name in options:
-            changes[field.name] = options[field.name]
-    return replace(config, **changes)  # type: ignore[type-var]
+    groups = {
+        name: replace(group, **{key: options[key] for key in vars(group) if key in options})
+        for name, group in vars(config).items()
+    }
+    return replace(config, **groups)  # type: ignore[type-var]
 
 
 def dump(job: str, config: Any) -> str:
     """Write a config as TOML; an option that is not set is shown as a comment."""
     lines = [f"job = {json.dumps(job)}"]
-    for group in fields(config):
-        lines += ["", f"# {group.name}"]
-        for name, value in flatten(getattr(config, group.name)).items():
-            if name not in UNSAVED:
-                lines.append(
-                    f"# {flag(name)} =" if value is None else f"{flag(name)} = {_v(value)}"
-                )
+    for title, group in vars(config).items():
+        saved = {flag(name): value for name, value in vars(group).items() if name not in UNSAVED}
+        lines += ["", f"# {title}"]
+        lines += [f"# {k} =" if v is None else f"{k} = {_text(v)}" for k, v in saved.items()]
     return "\n".join(lines) + "\n"
 
 
-def _v(value: Any) -> str:
+def _text(value: Any) -> str:
     """Write one value; but for escapes JSON's strings, numbers, booleans and lists are TOML's."""
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-    return re.sub(r"[^ -~]", lambda found: _escape(ord(found[0])), text)
 
+    def escape(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
 
-def _escape(code: int) -> str:
-    """Write a character by its number."""
-    return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
+    return re.sub(r"[^ -~]", escape, json.dumps(value, ensure_ascii=False))
 
 
 def with_digest(text: str) -> str:
     """Return a config as a run folder keeps it, with a digest by which a change is noticed."""
     return f"{text}\n{SEAL}{blake2b(text.encode(), digest_size=16).hexdigest()}\n"
-
-
-def _is_changed(text: str) -> bool:
-    """Tell whether a config was changed after `with_digest`; older runs have no digest."""
-    return SEAL in text and text != with_digest(text.rpartition(f"\n{SEAL}")[0])
 
 
 def load(path: Path, *, own: bool = False) -> dict[str, Any]:
@@ -117,7 +99,7 @@ def load(path: Path, *, own: bool = False) -> dict[str, Any]:
         raise RefusedInput(f"cannot read the config {path}: {error.strerror}; {advice}") from error
     except (ValueError, RecursionError) as error:
         raise RefusedInput(f"{path} is not TOML: {error}; {advice}") from error
-    if own and _is_changed(text):
+    if own and SEAL in text and text != with_digest(text.rpartition(f"\n{SEAL}")[0]):
         raise RefusedInput(f"{path} was changed after the run was begun; {advice}")
     if not isinstance(job := table.get("job", ""), str):
         raise ValueError(f"{path}: job is {shorten_value(job)}; allowed: the name of a job")
@@ -149,16 +131,15 @@ def check_options(path: Path, options: Mapping[str, Any], config: Any) -> dict[s
     result = {}
     for name, value in options.items():
         if name not in known:
-            near = get_close_matches(flag(name)[:SHOWN], map(flag, known), n=1)
-            hint = f"did you mean {near[0]}?" if near else "--print-config shows them all"
-            raise ValueError(f"{path}: this job has no option {flag(name)[:SHOWN]}; {hint}")
+            word = flag(name)[:SHOWN]
+            hint = suggest(word, map(flag, known)).strip() or "--print-config shows them all"
+            raise ValueError(f"{path}: this job has no option {word}; {hint}")
         try:
-            result[name] = as_number(value, known[name])
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: {flag(name)} is {shorten_value(value)}: {error}") from error
-        if not is_of_type(result[name], known[name]):
-            allowed = type_in_words(known[name])
-            raise ValueError(f"{path}: {flag(name)} is {shorten_value(value)}; allowed: {allowed}")
+            result[name] = read_value(value, known[name])
+        except (TypeError, ValueError, OverflowError) as error:
+            allowed = f"; allowed: {type_in_words(known[name])}"
+            reason = allowed if isinstance(error, TypeError) else f": {error}"
+            raise ValueError(f"{path}: {flag(name)} is {shorten_value(value)}{reason}") from error
     return result
 
 
@@ -183,54 +164,34 @@ def shorten_value(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def as_number(value: Any, hint: Any) -> Any:
+def read_value(value: Any, hint: Any) -> Any:
     """Return a TOML value as an option of some type takes it: lists as tuples, texts as numbers.
 
-    >>> as_number("8/255", float | None) == 8 / 255, as_number([1, "1/2"], tuple[float, ...])
+    >>> read_value("8/255", float | None) == 8 / 255, read_value([1, "1/2"], tuple[float, ...])
     (True, (1.0, 0.5))
+    >>> read_value("l2", Literal["l1", "l2"] | None)
+    'l2'
 
     Raises:
         ValueError: for a text that is no number where one is wanted.
         OverflowError: for a whole number that is too large for a float.
+        TypeError: for a value of another type.
     """
-    kinds = get_args(hint) if get_origin(hint) in UNIONS else (hint,)
-    if isinstance(value, list):
-        inner = get_args(hint)
-        return tuple(as_number(item, inner[0]) if inner else item for item in value)
-    if float not in kinds or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
+    kinds = get_args(hint)
+    if get_origin(hint) in UNIONS:
+        return read_value(value, next(kind for kind in kinds if kind is not NoneType))
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(read_value(item, kinds[0]) for item in value)
+    if hint is float and isinstance(value, str):
         return number(value)
-    return float(value) if isinstance(value, int) else value
+    if hint is float and type(value) is int:
+        return float(value)
+    if value in kinds if get_origin(hint) is Literal else type(value) is hint:
+        return value
+    raise TypeError
 
 
 def option_types(config: Any) -> dict[str, Any]:
     """Return the type of every option by its field's name, groups dissolved."""
-    own = get_type_hints(type(config))
-    result: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        result |= option_types(value) if is_dataclass(value) else {field.name: own[field.name]}
-    return result
-
-
-def is_of_type(value: Any, hint: Any) -> bool:
-    """Tell whether a TOML value is of an option's type.
-
-    >>> is_of_type(3, float), is_of_type("3", int), is_of_type(True, int)
-    (True, False, False)
-    >>> is_of_type((0.5, 1), tuple[float, ...])
-    True
-    >>> is_of_type("l9", Literal["l1", "l2"] | None)
-    False
-    """
-    inner = get_args(hint)
-    if get_origin(hint) is Literal:
-        return value in inner
-    if get_origin(hint) in UNIONS:
-        return any(is_of_type(value, kind) for kind in inner)
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(is_of_type(item, inner[0]) for item in value)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
+    hints = map(get_type_hints, map(type, vars(config).values()))
+    return {name: hint for group in hints for name, hint in group.items()}

@@ -1,7 +1,5 @@
 """Text and JSON files that are there whole or not at all, and one reader that doubts them."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

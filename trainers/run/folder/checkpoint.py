@@ -1,7 +1,5 @@
 """Tensors and a little JSON in one file: atomic, without pickle, checked when read."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from attacks.errors import RefusedInput
-from attacks.files import digest, packed, write_bytes
+from attacks.files import digest, packed, read_tensors, write_bytes
 from trainers.run.folder.atomic import REMEDY, all_present, damaged_file, is_present, item_name
 
 Saved = tuple[dict[str, Tensor], Any]
@@ -47,9 +45,8 @@ def load_tensors(path: Path, *, remedy: str = REMEDY) -> Saved:
         RefusedInput: when the file is torn, changed, or another program's.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            head = _head(file)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_tensors(path)
+        head = json.loads(metadata["sparring"])
         intact = head["digest"] == digest(tensors, json.dumps(head["note"], sort_keys=True))
     except _DAMAGE as error:
         raise RefusedInput(f"checkpoint {path} is damaged ({error}); {remedy}") from error
@@ -58,10 +55,10 @@ def load_tensors(path: Path, *, remedy: str = REMEDY) -> Saved:
     return tensors, head["note"]
 
 
-def _head(file: Any) -> dict[str, Any]:
-    """Return the digest and the note in an opened file."""
-    head: dict[str, Any] = json.loads((file.metadata() or {})["sparring"])
-    return head
+def _note(path: Path) -> Any:
+    """Return the note in a file, without its tensors."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {})["sparring"])["note"]
 
 
 def save_item(
@@ -98,13 +95,11 @@ def check_items(folder: Path) -> None:
         RefusedInput: naming one.
     """
     for file in sorted(folder.rglob("*.safetensors")):
-        with suppress(*_DAMAGE), safe_open(file, framework="pt") as opened:
-            note = _head(opened)["note"]
-            if isinstance(note, dict) and note.get("item", item_name(file)) != item_name(file):
-                break
-    else:
-        return
-    raise damaged_file(file, "it is another item's")
+        note = None
+        with suppress(*_DAMAGE):
+            note = _note(file)
+        if isinstance(note, dict) and note.get("item", item_name(file)) != item_name(file):
+            raise damaged_file(file, "it is another item's")
 
 
 def is_finished(path: Path) -> bool:
@@ -113,11 +108,7 @@ def is_finished(path: Path) -> bool:
     Raises:
         RefusedInput: when it cannot be read.
     """
-    if not is_present(path):
-        return False
     try:
-        with safe_open(path, framework="pt") as file:
-            names = _head(file)["note"]["beside"]
-            return all_present(path, names)
+        return is_present(path) and all_present(path, _note(path)["beside"])
     except _DAMAGE as error:
         raise damaged_file(path, error) from error

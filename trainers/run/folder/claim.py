@@ -4,8 +4,6 @@ A folder is a run folder only if its files say so: its `.lock` holds MARK, which
 anything else is. In a folder that holds other things and no mark, nothing is made or changed.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -161,7 +159,11 @@ def check_place(path: Path, *, fresh: bool) -> None:
                 "place what it leads to, or choose another --run-dir"
             )
     for name in names:
-        if _others(path / name, fresh=fresh):
+        others = fresh and name not in (LOCK, *START, BOARD)
+        if not fresh and name == "report.html" and (path / name).is_file():
+            ours = (REPORT.encode(), _REPORT_BEFORE.encode())
+            others = not (path / name).read_bytes().startswith(ours)
+        if others:
             raise ValueError(
                 f"{path / name} is there, and no run made it: a run would replace it; move it "
                 "away, or choose another --run-dir"
@@ -171,15 +173,6 @@ def check_place(path: Path, *, fresh: bool) -> None:
 def is_named_as_ours(name: str) -> bool:
     """Tell whether a run makes something of such a name in its folder."""
     return name in (LOCK, *START, *RESULTS, *FOLDERS) or name.endswith(".safetensors")
-
-
-def _others(file: Path, *, fresh: bool) -> bool:
-    """Tell whether a file or folder with a name of ours is somebody else's."""
-    if fresh:
-        return file.name not in (LOCK, *START, BOARD)
-    if file.name != "report.html" or not file.is_file():
-        return False
-    return not file.read_bytes().startswith((REPORT.encode(), _REPORT_BEFORE.encode()))
 
 
 def events(board: Path) -> list[Path]:

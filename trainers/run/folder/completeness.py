@@ -1,16 +1,16 @@
-"""Whether the files of a run folder are those of a finished run, and what they should be."""
-
-from __future__ import annotations
+"""The files of a run folder: of the right kind, all there, and none half-written."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 from attacks import RefusedInput
+from attacks.files import SUFFIX, sweep
 from trainers.run.folder.atomic import are_names, damaged_file, is_present, read_json
 from trainers.run.folder.claim import FOLDERS, RESULTS, START, is_named_as_ours
 
 log = logging.getLogger(__name__)
+KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
 STATES = ("running", "waiting", "interrupted", "failed", "refused", "finished")
 
 
@@ -62,3 +62,13 @@ def files_of(path: Path) -> list[str]:
     files = (file for entry in ours for file in (entry, *entry.rglob("*")) if file.is_file())
     names = (file.relative_to(path) for file in files)
     return sorted(str(name) for name in names if str(name) != "status.json" and name.name[0] != ".")
+
+
+def tidy(path: Path) -> None:
+    """Remove what a killed process left half-written of files of ours."""
+    for name in (*START, *RESULTS, "*.safetensors"):
+        for half in path.glob(f".{name}.*{SUFFIX}"):
+            half.unlink(missing_ok=True)
+    for name in FOLDERS:
+        for kind in KINDS:
+            sweep(path / name, f"*{kind}")

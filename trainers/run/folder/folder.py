@@ -1,48 +1,25 @@
 """The run folder: all that a run knows, written so that a kill at any moment loses nothing."""
 
-from __future__ import annotations
-
-import logging
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from attacks import RefusedInput
-from attacks.files import SUFFIX, sweep, write_bytes
-from trainers.run.cli.parsing import differences
-from trainers.run.cli.toml import UNSAVED, dump, flatten, with_digest
+from attacks.files import write_bytes
+from trainers.run.cli.parsing import check_file
+from trainers.run.cli.toml import UNSAVED, dump, flag, flatten, with_digest
 from trainers.run.errors import FULL, LostFolder
-from trainers.run.folder.atomic import (
-    damaged_file,
-    digest,
-    is_present,
-    read_json,
-    write_json,
-    write_text,
-)
+from trainers.run.folder import atomic
 from trainers.run.folder.checkpoint import check_items
-from trainers.run.folder.claim import (
-    FOLDERS,
-    RESULTS,
-    START,
-    Claim,
-    check_nesting,
-    check_ours,
-    check_place,
-    claim,
-)
-from trainers.run.folder.completeness import check_names, is_finished
+from trainers.run.folder.claim import Claim, check_nesting, check_ours, check_place, claim
+from trainers.run.folder.completeness import check_names, is_finished, tidy
 from trainers.run.folder.input_digests import InputDigests
-from trainers.run.folder.metrics import Metrics
-from trainers.run.folder.stopwatch import Stopwatch
+from trainers.run.folder.metrics import Metrics, Stopwatch
 
-log = logging.getLogger(__name__)
-KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
 GROWING = ("command.txt", "log.txt", "metrics.jsonl")  # written on, where others are replaced
 MOVABLE = UNSAVED | {"device", "threads", "download"}  # may differ when a run goes on
@@ -78,11 +55,6 @@ class RunFolder:
     _status: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def lock(self) -> TextIO:
-        """The lock, which is let go of when it is closed."""
-        return self.claim.lock
-
-    @property
     def checkpoints(self) -> Path:
         """The folder of models and finished items of work."""
         return self.path / "checkpoints"
@@ -110,7 +82,7 @@ class RunFolder:
         keep = {} if state == "finished" else self._status
         self._status = keep | {"job": self.job, "state": state, "pid": os.getpid()} | progress
         self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        write_json(self.path / "status.json", self._status)
+        atomic.write_json(self.path / "status.json", self._status)
 
     def summary(self) -> Any:
         """Return summary.json.
@@ -119,14 +91,13 @@ class RunFolder:
             RefusedInput: when it is missing or damaged, or not that of the run that is finished.
         """
         file, status = self.path / "summary.json", self.path / "status.json"
-        if not is_present(file):
+        if not atomic.is_present(file):
             raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
-        value = read_json(file, dict)
-        if is_present(status) and read_json(status, dict).get("summary") not in (
-            None,
-            digest(value),
-        ):
-            raise damaged_file(file, "it was changed after it was written, or is another run's")
+        value = atomic.read_json(file, dict)
+        known = atomic.read_json(status, dict).get("summary") if atomic.is_present(status) else None
+        if known not in (None, atomic.digest(value)):
+            changed = "it was changed after it was written, or is another run's"
+            raise atomic.damaged_file(file, changed)
         return value
 
 
@@ -143,38 +114,28 @@ def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
         ValueError: when another process works there, the folder holds something else or links,
             or the options differ, or the folder cannot be made or written to.
     """
-    with usable(path):
-        return _open(path, job, config, resume=resume)
-
-
-@contextmanager
-def usable(path: Path) -> Iterator[None]:
-    """Say of a folder that cannot be made or written to that it is the user's choice."""
     try:
-        yield
-    except OSError as error:
+        check_ours(path)
+        check_nesting(path)
+        if resume == "never" and (path / "config.toml").exists():
+            raise ValueError(
+                f"{path} holds a run; choose another --run-dir, or --resume auto to go on"
+            )
+        claimed = claim(path)
+        try:
+            return _opened(claimed, job, config)
+        except BaseException:
+            if claimed.new:
+                claimed.undo()
+            claimed.lock.close()
+            raise
+    except OSError as error:  # that the folder cannot be made or written to is the user's choice
         if error.errno in FULL:
             raise
         raise ValueError(
             f"--run-dir {path} cannot be used ({error.filename}: {error.strerror}); choose "
             "another folder"
         ) from error
-
-
-def _open(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:
-    """Claim a folder and check that the run there, if there is one, may go on."""
-    check_ours(path)
-    check_nesting(path)
-    if resume == "never" and (path / "config.toml").exists():
-        raise ValueError(f"{path} holds a run; choose another --run-dir, or --resume auto to go on")
-    claimed = claim(path)
-    try:
-        return _opened(claimed, job, config)
-    except BaseException:
-        if claimed.new:
-            claimed.undo()
-        claimed.lock.close()
-        raise
 
 
 def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
@@ -189,30 +150,15 @@ def _opened(claimed: Claim, job: str, config: Any) -> RunFolder:
     if not finished:
         check_items(path / "checkpoints")
     tidy(path)
-    part_links(path)
+    for file in (path / name for name in GROWING):
+        if file.is_file() and file.stat().st_nlink > 1:  # a copy of the run shares its inode
+            write_bytes(file, file.read_bytes())
     if fresh:
         (path / "metrics.jsonl").unlink(missing_ok=True)
-        write_text(path / "config.toml", with_digest(dump(job, config)))
-        write_json(path / "inputs.json", {})
+        atomic.write_text(path / "config.toml", with_digest(dump(job, config)))
+        atomic.write_json(path / "inputs.json", {})
     metrics, inputs = Metrics(path / "metrics.jsonl"), InputDigests(path / "inputs.json")
     return RunFolder(path, job, metrics, inputs, claimed, fresh, finished)
-
-
-def tidy(path: Path) -> None:
-    """Remove what a killed process left half-written of files of ours."""
-    for name in (*START, *RESULTS, "*.safetensors"):
-        for half in path.glob(f".{name}.*{SUFFIX}"):
-            half.unlink(missing_ok=True)
-    for name in FOLDERS:
-        for kind in KINDS:
-            sweep(path / name, f"*{kind}")
-
-
-def part_links(path: Path) -> None:
-    """Give the files that grow an inode of their own, where a copy of the run shares it."""
-    for file in (path / name for name in GROWING):
-        if file.is_file() and file.stat().st_nlink > 1:
-            write_bytes(file, file.read_bytes())
 
 
 def remove_items(path: Path) -> None:
@@ -237,11 +183,13 @@ def begun(path: Path) -> bool:
 
 def check_same(file: Path, job: str, config: Any) -> None:
     """Refuse to go on with other options than the run was begun with."""
-    from trainers.run.cli.parsing import check_file
-
-    old = {name: None for name in flatten(config)} | check_file(file, job, config, own=True)
-    new = {name: value for name, value in flatten(config).items() if name not in MOVABLE}
-    if changed := differences(old, new):
+    old = check_file(file, job, config, own=True)
+    changed = [
+        f"--{flag(name)} {old.get(name)} -> {value}"
+        for name, value in flatten(config).items()
+        if name not in MOVABLE and old.get(name) != value
+    ]
+    if changed:
         raise ValueError(
             f"{file.parent} was begun with other options ({', '.join(changed)}); "
             "leave them as they were, or choose another --run-dir"

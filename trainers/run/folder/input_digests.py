@@ -1,10 +1,9 @@
 """inputs.json: what a run depends on, known by content, so that a resumed run reads the same."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
+from inspect import getmodule
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +22,6 @@ MODELS = ("model", "judge_model")
 ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}
-PIECE = 2**20
 
 
 class ChangedInput(RefusedInput):
@@ -41,16 +39,15 @@ class InputDigests:
                 then not known, and to go on might mix two classifiers.
         """
         self.file = file
-        remedy = "begin another run with another --run-dir"
+        unknown = "so what the run reads is not known; begin another run with another --run-dir"
         if not is_present(file):
-            raise RefusedInput(f"{file} is gone, so what the run reads is not known; {remedy}")
+            raise RefusedInput(f"{file} is gone, {unknown}")
         try:
             self._known: dict[str, str] = read_json(file, dict)
             if not all(isinstance(value, str) for value in self._known.values()):
                 raise damaged_file(file, "a digest in it is no text")
         except RefusedInput as error:
-            reason = str(error).removesuffix(REMEDY)
-            raise RefusedInput(f"{reason}so what the run reads is not known; {remedy}") from error
+            raise RefusedInput(f"{str(error).removesuffix(REMEDY)}{unknown}") from error
 
     def check(self, name: str, content: str) -> None:
         """Keep a digest, or compare it to the one that is kept.
@@ -80,12 +77,13 @@ class InputDigests:
         for name, file in sorted(list_named_files(config)):
             if file.is_file():
                 self.check(name, digest_of_file(file))
-        for text in flatten(config).get("code", ()):
+        options = flatten(config)
+        for text in options.get("code", ()):
             if (path := Path(text)).is_dir():
                 names = [file.relative_to(path).as_posix() for file in list_codes(path)]
                 self.check(f"--code {text} (its list of files)", digest({}, "\n".join(names)))
         for name in MODELS:
-            self._check_own(f"--{flag(name)}", flatten(config).get(name) or "")
+            self._check_own(f"--{flag(name)}", options.get(name) or "")
 
     def _check_own(self, name: str, text: str) -> None:
         """Compare the sources of a classifier of the user's own that are known, before any runs."""
@@ -144,11 +142,8 @@ def check_apart(config: Any, run: Path) -> None:
 
 def digest_of_file(path: Path) -> str:
     """Return a hash of a file's bytes."""
-    result = blake2b(digest_size=16)
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            result.update(piece)
-    return result.hexdigest()
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
@@ -186,29 +181,24 @@ def source_files(where: str, model: nn.Module) -> dict[str, Path]:
         The user's files, each by its name below the module's root, or else by its module's.
     """
     if where.endswith(".py"):
-        first, depth = module_at(Path(where).expanduser()), 0
+        place, depth = Path(where).expanduser().resolve(), 0
+        first = next(module for module in list(sys.modules.values()) if _file(module) == place)
     else:
         first, depth = sys.modules[where], where.count(".")
     own = _file(first)
     found: dict[str, Path] = {}
     classes = {kind for part in model.modules() for kind in type(part).__mro__}
-    todo = [first, *filter(None, map(_module_of, classes))]
+    todo = [first, *filter(None, map(getmodule, classes))]
     while own and todo:
         module, root = todo.pop(), own.parents[depth]
         file = _file(module)
-        if file and _is_users(module):
+        if file and _is_users(module.__name__, file):
             inside = file.is_relative_to(root)
             shown = str(file.relative_to(root)) if inside else f"the module {module.__name__}"
             if shown not in found:
                 found[shown] = file
-                todo += filter(None, map(_module_of, list(vars(module).values())))
+                todo += filter(None, map(getmodule, list(vars(module).values())))
     return dict(sorted(found.items()))
-
-
-def module_at(path: Path) -> ModuleType:
-    """Return the loaded module of a file."""
-    wanted = path.resolve()
-    return next(m for m in list(sys.modules.values()) if _file(m) == wanted)
 
 
 def _file(module: ModuleType) -> Path | None:
@@ -217,16 +207,7 @@ def _file(module: ModuleType) -> Path | None:
     return Path(file).resolve() if isinstance(file, str) and file.endswith(".py") else None
 
 
-def _module_of(value: object) -> ModuleType | None:
-    """Return a module, or the one that a function or class is from."""
-    if isinstance(value, ModuleType):
-        return value
-    name = getattr(value, "__module__", None)
-    return sys.modules.get(name) if isinstance(name, str) else None
-
-
-def _is_users(module: ModuleType) -> bool:
-    """Tell whether a module is neither ours, nor installed, nor Python's."""
-    file, first = _file(module), module.__name__.partition(".")[0]
-    installed = file is None or not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
-    return not installed and first not in OURS and first not in PYTHON
+def _is_users(name: str, file: Path) -> bool:
+    """Tell whether a module of a file is neither ours, nor installed, nor Python's."""
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return not installed and name.partition(".")[0] not in {*OURS, *PYTHON}

@@ -1,6 +1,4 @@
-"""metrics.jsonl: one line for each thing measured, each exactly once, kills or not."""
-
-from __future__ import annotations
+"""metrics.jsonl, one line for each thing measured, kills or not; and the time that work took."""
 
 import json
 import os
@@ -9,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainers.run.folder.atomic import damaged_file, is_present, parse_json, read_bytes
+from trainers.run.folder import atomic
 
 Line = dict[str, Any]
 LAST = 2**53  # step or time: TensorBoard keeps 64 bits
@@ -21,27 +19,26 @@ def read_line(path: Path, number: int, text: bytes) -> Line:
     Raises:
         RefusedInput: when it holds none.
     """
-    line: Line = parse_json(path, text, dict)
+    line: Line = atomic.parse_json(path, text, dict)
     if not (
         line.keys() == {"name", "step", "time", "values"}
         and isinstance(line["name"], str)
-        and type(line["step"]) is int
-        and abs(line["step"]) < LAST
+        and _is_whole(line["step"])
         and type(line["time"]) in (int, float)
         and 0 <= line["time"] < LAST
         and isinstance(line["values"], dict)
-        and all(_is_number(value) for value in line["values"].values())
+        and all(type(v) is float or _is_whole(v) for v in line["values"].values())
     ):
-        raise damaged_file(path, f"line {number} is no measurement")
+        raise atomic.damaged_file(path, f"line {number} is no measurement")
     return line
 
 
-def _is_number(value: object) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < LAST)
+def _is_whole(value: object) -> bool:
+    return type(value) is int and abs(value) < LAST
 
 
 class Metrics:
-    """An append-only list of named measurements.
+    """An append-only list of named measurements: `lines`, by name.
 
     A line is written before the file that marks its item of work as done. A kill in between
     makes the item again, with the same numbers; its line is there already and is not repeated.
@@ -55,17 +52,13 @@ class Metrics:
         """
         self.path = path
         self.listeners: list[Callable[[Line], None]] = []
-        whole, end, torn = (read_bytes(path) if is_present(path) else b"").rpartition(b"\n")
-        self.lines = [
-            read_line(path, i, text) for i, text in enumerate(whole.split(b"\n"), 1) if end
-        ]
-        self._names = {line["name"] for line in self.lines}
+        whole, end, torn = (atomic.read_bytes(path) if atomic.is_present(path) else b"").rpartition(
+            b"\n"
+        )
+        texts = enumerate(whole.split(b"\n"), 1) if end else ()
+        self.lines = {line["name"]: line for line in (read_line(path, *each) for each in texts)}
         if torn:
             os.truncate(path, len(whole) + len(end))
-
-    def __contains__(self, name: str) -> bool:
-        """Tell whether a measurement of that name is there."""
-        return name in self._names
 
     def add(self, name: str, *, step: int, values: dict[str, float]) -> None:
         """Append a measurement unless one of that name is there.
@@ -75,18 +68,41 @@ class Metrics:
             step: its place on the time axis.
             values: numbers by TensorBoard tag, such as "accuracy/clean".
         """
-        if name in self._names:
+        if name in self.lines:
             return
         line = {"name": name, "step": step, "time": time.time(), "values": values}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._names.add(name)
-        self.lines.append(line)
+        self.lines[name] = line
         for listener in self.listeners:
             listener(line)
 
-    def series(self, tag: str) -> list[tuple[int, float]]:
-        """Return (step, value) of every line that has this tag."""
-        return [(m["step"], m["values"][tag]) for m in self.lines if tag in m["values"]]
+
+class Stopwatch:
+    """Seconds spent on a piece of work by this process and by those killed at it before."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin, or go on from what was kept.
+
+        Args:
+            path: where the seconds are kept; remove it when the work is done.
+
+        Raises:
+            RefusedInput: when the file there is damaged.
+        """
+        self.path = path
+        self._earlier = atomic.read_json(path, float) if atomic.is_present(path) else 0.0
+        if not 0 <= self._earlier < float("inf"):
+            raise atomic.damaged_file(path, f"it says {self._earlier} seconds")
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._earlier + time.monotonic() - self._started
+
+    def keep(self) -> None:
+        """Save the seconds, for a process that may have to go on."""
+        atomic.write_json(self.path, self.seconds)

@@ -1,12 +1,10 @@
 """Outcomes of the jobs of `compress` as text for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.intervals import wilson
-from trainers.run.show.text_table import format_table
+from trainers.run.show.text_table import format_table, number
 
 Row = Mapping[str, Any]
 POINT_TERMS = {
@@ -29,13 +27,13 @@ POINT_TERMS = {
 
 def compress_lines(summary: Row) -> str:
     """Return what a job of `compress` found, by its summary."""
-    lines = {
+    found = {
         "compress-fit": fit_lines,
         "compress-encode": encode_line,
         "compress-decode": decode_line,
         "compress-evaluate": points_lines,
     }
-    return lines[summary["job"]](summary)
+    return found[summary["job"]](summary)
 
 
 def fit_lines(summary: Row) -> str:
@@ -146,23 +144,19 @@ def certainty(summary: Row) -> list[str]:
 
 def cells(row: Row) -> dict[str, str]:
     """Return one point's cells by heading; "-" where a number does not apply."""
-
-    def number(name: str, form: str) -> str:
-        return "-" if row[name] is None else format(row[name], form)
-
     return {
         "codec": row["codec"],
-        "rate": number("rate", ".4g"),
-        "bytes": number("bytes_per_sample", ".1f"),
-        "no header": number("payload_bytes", ".1f"),
-        "with R": number("bytes_with_network", ".1f"),
-        "bits/pixel": number("bits_per_pixel", ".3f"),
-        "PSNR": number("psnr", ".2f"),
-        "SSIM": number("ssim", ".3f"),
-        "MS-SSIM": number("ms_ssim", ".3f"),
-        "top-1 kept": number("top1_kept", ".1%"),
-        "judge kept": number("judge_kept", ".1%"),
-        "judge acc.": number("judge_accuracy", ".1%"),
-        "agree": number("agreement", ".1%"),
-        "retrieval": number("retrieval", ".1%"),
+        "rate": number(row["rate"], ".4g"),
+        "bytes": number(row["bytes_per_sample"], ".1f"),
+        "no header": number(row["payload_bytes"], ".1f"),
+        "with R": number(row["bytes_with_network"], ".1f"),
+        "bits/pixel": number(row["bits_per_pixel"], ".3f"),
+        "PSNR": number(row["psnr"], ".2f"),
+        "SSIM": number(row["ssim"], ".3f"),
+        "MS-SSIM": number(row["ms_ssim"], ".3f"),
+        "top-1 kept": number(row["top1_kept"], ".1%"),
+        "judge kept": number(row["judge_kept"], ".1%"),
+        "judge acc.": number(row["judge_accuracy"], ".1%"),
+        "agree": number(row["agreement"], ".1%"),
+        "retrieval": number(row["retrieval"], ".1%"),
     }

@@ -1,6 +1,4 @@
-"""Tensors as pictures, and sheets of original | perturbed | difference."""
-
-from __future__ import annotations
+"""Samples as pictures: sheets of original | perturbed | difference, strips of frames, GIFs."""
 
 import io
 import math
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -18,6 +17,12 @@ FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 PAD, CAPTION, TITLE = 8, 20, 34  # pixels
 FONT = ImageFont.load_default(13)
 INK = "#222222"
+FRAMES = 8  # of a clip in a strip
+SIDE = 96  # pixels of the shorter side of a frame in a strip, about
+DELAY = 120  # milliseconds a frame of an animation
+BAR = 36  # pixels of the heaviest frame's bar
+PLAIN, CHOSEN = "#9ca3af", "#dc2626"
+SHOWN = 16  # frames of a clip with their weights at most
 
 
 class Pair(NamedTuple):
@@ -50,12 +55,20 @@ def _quantile(values: Tensor, share: float) -> float:
     return float(values.flatten().kthvalue(place).values)
 
 
+def blank_sheet(size: tuple[int, int], title: str) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """Return a white picture (width, height) below a title, and a pen for it."""
+    image = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(image)
+    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    return image, pen
+
+
 def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Image:
     """Lay out pairs, two to a line, each as original | perturbed | difference.
 
     Args:
         pairs: images before and after.
-        factor: of the differences; None takes `factor_of(pairs)`.
+        factor: of the differences; None takes `choose_factor(pairs)`.
     """
     height, width = pairs[0].x.shape[-2:]
     scale = max(1, round(120 / width)) if width < 120 else 1
@@ -63,11 +76,9 @@ def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Ima
     across = min(2, len(pairs))
     down = -(-len(pairs) // across)
     size = (across * (3 * cell_w + 2 * PAD), TITLE + down * cell_h + PAD)
-    image = Image.new("RGB", size, "white")
     factor = choose_factor(pairs) if factor is None else factor
-    pen = ImageDraw.Draw(image)
     title = f"original | perturbed | difference, times {factor} around grey; mean change of a value"
-    pen.text((PAD, PAD), title, fill=INK, font=FONT)
+    image, pen = blank_sheet(size, title)
     for place, pair in enumerate(pairs):
         left = (place % across) * (3 * cell_w + 2 * PAD) + PAD
         top = TITLE + (place // across) * cell_h
@@ -77,6 +88,85 @@ def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Ima
             pen.text((left, top + height * scale + 2), _fit(caption, cell_w), fill=INK, font=FONT)
             left += cell_w
     return image
+
+
+def draw_strips(pairs: Sequence[Pair]) -> Image.Image:
+    """Lay out clips (C, T, H, W), three rows each: original, perturbed, difference.
+
+    Source: Rey-de-Castro & Rabitz 2018, figure 5.
+    """
+    frames, height, width = pairs[0].x.shape[1:]
+    shown = [i * frames // min(FRAMES, frames) for i in range(min(FRAMES, frames))]
+    scale = max(1, round(SIDE / min(height, width)))
+    cell_w, cell_h = width * scale + 2, height * scale + 2
+    block = CAPTION + 3 * cell_h + PAD
+    size = (len(shown) * cell_w + 2 * PAD, TITLE + len(pairs) * block)
+    factor = choose_factor(pairs)
+    title = f"frames: original, perturbed, difference times {factor} around grey"
+    image, pen = blank_sheet(size, title)
+    for place, pair in enumerate(pairs):
+        top = TITLE + place * block
+        caption = f"{pair.before}   then   {pair.after}   (mean change {pair.mean_change:.4f})"
+        pen.text((PAD, top), caption, fill=INK, font=FONT)
+        for down, clip in enumerate(pair.tiles(factor)):
+            for across, frame in enumerate(shown):
+                place_at = (PAD + across * cell_w, top + CAPTION + down * cell_h)
+                image.paste(to_image(clip[:, frame], scale), place_at)
+    return image
+
+
+def frame_heat_map(
+    x: Tensor, weights: Tensor, captions: Sequence[str], *, keyframes: Tensor | None = None
+) -> Image.Image:
+    """Draw a row for each clip: its frames, and under each a bar as long as it is heavy.
+
+    The heaviest frame of a clip has the longest bar; of a long clip frames are shown at even
+    distances, each keeping its number.
+
+    Args:
+        x: clips (B, C, T, H, W) in [0, 1].
+        weights: of the frames, (B, T), such as of `attacks.frame_weights`; below 0 counts as 0.
+        captions: one for each clip.
+        keyframes: frames to mark in red, bool (B, T); None for none.
+    """
+    frames, height, width = x.shape[2:]
+    scale = max(1, round(64 / width))
+    cell, row = width * scale + PAD // 2, CAPTION + height * scale + BAR + CAPTION
+    places = torch.linspace(0, frames - 1, min(frames, SHOWN)).round().long().tolist()
+    title = "weight of each frame" + ("" if keyframes is None else "; keyframes in red")
+    size = (max(2 * PAD + len(places) * cell, 320), TITLE + len(x) * row + PAD)
+    image, pen = blank_sheet(size, title)
+    share = weights.detach().cpu().clamp_min(0)
+    share = share / share.amax(1, keepdim=True).clamp_min(torch.finfo(share.dtype).tiny)  # (B, T)
+    for i, caption in enumerate(captions):
+        top = TITLE + i * row
+        pen.text((PAD, top), caption, fill=INK, font=FONT)
+        for j, frame in enumerate(places):
+            left, upper = PAD + j * cell, top + CAPTION
+            marked = keyframes is not None and bool(keyframes[i, frame])
+            colour = CHOSEN if marked else PLAIN
+            image.paste(to_image(x[i, :, frame], scale), (left, upper))
+            base = upper + height * scale + 2
+            box = (left, base, left + width * scale - 1, base + round(BAR * float(share[i, frame])))
+            pen.rectangle(box, fill=colour)
+            number = (left + width * scale / 2, base + BAR + 2)
+            pen.text(number, str(frame), fill=colour if marked else INK, font=FONT, anchor="ma")
+    return image
+
+
+def encode_gif(pairs: Sequence[Pair]) -> bytes:
+    """Return clips (C, T, H, W) as an animated GIF: original | perturbed | difference."""
+    factor = choose_factor(pairs)
+    frames = (
+        [pair._replace(x=pair.x[:, t], x_adv=pair.x_adv[:, t]) for pair in pairs]
+        for t in range(pairs[0].x.shape[1])
+    )
+    sheets = (draw_sheet(frame, factor=factor) for frame in frames)
+    # One palette for all pages would show the difference in a few greys alone.
+    pages = [sheet.quantize(256, dither=Image.Dither.NONE) for sheet in sheets]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:], duration=DELAY, loop=0)
+    return buffer.getvalue()
 
 
 def _fit(text: str, width: int) -> str:
@@ -94,6 +184,11 @@ def amplification(largest: float) -> int:
     5
     """
     return max([factor for factor in FACTORS if factor * largest <= 0.5], default=1)
+
+
+def is_clip(x: Tensor) -> bool:
+    """Tell whether a sample is a clip (C, T, H, W) rather than an image (C, H, W)."""
+    return x.ndim == 4
 
 
 def to_image(x: Tensor, scale: int = 1) -> Image.Image:

@@ -1,7 +1,5 @@
 """Outcomes of the jobs as text for a terminal, and the table of rounds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -9,11 +7,15 @@ from typing import Any
 
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
-from trainers.run.show.text_table import format_row, format_table
+from trainers.run.show.text_table import format_row, format_table, number
 
 Row = Mapping[str, Any]
-# Files of the jobs of `compress` by what they are.
-COMPRESSED = {
+# What the jobs leave, and where in the run folder.
+PLACES = {
+    "run folder": "",
+    "report": "report.html",
+    "scores": "scores.csv",
+    "samples": "samples",
     "codec": "codec.sprt",
     "codes": "codes",
     "contents": "samples.csv",
@@ -37,8 +39,7 @@ ATTACK_TERMS = {
     "that it finds",
     "accuracy": "share of the test samples that the classifier gets right, also under the attack; "
     f"{IN_BRACKETS}",
-    "success": "share that the attack turns into errors; counted of the samples (of) that could be "
-    "attacked, those that were right before",
+    "success": ROUND_TERMS["success"],
     "median l2": "median Euclidean length of the change, of the samples it fooled",
     "queries": "mean number of times that the classifier was asked about a sample",
     "worst case": "share that is right also under whichever attack does best on each sample; only "
@@ -74,11 +75,6 @@ def percent(value: float | None, interval: Sequence[float] | None = None) -> str
     return f"{value:.1%} ({low}-{high})"
 
 
-def number(value: float | None, form: str) -> str:
-    """Return a number in a format; "-" for none."""
-    return "-" if value is None else format(value, form)
-
-
 def columns(row: Row) -> dict[str, str]:
     """Return one round's cells by heading."""
     intervals = row.get("robust_accuracy_interval", {})
@@ -86,13 +82,12 @@ def columns(row: Row) -> dict[str, str]:
         f"{name} acc.": percent(value, intervals.get(name))
         for name, value in row["robust_accuracy"].items()
     }
+    success = percent(row["attack_success"], row.get("attack_success_interval"))
     return {
         "round": str(row["round"]),
         "clean acc.": percent(row["clean_accuracy"], row.get("clean_accuracy_interval")),
         **robust,
-        f"{row.get('attack', 'attack')} success": percent(
-            row["attack_success"], row.get("attack_success_interval")
-        ),
+        f"{row.get('attack', 'attack')} success": success,
         "of": number(row.get("attackable"), "d"),
         "loss": number(row["attack_loss"], ".3f"),
         "change": number(row["delta_l1"], ".4f"),
@@ -101,21 +96,19 @@ def columns(row: Row) -> dict[str, str]:
     }
 
 
-def widths(row: Row) -> dict[str, int]:
-    """Return how wide each column of the rounds is: of the heading, or a rate with its interval."""
-    wide = len("88.8% (88-100)")
-    rates = ("acc.", "success")
+def aligned(cells: Mapping[str, str]) -> str:
+    """Return cells in columns as wide as their headings, or as a rate with its interval."""
+    rates, wide = ("acc.", "success"), len("88.8% (88-100)")
     least = {"loss": 5, "change": 6, "bank": 5}  # characters
-    return {
-        name: max(len(name), wide if name.endswith(rates) else least.get(name, 0))
-        for name in columns(row)
+    widths = {
+        name: max(len(name), wide if name.endswith(rates) else least.get(name, 0)) for name in cells
     }
+    return format_row(cells, widths)
 
 
 def heading(row: Row) -> str:
     """Return the headings, two spaces apart."""
-    wide = widths(row)
-    return format_row({name: name for name in wide}, wide)
+    return aligned({name: name for name in columns(row)})
 
 
 def line(row: Row) -> str:
@@ -128,7 +121,7 @@ def line(row: Row) -> str:
     round      clean acc.        pgd acc.  attack success  of   loss  change   bank  seconds
         1           98.0%           70.0%   50.0% (37-63)  60  0.100  0.0200      9      1.0
     """
-    return format_row(columns(row), widths(row))
+    return aligned(columns(row))
 
 
 def rounds_table(rows: Sequence[Row]) -> str:
@@ -158,14 +151,11 @@ def attacks_table(summary: Row) -> str:
 
 def worst_lines(summary: Row) -> list[str]:
     """Say which attacks make up each worst case, and which none, and why."""
-    cases = summary.get("worst_cases", [])
     lines = [
         f"worst case at {case['budget']}: {percent(case['accuracy'], case['interval'])} are right "
         f"under {', '.join(case['attacks'])}"
-        for case in cases
-    ]
-    if not cases:
-        lines = ["no worst case: no attack has a budget (a norm and an eps)"]
+        for case in summary.get("worst_cases", [])
+    ] or ["no worst case: no attack has a budget (a norm and an eps)"]
     outside = summary.get("outside_worst_cases", {})
     return lines + [f"in no worst case: {name} ({why})" for name, why in outside.items()]
 
@@ -175,6 +165,7 @@ def attack_lines(summary: Row) -> str:
     sums = summary["top_sum_after"]
     rate = percent(summary["success"], summary["success_interval"])
     lines = [
+        *fit_lines(summary),
         f"{summary['attack']} succeeds on {rate} of the {summary['attackable']} samples that could "
         "be attacked",
         IN_BRACKETS,
@@ -187,25 +178,23 @@ def attack_lines(summary: Row) -> str:
         f"scores of the {TOP} classes that led before, added up after the attack: mean "
         f"{number(sums['mean'], '.3f')}, largest {number(sums['largest'], '.3f')}",
     ]
-    return fit_line(summary) + "\n".join(lines)
+    return "\n".join(lines)
 
 
-def fit_line(summary: Row) -> str:
-    r"""Say what an attack was fitted to, as a line of its own; nothing where it was not.
+def fit_lines(summary: Row) -> list[str]:
+    """Say what an attack was fitted to, in a line; none where it was not.
 
-    >>> fit_line({"attack": "universal", "fit": dict(
+    >>> fit_lines({"attack": "universal", "fit": dict(
     ...     file="universal.safetensors", samples=200, passes=3, fooling_rate=0.5)})
-    'universal was fitted to 200 training samples in 3 passes: fooling_rate 0.5\n'
+    ['universal was fitted to 200 training samples in 3 passes: fooling_rate 0.5']
     """
     about = dict(summary.get("fit", {}))
     if not about:
-        return ""
+        return []
     samples, passes = about.pop("samples"), about.pop("passes")
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in about.items() if name != "file")
-    return (
-        f"{summary['attack']} was fitted to {samples} training samples in {passes} passes: "
-        f"{numbers}\n"
-    )
+    to = f"{samples} training samples in {passes} passes"
+    return [f"{summary['attack']} was fitted to {to}: {numbers}"]
 
 
 def not_counted(summary: Row) -> str:
@@ -255,26 +244,20 @@ def reported(summary: Row) -> list[str]:
 def outcome(folder: RunFolder) -> str:
     """Return a finished run's table and where its files are."""
     summary = folder.summary()
-    lines = []
     if summary["job"] == "rounds":
-        lines.append(rounds_table(summary["rounds"]))
-    elif summary["job"] == "evaluate":
-        lines.append(attacks_table(summary))
-    elif summary["job"] == "attack":
-        lines.append(attack_lines(summary))
-    elif summary["job"].startswith("compress"):
-        lines.append(compress_lines(summary))
-    return "\n".join([*lines, places(folder)])
+        found = rounds_table(summary["rounds"])
+    else:
+        say = {"evaluate": attacks_table, "attack": attack_lines}
+        found = say.get(summary["job"], compress_lines)(summary)
+    return f"{found}\n{places(folder)}"
 
 
 def places(folder: RunFolder) -> str:
     """Say where to look, and how."""
     path = folder.path
-    names = [("run folder", path), ("report", path / "report.html")]
+    names = [(name, path / file) for name, file in PLACES.items()]
     models = sorted(folder.checkpoints.glob("round-*.safetensors"))
-    names += [("scores", path / "scores.csv"), ("samples", path / "samples")]
-    names += [(name, path / file) for name, file in COMPRESSED.items()]
-    names += [*(("classifier", file) for file in models[-1:])]
+    names += [("classifier", file) for file in models[-1:]]
     names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
     names += [("picture", file) for file in sorted(folder.figures.glob("*"))]
     lines = [f"{name:<11} {file}" for name, file in names if file.exists()]

@@ -1,21 +1,21 @@
-"""Line charts, drawn by matplotlib, as pictures or SVG; their bytes follow from the data alone."""
-
-from __future__ import annotations
+"""Charts, drawn by matplotlib, as pictures or SVG; their bytes follow from the data alone."""
 
 import io
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import cycle
 from typing import Any
 
-import numpy as np
 from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
+from torch import Tensor
+
+from trainers.run.show.images import amplification, to_uint8
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4b5563")
 SIZE = (8.0, 4.5)  # inches
@@ -46,6 +46,8 @@ STYLE: dict[str, Any] = {
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
 }
+CHANNELS: tuple[str, ...] = ("red", "green", "blue")
+PAINT: tuple[str, ...] = ("#dc2626", "#059669", "#2563eb")  # of their curves
 Points = Sequence[tuple[float, float]]
 
 
@@ -80,14 +82,71 @@ def line_chart(
         figure = Figure()
         axes = figure.add_subplot()
         draw_lines(axes, lines, styles=styles or {})
-        for line, (name, bounds) in zip(axes.lines, lines.items(), strict=True):
-            if name in (ranges or {}):
-                _draw_ranges(axes, bounds, (ranges or {})[name], str(line.get_color()))
+        for line, (name, points) in zip(axes.lines, lines.items(), strict=True):
+            if bounds := (ranges or {}).get(name):
+                xs, (lows, highs) = [x for x, _ in points], zip(*bounds, strict=True)
+                axes.vlines(xs, lows, highs, str(line.get_color()), linewidth=1)
         axes.set(title=title, xlabel=x_label, ylabel=y_label)
-        xs = [x for points in lines.values() for x, _ in points]
-        _scale_x(axes, xs, log=log_x)
+        _scale_x(axes, [x for points in lines.values() for x, _ in points], log=log_x)
         add_legend(figure, axes)
         return figure
+
+
+def pattern_figure(pattern: Tensor, *, title: str) -> Image.Image:
+    """Draw a pattern as a strip of colours, one a frame, over a curve for each channel.
+
+    Args:
+        pattern: (C, T) in pixel units.
+        title: the heading.
+
+    Returns:
+        The strip, around grey and amplified by the factor that the title then names, above the
+        values in percent of full scale.
+
+    Source: Naeh et al. 2020, figure 2.
+    """
+    values = pattern.detach().cpu().float()
+    channels, frames = values.shape
+    factor = amplification(float(values.abs().max()))
+    colours = 0.5 + factor * values[:, None]  # (C, 1, T)
+    names, paint = CHANNELS, PAINT
+    if channels != len(CHANNELS):  # no colours that we know of: all channels as one grey
+        colours = colours.mean(0, keepdim=True).expand(3, -1, -1)  # (3, 1, T)
+        names, paint = tuple(f"channel {c}" for c in range(channels)), COLOURS
+    rows = (100 * values).tolist()
+    lines = {name: list(enumerate(row)) for name, row in zip(names, rows, strict=True)}
+    styles = {name: {"color": colour} for name, colour in zip(names, cycle(paint), strict=False)}
+    with chart_style():
+        figure = Figure(figsize=(SIZE[0], SIZE[1] + 0.5))
+        strip, curves = figure.subplots(2, sharex=True, height_ratios=(1, 6))
+        ends = (-0.5, frames - 0.5, 0, 1)
+        strip.imshow(to_uint8(colours), aspect="auto", interpolation="nearest", extent=ends)
+        strip.set(title=f"{title} (colours x {factor})", yticks=[])
+        strip.tick_params(bottom=False, labelbottom=False)
+        strip.grid(visible=False)
+        draw_lines(curves, lines, styles=styles)
+        curves.set(xlabel="frame", ylabel="% of full scale")
+        curves.xaxis.get_major_locator().set_params(integer=True)
+        add_legend(figure, curves)
+        return to_picture(figure)
+
+
+def path_figure(points: Sequence[tuple[float, Tensor, Tensor]], *, title: str) -> Image.Image:
+    """Draw the path of mean roughness over mean thickness as the weights change.
+
+    Args:
+        points: for each share beta1 of beta1 + beta2: it, and the thickness and the roughness of
+            all clips that were fooled, (N,) each in % of full scale. Without clips it is left out.
+        title: the heading.
+
+    Source: Naeh et al. 2020, figure 5.
+    """
+    fooled = [(share, thick, rough) for share, thick, rough in points if len(thick)]
+    means = [(share, float(thick.mean()), float(rough.mean())) for share, thick, rough in fooled]
+    lines: dict[str, Points] = {"path": [(thick, rough) for _, thick, rough in means]}
+    lines |= {f"beta1 {share:g}": [(thick, rough)] for share, thick, rough in means}
+    x_label, y_label = "mean thickness in %", "mean roughness in %"
+    return to_picture(line_chart(lines, title=title, x_label=x_label, y_label=y_label))
 
 
 def draw_lines(
@@ -106,12 +165,6 @@ def add_legend(figure: Figure, axes: Axes) -> None:
     """Name the lines of axes beside them; a single line has the title for that."""
     if len(axes.get_legend_handles_labels()[1]) > 1:
         figure.legend(loc="outside right upper")
-
-
-def _draw_ranges(axes: Axes, points: Points, ranges: Points, colour: str) -> None:
-    """Draw an upright stroke through each point, from the lowest to the highest value."""
-    xs = [x for x, _ in points]
-    axes.vlines(xs, [low for low, _ in ranges], [high for _, high in ranges], colour, linewidth=1)
 
 
 def _scale_x(axes: Axes, xs: Sequence[float], *, log: bool) -> None:
@@ -146,11 +199,10 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def to_picture(figure: Figure) -> Image.Image:
     """Return a figure as a picture, of 960 x 540 pixels where it has the usual size."""
+    picture = io.BytesIO()
     with chart_style():
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()  # type: ignore[no-untyped-call]
-        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # (H, W, 4)
-        return Image.fromarray(pixels).convert("RGB")
+        figure.savefig(picture, format="png")
+    return Image.open(picture).convert("RGB")
 
 
 def to_svg(figure: Figure) -> str:

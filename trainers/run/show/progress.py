@@ -1,11 +1,8 @@
 """How far the work is: a bar on the terminal, and status.json for everyone else."""
 
-from __future__ import annotations
-
 import sys
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -23,7 +20,7 @@ class Progress:
         self._written = 0.0
         self._unkept = False  # whether items were finished whose time is not kept yet
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> "Progress":
         """Show the stage."""
         self.folder.at_work = True
         hidden = not sys.stderr.isatty()
@@ -60,15 +57,9 @@ class Progress:
             self.folder.stopwatch.keep()
         self._unkept = False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Take the bar away."""
         self._bar.close()
-        if not self.folder.claim.held:
-            return
-        with suppress(OSError):  # a full disk must not hide what went wrong
-            self._keep_time()
+        if self.folder.claim.held:
+            with suppress(OSError):  # a full disk must not hide what went wrong
+                self._keep_time()

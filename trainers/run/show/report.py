@@ -1,18 +1,15 @@
 """report.html: one file that shows a run and needs nothing beside it; see the folder templates."""
 
-from __future__ import annotations
-
 import base64
 import shlex
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trainers.run.cli.command import command_line
+from trainers.run.cli.command import resume_command
 from trainers.run.folder.atomic import write_text
 from trainers.run.folder.claim import REPORT
 from trainers.run.folder.folder import RunFolder
@@ -39,33 +36,30 @@ def write_report(
         finished: whether the run is; else the report says how to go on with it.
     """
     board = shlex.join(["tensorboard", "--logdir", str(folder.path / "tensorboard")])
-    resume = [] if finished else [command_line(["--resume", folder.path])]
+    resume = [] if finished else [resume_command(folder.path)]
     common = {
         "start": Markup(REPORT),  # by which a report of ours is known
         "title": f"{folder.job}: {folder.path.name}",
         "commands": [*resume, board],
         "config": config,
     }
-    text = _environment().get_template(template).render({**OPTIONAL, **content, **common})
+    text = TEMPLATES.get_template(template).render({**OPTIONAL, **content, **common})
     write_text(folder.path / "report.html", text, errors="backslashreplace")  # any file name
-
-
-@cache
-def _environment() -> Environment:
-    """Return what renders the templates: all that is not HTML already is escaped."""
-    environment = Environment(
-        loader=PackageLoader("trainers.run.show"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["data_uri"] = data_uri
-    return environment
 
 
 def data_uri(file: Path) -> str:
     """Return the bytes of a picture as a URI, for a page that needs no file beside it."""
     data = base64.b64encode(file.read_bytes()).decode()
     return f"data:image/{file.suffix.removeprefix('.')};base64,{data}"
+
+
+# Renders the templates: all that is not HTML already is escaped.
+TEMPLATES = Environment(
+    loader=PackageLoader("trainers.run.show"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters["data_uri"] = data_uri

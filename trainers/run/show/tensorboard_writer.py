@@ -1,7 +1,5 @@
 """TensorBoard: a view of metrics.jsonl and of the pictures, and no state of its own."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 
@@ -29,7 +27,7 @@ class TensorBoardWriter:
             old.unlink()
         self.writer = SummaryWriter(str(folder), purge_step=0, filename_suffix=EVENTS)
         self.writer.add_text("config", "```toml\n" + config + "```", 0)
-        for line in metrics.lines:
+        for line in metrics.lines.values():
             self.scalars(line)
         metrics.listeners.append(self.scalars)
 

@@ -1,8 +1,11 @@
 """Tables as text: columns below their headings, two spaces apart."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+
+
+def number(value: float | None, form: str) -> str:
+    """Return a number in a format; "-" for none."""
+    return "-" if value is None else format(value, form)
 
 
 def format_row(cells: Mapping[str, str], widths: Mapping[str, int], *, left: str = "") -> str:
@@ -31,6 +34,5 @@ def format_table(rows: Sequence[Mapping[str, str]]) -> str:
     x       4.0
     """
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    left = next(iter(widths))
     headings = {name: name for name in widths}
-    return "\n".join(format_row(row, widths, left=left) for row in (headings, *rows))
+    return "\n".join(format_row(row, widths, left=next(iter(widths))) for row in (headings, *rows))

@@ -33,7 +33,7 @@ def of(hint: object, kind: type) -> bool:
 NUMBERS = [
     (job, name, kind)
     for job in JOBS
-    for name, hint in option_types(JOBS[job].config()).items()
+    for name, hint in option_types(JOBS[job]()).items()
     for kind in (int, float)
     if of(hint, kind)
 ]
@@ -41,7 +41,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("job", "name", "kind"), NUMBERS)
 def test_every_number_has_an_upper_bound(job: str, name: str, kind: type) -> None:
-    config = JOBS[job].config()
+    config = JOBS[job]()
     several = "tuple" in str(option_types(config)[name])
     for huge in HUGE:
         if isinstance(huge, kind) and (name != "seed" or huge > 2**63):
@@ -53,7 +53,7 @@ def test_bounds_leave_room_for_every_default() -> None:
     """Guards: what is usual is allowed."""
     for job in JOBS:
         if job != "compress-decode":  # it needs a file
-            check(JOBS[job].config())
+            check(JOBS[job]())
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_fractions_in_toml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("job", list(JOBS))
 def test_values_that_no_option_takes(tmp_path: Path, job: str) -> None:
-    config = JOBS[job].config()
+    config = JOBS[job]()
     for name in option_types(config).keys() - UNSAVED:
         for value in ({"a": 1}, {}, [[1]], [{}], datetime(2026, 1, 1)):
             with pytest.raises(ValueError, match=f"{flag(name)} is .*; allowed: "):
@@ -142,7 +142,7 @@ def test_values_that_no_option_takes(tmp_path: Path, job: str) -> None:
 @pytest.mark.parametrize("value", ["l9", 3, True, ["l2"], {}])
 def test_values_that_a_choice_or_none_does_not_take(tmp_path: Path, value: object) -> None:
     with pytest.raises(ValueError, match=r"norm is .*; allowed: linf or l2 or l1"):
-        check_options(tmp_path / "c.toml", {"norm": value}, JOBS["attack"].config())
+        check_options(tmp_path / "c.toml", {"norm": value}, JOBS["attack"]())
 
 
 @pytest.mark.parametrize(

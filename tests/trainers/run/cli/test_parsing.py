@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from attacks import RefusedInput
 from trainers.run.cli.checks import check
 from trainers.run.cli.config import RoundsConfig
-from trainers.run.cli.parsing import number
+from trainers.run.cli.numbers import number
 from trainers.run.cli.toml import check_options, dump, flatten, load, replace_options
 from trainers.run.main import JOBS, parse_command
 
@@ -205,8 +205,6 @@ def test_check_options_keeps_lists_as_tuples() -> None:
 
 
 def test_every_option_is_named_once() -> None:
-    for job in JOBS.values():
-        names = [
-            line.split(" =")[0] for line in dump("x", job.config()).splitlines() if " =" in line
-        ]
+    for config in JOBS.values():
+        names = [line.split(" =")[0] for line in dump("x", config()).splitlines() if " =" in line]
         assert len(names) == len(set(names))

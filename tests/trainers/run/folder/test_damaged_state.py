@@ -322,7 +322,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     metrics = Metrics(tmp_path / "m.jsonl")
     metrics.add("a", step=1, values={"x": float("nan")})
-    assert Metrics(metrics.path).lines[0]["name"] == "a"
+    assert list(Metrics(metrics.path).lines) == ["a"]
     with metrics.path.open("a") as file:
         file.write('{"name": 3}\n')
     with pytest.raises(RefusedInput, match="line 2 is no measurement"):

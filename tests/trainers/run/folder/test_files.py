@@ -87,7 +87,8 @@ def test_metrics_come_once_and_a_torn_line_goes(tmp_path: Path) -> None:
     again.add("b", step=2, values={"x": 2.0, "y": 0.5})
     assert [json.loads(line)["name"] for line in file.read_text().splitlines()] == ["a", "b"]
     assert [line["name"] for line in seen] == ["b"]
-    assert again.series("x") == [(1, 1.0), (2, 2.0)]
+    read = [(line["step"], line["values"]["x"]) for line in again.lines.values()]
+    assert read == [(1, 1.0), (2, 2.0)]
 
 
 @pytest.fixture
@@ -95,13 +96,13 @@ def begun(tmp_path: Path) -> Path:
     path = tmp_path / "run"
     folder = open_folder(path, "rounds", parse_command([]).config, resume="auto")
     folder.checkpoints.mkdir()
-    folder.lock.close()
+    folder.claim.lock.close()
     return path
 
 
 def test_a_folder_goes_on_with_the_same_options_only(begun: Path) -> None:
     config = parse_command(["--device", "cpu", "--threads", "1"]).config  # these may change
-    open_folder(begun, "rounds", config, resume="auto").lock.close()
+    open_folder(begun, "rounds", config, resume="auto").claim.lock.close()
     with pytest.raises(ValueError, match=r"--lr 0\.\d+ -> 0\.5\); leave them"):
         open_folder(begun, "rounds", parse_command(["--lr", "0.5"]).config, resume="auto")
     with pytest.raises(ValueError, match=r"config of the job .*, not of"):
@@ -115,8 +116,8 @@ def test_a_folder_in_use_is_refused(begun: Path) -> None:
     held = open_folder(begun, "rounds", config, resume="auto")
     with pytest.raises(ValueError, match="another process works in"):
         open_folder(begun, "rounds", config, resume="auto")
-    held.lock.close()
-    open_folder(begun, "rounds", config, resume="auto").lock.close()
+    held.claim.lock.close()
+    open_folder(begun, "rounds", config, resume="auto").claim.lock.close()
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_status_keeps_the_stage_until_the_end(begun: Path) -> None:
     folder.status("finished", exit=0)
     status = read_json(begun / "status.json")
     assert (status["state"], status["exit"]) == ("finished", 0)
-    folder.lock.close()
+    folder.claim.lock.close()
     assert open_folder(begun, "rounds", parse_command([]).config, resume="auto").finished
 
 

@@ -8,8 +8,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainers.run.folder.metrics import Metrics
-from trainers.run.show.clips import CAPTION, FRAMES, draw_strips, encode_gif
-from trainers.run.show.images import PAD, TITLE, Pair
+from trainers.run.show.images import (
+    CAPTION,
+    FRAMES,
+    PAD,
+    TITLE,
+    Pair,
+    draw_strips,
+    encode_gif,
+)
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 

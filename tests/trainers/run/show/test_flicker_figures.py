@@ -3,8 +3,7 @@
 import torch
 from PIL import ImageColor
 
-from trainers.run.show.flicker_figures import PAINT, path_figure, pattern_figure
-from trainers.run.show.plots import COLOURS, DPI, SIZE
+from trainers.run.show.plots import COLOURS, DPI, PAINT, SIZE, path_figure, pattern_figure
 
 
 def colours_of(image):

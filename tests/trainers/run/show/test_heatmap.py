@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.run.show.heatmap import BAR, CHOSEN, PLAIN, frame_heat_map
-from trainers.run.show.images import CAPTION, PAD, TITLE
+from trainers.run.show.images import BAR, CAPTION, CHOSEN, PAD, PLAIN, TITLE, frame_heat_map
 
 
 def rgb(text):

@@ -1,5 +1,6 @@
 """What report.html may hold."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +40,11 @@ def test_pictures_are_in_it_and_those_that_are_missing_are_left_out(tmp_path):
 def test_a_run_that_is_not_over_says_how_to_go_on(tmp_path):
     assert "--resume" in report(tmp_path, CONTENT, finished=False)
     assert "--resume" not in report(tmp_path, CONTENT)
+
+
+def test_the_folder_to_go_on_in_may_begin_with_a_hyphen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "--resume=-run\n" in report(Path("-run"), CONTENT, finished=False)
 
 
 def test_a_template_without_its_variables_is_an_error(tmp_path):
