@@ -16,13 +16,16 @@ NO_MEMORY = (
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the program to stop; no `except Exception` takes it."""
+class Interrupted(BaseException):
+    """A signal asked the program to stop; no code but ours takes it for something else."""
 
     def __init__(self, number: int) -> None:
         """Remember the signal's number."""
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+
+STOPPED = (Interrupted, KeyboardInterrupt)  # the latter before, and after, `stoppable`
 
 
 class Failed(Exception):
@@ -75,7 +78,7 @@ def exit_code(error: BaseException) -> int:
     match error:
         case Waiting():
             return DONE
-        case KeyboardInterrupt():  # SIGINT's own in the moment before `stoppable`
+        case Interrupted() | KeyboardInterrupt():  # the latter in the moment before `stoppable`
             return 128 + getattr(error, "number", signal.SIGINT)
         case ValueError():
             return USAGE
@@ -109,7 +112,7 @@ def is_ours(error: BaseException) -> bool:
 
 def sentence(error: BaseException) -> str:
     """Say in one sentence what went wrong and what to do next."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, STOPPED):
         return f"stopped by {str(error) or 'SIGINT'}; what was finished is saved"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk is full ({error.filename or 'no space left'}); free some space and resume"

@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with errors.stoppable():
             return run_reporting_errors(words)
-    except KeyboardInterrupt as error:  # one more, while the first was told
+    except errors.STOPPED as error:  # one more, while the first was told
         return errors.exit_code(error)
 
 
@@ -56,7 +56,7 @@ def run_reporting_errors(words: list[str]) -> int:
     except SystemExit as done:  # tyro's, after --help or a flag it refuses
         return done.code if isinstance(done.code, int) else errors.USAGE
     # Here the program ends: whatever went wrong becomes a sentence and a code.
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+    except (Exception, *errors.STOPPED) as error:  # noqa: BLE001
         with suppress(OSError, AttributeError):  # nobody reads stderr, or there is none
             if "--debug" in words:
                 traceback.print_exception(error)

@@ -71,7 +71,7 @@ def report_status(folder: RunFolder) -> Iterator[None]:
         told = errors.Failed(error) if failed_midway(error, folder) else error
         code = errors.exit_code(told)
         state = {errors.DONE: "waiting", errors.FAILED: "failed"}.get(code, "refused")
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, errors.STOPPED):
             state = "interrupted"
         log.debug("stopped", exc_info=error)
         with suppress(OSError):  # a full disk must not hide what went wrong
