@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from attacks.common.active_set import index_rows
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import REPEATS, is_random
 from attacks.common.goal import Goal, logits_of, warnings_of
-from attacks.common.options import check_kinds
 from attacks.common.randomness import derive_seed
 from attacks.common.threat import check_eps
 from attacks.gradient.apgd import APGD
@@ -56,12 +55,8 @@ class AutoAttack(BatchAttack):
     folder: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        if self.version not in get_args(Version):
-            raise ValueError(
-                f"version is {self.version!r}; allowed: {', '.join(get_args(Version))}"
-            )
+        """Raise ValueError for impossible options."""
+        super().__post_init__()
         own = {name: getattr(self, name) for name in ("steps", "targets", "queries")}
         given = [f"{name}={value}" for name, value in own.items() if value is not None]
         if given and self.version == "standard":

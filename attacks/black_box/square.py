@@ -12,10 +12,10 @@ from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, index_rows, is_check_step, scatter_rows
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.best_by_loss import BestByLoss
-from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
-from attacks.common.options import check_kinds
+from attacks.common.goal import Classifier, Goal, LossName, logits_of, warnings_of
+from attacks.common.options import Count, Share
 from attacks.common.randomness import unit
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.threat import Threat
 
 # The squares halve their area after these queries, of SCHEDULE in all.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -44,27 +44,12 @@ class Square(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
-    queries: int = 5000
-    p_init: float = 0.8
-    shrink_over: int | None = None
+    queries: Count = 5000
+    p_init: Share = 0.8
+    shrink_over: Count | None = None
     loss: LossName = "margin"
     early_stop: bool = True
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-        if self.queries < 1:
-            raise ValueError(f"queries is {self.queries}; give at least 1")
-        if not 0 < self.p_init <= 1:
-            raise ValueError(f"p_init is {self.p_init}; give a share of the image in (0, 1]")
-        if self.shrink_over is not None and self.shrink_over < 1:
-            raise ValueError(f"shrink_over is {self.shrink_over}; give at least 1, or None")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}; give at least 1, or None")
+    batch_size: Count | None = None
 
     def perturb(self, call: Call) -> AttackResult:
         """Change random squares where that helps. A video's frames share them."""

@@ -4,10 +4,10 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from attacks.attack import AttackResult, Progress
 from attacks.common.forward import TRIED, probe
 from attacks.common.frozen import check_module, frozen
 from attacks.common.goal import Classifier, logits_of
+from attacks.common.options import Options
 from attacks.common.randomness import ids_of, sample_generators
 
 RANGE_TOLERANCE = 1e-4
@@ -83,14 +84,13 @@ class Call:
         return probe(self.model, self.x, passes=self.passes, bf16=self.bf16, compiled=self.compiled)
 
 
-class BatchAttack(ABC):
+class BatchAttack(Options, ABC):
     """An attack whose subclass perturbs a checked batch under a frozen model.
 
     Attributes:
         needs_videos: refuse images.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     needs_videos: ClassVar[bool] = False
 
     def __call__(
@@ -131,7 +131,7 @@ class BatchAttack(ABC):
                 check_clips(x)
             return self.perturb(call)
 
-    def check_target(self, target: Tensor | int | None) -> None:  # noqa: B027
+    def check_target(self, target: Tensor | int | None) -> None:
         """Raise ValueError for a target, or for none, where the attack has no such mode."""
 
     @abstractmethod

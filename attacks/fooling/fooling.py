@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Goal
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Positive, Share, at_least, between
 from attacks.common.randomness import uniform
 from attacks.common.verify import verify
 from attacks.fooling.activation_maximization import ActivationMaximization
@@ -23,14 +23,6 @@ Method = Literal["gradient", "evolution"]
 DEFAULTS: dict[str, dict[str, Any]] = {
     "gradient": {"steps": 200, "step_size": 0.02, "decay": 0.01},
     "evolution": {"steps": 2000, "population": 16, "mutation": 0.1},
-}
-RANGES = {
-    "steps": (1, math.inf),
-    "step_size": (1e-9, math.inf),
-    "decay": (0, 1),
-    "population": (2, math.inf),
-    "mutation": (1e-9, 1),
-    "confidence": (0.5, 1),
 }
 
 
@@ -64,28 +56,21 @@ class FoolingImage(BatchAttack):
     """
 
     method: Method = "gradient"
-    steps: int | None = None
-    confidence: float = 0.99
-    step_size: float | None = None
-    decay: float | None = None
-    population: int | None = None
-    mutation: float | None = None
+    steps: Count | None = None
+    confidence: Annotated[float, between(0.5, 1)] = 0.99
+    step_size: Positive | None = None
+    decay: Annotated[float, between(0, 1)] | None = None
+    population: Annotated[int, at_least(2)] | None = None
+    mutation: Share | None = None
 
     needs_target: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        if self.method not in DEFAULTS:
-            raise ValueError(f"method is {self.method!r}; allowed: {', '.join(get_args(Method))}")
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if name != "confidence" and name not in DEFAULTS[self.method]:
+        super().__post_init__()
+        for name in ("step_size", "decay", "population", "mutation"):
+            if getattr(self, name) is not None and name not in DEFAULTS[self.method]:
                 raise ValueError(f"{name} is no option of method={self.method!r}; leave it out")
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; give a number from {low:g} to {high:g}")
 
     def check_target(self, target: Tensor | int | None) -> None:
         """Refuse a call without a target."""

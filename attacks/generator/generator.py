@@ -1,8 +1,7 @@
 """The learned perturbation generator: a network P trained for each sample to fool the model."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from attacks.attack import AttackResult
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Goal, logit_warnings, logits_of
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, NonNegative, Positive
 from attacks.common.randomness import normal, sample_generators
 from attacks.generator.generator_network import Architecture
 from attacks.generator.generator_training import (
@@ -65,35 +64,25 @@ class LearnedGenerator(BatchAttack):
     Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
     """
 
-    steps: int = 300
-    lr: float | None = None
+    steps: Count = 300
+    lr: Positive | None = None
     optimizer: Optimizer = "whitened"
     space: Space = "pixel"
-    top_k: int = 5
-    lam: float = 1.0
+    top_k: Count = 5
+    lam: NonNegative = 1.0
     stop_below: float | None = None
     kernel: int = 3
     blocks: int = 3
     layers: int = 3
-    noise: float = 0.01
+    noise: NonNegative = 0.01
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        for name, value, allowed in (
-            ("optimizer", self.optimizer, get_args(Optimizer)),
-            ("space", self.space, get_args(Space)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-        if self.steps < 1 or self.top_k < 1:
-            raise ValueError(f"steps={self.steps}, top_k={self.top_k}; both must be >= 1")
-        if self.lam < 0 or (self.lr is not None and self.lr <= 0) or min(self.std) <= 0:
-            raise ValueError(f"lam={self.lam}, lr={self.lr}, std={self.std}; lam >= 0, others > 0")
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"noise is {self.noise}; give a finite number >= 0, 0 for none")
+        super().__post_init__()
+        if min(self.std) <= 0:
+            raise ValueError(f"std is {self.std}; give numbers > 0")
         Architecture(1, kernel=self.kernel, blocks=self.blocks, layers=self.layers)
 
     def perturb(self, call: Call) -> AttackResult:

@@ -14,16 +14,15 @@ from attacks.common.goal import (
     Classifier,
     Goal,
     LossName,
-    check_loss,
     likeliest_wrong,
     logits_of,
     value_and_gradient,
     warnings_of,
     without_slope,
 )
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Natural
 from attacks.common.randomness import normal
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.threat import Threat
 from attacks.gradient.step_size_schedule import APGDIterate, StepSizeSchedule, schedule_for
 
 # In l1 a climb begins in wider balls: factors of eps, and the share of the steps in each.
@@ -51,22 +50,11 @@ class APGD(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
-    steps: int = 100
-    restarts: int = 1
+    steps: Count = 100
+    restarts: Count = 1
     loss: LossName = "ce"
-    targets: int = 0
+    targets: Natural = 0
     early_stop: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-        if self.steps < 1 or self.restarts < 1:
-            raise ValueError(f"steps={self.steps}, restarts={self.restarts}; both must be >= 1")
-        if self.targets < 0:
-            raise ValueError(f"targets is {self.targets}; give 0, or how many classes to climb to")
 
     def perturb(self, call: Call) -> AttackResult:
         """Climb to each goal from each start, and return the best iterates."""

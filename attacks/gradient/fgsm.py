@@ -11,14 +11,12 @@ from attacks.common.forward import TRIED, is_random
 from attacks.common.goal import (
     Goal,
     LossName,
-    check_loss,
     logits_of,
     value_and_gradient,
     warnings_of,
     without_slope,
 )
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,6 @@ class FGSM(BatchAttack):
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
     loss: LossName = "ce"
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
 
     def perturb(self, call: Call) -> AttackResult:
         """Take one gradient step. Nothing here is random."""

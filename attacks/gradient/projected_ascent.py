@@ -22,14 +22,13 @@ from attacks.common.goal import (
     Classifier,
     Goal,
     LossName,
-    check_loss,
     logits_of,
     value_and_gradient,
     warnings_of,
     without_slope,
 )
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.options import Count, Positive
+from attacks.common.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class ProjectedAscent(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
-    steps: int = 10
-    step_size: float | None = None
+    steps: Count = 10
+    step_size: Positive | None = None
     loss: LossName = "ce"
     early_stop: bool = False
     bf16: bool = False
@@ -73,17 +72,6 @@ class ProjectedAscent(BatchAttack):
     def random_start(self) -> bool:
         """Whether each is a random point of the ball, not x."""
         return False
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps}; give at least 1")
-        if self.step_size is not None and not 0 < self.step_size < torch.inf:
-            raise ValueError(f"step_size is {self.step_size}; give a number > 0, or None")
 
     def perturb(self, call: Call) -> AttackResult:
         """Ascend from each start, and return the best iterates."""

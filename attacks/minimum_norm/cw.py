@@ -1,6 +1,5 @@
 """The attack of Carlini and Wagner: the shortest perturbation that a penalty still holds up."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +10,8 @@ from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
+from attacks.common.optimizers import half_cosine
+from attacks.common.options import Count, NonNegative, Positive
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm, clearance
 from attacks.minimum_norm.nearest_boundary import distance, movable, nearest_boundary
@@ -46,25 +46,13 @@ class CW(BatchAttack):
     projected gradient descent (V.B).
     """
 
-    steps: int = 50
-    search_steps: int = 4
-    lr: float = 0.3
-    c: float | None = None
-    confidence: float = 0.0
+    steps: Count = 50
+    search_steps: Count = 4
+    lr: Positive = 0.3
+    c: Positive | None = None
+    confidence: NonNegative = 0.0
 
     norm: ClassVar[Norm] = "l2"  # that it makes small
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        if self.steps < 1 or self.search_steps < 1:
-            raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; give a number > 0")
-        if self.c is not None and not 0 < self.c < math.inf:
-            raise ValueError(f"c is {self.c}; give a number > 0, or None")
-        if not 0 <= self.confidence < math.inf:
-            raise ValueError(f"confidence is {self.confidence}; give a number >= 0")
 
     def perturb(self, call: Call) -> AttackResult:
         """Descend with a weight that a search adapts to each sample. Nothing here is random."""
@@ -128,7 +116,7 @@ class CW(BatchAttack):
         descent.mean = descent.mean.lerp(slope, 1 - beta)
         descent.square = descent.square.lerp(lengths(slope, "l2").square(), 1 - beta_square)
         size = (descent.square / (1 - beta_square ** (step + 1))).sqrt()
-        share = self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
+        share = self.lr * half_cosine(step, self.steps)
         length = share * search.reach / (size * (1 - beta ** (step + 1)))
         length = length.nan_to_num(0, 0, 0)  # without a slope there is no step
         descent.x_adv = (descent.x_adv - column(length, closest.x) * descent.mean).clamp(0, 1)

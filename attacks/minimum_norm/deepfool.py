@@ -1,7 +1,7 @@
 """DeepFool: step by step to the nearest boundary of the linearised classifier."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,8 +10,8 @@ from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.options import check_kinds
-from attacks.common.threat import check_norm, column
+from attacks.common.options import Count, NonNegative, at_least
+from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import (
     movable,
@@ -46,20 +46,9 @@ class DeepFool(BatchAttack):
     """
 
     norm: Norm = "l2"
-    steps: int = 50
-    overshoot: float = 0.02
-    classes: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        if self.steps < 1 or self.classes < 2:
-            raise ValueError(
-                f"steps={self.steps}, classes={self.classes}; steps >= 1, classes >= 2"
-            )
-        if not 0 <= self.overshoot < math.inf:
-            raise ValueError(f"overshoot is {self.overshoot}; give a number >= 0")
+    steps: Count = 50
+    overshoot: NonNegative = 0.02
+    classes: Annotated[int, at_least(2)] = 10
 
     def perturb(self, call: Call) -> AttackResult:
         """Step to the nearest boundary until it is crossed. Nothing here is random."""

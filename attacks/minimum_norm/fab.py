@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -18,8 +19,8 @@ from attacks.common.goal import (
     value_and_gradient,
     without_slope,
 )
-from attacks.common.options import check_kinds
-from attacks.common.threat import check_eps, check_norm, check_radius, column
+from attacks.common.options import Count, at_least, between, inside
+from attacks.common.threat import check_eps, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import shortest_step
 
@@ -89,25 +90,11 @@ class FAB(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor | None = None
-    steps: int = 100
-    targets: int = 9
-    alpha_max: float = 0.1
-    eta: float = 1.05
-    beta: float = 0.9
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        if self.steps < 1 or self.targets < 1:
-            raise ValueError(f"steps={self.steps}, targets={self.targets}; both must be >= 1")
-        if not 0 <= self.alpha_max <= 1:
-            raise ValueError(f"alpha_max is {self.alpha_max}; give a number in [0, 1]")
-        if not 1 <= self.eta < torch.inf:
-            raise ValueError(f"eta is {self.eta}; give a number >= 1")
-        if not 0 < self.beta < 1:
-            raise ValueError(f"beta is {self.beta}; give a number in (0, 1)")
+    steps: Count = 100
+    targets: Count = 9
+    alpha_max: Annotated[float, between(0, 1)] = 0.1
+    eta: Annotated[float, at_least(1)] = 1.05
+    beta: Annotated[float, inside(0, 1)] = 0.9
 
     def perturb(self, call: Call) -> AttackResult:
         """Step to the boundary of each wanted class. Nothing here is random."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, column
+from attacks.common.optimizers import half_cosine
+from attacks.common.options import Count, Positive, inside
+from attacks.common.threat import Threat, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import distance, nearest_boundary
 
@@ -42,18 +44,9 @@ class FMN(BatchAttack):
     """
 
     norm: Norm = "l2"
-    steps: int = 100
-    step_size: float = 1.0
-    gamma: float = 0.05
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        if self.steps < 1 or not 0 < self.step_size < math.inf:
-            raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")
-        if not 0 < self.gamma < 1:
-            raise ValueError(f"gamma is {self.gamma}; give a number between 0 and 1")
+    steps: Count = 100
+    step_size: Positive = 1.0
+    gamma: Annotated[float, inside(0, 1)] = 0.05
 
     def perturb(self, call: Call) -> AttackResult:
         """Step within balls whose radii follow the boundary. Nothing here is random."""
@@ -94,7 +87,7 @@ class FMN(BatchAttack):
 
     def _step(self, model: Classifier, state: "_FMNState", step: int) -> None:
         """Adapt the radius of each ball, step within the ball, and evaluate the new iterate."""
-        cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
+        cosine = half_cosine(step, self.steps)
         state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
         closest = state.closest
         eps = column(state.eps, state.x_adv)  # (A, 1, ..., 1)

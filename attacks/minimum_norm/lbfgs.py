@@ -13,7 +13,7 @@ from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import index_rows, scatter_rows
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
+from attacks.common.options import Count
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
 
@@ -41,19 +41,11 @@ class LBFGS(BatchAttack):
     Source: Szegedy et al. 2014, section 4.1.
     """
 
-    steps: int = 20
-    search_steps: int = 10
+    steps: Count = 20
+    search_steps: Count = 10
     loss: Literal["margin", "ce"] = "margin"
 
     norm: ClassVar[Norm] = "l2"  # that it makes small
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        if self.loss not in ("margin", "ce"):
-            raise ValueError(f"loss is {self.loss!r}; allowed here: margin, ce")
-        if self.steps < 1 or self.search_steps < 1:
-            raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
 
     def perturb(self, call: Call) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""

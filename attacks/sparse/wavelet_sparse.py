@@ -1,6 +1,5 @@
 """A perturbation of few wavelet coefficients."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Natural, Positive
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import movable
@@ -64,20 +63,16 @@ class WaveletSparse(BatchAttack):
     coefficients: Rey-de-Castro & Rabitz 2018, section 5.4.
     """
 
-    steps: int = 100
-    lr: float = 0.3
-    prune: int = 8
+    steps: Count = 100
+    lr: Positive = 0.3
+    prune: Natural = 8
     wavelet: str = "cdf97"
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
+        """Raise ValueError for impossible options."""
+        super().__post_init__()
         check_wavelet(self.wavelet)
-        if self.steps < 1 or self.prune < 0:
-            raise ValueError(f"steps={self.steps}, prune={self.prune}; give >= 1 and >= 0")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; give a number > 0")
 
     def perturb(self, call: Call) -> AttackResult:
         """Perturb x by few coefficients; see `Attack.__call__`. Nothing here is random.

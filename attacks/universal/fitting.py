@@ -9,6 +9,7 @@ from torch import nn
 
 from attacks.attack import Progress
 from attacks.common.frozen import frozen
+from attacks.common.options import Options
 from attacks.universal.sample_loader import Loader, SampleLoader
 from attacks.universal.saved_attack import Record, SavedAttack, Tensors
 
@@ -101,10 +102,8 @@ class EpochFit(ABC, Generic[F]):
         return history
 
 
-class FitByEpochs(ABC, Generic[F]):
+class FitByEpochs(Options, ABC, Generic[F]):
     """Options of an attack that is fitted in epochs; a subclass starts the fit."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     @abstractmethod
@@ -150,14 +149,6 @@ class FitByEpochs(ABC, Generic[F]):
                 self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
             )
         return fit.result(tuple(history))
-
-
-def check_fit(*, passes: int, target: int | None) -> None:
-    """Raise ValueError unless a fit has at least one epoch and its target can be a class."""
-    if target is not None and target < 0:
-        raise ValueError(f"target is {target}; class ids start at 0")
-    if passes < 1:
-        raise ValueError(f"passes is {passes}; give a number >= 1")
 
 
 def add_prefix(prefix: str, tensors: Tensors) -> Tensors:

@@ -1,6 +1,6 @@
 """The bounded margin loss: zero once the wrong class leads by a margin."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,6 @@ from attacks.common.goal import margin as logit_margin
 
 Space = Literal["prob", "logit"]
 _LEAST = 1e-5  # smallest score q in the margin of logits, which grows without bound as q falls
-
-
-def check_space(space: str) -> None:
-    """Raise ValueError unless `space` is one of Space."""
-    if space not in get_args(Space):
-        raise ValueError(f"space is {space!r}; allowed: {', '.join(get_args(Space))}")
 
 
 def bounded_margin(logits: Tensor, goal: Goal, *, space: Space, margin: float) -> Tensor:

@@ -1,8 +1,7 @@
 """The flickering attack: the colour of whole frames changes a little, over time."""
 
-import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,7 +12,8 @@ from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
 from attacks.common.goal import Classifier, Goal, without_slope
 from attacks.common.optimizers import Adam
-from attacks.common.threat import Threat, check_eps, check_radius, column
+from attacks.common.options import Count, at_least
+from attacks.common.threat import Threat, check_eps, column
 from attacks.common.verify import verify
 from attacks.minimum_norm.best_by_norm import clearance
 from attacks.video.flicker_loss import FlickerLoss
@@ -52,22 +52,13 @@ class Flicker(FlickerLoss, BatchAttack):
     """
 
     eps: float | Tensor = 0.2
-    steps: int = 100
-    press: float = 30.0
+    steps: Count = 100
+    press: Annotated[float, at_least(1)] = 30.0
     early_stop: bool = False
 
     own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
     needs_videos: ClassVar[bool] = True
     norm: ClassVar[Norm] = "linf"
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for impossible options."""
-        super().__post_init__()
-        check_radius("linf", self.eps)
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps}; give a number >= 1")
-        if not 1 <= self.press < math.inf:
-            raise ValueError(f"press is {self.press}; give a finite number >= 1")
 
     def perturb(self, call: Call) -> AttackResult:
         """Search for a pattern for each clip of a batch, and evaluate the model on the clips."""

@@ -1,21 +1,21 @@
 """The loss of flickering attacks, of one clip or of many."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.optimizers import half_cosine
-from attacks.common.options import check_kinds
-from attacks.video.bounded_margin import Space, bounded_margin, check_space
+from attacks.common.options import NonNegative, Options, Positive, inside
+from attacks.video.bounded_margin import Space, bounded_margin
 from attacks.video.flicker_pattern import add_pattern, cost_and_slope
 
 _LAST = 0.05  # final learning rate as a share of `lr`
 
 
 @dataclass(frozen=True)
-class FlickerLoss:
+class FlickerLoss(Options):
     """The weighted visibility of a pattern, plus the bounded margin loss of the perturbed clip.
 
     The loss is lam * (beta1 * D1 + beta2 * D2) + L: `cost_and_slope` defines D1 and D2,
@@ -34,22 +34,12 @@ class FlickerLoss:
     Source: Naeh et al. 2020, eq. (1).
     """
 
-    lr: float = 5e-3
-    lam: float = 1.0
-    beta1: float = 0.5
-    beta2: float = 0.5
-    margin: float = 0.05
+    lr: Positive = 5e-3
+    lam: NonNegative = 1.0
+    beta1: NonNegative = 0.5
+    beta2: NonNegative = 0.5
+    margin: Annotated[float, inside(0, 1)] = 0.05
     space: Space = "logit"
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_space(self.space)
-        if not 0 < self.lr < math.inf or not 0 < self.margin < 1:
-            raise ValueError(f"lr={self.lr}, margin={self.margin}; give lr > 0, margin in (0, 1)")
-        for name in ("lam", "beta1", "beta2"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a finite number >= 0")
 
     def rate(self, share: float) -> float:
         """Return the learning rate after a share, in [0, 1), of all steps."""

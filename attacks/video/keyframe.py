@@ -16,20 +16,17 @@ from attacks.common.goal import (
     Classifier,
     Goal,
     LossName,
-    check_loss,
     value_and_gradient,
     without_slope,
 )
 from attacks.common.optimizers import Adam
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_radius, column
+from attacks.common.options import Count, NonNegative, Positive, Share
+from attacks.common.threat import Threat, column
 from attacks.common.verify import verify
-from attacks.video.frame_weights import Weight, check_weight, frame_weights
+from attacks.video.frame_weights import Weight, frame_weights
 from attacks.video.keyframes import (
     Frames,
-    check_boundary,
     check_count,
-    check_frames,
     fixed_frames,
     frame_differences,
     parse_frames,
@@ -93,13 +90,13 @@ class Keyframe(BatchAttack):
     frames: Frames = "gradient"
     weight: Weight | None = None
     layer: str | None = None
-    b: float | None = None
+    b: Share | None = None
     fixed: str | None = None
-    count: int | None = None
-    lam: float | None = None
+    count: Count | None = None
+    lam: NonNegative | None = None
     eps: float | Tensor = 1.0
-    steps: int | None = None
-    lr: float = 1e-3
+    steps: Count | None = None
+    lr: Positive = 1e-3
     loss: LossName = "ce"
     early_stop: bool = False
 
@@ -109,13 +106,7 @@ class Keyframe(BatchAttack):
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_frames(self.frames)
-        check_radius("linf", self.eps)
-        if self.weight is not None:
-            check_weight(self.weight)
-        check_loss(self.loss)
-        check_boundary(self.b)
+        super().__post_init__()
         for name, frames in _ONLY.items():
             if getattr(self, name) is not None and self.frames != frames:
                 raise ValueError(f"{name} is for frames={frames}; frames is {self.frames}")
@@ -124,12 +115,6 @@ class Keyframe(BatchAttack):
             parse_frames(str(self.fixed))
         if self.count is not None and (self.frames == "all" or numbered or self.b is not None):
             raise ValueError("count says how many frames; leave out b, a list in fixed, and all")
-        for name, least in (("count", 1), ("steps", 1), ("lam", 0)):
-            value = getattr(self, name)
-            if value is not None and not least <= value < math.inf:
-                raise ValueError(f"{name} is {value}; give a number >= {least}, or None")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; give a number > 0")
 
     def perturb(self, call: Call) -> AttackResult:
         """Choose frames, search for changes of them, and evaluate the model on the clips."""

@@ -11,10 +11,10 @@ from attacks.black_box.square import Square, SquareRun, SquareState
 from attacks.common.active_set import index_rows
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import wrap_forward
-from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
-from attacks.common.options import check_kinds
+from attacks.common.goal import Classifier, Goal, LossName, logits_of, warnings_of
+from attacks.common.options import Count, Share
 from attacks.common.threat import Threat
-from attacks.video.keyframes import check_boundary, check_count, select_by_share, select_heaviest
+from attacks.video.keyframes import check_count, select_by_share, select_heaviest
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class KeyframeSquare(BatchAttack):
     """
 
     eps: float | Tensor = 8 / 255
-    queries: int = 1000
-    b: float | None = None
-    count: int | None = None
-    p_init: float = 0.8
+    queries: Count = 1000
+    b: Share | None = None
+    count: Count | None = None
+    p_init: Share = 0.8
     loss: LossName = "margin"
 
     needs_videos: ClassVar[bool] = True
@@ -55,12 +55,9 @@ class KeyframeSquare(BatchAttack):
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_loss(self.loss)
-        check_boundary(self.b)
-        if self.count is not None and (self.count < 1 or self.b is not None):
-            raise ValueError(f"count is {self.count}, b is {self.b}; give one, count at least 1")
-        self._square()
+        super().__post_init__()
+        if self.count is not None and self.b is not None:
+            raise ValueError(f"count is {self.count}, b is {self.b}; give one of them")
 
     def _square(self) -> Square:
         """Return the options of the search."""
