@@ -191,6 +191,12 @@ def logits_of(model: Classifier, x: Tensor) -> Tensor:
     return logits.to(x.dtype, copy=True)
 
 
+def detached_logits(model: Classifier, x: Tensor) -> Tensor:
+    """Return the model's logits (B, K) where no gradient is wanted; see `logits_of`."""
+    with torch.no_grad():
+        return logits_of(model, x)
+
+
 def value_and_gradient(
     model: Classifier, x: Tensor, value: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:

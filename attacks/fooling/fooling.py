@@ -10,11 +10,10 @@ from torch import Tensor
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.forward import wrap_forward
+from attacks.common.best_by_loss import BestByLoss, verify
 from attacks.common.goal import Goal
 from attacks.common.options import Count, Positive, Share, at_least, between
 from attacks.common.randomness import uniform
-from attacks.common.verify import verify
 from attacks.fooling.activation_maximization import ActivationMaximization
 from attacks.fooling.evolution import Evolution
 
@@ -80,7 +79,6 @@ class FoolingImage(BatchAttack):
     def perturb(self, call: Call) -> AttackResult:
         """Search for an image for each target of a batch, and evaluate the model on the images."""
         goal, generators = Goal(call.y, call.target), call.generators
-        model, random = wrap_forward(call.model, call.x)
         start = self._start(goal, call.x, generators)
         active = ActiveSet(start, torch.arange(len(call.x), device=call.x.device))
         queries, latest = torch.zeros_like(call.y), torch.zeros_like(start.value)
@@ -91,19 +89,18 @@ class FoolingImage(BatchAttack):
                 streams = [generators[row] for row in active.rows.tolist()]
             if len(active.rows):
                 done = self._is_done(active.now)
-                active.now.step(model, number, streams, done)
+                active.now.step(call.forward, number, streams, done)
                 latest = latest.index_copy(0, active.rows, -active.now.value)
                 queries = queries.index_add(0, active.rows, active.now.cost * (~done).long())
             history.append(latest)
             call.progress(number + 1, steps)
         end = active.everything()
         result = verify(
-            call.model,
-            call.x,
+            call,
             end.image,
-            goal=goal,
+            goal,
             queries=queries,
-            random=random,
+            random=call.random,
             history=torch.stack(history),  # (steps, B)
             stuck=end.stuck if isinstance(end, ActivationMaximization) else None,
         )
@@ -117,9 +114,13 @@ class FoolingImage(BatchAttack):
         count = self._option("population") if self.method == "evolution" else 1
         noise = torch.stack([(uniform(x, generators) + 1) / 2 for _ in range(count)], 1)
         if self.method == "evolution":
-            return Evolution.start(goal, noise, mutation=self._option("mutation"))
+            unknown = noise.new_full(noise.shape[:2], -torch.inf)  # (B, P)
+            return Evolution(goal, noise, unknown, self._option("mutation"))
+        still, best = torch.zeros_like(noise[:, 0]), BestByLoss.start(noise[:, 0])
         step_size, decay = self._option("step_size"), self._option("decay")
-        return ActivationMaximization.start(goal, noise[:, 0], step_size=step_size, decay=decay)
+        return ActivationMaximization(
+            goal, noise[:, 0], still, best, best.success, step_size, decay
+        )
 
     def _option(self, name: str) -> Any:
         """Return an option's value, or the method's default where it is None."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
+from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.optimizers import half_cosine
 from attacks.common.options import Count, Positive, inside
 from attacks.common.threat import Threat, column
@@ -61,17 +61,13 @@ class FMN(BatchAttack):
                 self._step(call.forward, active.now, step)
             call.progress(step + 1, self.steps)
         end = active.everything()
-        return end.closest.result(
-            queries=end.queries,
-            stuck=end.stuck,
-            history=torch.stack(history),  # (steps, B)
-            random=call.random,
-        )
+        return end.closest.result(call, torch.stack(history))  # (steps, B)
 
     def _start(self, call: Call) -> "_FMNState":
         x, goal = call.x, Goal(call.y, call.target, "margin")
         found = nearest_boundary(call.forward, x, goal, norm=self.norm)
         closest = BestByNorm.start(x, found.logits, goal=goal, norm=self.norm)
+        closest.note_slope(found.gradient)
         return _FMNState(
             closest=closest,
             aim=found.aim(goal),
@@ -81,8 +77,6 @@ class FMN(BatchAttack):
             gap=found.gap,
             gradient=found.gradient,
             met=closest.success,
-            stuck=without_slope(found.gradient),
-            queries=torch.ones_like(call.y),
         )
 
     def _step(self, model: Classifier, state: "_FMNState", step: int) -> None:
@@ -100,8 +94,7 @@ class FMN(BatchAttack):
         logits, value, state.gradient = value_and_gradient(model, state.x_adv, goal.objective)
         state.value, state.gap = closest.goal.objective(logits), -value
         state.met = closest.update(state.x_adv, logits)
-        state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
-        state.queries = state.queries + 1
+        closest.note_slope(state.gradient)
 
     def _radius(self, state: "_FMNState", gamma: float) -> Tensor:
         """Return the next radius of each ball, (A,)."""
@@ -131,5 +124,3 @@ class _FMNState:
     gap: Tensor
     gradient: Tensor
     met: Tensor
-    stuck: Tensor
-    queries: Tensor

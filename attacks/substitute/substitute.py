@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.attack import Attack
-from attacks.common.goal import Goal, logits_of, value_and_gradient
+from attacks.common.goal import Goal, detached_logits, logits_of, value_and_gradient
 from attacks.common.optimizers import descend
 from attacks.common.options import Count, Positive
 from attacks.common.randomness import derive_seed, generator_for
@@ -93,8 +93,7 @@ class SubstituteFit(EpochFit[Substitute]):
         """Begin with the initial samples and a random network."""
         self.options, self.model, self.seed = options, model, seed
         first = samples.like()
-        with torch.no_grad():
-            classes = logits_of(model, first[:1]).shape[1]
+        classes = detached_logits(model, first[:1]).shape[1]
         self.shape = SubstituteShape(first.shape[1], classes, first.ndim - 2, width=options.width)
         self.network = self.shape.build(derive_seed(seed, "weights")).to(first)
         self.device = first.device

@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from attacks.common.goal import Goal, logits_of
+from attacks.common.goal import Goal, detached_logits, logits_of
 from attacks.common.optimizers import descend, half_cosine, moments, restore_moments
 from attacks.common.options import Count, Natural, NonNegative, Positive, above
 from attacks.common.randomness import generator_for
@@ -64,8 +64,7 @@ class ATNFit(EpochFit[FittedATN]):
         """Begin with random weights."""
         self.options, self.model, self.samples, self.seed = options, model, samples, seed
         x = samples.like()
-        with torch.no_grad():
-            logits = logits_of(model, x)
+        logits = detached_logits(model, x)
         Goal(torch.tensor([options.target or 0])).check_classes(logits)
         self.shape = ATNShape(
             x.shape[1], logits.shape[1], x.ndim - 2, form=options.form, width=options.width
@@ -94,8 +93,7 @@ class ATNFit(EpochFit[FittedATN]):
         Returns:
             (4,): the summed loss, samples that reached the target, attackable samples, and B.
         """
-        with torch.no_grad():
-            before = logits_of(self.model, x).softmax(1)  # (B, K)
+        before = detached_logits(self.model, x).softmax(1)  # (B, K)
         target = self._choose_targets(before, generator)
         x_adv = transform(self.weights, x, target, shape=self.shape)
         logits = logits_of(self.model, x_adv)

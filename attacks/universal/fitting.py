@@ -80,27 +80,6 @@ class EpochFit(ABC, Generic[F]):
     def result(self, history: tuple[Record, ...]) -> F:
         """Return the fitted attack, with one record for each epoch."""
 
-    def run_epochs(
-        self,
-        passes: int,
-        *,
-        progress: Progress | None,
-        checkpoint: FitCheckpoint | None,
-        on_epoch: OnEpoch | None,
-    ) -> list[Record]:
-        """Run up to `passes` epochs, those of `checkpoint` included; return all their records."""
-        history = [] if checkpoint is None else list(checkpoint.history)
-        if checkpoint is not None:
-            self.load_state_dict(checkpoint.tensors)
-        while len(history) < passes and not (history and self.should_stop(history[-1])):
-            history.append(self.run_epoch(len(history)))
-            if on_epoch:
-                tensors = {name: t.detach().cpu().clone() for name, t in self.state_dict().items()}
-                on_epoch(FitCheckpoint(tensors, [dict(record) for record in history]))
-            if progress:
-                progress(len(history), passes)
-        return history
-
 
 class FitByEpochs(Options, ABC, Generic[F]):
     """Options of an attack that is fitted in epochs; a subclass starts the fit."""
@@ -145,9 +124,17 @@ class FitByEpochs(Options, ABC, Generic[F]):
         """
         with frozen(model):
             fit = self.start_fit(model, SampleLoader.of(loader, model), seed=seed)
-            history = fit.run_epochs(
-                self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
-            )
+            history: list[Record] = []
+            if checkpoint is not None:
+                fit.load_state_dict(checkpoint.tensors)
+                history += checkpoint.history
+            while len(history) < self.passes and not (history and fit.should_stop(history[-1])):
+                history.append(fit.run_epoch(len(history)))
+                if on_epoch:
+                    state = {name: t.detach().cpu().clone() for name, t in fit.state_dict().items()}
+                    on_epoch(FitCheckpoint(state, [dict(record) for record in history]))
+                if progress:
+                    progress(len(history), self.passes)
         return fit.result(tuple(history))
 
 

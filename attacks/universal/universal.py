@@ -146,10 +146,7 @@ class UniversalFit(EpochFit[Perturbation]):
         before, target = predict_labels(self.model, x), self.options.target
         fooled = is_fooled(before, predict_labels(self.model, self._apply(x)), target)
         for row in (~fooled & (before >= 0)).nonzero():
-            x_adv, goal = (
-                self._apply(x[row]),
-                goal_from_predictions(before[row], target),
-            )
+            x_adv, goal = self._apply(x[row]), goal_from_predictions(before[row], target)
             # DeepFool returns zeros for a sample that an earlier row's update already fools.
             delta = _MINIMAL(self.model, x_adv, goal.y, target=goal.target).delta
             length = lengths(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
@@ -178,10 +175,8 @@ class UniversalFit(EpochFit[Perturbation]):
         """Return the share of attackable samples that are fooled, 0 if none, and their number."""
         fooled, attackable, target = 0, 0, self.options.target
         for x in self.samples:
-            before, after = (
-                predict_labels(self.model, x),
-                predict_labels(self.model, self._apply(x)),
-            )
+            before = predict_labels(self.model, x)
+            after = predict_labels(self.model, self._apply(x))
             attacked = could_be_fooled(before, target)
             fooled += int((attacked & is_fooled(before, after, target)).sum())
             attackable += int(attacked.sum())

@@ -9,15 +9,13 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.forward import wrap_forward
+from attacks.common.best_by_loss import verify
 from attacks.common.goal import Classifier, Goal, without_slope
 from attacks.common.optimizers import Adam
 from attacks.common.options import Count, at_least
 from attacks.common.threat import Threat, check_eps, column
-from attacks.common.verify import verify
 from attacks.minimum_norm.best_by_norm import clearance
-from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import visibility
+from attacks.video.flicker_loss import FlickerLoss, visibility
 
 
 @dataclass(frozen=True)
@@ -63,25 +61,23 @@ class Flicker(FlickerLoss, BatchAttack):
     def perturb(self, call: Call) -> AttackResult:
         """Search for a pattern for each clip of a batch, and evaluate the model on the clips."""
         x, goal = call.x, Goal(call.y, call.target, "margin")
-        forward, random = wrap_forward(call.model, x)
         active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))
         history: list[Tensor] = []
         for step in range(self.steps):
             if is_check_step(step):
                 active.drop(active.now.done)
             state = active.now
-            values = self._step(forward, state, step) if len(active.rows) else state.value
+            values = self._step(call.forward, state, step) if len(active.rows) else state.value
             history.append(active.spread(values, absent=torch.nan))
             call.progress(step + 1, self.steps)
         end = active.everything()
         x_adv = Threat.around(x, norm="linf", eps=self.eps).project(x + end.best)
         result = verify(
-            call.model,
-            x,
+            call,
             x_adv,
-            goal=goal,
+            goal,
             queries=end.queries,
-            random=random,
+            random=call.random,
             history=torch.stack(history),  # (steps, B)
             stuck=end.stuck & (end.first < 0) & ~end.value.isnan(),
             info={

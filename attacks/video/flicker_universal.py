@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attacks.common.batch_attack import check_clips
 from attacks.common.forward import wrap_forward
-from attacks.common.goal import Goal, logits_of
+from attacks.common.goal import Goal, detached_logits
 from attacks.common.options import Count, Natural, NonNegative
 from attacks.common.randomness import generator_for
 from attacks.universal.fitting import FitByEpochs
@@ -21,8 +21,7 @@ from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
 from attacks.universal.transfer import could_be_fooled, goal_from_predictions, predict_labels
 from attacks.video.adam_fit import AdamFit
-from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import roughness, shift_pattern, thickness
+from attacks.video.flicker_loss import FlickerLoss, roughness, shift_pattern, thickness
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +87,8 @@ class FlickerUniversalFit(AdamFit):
         self.options, self.samples, self.seed = options, samples, seed
         x = samples.like()
         check_clips(x)
-        self.model, _ = wrap_forward(model, x)
-        with torch.no_grad():
-            logits = logits_of(self.model, x[:1])
+        self.model, *_ = wrap_forward(model, x)
+        logits = detached_logits(self.model, x[:1])
         for named in (options.target, options.source):
             Goal(torch.tensor([named or 0])).check_classes(logits)
         pattern = x.new_zeros(1, *x.shape[1:3], 1, 1)  # (1, C, T, 1, 1)

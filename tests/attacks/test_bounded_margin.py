@@ -7,7 +7,7 @@ import torch
 
 from attacks import Flicker
 from attacks.common.goal import Goal
-from attacks.video.bounded_margin import bounded_margin
+from attacks.video.flicker_loss import bounded_margin
 
 Y = torch.tensor([0])
 LOSS = dict(margin=0.05)
