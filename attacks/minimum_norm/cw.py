@@ -1,5 +1,6 @@
 """The attack of Carlini and Wagner: the shortest perturbation that a penalty still holds up."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,6 @@ from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.optimizers import half_cosine
 from attacks.common.options import Count, NonNegative, Positive
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm, clearance
@@ -110,7 +110,7 @@ class CW(BatchAttack):
         descent.mean = descent.mean.lerp(slope, 1 - beta)
         descent.square = descent.square.lerp(lengths(slope, "l2").square(), 1 - beta_square)
         size = (descent.square / (1 - beta_square ** (step + 1))).sqrt()
-        share = self.lr * half_cosine(step, self.steps)
+        share = self.lr * (1 + math.cos(math.pi * step / self.steps)) / 2
         length = share * search.reach / (size * (1 - beta ** (step + 1)))
         length = length.nan_to_num(0, 0, 0)  # without a slope there is no step
         descent.x_adv = (descent.x_adv - column(length, closest.x) * descent.mean).clamp(0, 1)

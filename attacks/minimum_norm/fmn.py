@@ -11,7 +11,6 @@ from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, value_and_gradient
-from attacks.common.optimizers import half_cosine
 from attacks.common.options import Count, Positive, inside
 from attacks.common.threat import Threat, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
@@ -81,7 +80,7 @@ class FMN(BatchAttack):
 
     def _step(self, model: Classifier, state: "_FMNState", step: int) -> None:
         """Adapt the radius of each ball, step within the ball, and evaluate the new iterate."""
-        cosine = half_cosine(step, self.steps)
+        cosine = (1 + math.cos(math.pi * step / self.steps)) / 2  # from 1 towards 0
         state.eps = self._radius(state, _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * cosine)
         closest = state.closest
         eps = column(state.eps, state.x_adv)  # (A, 1, ..., 1)
