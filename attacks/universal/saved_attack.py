@@ -35,6 +35,9 @@ class SavedAttack(BatchAttack):
     kind: ClassVar[str]
     history: Sequence[Record]
 
+    def __post_init__(self) -> None:
+        """Take what a fit made, or a file holds, as it is: these are no options."""
+
     @abstractmethod
     def state(self) -> tuple[Tensors, Config]:
         """Return the attack's tensors by name, and its options without the history.
