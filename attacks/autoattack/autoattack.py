@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.autoattack.evaluation_state import NOBODY, EvaluationState, fingerprint
@@ -13,8 +13,7 @@ from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import index_rows
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.forward import REPEATS, is_random
-from attacks.common.goal import Goal, logits_of, warnings_of
-from attacks.common.options import check_kinds
+from attacks.common.goal import Goal, detached_logits, warnings_of
 from attacks.common.randomness import derive_seed
 from attacks.common.threat import check_eps
 from attacks.gradient.apgd import APGD
@@ -56,12 +55,8 @@ class AutoAttack(BatchAttack):
     folder: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        if self.version not in get_args(Version):
-            raise ValueError(
-                f"version is {self.version!r}; allowed: {', '.join(get_args(Version))}"
-            )
+        """Raise ValueError for impossible options."""
+        super().__post_init__()
         own = {name: getattr(self, name) for name in ("steps", "targets", "queries")}
         given = [f"{name}={value}" for name, value in own.items() if value is not None]
         if given and self.version == "standard":
@@ -103,9 +98,7 @@ class AutoAttack(BatchAttack):
             ValueError: also for a target, unless version is "custom".
             RefusedInput: when the state in `folder` is damaged.
         """
-        members = self.members()
-        eps = check_eps(self.eps, call.x).flatten()  # (B,)
-        run = EnsembleRun.start(call, eps=eps)
+        members, run = self.members(), EnsembleRun(call, self.eps)
         path = self._path(run)
         state = run.begin(path)
         for number, (name, member) in enumerate(members.items(), 1):
@@ -120,51 +113,36 @@ class AutoAttack(BatchAttack):
         """Return where the state of this very call is kept: same options, samples and answers."""
         if self.folder is None:
             return None
-        text = repr((replace(self, eps=0.0, folder=None), run.seed, run.ids))
-        goal = run.goal
-        name = fingerprint(text, run.x, goal.y, goal.target, run.eps, run.logits)
+        call = run.call
+        text = repr((replace(self, eps=0.0, folder=None), call.seed, call.ids))
+        name = fingerprint(text, call.x, call.y, call.target, run.eps, run.logits)
         return Path(self.folder) / f"autoattack-{name}.safetensors"
 
 
-@dataclass(frozen=True)
 class EnsembleRun:
     """One call of AutoAttack.
 
     Attributes:
-        model: the classifier, frozen.
-        x: the clean samples, (B, ...).
+        call: with the frozen model and the clean samples.
         goal: what is pursued, with the loss "margin".
         eps: the radii, (B,).
-        seed: of the call.
-        ids: those of the samples.
         logits: of the clean samples, (B, K).
         random: whether the model is.
     """
 
-    model: nn.Module
-    x: Tensor
-    goal: Goal
-    eps: Tensor
-    seed: int
-    ids: list[int]
-    logits: Tensor
-    random: bool
-
-    @classmethod
-    def start(cls, call: Call, *, eps: Tensor) -> "EnsembleRun":
+    def __init__(self, call: Call, eps: float | Tensor) -> None:
         """Evaluate the clean samples, and whether the model is random."""
-        model, x, goal = call.model, call.x, Goal(call.y, call.target, "margin")
-        with torch.no_grad():
-            logits = logits_of(model, x)
+        self.call, self.goal = call, Goal(call.y, call.target, "margin")
+        self.eps = check_eps(eps, call.x).flatten()  # (B,)
+        self.logits = detached_logits(call.model, call.x)
         # With the one before, five passes, as many as the published check has.
-        random = is_random(model, x, usual=logits, repeats=REPEATS - 1)
-        return cls(model, x, goal, eps, call.seed, call.ids, logits, random)
+        self.random = is_random(call.model, call.x, usual=self.logits, repeats=REPEATS - 1)
 
     def begin(self, path: Path | None) -> EvaluationState:
         """Load the state kept at `path`, or start one from the clean samples."""
         if path and path.exists():
-            return EvaluationState.load(path, self.x.device)
-        return EvaluationState.start(self.x, self.goal, self.logits)
+            return EvaluationState.load(path, self.call.x.device)
+        return EvaluationState.start(self.call.x, self.goal, self.logits)
 
     def attack(self, member: Member, name: str, state: EvaluationState) -> None:
         """Attack the samples that nobody has fooled; those with broken logits are left alone."""
@@ -175,27 +153,26 @@ class EnsembleRun:
             return
         goal = index_rows(self.goal, rows)
         if isinstance(member, Square):  # memory for all is there, even if few are left
-            member = replace(member, batch_size=len(self.x))
+            member = replace(member, batch_size=len(self.call.x))
         result = replace(member, eps=self.eps[rows])(
-            self.model,
-            self.x[rows],
+            self.call.model,
+            self.call.x[rows],
             goal.y,
             target=goal.target,
-            seed=derive_seed(self.seed, name),
-            sample_ids=[self.ids[row] for row in rows.tolist()],
+            seed=derive_seed(self.call.seed, name),
+            sample_ids=[self.call.ids[row] for row in rows.tolist()],
         )
         state.add(name, rows, result)
 
     def result(self, state: EvaluationState, names: list[str]) -> AttackResult:
         """Return the worst case of each sample."""
-        with torch.no_grad():
-            logits = logits_of(self.model, state.x_adv)
+        logits = detached_logits(self.call.model, state.x_adv)
         finite = torch.isfinite(logits).all(1) & torch.isfinite(self.logits).all(1)
         value = self.goal.objective(logits).masked_fill(~finite, torch.nan)
         counts = state.counts(names)
         warnings = self._warnings(state, finite, counts)
         return AttackResult(
-            x=self.x,
+            x=self.call.x,
             x_adv=state.x_adv.clone(),
             success=state.fooled_by != NOBODY,
             already=self.goal.is_adversarial(self.logits),
@@ -212,9 +189,9 @@ class EnsembleRun:
         own = warnings_of(self.goal, self.logits, finite=finite, random=self.random)
         texts = own.get("warnings", [])
         texts += [w for w in state.warnings if w.partition(": ")[2] not in texts]
-        if counts["square"] > SQUARE_SHARE * len(self.x):
+        if counts["square"] > SQUARE_SHARE * len(self.call.x):
             texts.append(
-                f"square, which takes no gradient, fooled {counts['square']} of {len(self.x)} "
+                f"square, which takes no gradient, fooled {counts['square']} of {len(self.call.x)} "
                 "samples that the others had not"
             )
         return texts

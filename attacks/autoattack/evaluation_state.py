@@ -7,13 +7,13 @@ from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from attacks.attack import AttackResult
 from attacks.common.goal import Goal
 from attacks.errors import RefusedInput
-from attacks.files import digest, packed, write_bytes
+from attacks.files import digest, packed, read_tensors, write_bytes
 
 NOBODY, CLEAN = -1, 0  # who fooled a sample: no member, or the sample was wrong by itself
 
@@ -75,9 +75,7 @@ class EvaluationState:
             RefusedInput: when the file is damaged, or holds no such state.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                notes = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors, notes = read_tensors(path)
             if notes.pop("digest") != _digest(tensors, notes):
                 raise ValueError("it was changed after it was written")
             return cls(

@@ -1,21 +1,20 @@
 """The Square Attack: random search, with scores alone."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attacks.attack import AttackResult, Norm, Progress
+from attacks.attack import AttackResult, Norm
 from attacks.black_box import squares
 from attacks.common.active_set import ActiveSet, index_rows, is_check_step, scatter_rows
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.best_by_loss import BestByLoss
-from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
-from attacks.common.options import check_kinds
+from attacks.common.best_by_loss import BestByLoss, SearchState
+from attacks.common.goal import Goal, LossName, detached_logits
+from attacks.common.options import Count, Share
 from attacks.common.randomness import unit
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.threat import Threat
 
 # The squares halve their area after these queries, of SCHEDULE in all.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -44,46 +43,22 @@ class Square(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
-    queries: int = 5000
-    p_init: float = 0.8
-    shrink_over: int | None = None
+    queries: Count = 5000
+    p_init: Share = 0.8
+    shrink_over: Count | None = None
     loss: LossName = "margin"
     early_stop: bool = True
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-        if self.queries < 1:
-            raise ValueError(f"queries is {self.queries}; give at least 1")
-        if not 0 < self.p_init <= 1:
-            raise ValueError(f"p_init is {self.p_init}; give a share of the image in (0, 1]")
-        if self.shrink_over is not None and self.shrink_over < 1:
-            raise ValueError(f"shrink_over is {self.shrink_over}; give at least 1, or None")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}; give at least 1, or None")
+    batch_size: Count | None = None
 
     def perturb(self, call: Call) -> AttackResult:
         """Change random squares where that helps. A video's frames share them."""
-        with torch.no_grad():
-            threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
-            goal = Goal(call.y, call.target, self.loss)
-            search = SquareRun(call.forward, self, goal, threat, call.generators)
-            state, history = search.run(call.progress)
-            already = goal.is_adversarial(call.clean_logits())
-        best = state.best
-        return AttackResult(
-            x=call.x,
-            x_adv=best.x_adv,
-            success=best.success,
-            already=already,
-            queries=state.queries,
-            loss=goal.as_loss(best.value),
-            history=goal.as_loss(history),
-            info=warnings_of(goal, search.logits, finite=best.finite, random=call.random),
+        threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
+        goal = Goal(call.y, call.target, self.loss)
+        search = SquareRun(call, self, goal, threat)
+        state, history = search.run()
+        already = goal.is_adversarial(call.clean_logits())
+        return state.result(
+            call, already=already, logits=search.logits, random=call.random, history=history
         )
 
     def side(self, query: int, x: Tensor) -> int:
@@ -103,26 +78,19 @@ class Square(BatchAttack):
 
 
 @dataclass
-class SquareState:
-    """How far each sample has come, a row for each.
+class SquareState(SearchState):
+    """How far each sample has come, a row for each; the next square is put on the best.
 
     Attributes:
-        goal: what it pursues.
         threat: the ball it stays in.
-        best: the best it has seen, and what the next square is put on.
         mask: where it may change, bool, broadcastable over samples, (B, ...).
         numbers: those of the next queries, U[0, 1), (B, BLOCK, n).
-        queries: forward passes spent on it, int64 (B,).
-        left: whether it is done, bool (B,).
+        **others: see `SearchState`.
     """
 
-    goal: Goal
     threat: Threat
-    best: BestByLoss
     mask: Tensor
     numbers: Tensor
-    queries: Tensor
-    left: Tensor
 
 
 class SquareRun:
@@ -134,27 +102,20 @@ class SquareRun:
     """
 
     def __init__(
-        self,
-        model: Classifier,
-        options: Square,
-        goal: Goal,
-        threat: Threat,
-        generators: Sequence[torch.Generator],
-        *,
-        mask: Tensor | None = None,
+        self, call: Call, options: Square, goal: Goal, threat: Threat, mask: Tensor | None = None
     ) -> None:
-        """Prepare to search; `model` is frozen and wrapped; without a mask all may change."""
-        self.model, self.options, self.generators = model, options, generators
+        """Prepare to search; without a mask all may change."""
+        self.call, self.options = call, options
         none, x = torch.zeros_like(goal.y), threat.x
         if mask is None:
             mask = torch.ones_like(threat.eps, dtype=torch.bool)
-        numbers = x.new_empty(len(x), 0)
-        state = SquareState(goal, threat, BestByLoss.start(x), mask, numbers, none, none.bool())
+        best, numbers = BestByLoss.start(x), x.new_empty(len(x), 0)
+        state = SquareState(goal, best, none, None, none.bool(), threat, mask, numbers)
         self.active = ActiveSet(state, torch.arange(len(x), device=x.device))
         self.logits = x.new_empty(0)
 
-    def run(self, progress: Progress | None) -> tuple[SquareState, Tensor]:
-        """Spend all queries; return the state then, and the best values after each, (queries, B).
+    def run(self) -> tuple[SquareState, Tensor]:
+        """Spend all queries; return the state then, and the losses after each, (queries, B).
 
         Where a sample has left there is NaN.
         """
@@ -162,9 +123,9 @@ class SquareRun:
         while len(history) < self.options.queries:
             for values in self._advance(len(history)):
                 history.append(self.active.spread(values, absent=torch.nan))
-                if progress:
-                    progress(len(history), self.options.queries)
-        return self.active.everything(), torch.stack(history)
+                self.call.progress(len(history), self.options.queries)
+        state = self.active.everything()
+        return state, state.goal.as_loss(torch.stack(history))
 
     def _advance(self, query: int) -> Tensor:
         """Try the next change of each sample, or several; return values after each, (n, A)."""
@@ -181,7 +142,7 @@ class SquareRun:
 
     def _ahead(self, query: int) -> int:
         """Return how many changes to try in one pass: several once few samples are left."""
-        room = self.options.batch_size or len(self.generators)
+        room = self.options.batch_size or len(self.call.x)
         if query < BLOCK or len(self.active.rows) * BLOCK > room:
             return 1
         end = min(query - query % BLOCK + BLOCK, self.options.queries)
@@ -192,9 +153,7 @@ class SquareRun:
         """Try the next change of each sample; return the best values then, (1, A)."""
         seen = self._look(state, self._change(state, query, state.numbers[:, query % BLOCK]))
         state.best.merge(seen, keep_first=self.options.early_stop)
-        state.queries = state.queries + ~state.left
-        if self.options.early_stop:
-            state.left = state.best.success
+        state.count_pass(early_stop=self.options.early_stop)
         return state.best.value[None]
 
     def _try_ahead(self, state: SquareState, query: int, count: int) -> Tensor:
@@ -244,12 +203,12 @@ class SquareRun:
 
     def _look(self, state: SquareState, x_new: Tensor) -> BestByLoss:
         """Evaluate x_new, (A, ...)."""
-        logits = logits_of(self.model, x_new)
+        logits = detached_logits(self.call.forward, x_new)
         if not len(self.logits):
             self.logits = logits
         return BestByLoss.seen(x_new, state.goal, logits=logits, value=state.goal.objective(logits))
 
     def _draw(self, *shape: int) -> Tensor:
         """Return U[0, 1) numbers for the active samples, (A, *shape)."""
-        generators = [self.generators[row] for row in self.active.rows.tolist()]
+        generators = [self.call.generators[row] for row in self.active.rows.tolist()]
         return unit(self.active.now.threat.x, generators, shape)

@@ -4,19 +4,20 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import Field, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
-from attacks.common.forward import TRIED, probe
+from attacks.common.forward import TRIED, wrap_forward
 from attacks.common.frozen import check_module, frozen
-from attacks.common.goal import Classifier, logits_of
-from attacks.common.randomness import ids_of, sample_generators
+from attacks.common.goal import Classifier, detached_logits
+from attacks.common.options import Options
+from attacks.common.randomness import generator_for, ids_of
 
 RANGE_TOLERANCE = 1e-4
 
@@ -69,28 +70,28 @@ class Call:
     @cached_property
     def generators(self) -> list[torch.Generator]:
         """A generator for each sample."""
-        return sample_generators(self.x, seed=self.seed, sample_ids=self.ids)
+        return [generator_for(self.seed, i) for i in self.ids]
 
     def clean_logits(self) -> Tensor:
         """Return the logits of x (B, K): of a small batch those that `forward` was tried with."""
         if len(self.x) <= TRIED and not self.bf16:
             return self._wrapped[2]
-        with torch.no_grad():
-            return logits_of(self.model if self.bf16 else self.forward, self.x)
+        return detached_logits(self.model if self.bf16 else self.forward, self.x)
 
     @cached_property
     def _wrapped(self) -> tuple[Classifier, bool, Tensor]:
-        return probe(self.model, self.x, passes=self.passes, bf16=self.bf16, compiled=self.compiled)
+        return wrap_forward(
+            self.model, self.x, passes=self.passes, bf16=self.bf16, compiled=self.compiled
+        )
 
 
-class BatchAttack(ABC):
+class BatchAttack(Options, ABC):
     """An attack whose subclass perturbs a checked batch under a frozen model.
 
     Attributes:
         needs_videos: refuse images.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     needs_videos: ClassVar[bool] = False
 
     def __call__(
@@ -123,15 +124,27 @@ class BatchAttack(ABC):
             ValueError: for a batch or an option that the attack cannot work with.
         """
         self.check_target(target)
-        check_call(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
-        told = progress or _tell_nobody
+        check_module(model)
+        check_samples(x)
+        check_labels("y", y, x)
+        target = _class_ids(target, x)
+        check_labels("target", target, x)
+        _check_plain(seed, progress)
+        if sample_ids is not None:
+            ids_of(x, sample_ids)
+        _check_device(model, x)
         with frozen(model):
-            call = Call(model, *clone_inputs(model, x, y, target), seed, x, sample_ids, told)
+            # What was made in inference mode cannot take part in a gradient, its copy can; and
+            # pixels that stray from [0, 1] by less than the tolerance would be outside the threat.
+            own = x.detach().clone().clamp_(0, 1)
+            y = detached_logits(model, own).argmax(1) if y is None else y.detach().clone()
+            target = None if target is None else target.detach().clone()
+            call = Call(model, own, y, target, seed, x, sample_ids, progress or _tell_nobody)
             if self.needs_videos:
                 check_clips(x)
             return self.perturb(call)
 
-    def check_target(self, target: Tensor | int | None) -> None:  # noqa: B027
+    def check_target(self, target: Tensor | int | None) -> None:
         """Raise ValueError for a target, or for none, where the attack has no such mode."""
 
     @abstractmethod
@@ -143,27 +156,7 @@ def _tell_nobody(done: int, steps: int) -> None:
     pass
 
 
-def check_call(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor | None,
-    *,
-    target: Tensor | int | None,
-    seed: int,
-    sample_ids: Sequence[int] | Tensor | None,
-    progress: Progress | None = None,
-) -> None:
-    """Check the arguments of an attack's call, those of `Attack.__call__`.
-
-    Raises:
-        ValueError: naming the argument, what it is, and what is allowed.
-    """
-    check_module(model)
-    check_samples(x)
-    if y is not None:
-        _check_labels("y", y, x)
-    if target is not None:
-        _check_labels("target", target if isinstance(target, Tensor) else _ids(target, x), x)
+def _check_plain(seed: int, progress: Progress | None) -> None:
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed is {seed!r}, {_kind(seed)}; give an integer")
     if progress is not None and not callable(progress):
@@ -171,8 +164,9 @@ def check_call(
             f"progress is {progress!r}, {_kind(progress)}; give a function of (steps done, "
             "steps in all), or None"
         )
-    if sample_ids is not None:
-        ids_of(x, sample_ids)
+
+
+def _check_device(model: nn.Module, x: Tensor) -> None:
     devices = {t.device for t in chain(model.parameters(), model.buffers())}
     if devices and x.device not in devices:
         raise ValueError(
@@ -181,23 +175,16 @@ def check_call(
         )
 
 
-def check_batch(x: Tensor, y: Tensor) -> None:
-    """Check a batch against the conventions every attack and loop relies on.
+def check_samples(x: Tensor) -> None:
+    """Check samples against the conventions that every attack and loop relies on.
 
     Args:
         x: images (B, C, H, W) or videos (B, C, T, H, W), float32 in [0, 1] (float64
             serves numerical checks).
-        y: labels, int64 (B,).
 
     Raises:
         ValueError: naming what is wrong, the value seen and what to do.
     """
-    check_samples(x)
-    _check_labels("y", y, x)
-
-
-def check_samples(x: Tensor) -> None:
-    """Check samples alone; see `check_batch`."""
     if not isinstance(x, Tensor):
         raise ValueError(f"x is {_kind(x)}; give a tensor, of an array torch.from_numpy(x)")
     if x.ndim not in (4, 5):
@@ -212,11 +199,19 @@ def check_samples(x: Tensor) -> None:
     if x.is_meta or x.layout is not torch.strided:
         kind = "on the device meta, without values" if x.is_meta else f"of layout {x.layout}"
         raise ValueError(f"x is {kind}; give a plain tensor of pixels")
-    _check_range(x)
+    low, high = (float(v) for v in torch.aminmax(x.detach()))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"x spans [{low}, {high}]; leave out the samples with NaN or inf")
+    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+        raise ValueError(
+            f"x spans [{low:.6g}, {high:.6g}] where pixels lie in [0, 1]; pass plain pixels and "
+            "put the normalisation inside the model: "
+            "nn.Sequential(trainers.models.Normalize(mean, std), model)"
+        )
 
 
 def check_clips(x: Tensor) -> None:
-    """Raise ValueError unless x, which `check_batch` passed, is a batch of videos."""
+    """Raise ValueError unless x, which `check_samples` passed, is a batch of videos."""
     if x.ndim != 5:
         raise ValueError(
             f"x has shape {tuple(x.shape)}; frames are told apart here: give videos as "
@@ -224,31 +219,10 @@ def check_clips(x: Tensor) -> None:
         )
 
 
-def clone_inputs(
-    model: Classifier, x: Tensor, y: Tensor | None, target: Tensor | int | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return a checked batch as tensors of its own, x clamped to [0, 1].
-
-    What was made in inference mode cannot take part in a gradient, its copy can; and pixels
-    that stray from [0, 1] by less than the tolerance would put x outside its own threat.
-
-    Args:
-        model: the classifier, frozen; without labels its own answers take their place.
-        x: samples, (B, ...).
-        y: labels, int64 (B,), or None.
-        target: wanted classes, int64 (B,), or one for all samples, or None.
-    """
-    x = x.detach().clone().clamp_(0, 1)
-    if y is None:
-        with torch.no_grad():
-            y = logits_of(model, x).argmax(1)
-    if target is not None and not isinstance(target, Tensor):
-        target = _ids(target, x)
-    return x, y.detach().clone(), None if target is None else target.detach().clone()
-
-
-def _ids(target: object, x: Tensor) -> Tensor:
-    """Return one class id for all samples of x (B, ...), int64 (B,)."""
+def _class_ids(target: Tensor | int | None, x: Tensor) -> Tensor | None:
+    """Return a target as a tensor: one class id is for all samples of x (B, ...), int64 (B,)."""
+    if target is None or isinstance(target, Tensor):
+        return target
     if isinstance(target, bool) or not hasattr(target, "__index__"):
         raise ValueError(
             f"target is {_kind(target)}; give int64 class ids (B,) as a tensor, or one int for all"
@@ -262,7 +236,10 @@ def _kind(value: object) -> str:
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
-def _check_labels(name: str, labels: Tensor, x: Tensor) -> None:
+def check_labels(name: str, labels: Tensor | None, x: Tensor) -> None:
+    """Raise ValueError unless labels, if any, are int64 (B,), one for each sample of x (B, ...)."""
+    if labels is None:
+        return
     if not isinstance(labels, Tensor):
         raise ValueError(
             f"{name} is {_kind(labels)}; give int64 class ids (B,) as a tensor: torch.tensor(...)"
@@ -276,15 +253,3 @@ def _check_labels(name: str, labels: Tensor, x: Tensor) -> None:
         raise ValueError(f"{name} is on {labels.device} and x on {x.device}; move one of them")
     if labels.numel() and int(labels.min()) < 0:
         raise ValueError(f"{name} holds {int(labels.min())}; class ids start at 0")
-
-
-def _check_range(x: Tensor) -> None:
-    low, high = (float(v) for v in torch.aminmax(x.detach()))
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError(f"x spans [{low}, {high}]; leave out the samples with NaN or inf")
-    if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
-        raise ValueError(
-            f"x spans [{low:.6g}, {high:.6g}] where pixels lie in [0, 1]; pass plain pixels and "
-            "put the normalisation inside the model: "
-            "nn.Sequential(trainers.models.Normalize(mean, std), model)"
-        )

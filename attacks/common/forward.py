@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from attacks.common.goal import Classifier, logits_of
+from attacks.common.goal import Classifier, detached_logits, logits_of
 
 REPEATS = 5  # passes after the first, by which a random model is known
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-_DIMENSIONS = {layout: ndim for ndim, layout in _CHANNELS_LAST.items()}
 TRIED = 2  # samples
 _FEW = 2  # passes, those of a single step
 _NARROW = 64  # channels
@@ -35,7 +34,7 @@ def wrap_forward(
     passes: int | None = None,
     bf16: bool = False,
     compiled: bool = False,
-) -> tuple[Classifier, bool]:
+) -> tuple[Classifier, bool, Tensor]:
     """Return the model's forward pass, left in float32 and uncompiled unless asked.
 
     On a CPU two changes make it quicker, if they change no answer to two of the samples: samples
@@ -43,6 +42,10 @@ def wrap_forward(
     every convolution; and batch norms are `folded` into convolutions. Without a batch norm to
     fold, the weights keep their layout, and are reordered in each pass: channels-last then pays
     for convolutions of up to 64 channels alone.
+
+    Whether the model is random `is_random` asks the pass that is returned, so that an effect of
+    the layout is not taken for chance. A model that draws from no generator is asked once more;
+    one that does, as often as half of the passes.
 
     Args:
         model: the classifier, already `frozen`.
@@ -54,25 +57,12 @@ def wrap_forward(
         compiled: run it through torch.compile, as it is.
 
     Returns:
-        The forward pass, and whether the model is random, see `probe`.
-    """
-    forward, random, _ = probe(model, x, passes=passes, bf16=bf16, compiled=compiled)
-    return forward, random
-
-
-def probe(
-    model: nn.Module, x: Tensor, *, passes: int | None, bf16: bool, compiled: bool
-) -> tuple[Classifier, bool, Tensor]:
-    """Wrap the forward pass; return also whether the model is random, and the logits of x[:TRIED].
-
-    `is_random` asks the pass that is returned, so that an effect of the layout is not taken for
-    chance. A model that draws from no generator is asked once more; one that does, as often as
-    half of the passes.
+        The forward pass, whether the model is random, and the logits of x[:TRIED].
     """
     some, owns = x[:TRIED], _owns_generator(model)
     before = _generator_states(model)
     quick = x.device.type == "cpu" and not compiled and (passes is None or passes > _FEW)
-    usual, candidate = _quicker(model, some) if quick else (_answer(model, some), None)
+    usual, candidate = _quicker(model, some) if quick else (detached_logits(model, some), None)
     repeats = REPEATS if passes is None else min(REPEATS, max(1, passes // 2))
     draws = owns or before != _generator_states(model)
     chosen: Classifier = model
@@ -84,11 +74,6 @@ def probe(
     if compiled:
         chosen = cast(Classifier, torch.compile(model))
     return _in_bfloat16(chosen) if bf16 else chosen, random, usual
-
-
-def _answer(model: Classifier, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        return logits_of(model, x)
 
 
 def _quicker(model: nn.Module, x: Tensor) -> tuple[Tensor, Classifier | None]:
@@ -121,13 +106,12 @@ def _agrees(forward: Classifier, x: Tensor, usual: Tensor) -> bool:
 
     A model that calls `view` on its features, or insists on the default layout, does not.
     """
-    with torch.no_grad():
-        try:
-            return are_alike(usual, logits_of(forward, x))
-        except Exception as error:
-            if isinstance(error, AssertionError) or any(word in str(error) for word in _COMPLAINTS):
-                return False
-            raise
+    try:
+        return are_alike(usual, detached_logits(forward, x))
+    except Exception as error:
+        if isinstance(error, AssertionError) or any(word in str(error) for word in _COMPLAINTS):
+            return False
+        raise
 
 
 def is_random(
@@ -146,9 +130,8 @@ def is_random(
 
     Source: AutoAttack (Croce & Hein 2020), whose check looks at five passes of the batch.
     """
-    with torch.no_grad():
-        usual = logits_of(model, x) if usual is None else usual
-        return not all(are_alike(usual, logits_of(model, x)) for _ in range(repeats))
+    usual = detached_logits(model, x) if usual is None else usual
+    return not all(are_alike(usual, detached_logits(model, x)) for _ in range(repeats))
 
 
 def are_alike(first: Tensor, second: Tensor) -> bool:
@@ -194,7 +177,7 @@ def folded(
         where torch.compile would take each change of a module for a reason to compile anew.
     """
     if any(map(_is_compiled, model.modules())):
-        return _answer(model, x), None
+        return detached_logits(model, x), None
     logits, pairs = _observed(model, x)
     if not pairs:
         return logits, None
@@ -270,7 +253,7 @@ def _merged(convolution: Any, norm: Any, layout: torch.memory_format) -> Callabl
         norm.weight, norm.bias,
     )  # fmt: skip
     weights = weight.detach()
-    if weights.ndim == _DIMENSIONS.get(layout):
+    if _CHANNELS_LAST.get(weights.ndim) == layout:
         weights = weights.contiguous(memory_format=layout)
     # This method of a convolution pads, in each of its padding modes.
     return partial(convolution._conv_forward, weight=weights, bias=bias.detach())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 _LOG = logging.getLogger(__name__)
 _TOLD: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # whose unwrapping was logged
+_TABLES = ("_parameters", "_buffers")  # where a module keeps them
 
 
 @contextmanager
@@ -34,7 +35,9 @@ def frozen(model: nn.Module) -> Iterator[None]:
     modules = list(model.modules())
     # A frozen TorchScript module has no such flag.
     flags = [(m, m.training) for m in modules if hasattr(m, "training")]
-    tables = [_Table.of(table) for m in modules for table in _tables(m)]
+    # What a ScriptModule holds is fixed.
+    plain = [m for m in modules if not isinstance(m, torch.jit.ScriptModule)]
+    tables = [(getattr(m, name), dict(getattr(m, name))) for m in plain for name in _TABLES]
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -56,8 +59,9 @@ def frozen(model: nn.Module) -> Iterator[None]:
         finally:
             for module, training in flags:
                 module.training = training
-            for table in tables:
-                table.restore()
+            for table, before in tables:  # in their order, and none else stays
+                table.clear()
+                table.update(before)
             with torch.no_grad():
                 for each in held:
                     each.restore()
@@ -90,31 +94,6 @@ def _reentrant_checkpoints() -> Iterator[None]:
         yield
     finally:
         torch.autograd._is_checkpoint_valid = refusing
-
-
-def _tables(module: nn.Module) -> list[dict[str, Tensor | None]]:
-    """Return where a module keeps its parameters and buffers; a ScriptModule's stay as they are."""
-    if isinstance(module, torch.jit.ScriptModule):  # which cannot gain or lose any
-        return []
-    return [module._parameters, module._buffers]  # type: ignore[list-item]
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Which tensors a module has under which names."""
-
-    table: dict[str, Tensor | None]
-    objects: dict[str, Tensor | None]
-
-    @classmethod
-    def of(cls, table: dict[str, Tensor | None]) -> "_Table":
-        """Record the entries of a table."""
-        return cls(table, {**table})
-
-    def restore(self) -> None:
-        """Put the tensors back in their order; none else stays."""
-        self.table.clear()
-        self.table.update(self.objects)
 
 
 @dataclass(frozen=True)
@@ -191,7 +170,7 @@ def own_dtype(model: nn.Module) -> torch.dtype | None:
     >>> own_dtype(nn.Linear(1, 2).bfloat16()), own_dtype(nn.Flatten())
     (torch.bfloat16, None)
     """
-    for name in ("_parameters", "_buffers"):  # quicker than `parameters()`, and asked in each pass
+    for name in _TABLES:  # quicker than `parameters()`, and asked in each pass
         for module in model.modules():
             for tensor in getattr(module, name).values():
                 if tensor is not None and tensor.is_floating_point():

@@ -8,7 +8,7 @@ Source of the warnings: Carlini et al. 2019, section 5; Croce & Hein 2020, and A
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,6 @@ from torch import Tensor, nn
 from attacks.common.frozen import call
 
 LossName = Literal["ce", "margin", "dlr"]
-
-
-def check_loss(loss: str) -> None:
-    """Raise ValueError unless `loss` is one of LOSSES."""
-    if loss not in get_args(LossName):
-        raise ValueError(f"loss is {loss!r}; allowed here: {', '.join(get_args(LossName))}")
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -195,6 +189,12 @@ def logits_of(model: Classifier, x: Tensor) -> Tensor:
             "logit z: with --binary, or load_classifier(..., binary=True)"
         )
     return logits.to(x.dtype, copy=True)
+
+
+def detached_logits(model: Classifier, x: Tensor) -> Tensor:
+    """Return the model's logits (B, K) where no gradient is wanted; see `logits_of`."""
+    with torch.no_grad():
+        return logits_of(model, x)
 
 
 def value_and_gradient(

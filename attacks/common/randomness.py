@@ -60,22 +60,6 @@ def ids_of(x: Tensor, sample_ids: Sequence[int] | Tensor | None) -> list[int]:
     return ids
 
 
-def sample_generators(
-    x: Tensor, *, seed: int, sample_ids: Sequence[int] | Tensor | None
-) -> list[torch.Generator]:
-    """Return one generator a sample, independent of the batch the sample came in.
-
-    Args:
-        x: the batch, (B, ...).
-        seed: the attack's seed.
-        sample_ids: as for `ids_of`.
-
-    Raises:
-        ValueError: when the number of ids is not B.
-    """
-    return [generator_for(seed, i) for i in ids_of(x, sample_ids)]
-
-
 def unit(x: Tensor, generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
     """Return U[0, 1) numbers of x's kind, (B, *shape), row i drawn from generator i."""
     return torch.stack([torch.rand(*shape, generator=g) for g in generators]).to(x)
@@ -83,8 +67,7 @@ def unit(x: Tensor, generators: Sequence[torch.Generator], shape: Sequence[int])
 
 def uniform(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Return U(-1, 1) noise shaped like x, row i drawn from generator i."""
-    rows = [torch.rand(x.shape[1:], generator=g) for g in generators]
-    return torch.stack(rows).to(x).mul_(2).sub_(1)  # (B, ...)
+    return unit(x, generators, x.shape[1:]).mul_(2).sub_(1)
 
 
 def normal(x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:

@@ -38,14 +38,6 @@ class ActivationMaximization:
     decay: float
     cost: int = 1
 
-    @classmethod
-    def start(
-        cls, goal: Goal, noise: Tensor, *, step_size: float, decay: float
-    ) -> "ActivationMaximization":
-        """Begin with noise (B, C, ...) in [0, 1]."""
-        zero, best = torch.zeros_like(noise), BestByLoss.start(noise)
-        return cls(goal, noise, zero, best, torch.zeros_like(best.success), step_size, decay)
-
     @property
     def image(self) -> Tensor:
         """The best image of each sample, (B, C, ...)."""

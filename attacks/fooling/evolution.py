@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attacks.common.goal import Classifier, Goal, logits_of
+from attacks.common.goal import Classifier, Goal, detached_logits
 
 STRENGTH = 15  # distribution index of the polynomial mutation: the larger, the smaller the changes
 HALVING = 1000  # generations after which the mutation rate is halved
@@ -28,12 +28,6 @@ class Evolution:
     members: Tensor
     fitness: Tensor
     mutation: float
-
-    @classmethod
-    def start(cls, goal: Goal, noise: Tensor, *, mutation: float) -> "Evolution":
-        """Begin with populations of noise (B, P, C, ...) in [0, 1]."""
-        fitness = noise.new_full(noise.shape[:2], -torch.inf)  # (B, P)
-        return cls(goal, noise, fitness, mutation)
 
     @property
     def cost(self) -> int:
@@ -92,8 +86,7 @@ class Evolution:
         """Evaluate the fitness of images (B, P, C, ...), (B, P)."""
         size, goal = members.shape[1], self.goal
         images = members.flatten(0, 1)  # (B * P, C, ...)
-        with torch.no_grad():
-            logits = torch.cat([logits_of(model, part) for part in torch.split(images, IMAGES)])
+        logits = torch.cat([detached_logits(model, part) for part in torch.split(images, IMAGES)])
         target = None if goal.target is None else goal.target.repeat_interleave(size)
         each = replace(goal, y=goal.y.repeat_interleave(size), target=target)  # (B * P,)
         value = each.objective(logits).masked_fill(~torch.isfinite(logits).all(1), -torch.inf)

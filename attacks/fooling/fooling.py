@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,11 +10,10 @@ from torch import Tensor
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.forward import wrap_forward
+from attacks.common.best_by_loss import BestByLoss, verify
 from attacks.common.goal import Goal
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Positive, Share, at_least, between
 from attacks.common.randomness import uniform
-from attacks.common.verify import verify
 from attacks.fooling.activation_maximization import ActivationMaximization
 from attacks.fooling.evolution import Evolution
 
@@ -23,14 +22,6 @@ Method = Literal["gradient", "evolution"]
 DEFAULTS: dict[str, dict[str, Any]] = {
     "gradient": {"steps": 200, "step_size": 0.02, "decay": 0.01},
     "evolution": {"steps": 2000, "population": 16, "mutation": 0.1},
-}
-RANGES = {
-    "steps": (1, math.inf),
-    "step_size": (1e-9, math.inf),
-    "decay": (0, 1),
-    "population": (2, math.inf),
-    "mutation": (1e-9, 1),
-    "confidence": (0.5, 1),
 }
 
 
@@ -64,28 +55,21 @@ class FoolingImage(BatchAttack):
     """
 
     method: Method = "gradient"
-    steps: int | None = None
-    confidence: float = 0.99
-    step_size: float | None = None
-    decay: float | None = None
-    population: int | None = None
-    mutation: float | None = None
+    steps: Count | None = None
+    confidence: Annotated[float, between(0.5, 1)] = 0.99
+    step_size: Positive | None = None
+    decay: Annotated[float, between(0, 1)] | None = None
+    population: Annotated[int, at_least(2)] | None = None
+    mutation: Share | None = None
 
     needs_target: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        if self.method not in DEFAULTS:
-            raise ValueError(f"method is {self.method!r}; allowed: {', '.join(get_args(Method))}")
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if name != "confidence" and name not in DEFAULTS[self.method]:
+        super().__post_init__()
+        for name in ("step_size", "decay", "population", "mutation"):
+            if getattr(self, name) is not None and name not in DEFAULTS[self.method]:
                 raise ValueError(f"{name} is no option of method={self.method!r}; leave it out")
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; give a number from {low:g} to {high:g}")
 
     def check_target(self, target: Tensor | int | None) -> None:
         """Refuse a call without a target."""
@@ -95,7 +79,6 @@ class FoolingImage(BatchAttack):
     def perturb(self, call: Call) -> AttackResult:
         """Search for an image for each target of a batch, and evaluate the model on the images."""
         goal, generators = Goal(call.y, call.target), call.generators
-        model, random = wrap_forward(call.model, call.x)
         start = self._start(goal, call.x, generators)
         active = ActiveSet(start, torch.arange(len(call.x), device=call.x.device))
         queries, latest = torch.zeros_like(call.y), torch.zeros_like(start.value)
@@ -106,19 +89,18 @@ class FoolingImage(BatchAttack):
                 streams = [generators[row] for row in active.rows.tolist()]
             if len(active.rows):
                 done = self._is_done(active.now)
-                active.now.step(model, number, streams, done)
+                active.now.step(call.forward, number, streams, done)
                 latest = latest.index_copy(0, active.rows, -active.now.value)
                 queries = queries.index_add(0, active.rows, active.now.cost * (~done).long())
             history.append(latest)
             call.progress(number + 1, steps)
         end = active.everything()
         result = verify(
-            call.model,
-            call.x,
+            call,
             end.image,
-            goal=goal,
+            goal,
             queries=queries,
-            random=random,
+            random=call.random,
             history=torch.stack(history),  # (steps, B)
             stuck=end.stuck if isinstance(end, ActivationMaximization) else None,
         )
@@ -132,9 +114,13 @@ class FoolingImage(BatchAttack):
         count = self._option("population") if self.method == "evolution" else 1
         noise = torch.stack([(uniform(x, generators) + 1) / 2 for _ in range(count)], 1)
         if self.method == "evolution":
-            return Evolution.start(goal, noise, mutation=self._option("mutation"))
+            unknown = noise.new_full(noise.shape[:2], -torch.inf)  # (B, P)
+            return Evolution(goal, noise, unknown, self._option("mutation"))
+        still, best = torch.zeros_like(noise[:, 0]), BestByLoss.start(noise[:, 0])
         step_size, decay = self._option("step_size"), self._option("decay")
-        return ActivationMaximization.start(goal, noise[:, 0], step_size=step_size, decay=decay)
+        return ActivationMaximization(
+            goal, noise[:, 0], still, best, best.success, step_size, decay
+        )
 
     def _option(self, name: str) -> Any:
         """Return an option's value, or the method's default where it is None."""

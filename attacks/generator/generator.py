@@ -1,27 +1,23 @@
 """The learned perturbation generator: a network P trained for each sample to fool the model."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.forward import wrap_forward
-from attacks.common.goal import Goal, logit_warnings, logits_of
-from attacks.common.options import check_kinds
-from attacks.common.randomness import normal, sample_generators
+from attacks.common.goal import Goal, detached_logits, logit_warnings
+from attacks.common.options import Count, NonNegative, Positive
+from attacks.common.randomness import normal
 from attacks.generator.generator_network import Architecture
 from attacks.generator.generator_training import (
-    AdamSettings,
     GeneratorObjective,
     GeneratorTraining,
+    Optimizer,
     Space,
 )
-
-Optimizer = Literal["whitened", "adam"]
 
 
 @dataclass(frozen=True)
@@ -65,57 +61,44 @@ class LearnedGenerator(BatchAttack):
     Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
     """
 
-    steps: int = 300
-    lr: float | None = None
+    steps: Count = 300
+    lr: Positive | None = None
     optimizer: Optimizer = "whitened"
     space: Space = "pixel"
-    top_k: int = 5
-    lam: float = 1.0
+    top_k: Count = 5
+    lam: NonNegative = 1.0
     stop_below: float | None = None
     kernel: int = 3
     blocks: int = 3
     layers: int = 3
-    noise: float = 0.01
+    noise: NonNegative = 0.01
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        for name, value, allowed in (
-            ("optimizer", self.optimizer, get_args(Optimizer)),
-            ("space", self.space, get_args(Space)),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
-        if self.steps < 1 or self.top_k < 1:
-            raise ValueError(f"steps={self.steps}, top_k={self.top_k}; both must be >= 1")
-        if self.lam < 0 or (self.lr is not None and self.lr <= 0) or min(self.std) <= 0:
-            raise ValueError(f"lam={self.lam}, lr={self.lr}, std={self.std}; lam >= 0, others > 0")
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"noise is {self.noise}; give a finite number >= 0, 0 for none")
+        super().__post_init__()
+        if min(self.std) <= 0:
+            raise ValueError(f"std is {self.std}; give numbers > 0")
         Architecture(1, kernel=self.kernel, blocks=self.blocks, layers=self.layers)
 
     def perturb(self, call: Call) -> AttackResult:
         """Train a network for each sample of a batch, and evaluate the model on their outputs."""
         model, x = call.model, call.x
-        with torch.no_grad():
-            clean = logits_of(model, x)  # (B, K)
+        clean = detached_logits(model, x)  # (B, K)
         before, goal = clean.softmax(1), Goal(call.y, call.target)
         objective = self._objective(x, before, goal)
-        training = GeneratorTraining(wrap_forward(model, x)[0], objective, self._settings())
+        training = GeneratorTraining(call.forward, objective, optimizer=self.optimizer, lr=self.lr)
         if call.seed and self.noise:
-            generators = sample_generators(x, seed=call.seed, sample_ids=call.sample_ids)
-            training.shift = self.noise * normal(training.shift, generators)
+            training.shift = self.noise * normal(training.shift, call.generators)
         history = training.run(
             steps=self.steps,
             stop_below=self.stop_below,
             on_step=lambda done: call.progress(done, self.steps),
         )
-        with torch.no_grad():
-            x_adv = objective.perturb(training.best.weights)
-            logits = logits_of(model, x_adv)
-            value = objective.value(logits.log_softmax(1), x_adv)
+        x_adv = objective.perturb(training.best.weights)
+        logits = detached_logits(model, x_adv)
+        value = objective.value(logits.log_softmax(1), x_adv)
         return AttackResult(
             x=x,
             x_adv=x_adv,
@@ -159,11 +142,6 @@ class LearnedGenerator(BatchAttack):
             mean=_per_channel("mean", self.mean, x),
             std=_per_channel("std", self.std, x),
         )
-
-    def _settings(self) -> AdamSettings:
-        if self.optimizer == "adam":
-            return AdamSettings(self.lr or 1e-3, betas=(0.9, 0.999), whiten=False, decay=False)
-        return AdamSettings(self.lr or 0.02, betas=(0.9, 0.99), whiten=True, decay=True)
 
     def _top(self, scores: Tensor) -> Tensor:
         """Return the k highest classes of scores (B, K), at most all but one, int64 (B, k)."""

@@ -3,18 +3,20 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from attacks.common.options import Bound, Count, Options, between
 from attacks.errors import RefusedInput
 from attacks.files import packed, read_tensors, write_bytes
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(Options):
     """The layers of P: `blocks` times (`layers` convolutions C -> C, then a ReLU).
 
     Args:
@@ -27,18 +29,11 @@ class Architecture:
     Source: Rey-de-Castro & Rabitz 2018, section 3.
     """
 
-    channels: int
-    dims: int = 2
-    kernel: int = 3
-    blocks: int = 3
-    layers: int = 3
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for an even kernel or a size out of range."""
-        if self.kernel < 1 or self.kernel % 2 == 0:
-            raise ValueError(f"kernel is {self.kernel}; give an odd width such as 3")
-        if min(self.channels, self.blocks, self.layers) < 1 or self.dims not in (2, 3):
-            raise ValueError(f"{self} is empty or not 2- or 3-dimensional")
+    channels: Count
+    dims: Annotated[int, between(2, 3)] = 2
+    kernel: Annotated[int, Bound(lambda width: width % 2 == 1 and width > 0, "that is odd")] = 3
+    blocks: Count = 3
+    layers: Count = 3
 
     @property
     def fan_in(self) -> int:

@@ -14,6 +14,8 @@ from attacks.generator.generator_network import Architecture, perturb
 from attacks.generator.whitening import patch_moments, whitening_matrix
 
 Space = Literal["pixel", "paper"]
+Optimizer = Literal["whitened", "adam"]
+_ADAM = {"whitened": (0.02, (0.9, 0.99)), "adam": (1e-3, (0.9, 0.999))}  # rate, and betas
 
 
 class GeneratorTraining:
@@ -24,23 +26,30 @@ class GeneratorTraining:
     samples that are still trained.
 
     Attributes:
-        shift: the weights of P minus the identity, (A, L, C, D), in whitened coordinates if the
-            settings say so.
+        shift: the weights of P minus the identity, (A, L, C, D), in whitened coordinates for
+            "whitened".
         best: the best weights of each sample so far.
         queries: forward passes spent, int64 (B,).
     """
 
     def __init__(
-        self, model: Classifier, objective: "GeneratorObjective", settings: "AdamSettings"
+        self,
+        model: Classifier,
+        objective: "GeneratorObjective",
+        *,
+        optimizer: Optimizer,
+        lr: float | None,
     ) -> None:
-        """Begin with every P as the identity."""
-        self.model, self.objective, self.settings = model, objective, settings
+        """Begin with every P as the identity; options as of `LearnedGenerator`."""
+        self.model, self.objective = model, objective
+        default, self.betas = _ADAM[optimizer]
+        self.lr = lr or default
         x, batch = objective.x, len(objective.x)
         self.identity = objective.architecture.identity(1, x)  # (1, L, C, D)
         self.shift = torch.zeros_like(self.identity).repeat(batch, 1, 1, 1)  # (A, L, C, D)
         self.mean, self.square = torch.zeros_like(self.shift), torch.zeros_like(self.shift)
         self.basis: Tensor | None = None
-        if settings.whiten:
+        if optimizer == "whitened":
             width = objective.architecture.kernel
             moments = patch_moments(objective.network_input(), kernel=width)
             self.basis = whitening_matrix(moments)[:, None]  # (A, 1, D, D)
@@ -102,7 +111,8 @@ class GeneratorTraining:
     def _descend(self, loss: Tensor, step: int, steps: int) -> None:
         """Take one Adam step (Kingma & Ba 2015, algorithm 1)."""
         (gradient,) = torch.autograd.grad(loss, self.shift)
-        (beta1, beta2), rate = self.settings.betas, self.settings.rate(step, steps)
+        beta1, beta2 = self.betas
+        rate = self.lr * (1 if self.basis is None else half_cosine(step, steps))
         self.mean.lerp_(gradient, 1 - beta1)
         self.square.lerp_(gradient.square(), 1 - beta2)
         mean = self.mean / (1 - beta1 ** (step + 1))
@@ -120,27 +130,6 @@ class GeneratorTraining:
         )
         if self.basis is not None:
             self.basis = self.basis[rows]
-
-
-@dataclass(frozen=True)
-class AdamSettings:
-    """Settings of the optimizer.
-
-    Args:
-        lr: learning rate.
-        betas: decay of Adam's first and second moments.
-        whiten: take the steps in coordinates whitened by each sample's patches.
-        decay: decay the learning rate to zero along a half cosine.
-    """
-
-    lr: float
-    betas: tuple[float, float]
-    whiten: bool
-    decay: bool
-
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of step 0, 1, ... of `steps`."""
-        return self.lr * (half_cosine(step, steps) if self.decay else 1)
 
 
 @dataclass(frozen=True)

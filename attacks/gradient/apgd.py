@@ -1,6 +1,5 @@
 """Auto-PGD: projected gradient ascent that sets its own step sizes."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,22 +8,12 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.best_by_loss import BestByLoss
-from attacks.common.goal import (
-    Classifier,
-    Goal,
-    LossName,
-    check_loss,
-    likeliest_wrong,
-    logits_of,
-    value_and_gradient,
-    warnings_of,
-    without_slope,
-)
-from attacks.common.options import check_kinds
+from attacks.common.best_by_loss import BestByLoss, SearchState
+from attacks.common.goal import Goal, LossName, detached_logits, likeliest_wrong, value_and_gradient
+from attacks.common.options import Count, Natural
 from attacks.common.randomness import normal
-from attacks.common.threat import Threat, check_norm, check_radius
-from attacks.gradient.step_size_schedule import APGDIterate, StepSizeSchedule, schedule_for
+from attacks.common.threat import Threat, column
+from attacks.gradient.step_size_schedule import HalvingSchedule, SparseSchedule
 
 # In l1 a climb begins in wider balls: factors of eps, and the share of the steps in each.
 WIDER = ((3.0, 0.3), (2.0, 0.3))
@@ -51,60 +40,37 @@ class APGD(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
-    steps: int = 100
-    restarts: int = 1
+    steps: Count = 100
+    restarts: Count = 1
     loss: LossName = "ce"
-    targets: int = 0
+    targets: Natural = 0
     early_stop: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-        if self.steps < 1 or self.restarts < 1:
-            raise ValueError(f"steps={self.steps}, restarts={self.restarts}; both must be >= 1")
-        if self.targets < 0:
-            raise ValueError(f"targets is {self.targets}; give 0, or how many classes to climb to")
 
     def perturb(self, call: Call) -> AttackResult:
         """Climb to each goal from each start, and return the best iterates."""
-        history: list[Tensor] = []
-        x, forward = call.x, call.forward
-        threat = Threat.around(x, norm=self.norm, eps=self.eps)
-        goals = self._goals(forward, x, call.y, call.target)
+        threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
+        goals = self._goals(call) * self.restarts
+        run = APGDRun(self, call, goals)
+        for goal in goals:
+            self._climb(run, goal, threat)
+        return run.result()
 
-        def record(value: Tensor) -> None:
-            history.append(goals[0].as_loss(value))
-            call.progress(len(history), len(goals) * self.restarts * self.steps)
-
-        run = APGDRun(forward, x, early_stop=self.early_stop, record=record)
-        for goal in goals * self.restarts:
-            self._climb(run, goal, threat, call.generators)
-        return run.result(
-            x, call.clean_logits(), goals[0], torch.stack(history), random=call.random
-        )
-
-    def _goals(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> list[Goal]:
+    def _goals(self, call: Call) -> list[Goal]:
         """Return the goals of the climbs, one after the other."""
-        goal = Goal(y, target, self.loss)
-        if target is not None or not self.targets:
+        goal = Goal(call.y, call.target, self.loss)
+        if call.target is not None or not self.targets:
             return [goal]
-        with torch.no_grad():
-            logits = logits_of(model, x)
+        logits = detached_logits(call.forward, call.x)
         goal.check_classes(logits)
-        classes = likeliest_wrong(logits, y, self.targets)  # (B, n)
+        classes = likeliest_wrong(logits, call.y, self.targets)  # (B, n)
         return [replace(goal, target=c, any_class=True) for c in classes.unbind(1)]
 
-    def _climb(
-        self, run: "APGDRun", goal: Goal, threat: Threat, generators: Sequence[torch.Generator]
-    ) -> None:
+    def _climb(self, run: "APGDRun", goal: Goal, threat: Threat) -> None:
         """Climb once, in l1 through ever smaller balls, from a random start."""
+        generators, left = run.call.generators, self.steps
         if self.norm != "l1":
-            run.climb(threat.random_start(generators), goal=goal, threat=threat, steps=self.steps)
+            run.climb(threat.random_start(generators), goal=goal, threat=threat, steps=left)
             return
-        left = self.steps
         # Noise as large as the range, projected to the ball, changes few entries and these much.
         x_adv = threat.x + normal(threat.x, generators)
         for factor, share in WIDER:
@@ -117,47 +83,65 @@ class APGD(BatchAttack):
 
 
 @dataclass
-class APGDFindings:
-    """The results of all climbs together, a row for each sample.
+class APGDState(SearchState):
+    """The state of the samples in one climb, a row for each.
 
     Attributes:
-        best: the best point within the ball.
-        queries: forward passes spent, int64 (B,).
-        stuck: whether a gradient had no slope before the sample was fooled, bool (B,).
-        left: whether the sample is done, bool (B,).
+        threat: where to stay.
+        schedule: of the step sizes.
+        x_adv: the present point, (B, ...).
+        gradient: of the value there, (B, ...).
+        value: of the goal there, (B,); NaN before it is known.
+        peak: the point of the highest value, (B, ...).
+        peak_gradient: its gradient, (B, ...).
+        peak_value: its value, (B,).
+        checked: the highest value at the last checkpoint, (B,).
+        rises: how many steps since the last checkpoint raised the value, (B,).
+        **others: see `SearchState`; they are of all climbs together.
     """
 
-    best: BestByLoss
-    queries: Tensor
-    stuck: Tensor
-    left: Tensor
+    threat: Threat
+    schedule: HalvingSchedule | SparseSchedule
+    x_adv: Tensor
+    gradient: Tensor
+    value: Tensor
+    peak: Tensor
+    peak_gradient: Tensor
+    peak_value: Tensor
+    checked: Tensor
+    rises: Tensor
 
     @classmethod
-    def start(cls, x: Tensor) -> "APGDFindings":
-        """Begin with the clean samples and nothing known."""
-        best = BestByLoss.start(x)
-        no = best.success
-        return cls(best, torch.zeros_like(no, dtype=torch.int64), no, no)
+    def start(cls, found: SearchState, goal: Goal, threat: Threat, x_adv: Tensor) -> "APGDState":
+        """Begin a climb at x_adv, after those that `found` what is known."""
+        schedule = (SparseSchedule if threat.norm == "l1" else HalvingSchedule).start(threat, x_adv)
+        known = (goal, found.best, found.queries, found.stuck, found.left)
+        unknown = x_adv.new_full((len(x_adv),), torch.nan)
+        here = peak = (x_adv, torch.zeros_like(x_adv), unknown)
+        return cls(*known, threat, schedule, *here, *peak, unknown, torch.zeros_like(unknown))
 
-    def note(self, climb: APGDIterate, goal: Goal, logits: Tensor, *, early_stop: bool) -> None:
-        """Keep the present points of a climb that are better than those before."""
-        best = self.best
-        best.update(climb.x_adv, goal, logits=logits, value=climb.value, keep_first=early_stop)
-        searching = best.finite & ~best.success
-        self.stuck = self.stuck | (searching & without_slope(climb.gradient))
-        if early_stop:
-            self.left = best.success
+    def arrive(self, value: Tensor, gradient: Tensor) -> None:
+        """Take over value (B,), NaN where unknown, and gradient (B, ...) at x_adv."""
+        higher = ~(value <= self.peak_value) & ~value.isnan()
+        self.rises = self.rises + (value > self.value)
+        self.value, self.gradient = value, gradient
+        mask = column(higher, gradient)
+        self.peak = torch.where(mask, self.x_adv, self.peak)
+        self.peak_gradient = torch.where(mask, gradient, self.peak_gradient)
+        self.peak_value = torch.where(higher, value, self.peak_value)
 
-
-@dataclass
-class APGDState:
-    """The state of the samples in one climb, a row for each."""
-
-    goal: Goal
-    threat: Threat
-    schedule: StepSizeSchedule
-    climb: APGDIterate
-    found: APGDFindings
+    def checkpoint(self, steps: int) -> None:
+        """Adapt step sizes to the last `steps` steps, and return to peaks where they are halved."""
+        back = self.schedule.checkpoint(
+            self.threat,
+            peak=self.peak,
+            rising_share=self.rises / steps,
+            new_peak=self.peak_value > self.checked,
+        )
+        mask = column(back, self.x_adv)
+        self.x_adv = torch.where(mask, self.peak, self.x_adv)
+        self.gradient = torch.where(mask, self.peak_gradient, self.gradient)
+        self.checked, self.rises = self.peak_value, torch.zeros_like(self.rises)
 
 
 class APGDRun:
@@ -166,22 +150,17 @@ class APGDRun:
     Attributes:
         found: what was found so far.
         logits: of the points looked at first, (B, K); empty before.
+        history: the losses before each step, (B,) each, NaN where a sample has left.
     """
 
-    def __init__(
-        self, model: Classifier, x: Tensor, *, early_stop: bool, record: Callable[[Tensor], None]
-    ) -> None:
-        """Prepare to climb from x.
-
-        Args:
-            model: the classifier, frozen and wrapped.
-            x: the clean samples, (B, ...).
-            early_stop: whether a sample leaves with its first success.
-            record: called before each step with the values (B,), NaN where a sample has left.
-        """
-        self.model, self.early_stop, self.record = model, early_stop, record
-        self.found = APGDFindings.start(x)
-        self.logits = x.new_empty(0)
+    def __init__(self, options: APGD, call: Call, goals: list[Goal]) -> None:
+        """Prepare to climb from x, to one goal after the other."""
+        self.options, self.call = options, call
+        self.total = len(goals) * options.steps
+        best, none = BestByLoss.start(call.x), torch.zeros_like(call.y)
+        self.found = SearchState(goals[0], best, none, best.success, best.success)
+        self.logits = call.x.new_empty(0)
+        self.history: list[Tensor] = []
 
     def climb(
         self, start: Tensor, *, goal: Goal, threat: Threat, steps: int, counts: bool = True
@@ -195,70 +174,51 @@ class APGDRun:
             steps: how many.
             counts: whether what is found may be the result.
         """
-        schedule = schedule_for(threat, start)
-        active = ActiveSet(
-            APGDState(goal, threat, schedule, APGDIterate.start(start), self.found),
-            torch.arange(len(start), device=start.device),
-        )
-        checkpoints = schedule.checkpoints(steps)
+        state = APGDState.start(self.found, goal, threat, start)
+        active = ActiveSet(state, torch.arange(len(start), device=start.device))
+        checkpoints = state.schedule.checkpoints(steps)
         for step in range(steps + 1):
-            if self.early_stop and is_check_step(step):
-                active.drop(active.now.found.left)
+            if self.options.early_stop and is_check_step(step):
+                active.drop(active.now.left)
+            state = active.now
             if len(active.rows):
-                self._step(active.now, first=step == 0, last=step == steps, counts=counts)
+                self._step(state, first=step == 0, last=step == steps, counts=counts)
             if step < steps:
-                now = active.now
-                value = now.climb.value.masked_fill(now.found.left, torch.nan)
-                self.record(active.spread(value, absent=torch.nan))
+                value = state.value.masked_fill(state.left, torch.nan)
+                self.history.append(goal.as_loss(active.spread(value, absent=torch.nan)))
+                self.call.progress(len(self.history), self.total)
             if step in checkpoints:
-                active.now.climb.checkpoint(
-                    active.now.threat, active.now.schedule, checkpoints[step]
-                )
-        state = active.everything()
-        self.found = state.found
-        return state.climb.peak
+                state.checkpoint(checkpoints[step])
+        self.found = end = active.everything()
+        return end.peak
 
     def _step(self, state: APGDState, *, first: bool, last: bool, counts: bool) -> None:
         """Take a step, except at first, and evaluate its end; without a gradient at last."""
-        goal, climb, found = state.goal, state.climb, state.found
+        goal, forward, early = state.goal, self.call.forward, self.options.early_stop
         if not first:
-            climb.x_adv = state.schedule.move(state.threat, climb.x_adv, climb.gradient)
+            state.x_adv = state.schedule.move(state.threat, state.x_adv, state.gradient)
         if last:
-            with torch.no_grad():
-                logits = logits_of(self.model, climb.x_adv)
-            value, gradient = goal.objective(logits), climb.gradient
+            logits = detached_logits(forward, state.x_adv)
+            value, gradient = goal.objective(logits), state.gradient
         else:
-            logits, value, gradient = value_and_gradient(self.model, climb.x_adv, goal.objective)
-        climb.arrive(value.masked_fill(~torch.isfinite(logits).all(1), torch.nan), gradient)
-        found.queries = found.queries + ~found.left
+            logits, value, gradient = value_and_gradient(forward, state.x_adv, goal.objective)
+        state.arrive(value.masked_fill(~torch.isfinite(logits).all(1), torch.nan), gradient)
         if counts:
-            found.note(climb, goal, logits, early_stop=self.early_stop)
+            best = state.best
+            best.update(state.x_adv, goal, logits=logits, value=state.value, keep_first=early)
+            state.note_slope(gradient)
+        state.count_pass(early_stop=early)
         if not len(self.logits):
             self.logits = logits
 
-    def result(
-        self, x: Tensor, clean: Tensor, goal: Goal, history: Tensor, *, random: bool
-    ) -> AttackResult:
-        """Return the best points of all climbs.
-
-        Args:
-            x: the clean samples, (B, ...).
-            clean: their logits, (B, K).
-            goal: the first of the goals.
-            history: the losses before each step, (climbs * steps, B).
-            random: what `is_random` said of the model.
-        """
-        found, best = self.found, self.found.best
-        already = goal.is_adversarial(clean)
-        return AttackResult(
-            x=x,
-            x_adv=best.x_adv,
-            success=best.success,
-            already=already,
-            queries=found.queries + goal.any_class,  # choosing the classes took a pass
-            loss=goal.as_loss(best.value),
-            history=history,
-            info=warnings_of(
-                goal, self.logits, finite=best.finite, stuck=found.stuck, random=random
-            ),
+    def result(self) -> AttackResult:
+        """Return the best points of all climbs."""
+        found, goal, call = self.found, self.found.goal, self.call
+        found.queries = found.queries + goal.any_class  # choosing the classes took a pass
+        return found.result(
+            call,
+            already=goal.is_adversarial(call.clean_logits()),
+            logits=self.logits,
+            random=call.random,
+            history=torch.stack(self.history),  # (climbs * steps, B)
         )

@@ -7,18 +7,10 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.best_by_loss import BestByLoss, SearchState
 from attacks.common.forward import TRIED, is_random
-from attacks.common.goal import (
-    Goal,
-    LossName,
-    check_loss,
-    logits_of,
-    value_and_gradient,
-    warnings_of,
-    without_slope,
-)
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.goal import Goal, LossName, detached_logits, value_and_gradient, without_slope
+from attacks.common.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -39,39 +31,19 @@ class FGSM(BatchAttack):
     eps: float | Tensor = 8 / 255
     loss: LossName = "ce"
 
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-
     def perturb(self, call: Call) -> AttackResult:
         """Take one gradient step. Nothing here is random."""
         model, x, goal = call.model, call.x, Goal(call.y, call.target, self.loss)
         threat = Threat.around(x, norm=self.norm, eps=self.eps)
         clean, before, gradient = value_and_gradient(model, x, goal.objective)
         x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
-        with torch.no_grad():
-            logits = logits_of(model, x_adv)
-        finite = torch.isfinite(logits).all(1)
-        value = goal.objective(logits).masked_fill(~finite, torch.nan)
+        logits = detached_logits(model, x_adv)
+        best = BestByLoss.seen(x_adv, goal, logits=logits, value=goal.objective(logits))
+        already = goal.is_adversarial(clean)
+        stuck = without_slope(gradient) & best.finite & ~already
         # Of two passes nothing makes up for a look at what would make them quicker.
         random = is_random(model, x[:TRIED], usual=clean if len(x) <= TRIED else None, repeats=1)
         call.progress(1, 1)
-        return AttackResult(
-            x=x,
-            x_adv=x_adv,
-            success=goal.is_adversarial(logits),
-            already=goal.is_adversarial(clean),
-            queries=torch.full_like(goal.y, 2),
-            loss=goal.as_loss(value),
-            history=goal.as_loss(before)[None],  # (1, B)
-            info=warnings_of(
-                goal,
-                clean,
-                finite=finite,
-                stuck=without_slope(gradient) & finite & ~goal.is_adversarial(clean),
-                random=random,
-            ),
-        )
+        state = SearchState(goal, best, torch.full_like(goal.y, 2), stuck, best.success)
+        history = goal.as_loss(before)[None]  # (1, B)
+        return state.result(call, already=already, logits=clean, random=random, history=history)

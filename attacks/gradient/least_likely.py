@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.common.goal import Classifier, Goal, logits_of
+from attacks.common.goal import Classifier, Goal, detached_logits
 from attacks.gradient.projected_ascent import ProjectedAscent
 
 
@@ -28,8 +28,7 @@ class LeastLikely(ProjectedAscent):
         """Target the least likely class of each sample."""
         if target is not None:
             return Goal(y, target, self.loss)
-        with torch.no_grad():
-            logits = logits_of(model, x)
+        logits = detached_logits(model, x)
         Goal(y).check_classes(logits)
         lowest = logits.scatter(1, y[:, None], torch.inf).argmin(1)  # (B,)
         return Goal(y, lowest, self.loss, any_class=True)

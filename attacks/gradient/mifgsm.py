@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attacks.attack import lengths
+from attacks.common.options import NonNegative
 from attacks.common.threat import column
 from attacks.gradient.projected_ascent import ProjectedAscent
 
@@ -21,13 +22,7 @@ class MIFGSM(ProjectedAscent):
     Source: Dong et al. 2018, algorithm 1.
     """
 
-    decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        super().__post_init__()
-        if not 0 <= self.decay < torch.inf:
-            raise ValueError(f"decay is {self.decay}; give a number >= 0")
+    decay: NonNegative = 1.0
 
     def direction(self, gradient: Tensor, previous: Tensor) -> Tensor:
         """Return decay * previous + gradient / ||gradient||_1, (A, ...)."""

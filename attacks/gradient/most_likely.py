@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from attacks.common.goal import Classifier, Goal, logits_of
+from attacks.common.goal import Classifier, Goal, detached_logits
 from attacks.gradient.projected_ascent import ProjectedAscent
 
 
@@ -26,6 +25,5 @@ class MostLikely(ProjectedAscent):
         """Target the most likely class of each sample."""
         if target is not None:
             return Goal(y, target, self.loss)
-        with torch.no_grad():
-            logits = logits_of(model, x)
+        logits = detached_logits(model, x)
         return Goal(y, logits.argmax(1), self.loss, any_class=True)

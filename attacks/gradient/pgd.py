@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from attacks.common.options import Count
 from attacks.gradient.projected_ascent import ProjectedAscent
 
 
@@ -19,13 +20,7 @@ class PGD(ProjectedAscent):
     Source: Madry et al. 2018, eq. (2) and section 5.1.
     """
 
-    restarts: int = 1
+    restarts: Count = 1
     random_start: bool = True
 
     default_step_scale: ClassVar[float] = 2.5
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        super().__post_init__()
-        if self.restarts < 1:
-            raise ValueError(f"restarts={self.restarts}; give at least 1")

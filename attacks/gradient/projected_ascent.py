@@ -9,27 +9,12 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
-from attacks.common.active_set import (
-    ActiveSet,
-    index_rows,
-    is_check_step,
-    scatter_rows,
-    unfinished_rows,
-)
+from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.best_by_loss import BestByLoss
-from attacks.common.goal import (
-    Classifier,
-    Goal,
-    LossName,
-    check_loss,
-    logits_of,
-    value_and_gradient,
-    warnings_of,
-    without_slope,
-)
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.best_by_loss import BestByLoss, SearchState
+from attacks.common.goal import Classifier, Goal, LossName, detached_logits, value_and_gradient
+from attacks.common.options import Count, Positive
+from attacks.common.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -55,8 +40,8 @@ class ProjectedAscent(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
-    steps: int = 10
-    step_size: float | None = None
+    steps: Count = 10
+    step_size: Positive | None = None
     loss: LossName = "ce"
     early_stop: bool = False
     bf16: bool = False
@@ -73,17 +58,6 @@ class ProjectedAscent(BatchAttack):
     def random_start(self) -> bool:
         """Whether each is a random point of the ball, not x."""
         return False
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_loss(self.loss)
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps}; give at least 1")
-        if self.step_size is not None and not 0 < self.step_size < torch.inf:
-            raise ValueError(f"step_size is {self.step_size}; give a number > 0, or None")
 
     def perturb(self, call: Call) -> AttackResult:
         """Ascend from each start, and return the best iterates."""
@@ -123,28 +97,19 @@ def step(threat: Threat, x_adv: Tensor, direction: Tensor, length: float | Tenso
 
 
 @dataclass
-class AscentState:
+class AscentState(SearchState):
     """The progress of each sample, a row for each in all tensors.
 
     Attributes:
-        goal: what the sample pursues.
         threat: the ball around it.
-        best: its best iterate so far.
         x_adv: its present iterate.
         direction: of its last step.
-        queries: forward passes spent on it, int64 (A,).
-        stuck: whether a gradient had no slope before the sample was fooled, bool (A,).
-        left: whether it is done, bool (A,).
+        **others: see `SearchState`.
     """
 
-    goal: Goal
     threat: Threat
-    best: BestByLoss
     x_adv: Tensor
     direction: Tensor
-    queries: Tensor
-    stuck: Tensor
-    left: Tensor
 
 
 class AscentRun:
@@ -155,8 +120,8 @@ class AscentRun:
         x, no = threat.x, torch.zeros_like(goal.y, dtype=torch.bool)
         # To choose the class of a goal without a target given took a pass.
         queries = torch.full_like(goal.y, int(goal.any_class))
-        best = BestByLoss.start(x)
-        self.state = AscentState(goal, threat, best, x, torch.zeros_like(x), queries, no, no)
+        best, still = BestByLoss.start(x), torch.zeros_like(x)
+        self.state = AscentState(goal, best, queries, no, no, threat, x, still)
         self.options, self.call, self.forward = options, call, call.forward
         self.step = torch.compile(step) if options.compile else step
         self.logits: Tensor | None = None  # the first
@@ -189,16 +154,14 @@ class AscentRun:
         )
         self._record(value.masked_fill(state.left, torch.nan))
         self._keep_best(state, logits, value)
-        searching = state.best.finite & ~state.best.success & ~state.left
-        state.stuck = state.stuck | (searching & without_slope(gradient))
+        state.note_slope(gradient)
         return state, gradient
 
     def end(self) -> None:
         """Evaluate the end of the last step, and take all samples back."""
         state = self.active.now
         if len(state.left):
-            with torch.no_grad():
-                logits = logits_of(self.forward, state.x_adv)
+            logits = detached_logits(self.forward, state.x_adv)
             self._keep_best(state, logits, state.goal.objective(logits))
         self.state = self.active.everything()
         if self.options.bf16:
@@ -218,26 +181,22 @@ class AscentRun:
             self.logits = logits
         early = self.options.early_stop
         state.best.update(state.x_adv, state.goal, logits=logits, value=value, keep_first=early)
-        state.queries = state.queries + ~state.left
-        if early and not self.options.bf16:
-            state.left = state.best.success
+        state.count_pass(early_stop=early and not self.options.bf16)
 
     def _confirm(self, state: AscentState, *, claims_only: bool) -> None:
         """Verify in float32 the best iterates of bfloat16, or its new successes alone."""
         done = state.left | ~state.best.success if claims_only else state.left
-        rows = unfinished_rows(done)
-        rows = torch.arange(len(done), device=done.device) if rows is None else rows
-        part, asked = index_rows(state, rows), ~done[rows]
-        if len(rows):
-            self._verify(part, asked)
-            whole = scatter_rows(state, rows, part)
+        claims = ActiveSet(state, torch.arange(len(done), device=done.device))
+        claims.drop(done)
+        if len(claims.rows):
+            self._verify(claims.now, ~done[claims.rows])
+            whole = claims.everything()
             state.best, state.queries, state.left = whole.best, whole.queries, whole.left
 
     def _verify(self, state: AscentState, asked: Tensor) -> None:
         """Take success and value of the best iterates from float32 where asked, bool (A,)."""
         best = state.best
-        with torch.no_grad():
-            logits = logits_of(self.call.model, best.x_adv)
+        logits = detached_logits(self.call.model, best.x_adv)
         finite = torch.isfinite(logits).all(1)
         value = state.goal.objective(logits).masked_fill(~finite, torch.nan)
         best.success = torch.where(asked, state.goal.is_adversarial(logits), best.success)
@@ -247,32 +206,18 @@ class AscentRun:
         if self.options.early_stop:
             state.left = state.left | best.success
 
-    def _already(self) -> Tensor:
-        """Return which samples met the goal before, bool (B,); a pass of x where none was yet."""
-        goal = self.state.goal
-        if self.began_at_x and not self.options.bf16 and self.logits is not None:
-            return goal.is_adversarial(self.logits)
-        return goal.is_adversarial(self.call.clean_logits())
-
     def result(self) -> AttackResult:
         """Return the best iterate of each sample."""
-        state, best = self.state, self.state.best
+        state, call = self.state, self.call
         assert self.logits is not None  # there was a start
-        chosen = {"target": state.goal.target} if state.goal.any_class else {}
-        trouble = warnings_of(
-            state.goal,
-            self.logits,
-            finite=best.finite,
-            stuck=state.stuck,
-            random=self.call.random,
-        )
-        return AttackResult(
-            x=state.threat.x,
-            x_adv=best.x_adv,
-            success=best.success,
-            already=self._already(),
-            queries=state.queries,
-            loss=state.goal.as_loss(best.value),
+        # Who met the goal before: a pass of x tells where there was none yet.
+        known = self.began_at_x and not self.options.bf16
+        clean = self.logits if known else call.clean_logits()
+        return state.result(
+            call,
+            already=state.goal.is_adversarial(clean),
+            logits=self.logits,
+            random=call.random,
             history=torch.stack(self.history),  # (restarts * steps, B)
-            info={**chosen, **trouble},
+            info={"target": state.goal.target} if state.goal.any_class else {},
         )

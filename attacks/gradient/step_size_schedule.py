@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.common.threat import Threat, column
+from attacks.common.threat import Threat
 
 FRESH = 0.75  # weight of all steps in linf and l2 but the first
 RISING = 0.75  # share of steps that have to raise the value for the size to stay
@@ -128,69 +128,6 @@ class SparseSchedule:
         self.size = torch.where(sparser.reshape(shorter.shape), threat.eps, shorter)
         self.changed = changed
         return sparser
-
-
-StepSizeSchedule = HalvingSchedule | SparseSchedule
-
-
-def schedule_for(threat: Threat, x_adv: Tensor) -> StepSizeSchedule:
-    """Return the schedule for the norm of a threat, from x_adv (B, ...) on."""
-    return (SparseSchedule if threat.norm == "l1" else HalvingSchedule).start(threat, x_adv)
-
-
-@dataclass
-class APGDIterate:
-    """The present point of each sample in one climb, and the highest point before.
-
-    Attributes:
-        x_adv: the present point, (B, ...).
-        gradient: of the value there, (B, ...).
-        value: of the goal there, (B,); NaN before it is known.
-        peak: the point of the highest value, (B, ...).
-        peak_gradient: its gradient, (B, ...).
-        peak_value: its value, (B,).
-        checked: the highest value at the last checkpoint, (B,).
-        rises: how many steps since the last checkpoint raised the value, (B,).
-    """
-
-    x_adv: Tensor
-    gradient: Tensor
-    value: Tensor
-    peak: Tensor
-    peak_gradient: Tensor
-    peak_value: Tensor
-    checked: Tensor
-    rises: Tensor
-
-    @classmethod
-    def start(cls, x_adv: Tensor) -> "APGDIterate":
-        """Begin at x_adv, before anything is known there."""
-        zero, unknown = torch.zeros_like(x_adv), x_adv.new_full((len(x_adv),), torch.nan)
-        rises = torch.zeros_like(unknown)
-        return cls(x_adv, zero, unknown, x_adv, zero, unknown, unknown, rises)
-
-    def arrive(self, value: Tensor, gradient: Tensor) -> None:
-        """Take over value (B,), NaN where unknown, and gradient (B, ...) at x_adv."""
-        higher = ~(value <= self.peak_value) & ~value.isnan()
-        self.rises = self.rises + (value > self.value)
-        self.value, self.gradient = value, gradient
-        mask = column(higher, gradient)
-        self.peak = torch.where(mask, self.x_adv, self.peak)
-        self.peak_gradient = torch.where(mask, gradient, self.peak_gradient)
-        self.peak_value = torch.where(higher, value, self.peak_value)
-
-    def checkpoint(self, threat: Threat, schedule: StepSizeSchedule, steps: int) -> None:
-        """Adapt step sizes to the last `steps` steps, and return to peaks where they are halved."""
-        back = schedule.checkpoint(
-            threat,
-            peak=self.peak,
-            rising_share=self.rises / steps,
-            new_peak=self.peak_value > self.checked,
-        )
-        mask = column(back, self.x_adv)
-        self.x_adv = torch.where(mask, self.peak, self.x_adv)
-        self.gradient = torch.where(mask, self.peak_gradient, self.gradient)
-        self.checked, self.rises = self.peak_value, torch.zeros_like(self.rises)
 
 
 def _changed(threat: Threat, x_adv: Tensor) -> Tensor:

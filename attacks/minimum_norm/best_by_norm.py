@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult, Norm, lengths
-from attacks.common.goal import Goal, warnings_of
+from attacks.common.batch_attack import Call
+from attacks.common.goal import Goal, warnings_of, without_slope
 from attacks.common.threat import column
 
 _ROUNDING_ERRORS = 32
@@ -36,6 +37,8 @@ class BestByNorm:
         size: its distance from x, (B,); infinite without one.
         value: of the goal at x_adv, (B,); NaN where the logits of x are not finite.
         finite: whether all logits were finite so far, bool (B,).
+        queries: forward passes spent, int64 (B,).
+        stuck: samples that met a gradient without slope, bool (B,).
     """
 
     x: Tensor
@@ -46,14 +49,17 @@ class BestByNorm:
     size: Tensor
     value: Tensor
     finite: Tensor
+    queries: Tensor
+    stuck: Tensor
 
     @classmethod
     def start(cls, x: Tensor, logits: Tensor, *, goal: Goal, norm: Norm) -> "BestByNorm":
-        """Begin with the clean samples x (B, ...) and their logits (B, K)."""
+        """Begin with the clean samples x (B, ...) and their logits (B, K), from one pass."""
         finite = torch.isfinite(logits).all(1)
         size = torch.zeros_like(logits[:, 0]).masked_fill(~goal.is_adversarial(logits), torch.inf)
         value = goal.objective(logits).masked_fill(~finite, torch.nan)
-        return cls(x, goal, norm, logits, x_adv=x, size=size, value=value, finite=finite)
+        one, no = torch.ones_like(goal.y), torch.zeros_like(finite)
+        return cls(x, goal, norm, logits, x, size, value, finite, queries=one, stuck=no)
 
     @property
     def success(self) -> Tensor:
@@ -61,7 +67,13 @@ class BestByNorm:
         return torch.isfinite(self.size)
 
     def update(
-        self, x_adv: Tensor, logits: Tensor, *, lead: float = 0, size: Tensor | None = None
+        self,
+        x_adv: Tensor,
+        logits: Tensor,
+        *,
+        lead: float = 0,
+        size: Tensor | None = None,
+        passes: int | Tensor = 1,
     ) -> Tensor:
         """Take over the iterates x_adv (B, ...) that are nearer than the best before.
 
@@ -70,6 +82,7 @@ class BestByNorm:
             logits: theirs, (B, K).
             lead: by how much the goal must be met, in logits, and then by more than rounding.
             size: how far x_adv counts as from x, (B,); None takes the norm.
+            passes: spent on them, a number or (B,).
 
         Returns:
             Which of them meet the goal, bool (B,).
@@ -83,36 +96,30 @@ class BestByNorm:
         self.size = torch.where(nearer, size, self.size)
         self.value = torch.where(nearer, value, self.value)
         self.finite = self.finite & torch.isfinite(logits).all(1)
+        self.queries = self.queries + passes
         return met
 
-    def result(
-        self,
-        *,
-        queries: Tensor,
-        stuck: Tensor | None = None,
-        history: Tensor | None = None,
-        random: bool = False,
-    ) -> AttackResult:
+    def note_slope(self, gradient: Tensor) -> None:
+        """Note which samples have no gradient (B, ...) to follow, and no success yet."""
+        self.stuck = self.stuck | (without_slope(gradient) & ~self.success)
+
+    def result(self, call: Call, history: Tensor | None = None) -> AttackResult:
         """Build the result of the attack.
 
         Args:
-            queries: forward passes spent on each sample, (B,).
-            stuck: samples that had no gradient to follow, bool (B,).
+            call: that the attack was given.
             history: the loss before each step, (steps, B).
-            random: what `is_random` said of the model.
         """
-        if stuck is not None:
-            stuck = stuck & self.finite & ~self.success
-        trouble = warnings_of(
-            self.goal, self.logits, finite=self.finite, stuck=stuck, random=random
-        )
+        goal, stuck = self.goal, self.stuck & self.finite & ~self.success
         return AttackResult(
             x=self.x,
             x_adv=self.x_adv.clone(),
             success=self.success,
-            already=self.goal.is_adversarial(self.logits),
-            queries=queries,
-            loss=self.goal.as_loss(self.value),
+            already=goal.is_adversarial(self.logits),
+            queries=self.queries,
+            loss=goal.as_loss(self.value),
             history=history,
-            info=dict(trouble),
+            info=warnings_of(
+                goal, self.logits, finite=self.finite, stuck=stuck, random=call.random
+            ),
         )

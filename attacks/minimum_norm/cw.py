@@ -10,8 +10,8 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
+from attacks.common.goal import Classifier, Goal, value_and_gradient
+from attacks.common.options import Count, NonNegative, Positive
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm, clearance
 from attacks.minimum_norm.nearest_boundary import distance, movable, nearest_boundary
@@ -46,25 +46,13 @@ class CW(BatchAttack):
     projected gradient descent (V.B).
     """
 
-    steps: int = 50
-    search_steps: int = 4
-    lr: float = 0.3
-    c: float | None = None
-    confidence: float = 0.0
+    steps: Count = 50
+    search_steps: Count = 4
+    lr: Positive = 0.3
+    c: Positive | None = None
+    confidence: NonNegative = 0.0
 
     norm: ClassVar[Norm] = "l2"  # that it makes small
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        if self.steps < 1 or self.search_steps < 1:
-            raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; give a number > 0")
-        if self.c is not None and not 0 < self.c < math.inf:
-            raise ValueError(f"c is {self.c}; give a number > 0, or None")
-        if not 0 <= self.confidence < math.inf:
-            raise ValueError(f"confidence is {self.confidence}; give a number >= 0")
 
     def perturb(self, call: Call) -> AttackResult:
         """Descend with a weight that a search adapts to each sample. Nothing here is random."""
@@ -80,18 +68,14 @@ class CW(BatchAttack):
                 call.progress(len(history), self.search_steps * self.steps)
             _choose_c(active.now, descent)
         end = active.everything()
-        return end.closest.result(
-            queries=end.queries,
-            stuck=end.stuck,
-            history=torch.stack(history),  # (search_steps * steps, B)
-            random=call.random,
-        )
+        return end.closest.result(call, torch.stack(history))  # (search_steps * steps, B)
 
     def _start(self, call: Call) -> "ActiveSet[_CWState]":
         """Evaluate x, and leave out the samples that are wrong from the start."""
         x, goal = call.x, Goal(call.y, call.target, "margin")
         found = nearest_boundary(call.forward, x, goal, norm="l2")
         closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
+        closest.note_slope(found.gradient)
         gap = found.gap + self.confidence
         most = lengths(torch.ones_like(x), "l2")
         reach = distance(movable(found.gradient, x), gap, "l2").minimum(most)
@@ -105,8 +89,6 @@ class CW(BatchAttack):
             too_low=torch.zeros_like(c),
             enough=torch.full_like(c, torch.inf),
             reach=reach,
-            stuck=without_slope(found.gradient),
-            queries=torch.ones_like(call.y),
         )
         active = ActiveSet(search, torch.arange(len(x), device=x.device))
         active.drop(closest.success)
@@ -137,8 +119,7 @@ class CW(BatchAttack):
         descent.value = closest.goal.objective(logits)
         descent.short = value < self.confidence + clearance(logits)
         descent.met = descent.met | closest.update(descent.x_adv, logits, lead=self.confidence)
-        search.stuck = search.stuck | (without_slope(descent.gradient) & ~closest.success)
-        search.queries = search.queries + 1
+        closest.note_slope(descent.gradient)
 
 
 def _choose_c(search: "_CWState", descent: "_CWDescent") -> None:
@@ -164,8 +145,6 @@ class _CWState:
     too_low: Tensor
     enough: Tensor
     reach: Tensor
-    stuck: Tensor
-    queries: Tensor
 
 
 @dataclass
@@ -183,7 +162,7 @@ class _CWDescent:
     @classmethod
     def start(cls, search: _CWState) -> "_CWDescent":
         """Begin at x."""
-        no = torch.zeros_like(search.stuck)
+        no = torch.zeros_like(search.closest.stuck)
         return cls(
             x_adv=search.closest.x,
             value=search.closest.value,

@@ -1,7 +1,7 @@
 """DeepFool: step by step to the nearest boundary of the linearised classifier."""
 
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.goal import Classifier, Goal, logits_of
-from attacks.common.options import check_kinds
-from attacks.common.threat import check_norm, column
+from attacks.common.goal import Classifier, Goal, detached_logits
+from attacks.common.options import Count, NonNegative, at_least
+from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import (
     movable,
@@ -46,41 +46,26 @@ class DeepFool(BatchAttack):
     """
 
     norm: Norm = "l2"
-    steps: int = 50
-    overshoot: float = 0.02
-    classes: int = 10
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        if self.steps < 1 or self.classes < 2:
-            raise ValueError(
-                f"steps={self.steps}, classes={self.classes}; steps >= 1, classes >= 2"
-            )
-        if not 0 <= self.overshoot < math.inf:
-            raise ValueError(f"overshoot is {self.overshoot}; give a number >= 0")
+    steps: Count = 50
+    overshoot: NonNegative = 0.02
+    classes: Annotated[int, at_least(2)] = 10
 
     def perturb(self, call: Call) -> AttackResult:
         """Step to the nearest boundary until it is crossed. Nothing here is random."""
-        active = ActiveSet(self._start(call), torch.arange(len(call.x), device=call.x.device))
+        x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
+        logits = detached_logits(forward, x)
+        closest = BestByNorm.start(x, logits, goal=goal, norm=self.norm)
+        state = _DeepFoolState(closest, torch.zeros_like(x), closest.success)
+        active = ActiveSet(state, torch.arange(len(x), device=x.device))
         for step in range(1, self.steps + 1):
             # A step is classes + 1 passes: worth waiting for the device each time.
             active.drop(active.now.done)
             if len(active.rows):
-                self._step(call.forward, active.now, straight=step <= _STRAIGHT)
+                self._step(forward, active.now, straight=step <= _STRAIGHT)
             call.progress(step, self.steps)
         end = active.everything()
-        return end.closest.result(queries=end.queries, stuck=end.done, random=call.random)
-
-    def _start(self, call: Call) -> "_DeepFoolState":
-        with torch.no_grad():
-            logits = logits_of(call.forward, call.x)
-        goal = Goal(call.y, call.target, "margin")
-        closest = BestByNorm.start(call.x, logits, goal=goal, norm=self.norm)
-        return _DeepFoolState(
-            closest, torch.zeros_like(call.x), closest.success, torch.ones_like(call.y)
-        )
+        end.closest.stuck = end.done
+        return end.closest.result(call)
 
     def _step(self, model: Classifier, state: "_DeepFoolState", *, straight: bool) -> None:
         """Move all samples that are not done; `straight`: whatever the range then cuts off."""
@@ -97,9 +82,7 @@ class DeepFool(BatchAttack):
         step = step * ~column(state.done, x)
         state.delta = (x + state.delta + step).clamp(0, 1) - x
         here = self._overshot(x, state.delta)
-        with torch.no_grad():
-            state.closest.update(here, logits_of(model, here))
-        state.queries = state.queries + 2 * ~state.done
+        state.closest.update(here, detached_logits(model, here), passes=2 * ~state.done)
         # Without a gradient there is no next step.
         state.done = state.closest.success | ~found.gradient.flatten(1).any(1)
 
@@ -114,4 +97,3 @@ class _DeepFoolState:
     closest: BestByNorm
     delta: Tensor
     done: Tensor
-    queries: Tensor

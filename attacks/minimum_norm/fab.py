@@ -1,8 +1,7 @@
 """The fast adaptive boundary attack, in its targeted version."""
 
-import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -13,13 +12,13 @@ from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import (
     Classifier,
     Goal,
+    detached_logits,
     likeliest_wrong,
-    logits_of,
     value_and_gradient,
     without_slope,
 )
-from attacks.common.options import check_kinds
-from attacks.common.threat import check_eps, check_norm, check_radius, column
+from attacks.common.options import Count, at_least, between, inside
+from attacks.common.threat import check_eps, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import shortest_step
 
@@ -33,8 +32,6 @@ class FABState:
         enough: how near a success has to be for the sample to be done, (B,).
         x_adv: where it is, (B, ...).
         wanted: the class it steps to, int64 (B,).
-        queries: forward passes spent on it, int64 (B,).
-        stuck: whether it met a gradient without slope, bool (B,).
         done: bool (B,).
     """
 
@@ -42,16 +39,7 @@ class FABState:
     enough: Tensor
     x_adv: Tensor
     wanted: Tensor
-    queries: Tensor
-    stuck: Tensor
     done: Tensor
-
-    @classmethod
-    def start(cls, closest: BestByNorm, enough: Tensor) -> "FABState":
-        """Begin at the clean samples, which took one pass each."""
-        y, done = closest.goal.y, closest.size <= enough
-        one, no = torch.ones_like(y), torch.zeros_like(done)
-        return cls(closest, enough, closest.x, y, one, no, done)
 
     def lead(self, logits: Tensor) -> Tensor:
         """Return by how much the wanted class leads its rival, (B,), from logits (B, K).
@@ -89,74 +77,46 @@ class FAB(BatchAttack):
 
     norm: Norm = "linf"
     eps: float | Tensor | None = None
-    steps: int = 100
-    targets: int = 9
-    alpha_max: float = 0.1
-    eta: float = 1.05
-    beta: float = 0.9
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        if self.steps < 1 or self.targets < 1:
-            raise ValueError(f"steps={self.steps}, targets={self.targets}; both must be >= 1")
-        if not 0 <= self.alpha_max <= 1:
-            raise ValueError(f"alpha_max is {self.alpha_max}; give a number in [0, 1]")
-        if not 1 <= self.eta < torch.inf:
-            raise ValueError(f"eta is {self.eta}; give a number >= 1")
-        if not 0 < self.beta < 1:
-            raise ValueError(f"beta is {self.beta}; give a number in (0, 1)")
+    steps: Count = 100
+    targets: Count = 9
+    alpha_max: Annotated[float, between(0, 1)] = 0.1
+    eta: Annotated[float, at_least(1)] = 1.05
+    beta: Annotated[float, inside(0, 1)] = 0.9
 
     def perturb(self, call: Call) -> AttackResult:
         """Step to the boundary of each wanted class. Nothing here is random."""
         x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
-        with torch.no_grad():
-            logits = logits_of(forward, x)
+        logits = detached_logits(forward, x)
         goal.check_classes(logits)
-        wanted = self._classes(logits, goal)
-        ticks = itertools.count(1)
-
-        def tick() -> None:
-            call.progress(next(ticks), wanted.shape[1] * self.steps)
-
+        if goal.target is None:
+            wanted = likeliest_wrong(logits, goal.y, self.targets)  # (B, n)
+        else:
+            wanted = goal.target[:, None]  # (B, 1)
         enough = x.new_zeros(len(x)) if self.eps is None else check_eps(self.eps, x).flatten()
-        state = FABState.start(BestByNorm.start(x, logits, goal=goal, norm=self.norm), enough)
-        for classes in wanted.unbind(1):
+        closest = BestByNorm.start(x, logits, goal=goal, norm=self.norm)
+        state = FABState(closest, enough, x, goal.y, closest.size <= enough)
+        for number, classes in enumerate(wanted.unbind(1)):
             state.x_adv, state.wanted = x, classes
-            state = self._approach(forward, state, tick)
+            active = ActiveSet(state, torch.arange(len(x), device=x.device))
+            for step in range(self.steps):
+                if is_check_step(step):
+                    active.drop(active.now.done)
+                if len(active.rows):
+                    self._step(forward, active.now)
+                call.progress(number * self.steps + step + 1, wanted.shape[1] * self.steps)
+            state = active.everything()
         closest = state.closest if self.eps is None else within(state.closest, enough)
-        return closest.result(queries=state.queries, stuck=state.stuck, random=call.random)
-
-    def _classes(self, logits: Tensor, goal: Goal) -> Tensor:
-        """Return the classes to step to, one after the other, int64 (B, n)."""
-        if goal.target is not None:
-            return goal.target[:, None]  # (B, 1)
-        return likeliest_wrong(logits, goal.y, self.targets)
-
-    def _approach(self, model: Classifier, state: FABState, tick: Callable[[], None]) -> FABState:
-        """Step to the wanted classes; call `tick` after each step."""
-        active = ActiveSet(state, torch.arange(len(state.done), device=state.done.device))
-        for step in range(self.steps):
-            if is_check_step(step):
-                active.drop(active.now.done)
-            if len(active.rows):
-                self._step(model, active.now)
-            tick()
-        return active.everything()
+        return closest.result(call)
 
     def _step(self, model: Classifier, state: FABState) -> None:
         """Step across the boundary, evaluate, and step back towards x where the goal is met."""
         closest, x = state.closest, state.closest.x
         _, lead, slope = value_and_gradient(model, state.x_adv, state.lead)
-        state.stuck = state.stuck | (~state.done & without_slope(slope))
+        closest.stuck = closest.stuck | (~state.done & without_slope(slope))
         x_new = self._across(state, lead.nan_to_num(0, 0, 0), slope.nan_to_num(0, 0, 0))
         x_new = torch.where(column(state.done, x), x, x_new)  # what was found stays
-        with torch.no_grad():
-            met = closest.update(x_new, logits_of(model, x_new))
+        met = closest.update(x_new, detached_logits(model, x_new), passes=2 * ~state.done)
         state.x_adv = torch.where(column(met, x), x + self.beta * (x_new - x), x_new)
-        state.queries = state.queries + 2 * ~state.done
         state.done = closest.size <= state.enough
 
     def _across(self, state: FABState, lead: Tensor, slope: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,9 +10,9 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.goal import Classifier, Goal, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, column
+from attacks.common.goal import Classifier, Goal, value_and_gradient
+from attacks.common.options import Count, Positive, inside
+from attacks.common.threat import Threat, column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import distance, nearest_boundary
 
@@ -42,18 +43,9 @@ class FMN(BatchAttack):
     """
 
     norm: Norm = "l2"
-    steps: int = 100
-    step_size: float = 1.0
-    gamma: float = 0.05
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        check_norm(self.norm)
-        if self.steps < 1 or not 0 < self.step_size < math.inf:
-            raise ValueError(f"steps={self.steps}, step_size={self.step_size}; >= 1 and > 0")
-        if not 0 < self.gamma < 1:
-            raise ValueError(f"gamma is {self.gamma}; give a number between 0 and 1")
+    steps: Count = 100
+    step_size: Positive = 1.0
+    gamma: Annotated[float, inside(0, 1)] = 0.05
 
     def perturb(self, call: Call) -> AttackResult:
         """Step within balls whose radii follow the boundary. Nothing here is random."""
@@ -68,17 +60,13 @@ class FMN(BatchAttack):
                 self._step(call.forward, active.now, step)
             call.progress(step + 1, self.steps)
         end = active.everything()
-        return end.closest.result(
-            queries=end.queries,
-            stuck=end.stuck,
-            history=torch.stack(history),  # (steps, B)
-            random=call.random,
-        )
+        return end.closest.result(call, torch.stack(history))  # (steps, B)
 
     def _start(self, call: Call) -> "_FMNState":
         x, goal = call.x, Goal(call.y, call.target, "margin")
         found = nearest_boundary(call.forward, x, goal, norm=self.norm)
         closest = BestByNorm.start(x, found.logits, goal=goal, norm=self.norm)
+        closest.note_slope(found.gradient)
         return _FMNState(
             closest=closest,
             aim=found.aim(goal),
@@ -88,8 +76,6 @@ class FMN(BatchAttack):
             gap=found.gap,
             gradient=found.gradient,
             met=closest.success,
-            stuck=without_slope(found.gradient),
-            queries=torch.ones_like(call.y),
         )
 
     def _step(self, model: Classifier, state: "_FMNState", step: int) -> None:
@@ -107,8 +93,7 @@ class FMN(BatchAttack):
         logits, value, state.gradient = value_and_gradient(model, state.x_adv, goal.objective)
         state.value, state.gap = closest.goal.objective(logits), -value
         state.met = closest.update(state.x_adv, logits)
-        state.stuck = state.stuck | (without_slope(state.gradient) & ~closest.success)
-        state.queries = state.queries + 1
+        closest.note_slope(state.gradient)
 
     def _radius(self, state: "_FMNState", gamma: float) -> Tensor:
         """Return the next radius of each ball, (A,)."""
@@ -138,5 +123,3 @@ class _FMNState:
     gap: Tensor
     gradient: Tensor
     met: Tensor
-    stuck: Tensor
-    queries: Tensor

@@ -13,7 +13,7 @@ from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import index_rows, scatter_rows
 from attacks.common.batch_attack import BatchAttack, Call
 from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
+from attacks.common.options import Count
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
 
@@ -41,19 +41,11 @@ class LBFGS(BatchAttack):
     Source: Szegedy et al. 2014, section 4.1.
     """
 
-    steps: int = 20
-    search_steps: int = 10
+    steps: Count = 20
+    search_steps: Count = 10
     loss: Literal["margin", "ce"] = "margin"
 
     norm: ClassVar[Norm] = "l2"  # that it makes small
-
-    def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
-        if self.loss not in ("margin", "ce"):
-            raise ValueError(f"loss is {self.loss!r}; allowed here: margin, ce")
-        if self.steps < 1 or self.search_steps < 1:
-            raise ValueError(f"steps={self.steps}, search_steps={self.search_steps}; >= 1 each")
 
     def perturb(self, call: Call) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""
@@ -61,8 +53,8 @@ class LBFGS(BatchAttack):
         found = nearest_boundary(forward, x, goal, norm="l2")
         closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
         aim = found.aim(goal)
-        stuck, queries = without_slope(found.gradient), torch.ones_like(call.y)
-        skipped = closest.success | stuck | ~closest.finite
+        closest.stuck = without_slope(found.gradient)
+        skipped = closest.success | closest.stuck | ~closest.finite
         for row in range(len(x)):
             if not skipped[row]:
                 here = torch.tensor([row], device=x.device)
@@ -70,12 +62,11 @@ class LBFGS(BatchAttack):
                     forward, index_rows(closest, here), index_rows(aim, here), self.loss
                 )
                 c = descent.first(index_rows(found, here))
-                stuck[row] |= c is None
+                descent.closest.stuck |= c is None
                 self._search(descent, c or 1.0)
                 closest = scatter_rows(closest, here, descent.closest)
-                queries[row] += descent.queries
             call.progress(row + 1, len(x))
-        return closest.result(queries=queries, stuck=stuck, random=call.random)
+        return closest.result(call)
 
     def _search(self, descent: "_LBFGSDescent", c: float) -> None:
         """Double c until a descent ends in a success, then halve what lies between."""
@@ -93,7 +84,7 @@ class _LBFGSDescent:
 
     def __init__(self, model: Classifier, closest: BestByNorm, aim: Goal, loss: LossName) -> None:
         """Start from the best success in `closest`, towards the class of `aim`."""
-        self.model, self.closest, self.queries, self.met = model, closest, 0, False
+        self.model, self.closest, self.met = model, closest, False
         margin, free = loss == "margin", Goal(closest.goal.y, closest.goal.target, loss)
         # Once there is a success the margin is that to whichever class leads.
         self.aim, self.free = aim if margin else free, free
@@ -101,7 +92,7 @@ class _LBFGSDescent:
     def first(self, found: Boundary) -> float | None:
         """Return the c that ends just on a boundary if all were linear; None without a slope."""
         _, _, slope = value_and_gradient(self.model, self.closest.x, self.aim.objective)
-        self.queries += 1
+        self.closest.queries += 1
         gain = (found.gradient.double() * slope.double()).sum()
         c = float(2 * found.gap.double().sum() / gain)
         return c if 0 < c < math.inf else None
@@ -124,7 +115,6 @@ class _LBFGSDescent:
         goal = self.free if self.closest.success.item() else self.aim
         logits, value, gradient = value_and_gradient(self.model, x_adv, goal.objective)
         self.met = bool(self.closest.update(x_adv, logits))
-        self.queries += 1
         delta = (x_adv - x).double()
         total = delta.square().sum() - self.c * value.double().sum()
         if not math.isfinite(total):

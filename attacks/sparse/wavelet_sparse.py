@@ -1,6 +1,5 @@
 """A perturbation of few wavelet coefficients."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +8,8 @@ from torch import Tensor
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.goal import Classifier, Goal, logits_of, value_and_gradient, without_slope
-from attacks.common.options import check_kinds
+from attacks.common.goal import Classifier, Goal, detached_logits, value_and_gradient
+from attacks.common.options import Count, Natural, Positive
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import movable
@@ -29,8 +28,6 @@ class WaveletState:
         change: the coefficients of its perturbation.
         fewest: those of the closest success.
         shrink: how much a step takes from each coefficient, over what it gives the steepest, (B,).
-        queries: forward passes spent on it, int64 (B,).
-        stuck: whether it met a gradient without slope, bool (B,).
         done: whether it was wrong from the start, bool (B,).
     """
 
@@ -38,8 +35,6 @@ class WaveletState:
     change: Coefficients
     fewest: Coefficients
     shrink: Tensor
-    queries: Tensor
-    stuck: Tensor
     done: Tensor
 
 
@@ -64,20 +59,16 @@ class WaveletSparse(BatchAttack):
     coefficients: Rey-de-Castro & Rabitz 2018, section 5.4.
     """
 
-    steps: int = 100
-    lr: float = 0.3
-    prune: int = 8
+    steps: Count = 100
+    lr: Positive = 0.3
+    prune: Natural = 8
     wavelet: str = "cdf97"
     levels: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse impossible options at once."""
-        check_kinds(self)
+        """Raise ValueError for impossible options."""
+        super().__post_init__()
         check_wavelet(self.wavelet)
-        if self.steps < 1 or self.prune < 0:
-            raise ValueError(f"steps={self.steps}, prune={self.prune}; give >= 1 and >= 0")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; give a number > 0")
 
     def perturb(self, call: Call) -> AttackResult:
         """Perturb x by few coefficients; see `Attack.__call__`. Nothing here is random.
@@ -86,36 +77,24 @@ class WaveletSparse(BatchAttack):
         """
         history: list[Tensor] = []
         x, forward, goal = call.x, call.forward, Goal(call.y, call.target, "margin")
-        state = self._start(forward, x, goal)
+        logits = detached_logits(forward, x)
+        closest = BestByNorm.start(x, logits, goal=goal, norm="l1")
+        zero = dwt(torch.zeros_like(x), wavelet=self.wavelet, levels=self.levels)
+        shrink = x.new_full((len(x),), _FIRST_SHRINK)
+        state = WaveletState(closest, zero, zero, shrink, closest.success)
         active = ActiveSet(state, torch.arange(len(x), device=x.device))
         for step in range(self.steps):
             if is_check_step(step):
                 active.drop(active.now.done)
             value = self._step(forward, active.now) if len(active.rows) else x.new_empty(0)
-            history.append(active.spread(state.closest.goal.as_loss(value), absent=torch.nan))
+            history.append(active.spread(goal.as_loss(value), absent=torch.nan))
             call.progress(step + 1, self.steps)
         if len(active.rows):
             self._leave_out(forward, active.now)
         end = active.everything()
-        result = end.closest.result(
-            queries=end.queries,
-            stuck=end.stuck,
-            history=torch.stack(history),
-            random=call.random,
-        )
+        result = end.closest.result(call, torch.stack(history))
         result.info["nonzeros"] = (end.fewest.flat != 0).sum(1)
         return result
-
-    def _start(self, model: Classifier, x: Tensor, goal: Goal) -> WaveletState:
-        with torch.no_grad():
-            logits = logits_of(model, x)
-        closest = BestByNorm.start(x, logits, goal=goal, norm="l1")
-        zero = dwt(torch.zeros_like(x), wavelet=self.wavelet, levels=self.levels)
-        one = torch.ones_like(goal.y)
-        shrink = x.new_full((len(x),), _FIRST_SHRINK)
-        return WaveletState(
-            closest, zero, zero, shrink, one, torch.zeros_like(one) > 0, closest.success
-        )
 
     def _step(self, model: Classifier, state: WaveletState) -> Tensor:
         """Evaluate each sample, and step its coefficients; return the margins before, (A,)."""
@@ -123,7 +102,7 @@ class WaveletSparse(BatchAttack):
         x_adv = applied(closest.x, change)
         logits, value, slope = value_and_gradient(model, x_adv, closest.goal.objective)
         met = self._keep(state, x_adv, logits)
-        state.stuck = state.stuck | (without_slope(slope) & ~closest.success)
+        closest.note_slope(slope)
         slope = slope_of(change, movable(slope.nan_to_num(0, 0, 0), x_adv))
         steepest = slope.flatten(1).abs().amax(1).clamp_min(torch.finfo(slope.dtype).tiny)
         grown = change.values + self.lr * slope * column(~met / steepest, slope)
@@ -144,8 +123,7 @@ class WaveletSparse(BatchAttack):
             middle = (enough + too_few) // 2
             state.change = whole.with_values(whole.flat * (order < middle[:, None]))
             x_adv = applied(state.closest.x, state.change)
-            with torch.no_grad():
-                met = self._keep(state, x_adv, logits_of(model, x_adv))
+            met = self._keep(state, x_adv, detached_logits(model, x_adv))
             enough = torch.where(met, middle, enough)
             too_few = torch.where(met, too_few, middle)
 
@@ -156,10 +134,9 @@ class WaveletSparse(BatchAttack):
         # Among as many, the smaller ones.
         size = nonzeros + change.flat.abs().sum(1).tanh() / 2
         before = closest.size
-        met = closest.update(x_adv, logits, size=size)
+        met = closest.update(x_adv, logits, size=size, passes=~state.done)
         better = column(closest.size < before, change.values)
         state.fewest = change.with_values(torch.where(better, change.values, state.fewest.values))
-        state.queries = state.queries + ~state.done
         return met
 
 

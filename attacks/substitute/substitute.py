@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -10,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.attack import Attack
-from attacks.common.goal import Goal, logits_of, value_and_gradient
+from attacks.common.goal import Goal, detached_logits, logits_of, value_and_gradient
 from attacks.common.optimizers import descend
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Positive
 from attacks.common.randomness import derive_seed, generator_for
 from attacks.gradient.fgsm import FGSM
 from attacks.substitute.substitute_attack import Substitute
@@ -50,28 +49,22 @@ class BlackBoxSubstitute(FitByEpochs[Substitute]):
     """
 
     attack: Attack = field(default_factory=FGSM)
-    rounds: int = 6
-    samples: int = 150
-    budget: int = 6400
-    lam: float = 0.1
-    epochs: int = 10
-    lr: float = 1e-3
-    width: int = 32
+    rounds: Count = 6
+    samples: Count = 150
+    budget: Count = 6400
+    lam: Positive = 0.1
+    epochs: Count = 10
+    lr: Positive = 1e-3
+    width: Count = 32
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        for name in ("rounds", "samples", "budget", "epochs", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a number >= 1")
+        super().__post_init__()
         if self.budget < self.samples:
             raise ValueError(
                 f"budget is {self.budget}, and the first {self.samples} samples cost a label each; "
                 "give at least as much, or fewer samples"
             )
-        for name in ("lam", "lr"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a finite number > 0")
 
     @property
     def passes(self) -> int:
@@ -100,8 +93,7 @@ class SubstituteFit(EpochFit[Substitute]):
         """Begin with the initial samples and a random network."""
         self.options, self.model, self.seed = options, model, seed
         first = samples.like()
-        with torch.no_grad():
-            classes = logits_of(model, first[:1]).shape[1]
+        classes = detached_logits(model, first[:1]).shape[1]
         self.shape = SubstituteShape(first.shape[1], classes, first.ndim - 2, width=options.width)
         self.network = self.shape.build(derive_seed(seed, "weights")).to(first)
         self.device = first.device

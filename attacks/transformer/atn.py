@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from attacks.common.goal import Goal, logits_of
+from attacks.common.goal import Goal, detached_logits, logits_of
 from attacks.common.optimizers import descend, half_cosine, moments, restore_moments
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Natural, NonNegative, Positive, above
 from attacks.common.randomness import generator_for
 from attacks.transformer.atn_network import ATNShape, Form, transform
 from attacks.transformer.fitted_atn import FittedATN
-from attacks.universal.fitting import EpochFit, FitByEpochs, add_prefix, check_fit, take_prefix
+from attacks.universal.fitting import EpochFit, FitByEpochs, add_prefix, take_prefix
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
 
@@ -44,23 +45,12 @@ class ATN(FitByEpochs[FittedATN]):
     """
 
     form: Form = "residual"
-    beta: float = 0.02
-    alpha: float = 5.0
-    passes: int = 20
-    lr: float = 1e-3
-    width: int = 32
-    target: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_fit(passes=self.passes, target=self.target)
-        ATNShape(1, 2, form=self.form, width=self.width)
-        if self.beta < 0 or self.lr <= 0 or self.alpha <= 1:
-            raise ValueError(
-                f"beta={self.beta}, lr={self.lr}, alpha={self.alpha}; give beta >= 0, lr > 0, "
-                "alpha > 1"
-            )
+    beta: NonNegative = 0.02
+    alpha: Annotated[float, above(1)] = 5.0
+    passes: Count = 20
+    lr: Positive = 1e-3
+    width: Count = 32
+    target: Natural | None = None
 
     def start_fit(self, model: nn.Module, samples: SampleLoader, *, seed: int) -> ATNFit:
         """Return the fit with random weights."""
@@ -74,8 +64,7 @@ class ATNFit(EpochFit[FittedATN]):
         """Begin with random weights."""
         self.options, self.model, self.samples, self.seed = options, model, samples, seed
         x = samples.like()
-        with torch.no_grad():
-            logits = logits_of(model, x)
+        logits = detached_logits(model, x)
         Goal(torch.tensor([options.target or 0])).check_classes(logits)
         self.shape = ATNShape(
             x.shape[1], logits.shape[1], x.ndim - 2, form=options.form, width=options.width
@@ -104,8 +93,7 @@ class ATNFit(EpochFit[FittedATN]):
         Returns:
             (4,): the summed loss, samples that reached the target, attackable samples, and B.
         """
-        with torch.no_grad():
-            before = logits_of(self.model, x).softmax(1)  # (B, K)
+        before = detached_logits(self.model, x).softmax(1)  # (B, K)
         target = self._choose_targets(before, generator)
         x_adv = transform(self.weights, x, target, shape=self.shape)
         logits = logits_of(self.model, x_adv)

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from attacks.common.options import Count, Options, at_least, between
 
 Form = Literal["residual", "autoencoder"]
 Weights = dict[str, Tensor]
@@ -15,7 +17,7 @@ SMALL = 0.1  # initial scale of a residual network's output, which begins near t
 
 
 @dataclass(frozen=True)
-class ATNShape:
+class ATNShape(Options):
     """Define an encoder of two convolutions, a bottleneck of two, and a decoder of two.
 
     The bottleneck has half the resolution. Its input is conditioned on the target class by one
@@ -29,18 +31,11 @@ class ATNShape:
         width: channels at full resolution; twice as many at half resolution.
     """
 
-    channels: int
-    classes: int
-    dims: int = 2
+    channels: Count
+    classes: Annotated[int, at_least(2)]
+    dims: Annotated[int, between(2, 3)] = 2
     form: Form = "residual"
-    width: int = 32
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for an unknown form or a size out of range."""
-        if self.form not in get_args(Form):
-            raise ValueError(f"form is {self.form!r}; allowed: {', '.join(get_args(Form))}")
-        if min(self.channels, self.width) < 1 or self.classes < 2 or self.dims not in (2, 3):
-            raise ValueError(f"{self} is empty, or not 2- or 3-dimensional, or has one class")
+    width: Count = 32
 
     @property
     def layers(self) -> dict[str, tuple[int, int]]:

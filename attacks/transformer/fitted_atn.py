@@ -11,13 +11,7 @@ from attacks.attack import AttackResult
 from attacks.common.batch_attack import Call
 from attacks.common.goal import Goal
 from attacks.transformer.atn_network import ATNShape, Weights, transform
-from attacks.universal.saved_attack import (
-    Config,
-    Record,
-    SavedAttack,
-    Tensors,
-    check_fitted_target,
-)
+from attacks.universal.saved_attack import Config, Record, SavedAttack, Tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +58,7 @@ class FittedATN(SavedAttack):
     def perturb(self, call: Call) -> AttackResult:
         """Transform the samples of a batch and evaluate the model on them."""
         if self.target is not None:
-            check_fitted_target(call.target, self.target)
+            self.check_fitted_target(call.target, self.target)
         target = self._choose_targets(call) if call.target is None else call.target
         result = self.verify(call, self.apply(call.x, target), {"target": target})
         call.progress(1, 1)

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import Field, dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from torch import nn
 
 from attacks.attack import Progress
 from attacks.common.frozen import frozen
+from attacks.common.options import Options
 from attacks.universal.sample_loader import Loader, SampleLoader
 from attacks.universal.saved_attack import Record, SavedAttack, Tensors
 
@@ -29,31 +30,6 @@ class FitCheckpoint:
 
 
 OnEpoch = Callable[[FitCheckpoint], object]
-
-
-@runtime_checkable
-class Fittable(Protocol):
-    """A frozen dataclass of options whose `fit` returns an attack."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def passes(self) -> int:
-        """The largest number of epochs."""
-        ...
-
-    def fit(
-        self,
-        model: nn.Module,
-        loader: Loader,
-        *,
-        seed: int = 0,
-        progress: Progress | None = None,
-        checkpoint: FitCheckpoint | None = None,
-        on_epoch: OnEpoch | None = None,
-    ) -> SavedAttack:
-        """Fit an attack on `model` to the samples of `loader`; see `FitByEpochs.fit`."""
-        ...
 
 
 class EpochFit(ABC, Generic[F]):
@@ -79,32 +55,9 @@ class EpochFit(ABC, Generic[F]):
     def result(self, history: tuple[Record, ...]) -> F:
         """Return the fitted attack, with one record for each epoch."""
 
-    def run_epochs(
-        self,
-        passes: int,
-        *,
-        progress: Progress | None,
-        checkpoint: FitCheckpoint | None,
-        on_epoch: OnEpoch | None,
-    ) -> list[Record]:
-        """Run up to `passes` epochs, those of `checkpoint` included; return all their records."""
-        history = [] if checkpoint is None else list(checkpoint.history)
-        if checkpoint is not None:
-            self.load_state_dict(checkpoint.tensors)
-        while len(history) < passes and not (history and self.should_stop(history[-1])):
-            history.append(self.run_epoch(len(history)))
-            if on_epoch:
-                tensors = {name: t.detach().cpu().clone() for name, t in self.state_dict().items()}
-                on_epoch(FitCheckpoint(tensors, [dict(record) for record in history]))
-            if progress:
-                progress(len(history), passes)
-        return history
 
-
-class FitByEpochs(ABC, Generic[F]):
+class FitByEpochs(Options, ABC, Generic[F]):
     """Options of an attack that is fitted in epochs; a subclass starts the fit."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     @abstractmethod
@@ -146,18 +99,21 @@ class FitByEpochs(ABC, Generic[F]):
         """
         with frozen(model):
             fit = self.start_fit(model, SampleLoader.of(loader, model), seed=seed)
-            history = fit.run_epochs(
-                self.passes, progress=progress, checkpoint=checkpoint, on_epoch=on_epoch
-            )
+            history: list[Record] = []
+            if checkpoint is not None:
+                fit.load_state_dict(checkpoint.tensors)
+                history += checkpoint.history
+            while len(history) < self.passes and not (history and fit.should_stop(history[-1])):
+                history.append(fit.run_epoch(len(history)))
+                if on_epoch:
+                    state = {name: t.detach().cpu().clone() for name, t in fit.state_dict().items()}
+                    on_epoch(FitCheckpoint(state, [dict(record) for record in history]))
+                if progress:
+                    progress(len(history), self.passes)
         return fit.result(tuple(history))
 
 
-def check_fit(*, passes: int, target: int | None) -> None:
-    """Raise ValueError unless a fit has at least one epoch and its target can be a class."""
-    if target is not None and target < 0:
-        raise ValueError(f"target is {target}; class ids start at 0")
-    if passes < 1:
-        raise ValueError(f"passes is {passes}; give a number >= 1")
+Fittable = FitByEpochs[SavedAttack]  # any such options
 
 
 def add_prefix(prefix: str, tensors: Tensors) -> Tensors:

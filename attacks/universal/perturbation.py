@@ -9,13 +9,7 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm
 from attacks.common.batch_attack import Call
 from attacks.common.threat import Threat, check_norm
-from attacks.universal.saved_attack import (
-    Config,
-    Record,
-    SavedAttack,
-    Tensors,
-    check_fitted_target,
-)
+from attacks.universal.saved_attack import Config, Record, SavedAttack, Tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +49,7 @@ class Perturbation(SavedAttack):
 
     def perturb(self, call: Call) -> AttackResult:
         """Add delta to the samples of a batch and evaluate the model on them."""
-        check_fitted_target(call.target, self.target)
+        self.check_fitted_target(call.target, self.target)
         result = self.verify(call, self.apply(call.x))
         call.progress(1, 1)
         return result

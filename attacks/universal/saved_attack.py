@@ -12,9 +12,9 @@ from torch import Tensor
 
 from attacks.attack import AttackResult
 from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.best_by_loss import verify
 from attacks.common.forward import is_random
 from attacks.common.goal import Goal
-from attacks.common.verify import verify
 from attacks.errors import RefusedInput
 from attacks.files import digest, packed, read_tensors, write_bytes
 
@@ -34,6 +34,9 @@ class SavedAttack(BatchAttack):
 
     kind: ClassVar[str]
     history: Sequence[Record]
+
+    def __post_init__(self) -> None:
+        """Take what a fit made, or a file holds, as it is: these are no options."""
 
     @abstractmethod
     def state(self) -> tuple[Tensors, Config]:
@@ -87,6 +90,21 @@ class SavedAttack(BatchAttack):
             raise _refused(path, error) from error
 
     @staticmethod
+    def check_fitted_target(target: Tensor | None, fitted: int | None) -> None:
+        """Raise ValueError unless a fitted attack reaches the classes that a call asks for.
+
+        Args:
+            target: classes to reach, int64 (B,); None for an untargeted call.
+            fitted: the class that the attack was fitted to reach; None for an untargeted fit.
+        """
+        if target is not None and (fitted is None or bool((target != fitted).any())):
+            made = "no target" if fitted is None else f"target={fitted}"
+            raise ValueError(
+                f"target is {sorted(set(target.tolist()))}, and the attack was fitted with {made}; "
+                "fit one for that class"
+            )
+
+    @staticmethod
     def verify(call: Call, x_adv: Tensor, info: dict[str, Any] | None = None) -> AttackResult:
         """Evaluate perturbed samples that took no query of the model.
 
@@ -96,10 +114,9 @@ class SavedAttack(BatchAttack):
             info: entries of the result's `info`.
         """
         return verify(
-            call.model,
-            call.x,
+            call,
             x_adv,
-            goal=Goal(call.y, call.target),
+            Goal(call.y, call.target),
             queries=torch.zeros_like(call.y),
             random=is_random(call.model, call.x[:2]),
             info=info,
@@ -117,21 +134,6 @@ def kind_of(path: str | Path) -> str:
             return str(json.loads((file.metadata() or {})["fitted"])["kind"])
     except _DAMAGE as error:
         raise _refused(path, error) from error
-
-
-def check_fitted_target(target: Tensor | None, fitted: int | None) -> None:
-    """Raise ValueError unless a fitted attack reaches the classes that a call asks for.
-
-    Args:
-        target: classes to reach, int64 (B,); None for an untargeted call.
-        fitted: the class that the attack was fitted to reach; None for an untargeted fit.
-    """
-    if target is not None and (fitted is None or bool((target != fitted).any())):
-        made = "no target" if fitted is None else f"target={fitted}"
-        raise ValueError(
-            f"target is {sorted(set(target.tolist()))}, and the attack was fitted with {made}; "
-            "fit one for that class"
-        )
 
 
 def _refused(path: str | Path, error: Exception) -> RefusedInput:

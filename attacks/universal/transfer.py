@@ -6,15 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from attacks.common.frozen import frozen
-from attacks.common.goal import Classifier, Goal, logits_of
+from attacks.common.goal import Classifier, Goal, detached_logits
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import Loader, SampleLoader
 
 
 def predict_labels(model: Classifier, x: Tensor) -> Tensor:
     """Return the predicted class of each sample of x (B, ...), int64 (B,); -1 for NaN logits."""
-    with torch.no_grad():
-        logits = logits_of(model, x)
+    logits = detached_logits(model, x)
     return logits.argmax(1).masked_fill(~torch.isfinite(logits).all(1), -1)
 
 

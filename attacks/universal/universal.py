@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from attacks.attack import Norm, lengths
 from attacks.common.goal import value_and_gradient
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_norm, check_radius
+from attacks.common.options import Count, Natural, NonNegative, Share
+from attacks.common.threat import Threat
 from attacks.minimum_norm.deepfool import DeepFool
-from attacks.universal.fitting import EpochFit, FitByEpochs, check_fit
+from attacks.universal.fitting import EpochFit, FitByEpochs
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
@@ -55,24 +55,11 @@ class UniversalPerturbation(FitByEpochs[Perturbation]):
     """
 
     norm: Norm = "linf"
-    eps: float = 8 / 255
-    target_rate: float = 0.8
+    eps: NonNegative = 8 / 255
+    target_rate: Share = 0.8
     solver: Solver = "gradient"
-    passes: int = 10
-    target: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_norm(self.norm)
-        check_radius(self.norm, self.eps)
-        check_fit(passes=self.passes, target=self.target)
-        if self.solver not in get_args(Solver):
-            raise ValueError(f"solver is {self.solver!r}; allowed: {', '.join(get_args(Solver))}")
-        if not 0 <= self.eps < math.inf:
-            raise ValueError(f"eps is {self.eps}; give a finite number >= 0")
-        if not 0 < self.target_rate <= 1:
-            raise ValueError(f"target_rate is {self.target_rate}; give a share above 0, up to 1")
+    passes: Count = 10
+    target: Natural | None = None
 
     def start_fit(self, model: nn.Module, samples: SampleLoader, *, seed: int) -> UniversalFit:
         """Return the fit with a perturbation of zeros; the seed is not used."""
@@ -159,10 +146,7 @@ class UniversalFit(EpochFit[Perturbation]):
         before, target = predict_labels(self.model, x), self.options.target
         fooled = is_fooled(before, predict_labels(self.model, self._apply(x)), target)
         for row in (~fooled & (before >= 0)).nonzero():
-            x_adv, goal = (
-                self._apply(x[row]),
-                goal_from_predictions(before[row], target),
-            )
+            x_adv, goal = self._apply(x[row]), goal_from_predictions(before[row], target)
             # DeepFool returns zeros for a sample that an earlier row's update already fools.
             delta = _MINIMAL(self.model, x_adv, goal.y, target=goal.target).delta
             length = lengths(delta, "l2").clamp_min(torch.finfo(delta.dtype).tiny)
@@ -191,10 +175,8 @@ class UniversalFit(EpochFit[Perturbation]):
         """Return the share of attackable samples that are fooled, 0 if none, and their number."""
         fooled, attackable, target = 0, 0, self.options.target
         for x in self.samples:
-            before, after = (
-                predict_labels(self.model, x),
-                predict_labels(self.model, self._apply(x)),
-            )
+            before = predict_labels(self.model, x)
+            after = predict_labels(self.model, self._apply(x))
             attacked = could_be_fooled(before, target)
             fooled += int((attacked & is_fooled(before, after, target)).sum())
             attackable += int(attacked.sum())

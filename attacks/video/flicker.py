@@ -1,8 +1,7 @@
 """The flickering attack: the colour of whole frames changes a little, over time."""
 
-import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,14 +9,13 @@ from torch import Tensor
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.forward import wrap_forward
+from attacks.common.best_by_loss import verify
 from attacks.common.goal import Classifier, Goal, without_slope
 from attacks.common.optimizers import Adam
-from attacks.common.threat import Threat, check_eps, check_radius, column
-from attacks.common.verify import verify
+from attacks.common.options import Count, at_least
+from attacks.common.threat import Threat, check_eps, column
 from attacks.minimum_norm.best_by_norm import clearance
-from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import visibility
+from attacks.video.flicker_loss import FlickerLoss, visibility
 
 
 @dataclass(frozen=True)
@@ -52,45 +50,34 @@ class Flicker(FlickerLoss, BatchAttack):
     """
 
     eps: float | Tensor = 0.2
-    steps: int = 100
-    press: float = 30.0
+    steps: Count = 100
+    press: Annotated[float, at_least(1)] = 30.0
     early_stop: bool = False
 
     own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
     needs_videos: ClassVar[bool] = True
     norm: ClassVar[Norm] = "linf"
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for impossible options."""
-        super().__post_init__()
-        check_radius("linf", self.eps)
-        if self.steps < 1:
-            raise ValueError(f"steps={self.steps}; give a number >= 1")
-        if not 1 <= self.press < math.inf:
-            raise ValueError(f"press is {self.press}; give a finite number >= 1")
-
     def perturb(self, call: Call) -> AttackResult:
         """Search for a pattern for each clip of a batch, and evaluate the model on the clips."""
         x, goal = call.x, Goal(call.y, call.target, "margin")
-        forward, random = wrap_forward(call.model, x)
         active = ActiveSet(self._start(x, goal), torch.arange(len(x), device=x.device))
         history: list[Tensor] = []
         for step in range(self.steps):
             if is_check_step(step):
                 active.drop(active.now.done)
             state = active.now
-            values = self._step(forward, state, step) if len(active.rows) else state.value
+            values = self._step(call.forward, state, step) if len(active.rows) else state.value
             history.append(active.spread(values, absent=torch.nan))
             call.progress(step + 1, self.steps)
         end = active.everything()
         x_adv = Threat.around(x, norm="linf", eps=self.eps).project(x + end.best)
         result = verify(
-            call.model,
-            x,
+            call,
             x_adv,
-            goal=goal,
+            goal,
             queries=end.queries,
-            random=random,
+            random=call.random,
             history=torch.stack(history),  # (steps, B)
             stuck=end.stuck & (end.first < 0) & ~end.value.isnan(),
             info={

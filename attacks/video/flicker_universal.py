@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import ClassVar
@@ -13,17 +12,16 @@ from torch import Tensor, nn
 
 from attacks.common.batch_attack import check_clips
 from attacks.common.forward import wrap_forward
-from attacks.common.goal import Goal, logits_of
+from attacks.common.goal import Goal, detached_logits
+from attacks.common.options import Count, Natural, NonNegative
 from attacks.common.randomness import generator_for
-from attacks.common.threat import check_radius
-from attacks.universal.fitting import FitByEpochs, check_fit
+from attacks.universal.fitting import FitByEpochs
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
 from attacks.universal.transfer import could_be_fooled, goal_from_predictions, predict_labels
 from attacks.video.adam_fit import AdamFit
-from attacks.video.flicker_loss import FlickerLoss
-from attacks.video.flicker_pattern import roughness, shift_pattern, thickness
+from attacks.video.flicker_loss import FlickerLoss, roughness, shift_pattern, thickness
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +55,11 @@ class FlickerUniversal(FlickerLoss, FitByEpochs[Perturbation]):
     and time-invariant attacks; there 10000 steps of 8 clips.
     """
 
-    eps: float = 0.2
-    passes: int = 20
+    eps: NonNegative = 0.2
+    passes: Count = 20
     roll: bool = False
-    source: int | None = None
-    target: int | None = None
+    source: Natural | None = None
+    target: Natural | None = None
 
     own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
     needs_videos: ClassVar[bool] = True
@@ -69,15 +67,8 @@ class FlickerUniversal(FlickerLoss, FitByEpochs[Perturbation]):
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
         super().__post_init__()
-        check_radius("linf", self.eps)
-        if not 0 <= self.eps < math.inf:
-            raise ValueError(f"eps is {self.eps}; give a finite number >= 0")
-        check_fit(passes=self.passes, target=self.target)
-        if self.source is not None and (self.source < 0 or self.source == self.target):
-            raise ValueError(
-                f"source is {self.source}, target {self.target}; class ids start at 0, and the two "
-                "differ"
-            )
+        if self.source is not None and self.source == self.target:
+            raise ValueError(f"source and target are both {self.source}; give two classes")
 
     def start_fit(
         self, model: nn.Module, samples: SampleLoader, *, seed: int
@@ -96,9 +87,8 @@ class FlickerUniversalFit(AdamFit):
         self.options, self.samples, self.seed = options, samples, seed
         x = samples.like()
         check_clips(x)
-        self.model, _ = wrap_forward(model, x)
-        with torch.no_grad():
-            logits = logits_of(self.model, x[:1])
+        self.model, *_ = wrap_forward(model, x)
+        logits = detached_logits(self.model, x[:1])
         for named in (options.target, options.source):
             Goal(torch.tensor([named or 0])).check_classes(logits)
         pattern = x.new_zeros(1, *x.shape[1:3], 1, 1)  # (1, C, T, 1, 1)

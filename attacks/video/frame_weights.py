@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard, cast, get_args
+from typing import Any, Literal, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 
-from attacks.common.batch_attack import check_batch, check_clips
+from attacks.common.batch_attack import check_clips, check_labels, check_samples
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, check_differentiable, logits_of
 
 Weight = Literal["abs", "l1", "relu", "signed"]
 Call = tuple[nn.Module, Any, Any]  # a module, and the shapes of its input and output
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 # The weight of each time step (B, T') from a layer's gradient (B, T', D).
 _WEIGHTS: dict[Weight, Callable[[Tensor], Tensor]] = {
     "abs": lambda gradient: gradient.sum(2).abs(),
@@ -21,12 +22,6 @@ _WEIGHTS: dict[Weight, Callable[[Tensor], Tensor]] = {
     "relu": lambda gradient: gradient.sum(2).clamp_min(0),
     "signed": lambda gradient: gradient.sum(2),
 }
-
-
-def check_weight(weight: str) -> None:
-    """Raise ValueError unless `weight` is one of Weight."""
-    if weight not in get_args(Weight):
-        raise ValueError(f"weight is {weight!r}; allowed: {', '.join(get_args(Weight))}")
 
 
 def frame_weights(
@@ -64,10 +59,11 @@ def frame_weights(
 
     Source: Xu et al. 2023, section 3 (keyframes by the gradient), eq. (4).
     """
-    check_batch(x, torch.zeros(len(x), dtype=torch.int64, device=x.device) if y is None else y)
+    check_samples(x)
     check_clips(x)
-    if weight is not None:
-        check_weight(weight)
+    check_labels("y", y, x)
+    if weight is not None and weight not in _WEIGHTS:
+        raise ValueError(f"weight is {weight!r}; allowed: {', '.join(_WEIGHTS)}")
     with frozen(model):
         x = x.detach().clone().clamp_(0, 1)
         found = _find_layer(model, x, layer)
@@ -136,10 +132,9 @@ def _find_layer(model: nn.Module, x: Tensor, name: str | None) -> TemporalLayer:
         seen = getattr(given[0] if given else None, "shape", None)
         calls.append((module, seen, getattr(output, "shape", None)))
 
-    kinds = (nn.Conv2d, nn.Conv3d)
-    watched = [m for m in modules.values() if isinstance(m, kinds)] if name is None else []
+    convolutions = [m for m in modules.values() if isinstance(m, _CONVOLUTIONS)]
     with ExitStack() as stack, torch.no_grad():
-        for module in watched if name is None else [modules[name]]:
+        for module in convolutions if name is None else [modules[name]]:
             stack.callback(module.register_forward_hook(note).remove)
         logits_of(model, x[:2])
     clips, frames = len(x[:2]), x.shape[2]
@@ -185,8 +180,8 @@ def _temporal_layer(convolution: nn.Conv3d, given: int, frames: int) -> Temporal
 
 
 def _convolutions(modules: dict[str, nn.Module]) -> str:
-    kinds = (nn.Conv2d, nn.Conv3d)
-    return ", ".join(name for name, m in modules.items() if isinstance(m, kinds)) or "none"
+    names = (name for name, module in modules.items() if isinstance(module, _CONVOLUTIONS))
+    return ", ".join(names) or "none"
 
 
 def receptive_fields(convolution: nn.Conv3d, given: int, frames: int) -> Tensor:

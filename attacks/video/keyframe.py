@@ -1,7 +1,7 @@
 """The keyframe attack: few frames of a video, chosen by a gradient, and changed a little."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -10,26 +10,15 @@ from torch import Tensor, nn
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.best_by_loss import BestByLoss
-from attacks.common.forward import wrap_forward
-from attacks.common.goal import (
-    Classifier,
-    Goal,
-    LossName,
-    check_loss,
-    value_and_gradient,
-    without_slope,
-)
+from attacks.common.best_by_loss import BestByLoss, SearchState, verify
+from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient
 from attacks.common.optimizers import Adam
-from attacks.common.options import check_kinds
-from attacks.common.threat import Threat, check_radius, column
-from attacks.common.verify import verify
-from attacks.video.frame_weights import Weight, check_weight, frame_weights
+from attacks.common.options import Count, NonNegative, Positive, Share
+from attacks.common.threat import Threat, column
+from attacks.video.frame_weights import Weight, frame_weights
 from attacks.video.keyframes import (
     Frames,
-    check_boundary,
     check_count,
-    check_frames,
     fixed_frames,
     frame_differences,
     parse_frames,
@@ -93,13 +82,13 @@ class Keyframe(BatchAttack):
     frames: Frames = "gradient"
     weight: Weight | None = None
     layer: str | None = None
-    b: float | None = None
+    b: Share | None = None
     fixed: str | None = None
-    count: int | None = None
-    lam: float | None = None
+    count: Count | None = None
+    lam: NonNegative | None = None
     eps: float | Tensor = 1.0
-    steps: int | None = None
-    lr: float = 1e-3
+    steps: Count | None = None
+    lr: Positive = 1e-3
     loss: LossName = "ce"
     early_stop: bool = False
 
@@ -109,13 +98,7 @@ class Keyframe(BatchAttack):
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_frames(self.frames)
-        check_radius("linf", self.eps)
-        if self.weight is not None:
-            check_weight(self.weight)
-        check_loss(self.loss)
-        check_boundary(self.b)
+        super().__post_init__()
         for name, frames in _ONLY.items():
             if getattr(self, name) is not None and self.frames != frames:
                 raise ValueError(f"{name} is for frames={frames}; frames is {self.frames}")
@@ -124,19 +107,12 @@ class Keyframe(BatchAttack):
             parse_frames(str(self.fixed))
         if self.count is not None and (self.frames == "all" or numbered or self.b is not None):
             raise ValueError("count says how many frames; leave out b, a list in fixed, and all")
-        for name, least in (("count", 1), ("steps", 1), ("lam", 0)):
-            value = getattr(self, name)
-            if value is not None and not least <= value < math.inf:
-                raise ValueError(f"{name} is {value}; give a number >= {least}, or None")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; give a number > 0")
 
     def perturb(self, call: Call) -> AttackResult:
         """Choose frames, search for changes of them, and evaluate the model on the clips."""
         x, goal = call.x, Goal(call.y, call.target, self.loss)
         threat = Threat.around(x, norm="linf", eps=self.eps)
         keyframes, chosen_by = self._choose(call.model, x, targeted=call.target is not None)
-        forward, random = wrap_forward(call.model, x)
         start = KeyframeState.start(threat, goal, keyframes)
         active = ActiveSet(start, torch.arange(len(x)).to(start.index))
         history: list[Tensor] = []
@@ -144,29 +120,29 @@ class Keyframe(BatchAttack):
         for number in range(1, steps + 1):
             if self.early_stop and is_check_step(number - 1):
                 active.drop(active.now.left)
-            value = self._step(forward, active.now, number)
+            value = self._step(call.forward, active.now, number)
             history.append(active.spread(value, absent=torch.nan))
             call.progress(number, steps)
         end, selection = active.everything(), int(self.frames == "gradient")
-        result = verify(
-            call.model,
-            x,
-            threat.project(replace_frames(x, end.index, end.best.x_adv)),
-            goal=goal,
+        x_adv = threat.project(replace_frames(x, end.index, end.best.x_adv))
+        mean = (x_adv - x).abs().flatten(1).mean(1)
+        return verify(
+            call,
+            x_adv,
+            goal,
             queries=end.queries + selection,
-            random=random,
+            random=call.random,
             history=goal.as_loss(torch.stack(history)),  # (steps, B)
             stuck=end.stuck,
             info={
+                "mean_abs": mean,
+                "mean_abs_255": GRAY_LEVELS * mean,
                 "keyframes": keyframes,
                 **chosen_by,
                 "first_success": end.first,
                 "queries_to_success": torch.where(end.first > 0, end.first + selection, 0),
             },
         )
-        mean = result.delta.abs().flatten(1).mean(1)
-        sizes = {"mean_abs": mean, "mean_abs_255": GRAY_LEVELS * mean}
-        return replace(result, info=sizes | result.info)
 
     def _choose(
         self, model: nn.Module, x: Tensor, *, targeted: bool
@@ -207,15 +183,12 @@ class Keyframe(BatchAttack):
         met, sizes = goal.is_adversarial(logits), frame_sizes(state.delta)
         rank = torch.where(met, -sizes.sum(1), value)  # of two successes the smaller norm wins
         best.update(frames, goal, logits=logits, value=rank, keep_first=self.early_stop)
-        searching = best.finite & ~best.success & ~left
-        state.stuck = state.stuck | (searching & without_slope(gradient))
+        state.note_slope(gradient)
         state.first = torch.where(met & (state.first == 0) & ~left, number, state.first)
-        state.queries = state.queries + ~left
+        state.count_pass(early_stop=self.early_stop)
         slope = self._slope(met, gradient, frame_directions(state.delta, sizes))
         state.delta.sub_(state.adam.step(slope.nan_to_num_(0, 0, 0), number=number, lr=self.lr))
         state.delta.clamp_(state.low, state.high)
-        if self.early_stop:
-            state.left = best.success
         return value.masked_fill(left, torch.nan)
 
     def _slope(self, met: Tensor, gradient: Tensor, norm_slope: Tensor) -> Tensor:
@@ -238,14 +211,13 @@ class Keyframe(BatchAttack):
 
 
 @dataclass
-class KeyframeState:
+class KeyframeState(SearchState):
     """The changes of a batch of clips, in their K chosen frames alone.
 
-    A clip with fewer than K chosen frames is filled up with frames that may not change.
+    A clip with fewer than K chosen frames is filled up with frames that may not change; the best
+    iterates are frames, too, (A, K, C, H, W).
 
     Attributes:
-        goal: labels, or targets.
-        best: the best frames so far, (A, K, C, H, W).
         x: clips (A, C, T, H, W).
         index: numbers of the frames, int64 (A, K).
         frames: of x, (A, K, C, H, W).
@@ -254,13 +226,9 @@ class KeyframeState:
         delta: the present change, like `frames`.
         adam: the optimizer's moments.
         first: step of the first success, int64 (A,), from 1; 0 before it.
-        queries: forward passes spent, int64 (A,).
-        stuck: bool (A,), clips that met a zero gradient before the first success.
-        left: bool (A,), clips that are done.
+        **others: see `SearchState`.
     """
 
-    goal: Goal
-    best: BestByLoss
     x: Tensor
     index: Tensor
     frames: Tensor
@@ -269,9 +237,6 @@ class KeyframeState:
     delta: Tensor
     adam: Adam
     first: Tensor
-    queries: Tensor
-    stuck: Tensor
-    left: Tensor
 
     @classmethod
     def start(cls, threat: Threat, goal: Goal, keyframes: Tensor) -> "KeyframeState":
@@ -282,19 +247,7 @@ class KeyframeState:
         frames = take_frames(threat.x, index)  # (B, K, C, H, W)
         low = torch.where(chosen, (-frames).maximum(-threat.eps), 0)
         high = torch.where(chosen, (1 - frames).minimum(threat.eps), 0)
-        zero, no = torch.zeros_like(goal.y), torch.zeros_like(goal.y).bool()
-        return cls(
-            goal=goal,
-            best=BestByLoss.start(frames),
-            x=threat.x,
-            index=index,
-            frames=frames,
-            low=low,
-            high=high,
-            delta=torch.full_like(frames, _START).clamp_(low, high),
-            adam=Adam.like(frames),
-            first=zero,
-            queries=zero,
-            stuck=no,
-            left=no,
-        )
+        delta = torch.full_like(frames, _START).clamp_(low, high)
+        zero, best = torch.zeros_like(goal.y), BestByLoss.start(frames)
+        known = (goal, best, zero, best.success, best.success)
+        return cls(*known, threat.x, index, frames, low, high, delta, Adam.like(frames), zero)

@@ -10,11 +10,10 @@ from attacks.attack import AttackResult, Norm
 from attacks.black_box.square import Square, SquareRun, SquareState
 from attacks.common.active_set import index_rows
 from attacks.common.batch_attack import BatchAttack, Call
-from attacks.common.forward import wrap_forward
-from attacks.common.goal import Classifier, Goal, LossName, check_loss, logits_of, warnings_of
-from attacks.common.options import check_kinds
+from attacks.common.goal import Classifier, Goal, LossName, detached_logits
+from attacks.common.options import Count, Share
 from attacks.common.threat import Threat
-from attacks.video.keyframes import check_boundary, check_count, select_by_share, select_heaviest
+from attacks.video.keyframes import check_count, select_by_share, select_heaviest
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class KeyframeSquare(BatchAttack):
     """
 
     eps: float | Tensor = 8 / 255
-    queries: int = 1000
-    b: float | None = None
-    count: int | None = None
-    p_init: float = 0.8
+    queries: Count = 1000
+    b: Share | None = None
+    count: Count | None = None
+    p_init: Share = 0.8
     loss: LossName = "margin"
 
     needs_videos: ClassVar[bool] = True
@@ -55,45 +54,34 @@ class KeyframeSquare(BatchAttack):
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_loss(self.loss)
-        check_boundary(self.b)
-        if self.count is not None and (self.count < 1 or self.b is not None):
-            raise ValueError(f"count is {self.count}, b is {self.b}; give one, count at least 1")
-        self._square()
-
-    def _square(self) -> Square:
-        """Return the options of the search."""
-        return Square("linf", self.eps, self.queries, self.p_init, loss=self.loss)
+        super().__post_init__()
+        if self.count is not None and self.b is not None:
+            raise ValueError(f"count is {self.count}, b is {self.b}; give one of them")
 
     def perturb(self, call: Call) -> AttackResult:
         """Choose frames, search in them, and restore those that are not needed."""
-        x, goal = call.x, Goal(call.y, call.target, self.loss)
-        with torch.no_grad():
-            threat = Threat.around(x, norm="linf", eps=self.eps)
-            forward, random = wrap_forward(call.model, x)
-            clean = logits_of(forward, x)
-            weights = frame_effects(forward, x, goal, clean=clean)
-            mask = self._choose(weights)
-            pixels = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
-            search = SquareRun(forward, self._square(), goal, threat, call.generators, mask=pixels)
-            state, history = search.run(call.progress)
-            searched = state.queries + 1 + x.shape[2]
-            changed, spent = _restore_frames(forward, state, weights, mask)
-            best, already = state.best, goal.is_adversarial(clean)
-        return AttackResult(
-            x=x,
-            x_adv=best.x_adv,
-            success=best.success,
-            already=already,
-            queries=searched + spent,
-            loss=goal.as_loss(best.value),
-            history=goal.as_loss(history),
+        x, forward, goal = call.x, call.forward, Goal(call.y, call.target, self.loss)
+        square = Square("linf", self.eps, self.queries, self.p_init, loss=self.loss)
+        threat = Threat.around(x, norm="linf", eps=self.eps)
+        clean = detached_logits(forward, x)
+        weights = frame_effects(forward, x, goal, clean=clean)
+        mask = self._choose(weights)
+        pixels = mask[:, None, :, None, None]  # (B, 1, T, 1, 1)
+        search = SquareRun(call, square, goal, threat, pixels)
+        state, history = search.run()
+        searched = state.queries + 1 + x.shape[2]
+        changed, spent = _restore_frames(forward, state, weights, mask)
+        state.queries = searched + spent
+        return state.result(
+            call,
+            already=goal.is_adversarial(clean),
+            logits=search.logits,
+            random=call.random,
+            history=history,
             info={
                 "weights": weights,
                 "keyframes": changed,
-                "queries_to_success": torch.where(best.success, searched, 0),
-                **warnings_of(goal, search.logits, finite=best.finite, random=random),
+                "queries_to_success": torch.where(state.best.success, searched, 0),
             },
         )
 
@@ -120,10 +108,9 @@ def frame_effects(model: Classifier, x: Tensor, goal: Goal, *, clean: Tensor) ->
     for frame in range(x.shape[2]):
         without = x.clone()
         without[:, :, frame] = mean
-        values.append(goal.objective(logits_of(model, without)))
-    return (
-        (torch.stack(values, 1) - goal.objective(clean)[:, None]).abs().nan_to_num(0, 0, 0)
-    )  # (B, T)
+        values.append(goal.objective(detached_logits(model, without)))
+    change = torch.stack(values, 1) - goal.objective(clean)[:, None]  # (B, T)
+    return change.abs().nan_to_num(0, 0, 0)
 
 
 def _restore_frames(
@@ -145,8 +132,9 @@ def _restore_frames(
         trial, place = best.x_adv[rows], (torch.arange(len(rows)), slice(None), frame[rows])
         trial[place] = x[rows][place]
         goal = index_rows(state.goal, rows)
-        logits = logits_of(model, trial)
-        met, won = goal.is_adversarial(logits), rows[goal.is_adversarial(logits)]
+        logits = detached_logits(model, trial)
+        met = goal.is_adversarial(logits)
+        won = rows[met]
         best.x_adv[won], best.value[won] = trial[met], goal.objective(logits)[met]
         mask[won, frame[won]] = False
         spent[rows] += 1

@@ -1,25 +1,13 @@
 """The choice of frames of a clip, and access to the chosen frames."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Frames = Literal["gradient", "ifd", "fixed", "all"]
 _ROUNDING = 1e-9
-
-
-def check_frames(frames: str, allowed: tuple[str, ...] = get_args(Frames)) -> None:
-    """Raise ValueError unless `frames` is one of the allowed choices."""
-    if frames not in allowed:
-        raise ValueError(f"frames is {frames!r}; allowed here: {', '.join(allowed)}")
-
-
-def check_boundary(b: float | None) -> None:
-    """Raise ValueError unless `b` is a share in (0, 1], or None."""
-    if b is not None and not 0 < b <= 1:
-        raise ValueError(f"b is {b}; give a share of the weights in (0, 1], or None")
 
 
 def select_by_share(weights: Tensor, b: float) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.common.batch_attack import check_batch, check_clips
+from attacks.common.batch_attack import check_clips, check_labels, check_samples
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, logits_of
 from attacks.universal.perturbation import Perturbation
@@ -76,7 +76,8 @@ def fooling_over_shifts(
 
 def _fooled(model: nn.Module, moved: Sequence[Perturbation], x: Tensor, y: Tensor) -> Tensor:
     """Tell which of the A attackable clips of x (B, ...) each perturbation fools, bool (T, A)."""
-    check_batch(x, y)
+    check_samples(x)
+    check_labels("y", y, x)
     check_clips(x)
     named, logits = moved[0].target, logits_of(model, x)
     right = torch.isfinite(logits).all(1) & ~Goal(y).is_adversarial(logits)

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from attacks.common.batch_attack import check_clips
 from attacks.common.goal import value_and_gradient
-from attacks.common.options import check_kinds
-from attacks.common.threat import check_radius
-from attacks.universal.fitting import FitByEpochs, check_fit
+from attacks.common.options import Count, Natural, NonNegative, Positive
+from attacks.universal.fitting import FitByEpochs
 from attacks.universal.perturbation import Perturbation
 from attacks.universal.sample_loader import SampleLoader
 from attacks.universal.saved_attack import Record
@@ -55,29 +54,23 @@ class SparseUniversalPerturbation(FitByEpochs[Perturbation]):
     their code; compared with in Naeh et al. 2020, figure 3.
     """
 
-    lam: float = 10.0
+    lam: NonNegative = 10.0
     frames: str = "all"
-    count: int | None = None
-    eps: float = 1.0
-    lr: float = 1e-3
-    passes: int = 50
-    target: int | None = None
+    count: Count | None = None
+    eps: NonNegative = 1.0
+    lr: Positive = 1e-3
+    passes: Count = 50
+    target: Natural | None = None
 
     own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
-        check_kinds(self)
-        check_radius("linf", self.eps)
+        super().__post_init__()
         if self.frames not in ("all", "first", "uniform"):
             parse_frames(self.frames)
-        if self.count is not None and (self.count < 1 or self.frames not in ("first", "uniform")):
-            raise ValueError(f"count is {self.count}; give >= 1, with frames=first or uniform")
-        if not 0 <= self.lam < math.inf or not 0 <= self.eps < math.inf:
-            raise ValueError(f"lam={self.lam}, eps={self.eps}; give finite numbers >= 0")
-        if not 0 < self.lr < math.inf or self.passes < 1:
-            raise ValueError(f"lr={self.lr}, passes={self.passes}; lr > 0, passes >= 1")
-        check_fit(passes=self.passes, target=self.target)
+        if self.count is not None and self.frames not in ("first", "uniform"):
+            raise ValueError(f"count is {self.count}; give it with frames=first or uniform")
 
     def start_fit(
         self, model: nn.Module, samples: SampleLoader, *, seed: int

@@ -190,8 +190,8 @@ def test_in_l1_it_begins_in_wider_balls(batch):
     [
         (dict(norm="L2"), "L2"),
         (dict(loss="CE"), "CE"),
-        (dict(steps=0), "steps=0"),
-        (dict(restarts=0), "restarts=0"),
+        (dict(steps=0), "steps is 0; give a whole number >= 1"),
+        (dict(restarts=0), "restarts is 0; give a whole number >= 1"),
         (dict(targets=-1), "targets is -1"),
     ],
 )

@@ -1,13 +1,16 @@
 """Arguments of the wrong kind are refused by name at once; those of the right kinds work."""
 
 import dataclasses
+import math
+import re
+import typing
 
 import numpy as np
 import pytest
 import torch
 
 from attacks import ATTACKS, FGSM, FITTED, PGD, Square, UniversalPerturbation
-from attacks.common.options import check_kinds
+from attacks.common.options import Count, Options, Share, above, at_least, between, inside
 
 
 def test_one_target_serves_all_samples(any_case, net, batch, same):
@@ -109,18 +112,17 @@ KINDS = [*ATTACKS.values(), *FITTED.values()]
 
 @pytest.mark.parametrize("attack", KINDS, ids=lambda kind: kind.__name__)
 def test_options_of_another_kind_are_refused_by_name(attack):
+    hints = typing.get_type_hints(attack)
     tried = 0
     for field in dataclasses.fields(attack):
-        name = str(getattr(field.type, "__name__", field.type))
+        kinds = set(typing.get_args(hints[field.name]) or [hints[field.name]])
         for kind, values in {
-            "int": [2.5, "3", torch.tensor(3), [3]],
-            "float": ["8/255", "0.1", [0.1], True],
-            "bool": ["yes", 1],
-            "str": [3],
+            int: [2.5, "3", torch.tensor(3), [3]],
+            float: ["8/255", "0.1", [0.1], True],
+            bool: ["yes", 1],
+            str: [3],
         }.items():
-            for value in (
-                values if name in (kind, f"{kind} | None", f"{kind} | torch.Tensor") else []
-            ):
+            for value in values if kinds - {type(None), torch.Tensor} == {kind} else []:
                 with pytest.raises(ValueError, match=f"{field.name} is ") as error:
                     attack(**{field.name: value})
                 assert type(value).__name__ in str(error.value)
@@ -157,14 +159,33 @@ def test_a_batch_may_hold_radii_beyond_the_range():
     PGD(eps=torch.tensor([0.1, 2.0]))
 
 
-def test_check_kinds_names_what_is_allowed():
+def test_a_refused_option_is_told_what_is_allowed():
     @dataclasses.dataclass
-    class Options:
-        steps: int | None = None
+    class Some(Options):
+        steps: Count | None = None
         mean: tuple[float, ...] = ()
+        share: Share = 1.0
+        classes: typing.Annotated[int, at_least(2)] = 2
+        rate: typing.Annotated[float, inside(0, 1)] = 0.5
+        form: typing.Literal["a", "b"] = "a"
 
-    check_kinds(Options(3, (0.5, 1)))
-    with pytest.raises(ValueError, match=r"steps is 'a', .* str; give a whole number or None"):
-        check_kinds(Options("a"))
-    with pytest.raises(ValueError, match=r"mean is .* tuple of numbers"):
-        check_kinds(Options(mean=("a",)))
+    Some(3, (0.5, 1))
+    for options, words in (
+        ({"steps": "a"}, "steps is 'a', of the kind str; give a whole number >= 1 or None"),
+        ({"steps": 0}, "steps is 0; give a whole number >= 1 or None"),
+        ({"mean": ("a",)}, "mean is ('a',), of the kind tuple; give a tuple of numbers"),
+        ({"share": float("nan")}, "share is nan; give a number in (0, 1]"),
+        ({"share": 0}, "share is 0; give a number in (0, 1]"),
+        ({"classes": 1}, "classes is 1; give a whole number >= 2"),
+        ({"rate": 1.0}, "rate is 1.0; give a number in (0, 1)"),
+        ({"form": "c"}, "form is 'c'; give one of 'a', 'b'"),
+        ({"form": 1}, "form is 1, of the kind int; give one of 'a', 'b'"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            Some(**options)
+
+
+@pytest.mark.parametrize("bound", [at_least(0), above(0), between(0, 1), inside(0, 1)])
+def test_no_bound_allows_nan_or_infinity(bound):
+    assert bound.allowed(0.5)
+    assert not any(bound.allowed(value) for value in (math.nan, math.inf, -math.inf, -1))

@@ -125,12 +125,12 @@ def test_samples_of_another_kind_are_refused(net, batch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(form="unet"), "form is 'unet'; allowed: residual, autoencoder"),
-        (dict(beta=-0.1), "beta=-0.1"),
-        (dict(lr=0.0), "lr=0.0"),
-        (dict(alpha=1.0), "alpha=1.0"),
+        (dict(form="unet"), "form is 'unet'; give one of 'residual', 'autoencoder'"),
+        (dict(beta=-0.1), "beta is -0.1; give a number >= 0"),
+        (dict(lr=0.0), "lr is 0.0; give a number > 0"),
+        (dict(alpha=1.0), "alpha is 1.0; give a number > 1"),
         (dict(passes=0), "passes is 0"),
-        (dict(width=0), "empty"),
+        (dict(width=0), "width is 0; give a whole number >= 1"),
     ],
 )
 def test_impossible_options_are_refused_at_once(options, words):

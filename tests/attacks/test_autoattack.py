@@ -44,10 +44,10 @@ def test_the_standard_with_other_parameters_is_an_error(name):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (dict(version="plus"), "version is 'plus'; allowed: standard, custom"),
+        (dict(version="plus"), "version is 'plus'; give one of 'standard', 'custom'"),
         (dict(norm="L2"), "L2"),
-        (dict(version="custom", steps=0), "steps=0"),
-        (dict(version="custom", targets=0), "targets=0"),
+        (dict(version="custom", steps=0), "steps is 0"),
+        (dict(version="custom", targets=0), "targets is 0"),
         (dict(version="custom", queries=0), "queries is 0"),
     ],
 )

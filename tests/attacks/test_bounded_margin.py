@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from attacks import Flicker
 from attacks.common.goal import Goal
-from attacks.video.bounded_margin import bounded_margin, check_space
+from attacks.video.flicker_loss import bounded_margin
 
 Y = torch.tensor([0])
 LOSS = dict(margin=0.05)
@@ -98,7 +99,7 @@ def test_negative_logits_hide_no_class(space):
 
 
 def test_unknown_spaces_and_classes_are_refused():
-    with pytest.raises(ValueError, match="space is 'probs'; allowed: prob, logit"):
-        check_space("probs")
+    with pytest.raises(ValueError, match="space is 'probs'; give one of 'prob', 'logit'"):
+        Flicker(space="probs")
     with pytest.raises(ValueError, match="class 3 of a model with 3 classes"):
         bounded_margin(torch.zeros(1, 3), Goal(Y + 3), space="prob", **LOSS)

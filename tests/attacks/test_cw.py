@@ -69,8 +69,8 @@ def test_history_is_the_margin_of_every_step(two_classes):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(steps=0), "steps=0"),
-        (dict(search_steps=0), "search_steps=0"),
+        (dict(steps=0), "steps is 0"),
+        (dict(search_steps=0), "search_steps is 0"),
         (dict(lr=0.0), "lr is 0.0"),
         (dict(c=-1.0), "c is -1.0"),
         (dict(confidence=-0.1), "confidence is -0.1"),

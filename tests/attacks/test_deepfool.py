@@ -108,8 +108,8 @@ def test_overshoot_lengthens(net, batch):
     ("options", "word"),
     [
         (dict(norm="l0"), "l0"),
-        (dict(steps=0), "steps=0"),
-        (dict(classes=1), "classes=1"),
+        (dict(steps=0), "steps is 0"),
+        (dict(classes=1), "classes is 1; give a whole number >= 2"),
         (dict(overshoot=-0.1), "-0.1"),
     ],
 )

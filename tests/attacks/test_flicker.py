@@ -9,9 +9,9 @@ import attacks.common.active_set
 from attacks import Flicker
 from attacks.common.goal import Goal
 from attacks.common.optimizers import Adam
-from attacks.video.bounded_margin import bounded_margin
-from attacks.video.flicker_pattern import (
+from attacks.video.flicker_loss import (
     add_pattern,
+    bounded_margin,
     cost_and_slope,
     roughness,
     shift_pattern,
@@ -294,10 +294,10 @@ def test_no_value_goes_where_no_pixel_can_follow(net, batch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(space="score"), "space is 'score'; allowed: prob, logit"),
-        (dict(steps=0), "steps=0"),
-        (dict(lr=0.0), "lr=0.0"),
-        (dict(margin=1.0), "margin=1.0"),
+        (dict(space="score"), "space is 'score'; give one of 'prob', 'logit'"),
+        (dict(steps=0), "steps is 0"),
+        (dict(lr=0.0), "lr is 0.0"),
+        (dict(margin=1.0), r"margin is 1.0; give a number in \(0, 1\)"),
         (dict(lam=-1.0), "lam is -1.0"),
         (dict(press=0.5), "press is 0.5"),
         (dict(beta1=-0.1), "beta1 is -0.1"),

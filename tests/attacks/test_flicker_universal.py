@@ -156,7 +156,7 @@ def test_what_it_cannot_be_fitted_to_is_refused():
         (dict(passes=0), "passes is 0"),
         (dict(target=-1), "target is -1"),
         (dict(source=-1), "source is -1"),
-        (dict(source=2, target=2), "source is 2, target 2; .*the two differ"),
+        (dict(source=2, target=2), "source and target are both 2; give two classes"),
         (dict(space="score"), "space is 'score'"),
     ],
 )

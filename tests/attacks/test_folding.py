@@ -74,7 +74,7 @@ def test_the_models_own_code_and_hooks_run(batch):
     model.norms[0].register_forward_hook(lambda *_: seen.append("norm"))
     model.first.register_forward_pre_hook(lambda *_: seen.append("convolution"))
     x, _ = batch()
-    forward, _ = wrap_forward(model, x)
+    forward, *_ = wrap_forward(model, x)
     model.calls = 0
     seen.clear()
     forward(x)
@@ -84,7 +84,7 @@ def test_the_models_own_code_and_hooks_run(batch):
 
 def test_a_pass_that_raises_leaves_the_model_as_it_was(batch):
     model = shaken(Net())
-    forward, _ = wrap_forward(model, batch()[0])
+    forward, *_ = wrap_forward(model, batch()[0])
     with pytest.raises(RuntimeError):
         forward(torch.rand(1, 7, 8, 8))
     assert not any("forward" in vars(module) for module in model.modules())
@@ -145,7 +145,7 @@ def test_what_cannot_be_folded_is_not(batch, model, folds):
         _, fold = folded(model, x)
         if folds is not None:
             assert (len(fold.forwards) if fold else 0) == 2 * folds
-        forward, random = wrap_forward(model, x)
+        forward, random, _ = wrap_forward(model, x)
         assert not random
         torch.testing.assert_close(forward(x), model(x))
     assert PGD(eps=0.1, steps=2)(model, x, y).x_adv.shape == x.shape

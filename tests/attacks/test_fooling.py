@@ -122,7 +122,8 @@ def test_the_fittest_survive_and_of_equals_the_older(linear):
     model = linear(2, gain=0.3)
     goal = Goal(torch.tensor([0, 0]), torch.tensor([1, 0]))
     streams = [seeded(1), seeded(2)]
-    start = Evolution.start(goal, torch.rand(2, 5, 3, 6, 6, generator=seeded(0)), mutation=0.2)
+    noise = torch.rand(2, 5, 3, 6, 6, generator=seeded(0))
+    start = Evolution(goal, noise, torch.full((2, 5), -torch.inf), mutation=0.2)
     going = torch.tensor([False, False])
     start.step(model, 0, streams, going)
     before = start.fitness
@@ -165,13 +166,13 @@ def test_the_evolution_needs_no_gradient(linear, batch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(method="genetic"), "method is 'genetic'; allowed: gradient, evolution"),
+        (dict(method="genetic"), "method is 'genetic'; give one of 'gradient', 'evolution'"),
         (dict(population=4), "population is no option of method='gradient'"),
         (dict(method="evolution", decay=0.0), "decay is no option of method='evolution'"),
-        (dict(steps=0), "steps is 0; give a number from 1 to inf"),
+        (dict(steps=0), "steps is 0; give a whole number >= 1 or None"),
         (dict(step_size=0.0), "step_size is 0.0"),
         (dict(decay=1.5), "decay is 1.5; give a number from 0 to 1"),
-        (dict(method="evolution", population=1), "population is 1; give a number from 2"),
+        (dict(method="evolution", population=1), "population is 1; give a whole number >= 2"),
         (dict(method="evolution", mutation=0.0), "mutation is 0.0"),
         (dict(confidence=0.4), "confidence is 0.4; give a number from 0.5 to 1"),
     ],

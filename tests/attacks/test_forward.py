@@ -50,7 +50,7 @@ def test_samples_come_in_channels_last_and_gradients_in_the_layout_of_x(batch, d
     x, _ = batch(dims=dims, side=4)
     model = Seen(dims)
     assert not x.is_contiguous(memory_format=model.last)
-    forward, random = wrap_forward(model, x)
+    forward, random, _ = wrap_forward(model, x)
     assert not random
     model.layouts.clear()
     logits, _, gradient = value_and_gradient(forward, x, lambda z: z[:, 0])
@@ -66,7 +66,7 @@ def test_a_model_that_wants_the_default_layout_gets_it(batch, wants):
     x, y = batch()
     model, plain = Seen(wants=wants), Seen()
     plain.load_state_dict(model.state_dict())
-    forward, random = wrap_forward(model, x)
+    forward, random, _ = wrap_forward(model, x)
     assert not random
     model.layouts.clear()
     torch.testing.assert_close(forward(x), plain(x))

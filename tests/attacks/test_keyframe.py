@@ -332,9 +332,9 @@ def test_the_table_of_another_attack_and_of_none_fooled(clips):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(frames="some"), "gradient, ifd, fixed, all"),
-        (dict(weight="mean"), "abs, l1, relu, signed"),
-        (dict(b=0.0), r"b is 0.0; give a share"),
+        (dict(frames="some"), "'gradient', 'ifd', 'fixed', 'all'"),
+        (dict(weight="mean"), "'abs', 'l1', 'relu', 'signed'"),
+        (dict(b=0.0), r"b is 0.0; give a number in \(0, 1\]"),
         (dict(b=1.1), "b is 1.1"),
         (dict(frames="ifd", b=0.3), "b is for frames=gradient"),
         (dict(frames="all", layer="conv"), "layer is for frames=gradient"),

@@ -53,9 +53,9 @@ def test_a_region_of_nan_is_walked_around(batch, nan_below, linear):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(steps=0), "steps=0"),
-        (dict(search_steps=0), "search_steps=0"),
-        (dict(loss="dlr"), "loss is 'dlr'; allowed here: margin, ce"),
+        (dict(steps=0), "steps is 0"),
+        (dict(search_steps=0), "search_steps is 0"),
+        (dict(loss="dlr"), "loss is 'dlr'; give one of 'margin', 'ce'"),
     ],
 )
 def test_impossible_options_are_refused_at_once(options, words):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks.common.randomness import derive_seed, generator_for, normal, sample_generators, uniform
+from attacks.common.randomness import derive_seed, generator_for, ids_of, normal, uniform
 
 # Any text but the separator, half characters of undecodable file names among it.
 part = st.integers() | st.text(
@@ -55,8 +55,9 @@ def test_generators_follow_content_or_ids_not_position():
     x = torch.rand(3, 1, 2, 2)
     x[2] = x[0]
 
-    def draws(**given):
-        return [torch.rand(2, generator=g).tolist() for g in sample_generators(**given)]
+    def draws(x, seed, sample_ids):
+        generators = [generator_for(seed, i) for i in ids_of(x, sample_ids)]
+        return [torch.rand(2, generator=g).tolist() for g in generators]
 
     by_content = draws(x=x, seed=0, sample_ids=None)
     assert by_content[0] == by_content[2] != by_content[1]

@@ -177,12 +177,12 @@ def test_more_steps_of_one_size_lose_no_success(net, batch):
 @pytest.mark.parametrize(
     ("make", "options", "word"),
     [
-        (BIM, dict(steps=0), "steps=0"),
+        (BIM, dict(steps=0), "steps is 0"),
         (BIM, dict(norm="l0"), "l0"),
         (BIM, dict(step_size=torch.inf), "inf"),
         (MIFGSM, dict(decay=-0.1), "-0.1"),
         (MIFGSM, dict(decay=torch.nan), "nan"),
-        (MIFGSM, dict(steps=-1), "steps=-1"),
+        (MIFGSM, dict(steps=-1), "steps is -1"),
         (LeastLikely, dict(loss="hinge"), "hinge"),
         (PGD, dict(step_size=torch.nan), "nan"),
     ],

@@ -105,11 +105,11 @@ def test_no_value_changes_by_more_than_eps(clips):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(lam=-1.0), "lam=-1.0"),
-        (dict(eps=-1.0), "eps=-1.0"),
-        (dict(lr=0.0), "lr=0.0"),
-        (dict(passes=0), "passes=0"),
-        (dict(count=2), "count is 2; give >= 1, with frames=first"),
+        (dict(lam=-1.0), "lam is -1.0"),
+        (dict(eps=-1.0), "eps is -1.0"),
+        (dict(lr=0.0), "lr is 0.0"),
+        (dict(passes=0), "passes is 0"),
+        (dict(count=2), "count is 2; give it with frames=first"),
         (dict(count=0, frames="first"), "count is 0"),
         (dict(frames="last"), "'last'"),
         (dict(target=-1), "target is -1"),

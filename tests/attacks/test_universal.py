@@ -182,7 +182,7 @@ def test_a_perturbation_fools_the_model_it_was_made_on_most(net, batch):
     ("options", "words"),
     [
         (dict(norm="L2"), "norm is 'L2'"),
-        (dict(solver="sgd"), "solver is 'sgd'; allowed: gradient, deepfool"),
+        (dict(solver="sgd"), "solver is 'sgd'; give one of 'gradient', 'deepfool'"),
         (dict(eps=-1.0), "eps is -1.0"),
         (dict(eps=torch.inf), "eps is inf"),
         (dict(target_rate=0.0), "target_rate is 0.0"),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from attacks import FITTED, Keyframe, frame_weights
-from attacks.video.flicker_pattern import cost_and_slope
+from attacks.video.flicker_loss import cost_and_slope
 from trainers.run.cli.specs import build_attack
 
 
