@@ -1,4 +1,4 @@
-"""Options of an attack: a type says which values one may have, and a base class checks them all."""
+"""Options of an attack or a fit: their types say which values they may have, a base class checks."""
 
 import math
 import types
@@ -53,6 +53,7 @@ Natural = Annotated[int, at_least(0)]
 Positive = Annotated[float, above(0)]
 NonNegative = Annotated[float, at_least(0)]
 Share = Annotated[float, Bound(lambda value: 0 < value <= 1, "in (0, 1]")]
+BelowOne = Annotated[float, Bound(lambda value: 0 <= value < 1, "in [0, 1)")]
 
 
 class Options:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from kornia.enhance import (
@@ -13,15 +14,16 @@ from kornia.enhance import (
 )
 from torch import Tensor
 
+from attacks.common.options import Natural, Options, between
 from augment.transforms.geometry import warp
 from augment.transforms.lens import distort, vignette
 
-_LIMITS = {"shift": math.inf, "rotation": 180, "zoom": 0.99, "hue": 0.5, "distortion": 0.3}
+Amount = Annotated[float, between(0, 1)]
 _SIGNS = ("digit", "mnist", "svhn", "gtsrb")  # mirrored, these show something else
 
 
 @dataclass(frozen=True)
-class ClassicAugmentation:
+class ClassicAugmentation(Options):
     """Random geometry, lens and colour, drawn anew for every sample; zero leaves a property alone.
 
     All frames of a video are changed alike.
@@ -45,28 +47,17 @@ class ClassicAugmentation:
     Source: Rey-de-Castro & Rabitz 2018, section 2.3.
     """
 
-    shift: int = 0
+    shift: Natural = 0
     flip: bool = False
-    rotation: float = 0.0
-    zoom: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    colour_cast: float = 0.0
-    vignette: float = 0.0
-    distortion: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse amounts that mean nothing.
-
-        Raises:
-            ValueError: An amount is negative, not finite or too large.
-        """
-        for name in (field.name for field in fields(self)):
-            value, limit = getattr(self, name), _LIMITS.get(name, 1)
-            if not (0 <= value <= limit and math.isfinite(value)):
-                raise ValueError(f"{name}={value}: give a number from 0 to {limit}")
+    rotation: Annotated[float, between(0, 180)] = 0.0
+    zoom: Annotated[float, between(0, 0.99)] = 0.0
+    brightness: Amount = 0.0
+    contrast: Amount = 0.0
+    saturation: Amount = 0.0
+    hue: Annotated[float, between(0, 0.5)] = 0.0
+    colour_cast: Amount = 0.0
+    vignette: Amount = 0.0
+    distortion: Annotated[float, between(0, 0.3)] = 0.0
 
     def __call__(self, x: Tensor, *, generator: torch.Generator) -> Tensor:
         """Augment a batch.

@@ -1,14 +1,14 @@
 """How to fit a classifier: options, and the learning rate that follows from them."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from attacks.common.optimizers import half_cosine
+from attacks.common.options import BelowOne, Count, NonNegative, Options, Positive
 
 
 @dataclass(frozen=True)
-class FitOptions:
+class FitOptions(Options):
     """Optimiser and schedule of ``fit_classifier``.
 
     Args:
@@ -26,34 +26,17 @@ class FitOptions:
         bf16: bfloat16 autocast in forward passes.
     """
 
-    epochs: int = 10
-    batch_size: int = 64
+    epochs: Count = 10
+    batch_size: Count = 64
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    lr: float = 3e-3
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup: float = 0.1
-    label_smoothing: float = 0.0
-    ema: float = 0.0
-    clip_norm: float | None = None
+    lr: Positive = 3e-3
+    momentum: BelowOne = 0.9
+    weight_decay: NonNegative = 5e-4
+    warmup: BelowOne = 0.1
+    label_smoothing: BelowOne = 0.0
+    ema: BelowOne = 0.0
+    clip_norm: Positive | None = None
     bf16: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values at once."""
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer is {self.optimizer!r}; allowed are 'sgd' and 'adamw'")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in ("momentum", "warmup", "label_smoothing", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a number in [0, 1)")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"lr is {self.lr}; give a positive number, such as 3e-3")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay is {self.weight_decay}; give 0 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"clip_norm is {self.clip_norm}; give a positive number, or leave out")
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of one step (0-based) of ``steps``: linear warm-up, then a cosine.

@@ -1,14 +1,15 @@
-"""How to train R; standard library only, so that a command line can show it quickly."""
+"""How to train R: network, loss and schedule."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from attacks.common.options import BelowOne, Count, NonNegative, Options, Positive, inside
 
 TemporalForm = Literal["matched", "raw"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructionOptions:
+class ReconstructionOptions(Options):
     """Network, loss and schedule of ``fit_network``.
 
     Args:
@@ -37,39 +38,17 @@ class ReconstructionOptions:
     """
 
     form: Literal["unet", "paper"] = "unet"
-    width: int = 32
+    width: Count = 32
     depth: int = 2
-    epochs: int = 10
-    batch_size: int = 32
-    lr: float = 2e-3
-    warmup: float = 0.1
-    ema: float = 0.0
+    epochs: Count = 10
+    batch_size: Count = 32
+    lr: Positive = 2e-3
+    warmup: BelowOne = 0.1
+    ema: BelowOne = 0.0
     bf16: bool = False
     normalise: bool = True
-    task: float = 0.0
-    temporal: float = 0.0
+    task: NonNegative = 0.0
+    temporal: NonNegative = 0.0
     temporal_form: TemporalForm = "matched"
-    held_out: float = 0.1
+    held_out: Annotated[float, inside(0, 1)] = 0.1
     memorise: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values at once."""
-        if self.temporal_form not in get_args(TemporalForm):
-            raise ValueError(
-                f"temporal_form is {self.temporal_form!r}; allowed: 'matched' and 'raw'"
-            )
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in ("warmup", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a number in [0, 1)")
-        for name in ("task", "temporal"):
-            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"lr is {self.lr}; give a positive number, such as 2e-3")
-        if not 0 < self.held_out < 1:
-            raise ValueError(
-                f"held_out is {self.held_out}; give a number between 0 and 1, or memorise"
-            )
