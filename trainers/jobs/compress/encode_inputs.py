@@ -1,11 +1,10 @@
 """Inputs of `compress encode`: samples of a data set, or the pictures of a folder as they are."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from augment.datasets.images.images import BROKEN, describe_error
 from augment.datasets.images.native import ImageFile, ImageFolder, list_images
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
-from compress.limits import describe_excess
+from compress.checks import describe_excess
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.naming import shorten_name
 from trainers.run.cli.compress_config import CompressEncodeConfig
@@ -49,14 +48,6 @@ def read_picture(picture: ImageFile) -> Tensor:
         return picture.read()
     except BROKEN as error:
         raise Unreadable(f"{picture.path}: {describe_error(error)}") from error
-
-
-def _is_whole(picture: ImageFile) -> bool:
-    try:
-        read_picture(picture)
-    except Unreadable:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -114,27 +105,28 @@ class EncodeInputs:
         """Return those whose files are whole."""
         if isinstance(self.source, Dataset):
             return list(rows)
-        return [i for i in rows if _is_whole(self.source.files[i])]
+        whole = []
+        for i in rows:
+            with suppress(Unreadable):
+                self.stack([i])
+                whole.append(i)
+        return whole
 
     def parts(self, *, pack: bool) -> list[CodePart]:
         """Return the files that the samples become, with `pack` one."""
         if not self.is_folder:
-            return [
-                CodePart(f"{i:05}", [rows], named=pack)
-                for i, rows in enumerate(self._groups(range(len(self.ids))))
-            ]
+            groups = enumerate(self._groups())
+            return [CodePart(f"{i:05}", [rows], named=pack) for i, rows in groups]
         if pack:
-            return [CodePart("00000", self._groups(range(len(self.ids))), named=True)]
-        return [
-            CodePart(shorten_name(n), [[i]], named=shorten_name(n) != n)
-            for i, n in enumerate(self.ids)
-        ]
+            return [CodePart("00000", self._groups(), named=True)]
+        short = enumerate(map(shorten_name, self.ids))
+        return [CodePart(name, [[i]], named=name != self.ids[i]) for i, name in short]
 
-    def _groups(self, rows: Sequence[int]) -> list[list[int]]:
+    def _groups(self) -> list[list[int]]:
         """Return samples by shape, so many that a file can hold them."""
         alike: dict[Shape, list[int]] = defaultdict(list)
-        for i in rows:
-            alike[self.shapes[i]].append(i)
+        for i, shape in enumerate(self.shapes):
+            alike[shape].append(i)
         out = []
         for shape, same in alike.items():
             each = max(1, VALUES // math.prod(shape))
@@ -174,8 +166,7 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> EncodeInputs
 
 def inputs_of_dataset(ds: Dataset, *, is_folder: bool = False) -> EncodeInputs:
     """Return the samples of a data set."""
-    numbers = ds.labels.tolist()
-    labels = [ds.classes[n] if n >= 0 else "" for n in numbers]
+    labels = [ds.classes[n] if n >= 0 else "" for n in ds.labels.tolist()]
     shapes: list[Shape] = [ds.shape] * len(ds)
     left_out = list(ds.skipped)
     return EncodeInputs(ds.name, ds.ids, labels, shapes, ds, left_out=left_out, is_folder=is_folder)
