@@ -54,22 +54,16 @@ class ReconstructionOptions:
 
     def __post_init__(self) -> None:
         """Refuse impossible values at once."""
-        if self.temporal_form not in get_args(TemporalForm):
-            raise ValueError(
-                f"temporal_form is {self.temporal_form!r}; allowed: 'matched' and 'raw'"
-            )
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in ("warmup", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give a number in [0, 1)")
-        for name in ("task", "temporal"):
-            if not (getattr(self, name) >= 0 and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} is {getattr(self, name)}; give 0 or more")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"lr is {self.lr}; give a positive number, such as 2e-3")
-        if not 0 < self.held_out < 1:
-            raise ValueError(
-                f"held_out is {self.held_out}; give a number between 0 and 1, or memorise"
-            )
+        for name, right, allowed in (
+            ("temporal_form", self.temporal_form in get_args(TemporalForm), "'matched' or 'raw'"),
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("warmup", 0 <= self.warmup < 1, "a number in [0, 1)"),
+            ("ema", 0 <= self.ema < 1, "a number in [0, 1)"),
+            ("task", 0 <= self.task < math.inf, "0 or more"),
+            ("temporal", 0 <= self.temporal < math.inf, "0 or more"),
+            ("lr", 0 < self.lr < math.inf, "a positive number, such as 2e-3"),
+            ("held_out", 0 < self.held_out < 1, "a number between 0 and 1, or memorise"),
+        ):
+            if not right:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; give {allowed}")

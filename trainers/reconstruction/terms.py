@@ -1,7 +1,5 @@
 """Loss of R: squared error, flicker, and the disagreement of a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,7 +56,7 @@ class Terms:
         plain: Tensor,
         x: Tensor,
         classify: Classify | None,
-    ) -> Terms:
+    ) -> "Terms":
         """Take as units what the plain decoder's samples have.
 
         Args:
