@@ -23,10 +23,10 @@ from compress.network.restoration_net import RestorationNet, check_network
 from compress.quantise import error_bound
 from compress.quantise.quantise import Quantiser, max_magnitude, quantise, to_array
 from compress.quantise.rate import find_step
-from compress.quantise.signals import split_for_cache, to_signal, transform
+from compress.quantise.signals import split_for_cache, to_opponent, to_signal
 from compress.quantise.task_quantiser import TaskQuantiser, check_task
 from compress.wavelet.lifting import WAVELETS
-from compress.wavelet.transform import Coefficients
+from compress.wavelet.transform import Coefficients, dwt
 
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
@@ -110,12 +110,11 @@ class Codec:
         Raises:
             ValueError: for quantised coefficients larger than a file can hold.
         """
-        levels, time_levels = self.levels, self.time_levels
-        parts = [
-            transform(part, wavelet=self.wavelet, levels=levels, time_levels=time_levels)
-            for part in split_for_cache(signal)
-        ]
-        parts = [quantiser(part, step) for part in parts]
+        # Elementwise, so that the number of threads does not matter.
+        transform = partial(
+            dwt, wavelet=self.wavelet, levels=self.levels, time_levels=self.time_levels, lifted=True
+        )
+        parts = [quantiser(transform(to_opponent(part)), step) for part in split_for_cache(signal)]
         q = parts[0].with_values(torch.cat([part.values for part in parts]))
         if not (most := max_magnitude(q)) < MOST:
             raise ValueError(
@@ -189,8 +188,9 @@ class Codec:
         )  # fmt: skip
         chunks = []
         for part in torch.split(q.values, head.per_chunk):
-            chunk = self._encode_chunk(q.with_values(part), step, wide=head.wide)
-            chunks.append(pad_chunk(chunk, part.numel()))
+            array = to_array(q.with_values(part))
+            chunk = encode_chunk(array, q.bands, self.tables, step=step, wide=head.wide)
+            chunks.append(pad_chunk(chunk, array.size))
         return write(head, chunks)
 
     def largest_error(
@@ -223,9 +223,6 @@ class Codec:
             task=task,
         )
 
-    def _encode_chunk(self, q: Coefficients, step: float, *, wide: bool) -> bytes:
-        return encode_chunk(to_array(q), q.bands, self.tables, step=step, wide=wide)
-
     def _find_step(
         self, signal: Tensor, bytes_per_sample: float, quantiser: Quantiser, task: Quantiser | None
     ) -> float:
@@ -248,7 +245,10 @@ class Codec:
         """Measure the bytes a sample of at most `count` samples, without header."""
         some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), count)).long()]
         q = self.quantise_signal(some, step, quantiser)
-        return len(self._encode_chunk(q, step, wide=max_magnitude(q) > LARGEST)) / len(some)
+        wide = max_magnitude(q) > LARGEST
+        return len(encode_chunk(to_array(q), q.bands, self.tables, step=step, wide=wide)) / len(
+            some
+        )
 
     def decode(self, data: bytes, *, network: RestorationNet | None = None) -> Tensor:
         """Decode the samples, or the differences, of a file.

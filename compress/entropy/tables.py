@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compress.entropy.coding_order import STATISTICS_CLASSES, TABLE_GROUPS, table_group
-from compress.entropy.contexts import FEATURES, FLAG_CONTEXTS, PHASES, CodingUnit, Feature
+from compress.entropy.contexts import FEATURES, FLAG_CONTEXTS, PHASES, CodingUnit
 from compress.entropy.rans import TOTAL, Batch, Frequencies, RansDecoder
 from compress.entropy.symbols import ESCAPE, SYMBOLS, Ints
 from compress.errors import FormatError
@@ -62,9 +62,13 @@ class Tables:
 
     def select_tables(self, unit: CodingUnit) -> Ints:
         """Select the table of each position of a unit, (A * h' * w',)."""
-        group, weights = unit.statistics_class, self.weights[unit.statistics_class, unit.phase]
-        predicted = np.broadcast_to(predict_magnitude(unit.features, weights), unit.shape).ravel()
-        return np.asarray(_BIN_OF[predicted.clip(0, EDGES[-1])] + BINS * table_group(group))
+        weights = self.weights[unit.statistics_class, unit.phase]
+        predicted = np.zeros((1, 1, 1), np.int32)  # magnitudes, in 1/UNIT, (A, h', w')
+        for feature, weight in zip(unit.features, weights, strict=True):
+            if feature is not None and weight:
+                predicted = predicted + weight * feature
+        bins = _BIN_OF[np.broadcast_to(predicted, unit.shape).ravel().clip(0, EDGES[-1])]
+        return np.asarray(bins + BINS * table_group(unit.statistics_class))
 
     def to_bytes(self) -> bytes:
         """Serialise all numbers, little-endian."""
@@ -102,15 +106,6 @@ class Tables:
     def digest(self) -> bytes:
         """Eight bytes that tell these tables from others."""
         return hashlib.sha256(self.to_bytes()).digest()[:8]
-
-
-def predict_magnitude(features: list[Feature], weights: Ints) -> Ints:
-    """Predict each coefficient's magnitude from its features, in 1/UNIT, (A, h', w')."""
-    total = np.zeros((1, 1, 1), np.int32)
-    for feature, weight in zip(features, weights, strict=True):
-        if feature is not None and weight:
-            total = total + weight * feature
-    return total
 
 
 @dataclass

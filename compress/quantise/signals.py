@@ -8,7 +8,7 @@ from torch import Tensor
 from compress.checks import check_samples
 from compress.file_format import KINDS, Kind
 from compress.quantise.quantise import dequantise
-from compress.wavelet.transform import Coefficients, dwt, idwt
+from compress.wavelet.transform import Coefficients, idwt
 
 MIDDLE = 0.5  # of the range of samples
 _CACHED_VALUES = 2**19  # so many at a time stay in a processor's cache
@@ -46,15 +46,6 @@ def to_signal(x: Tensor, kind: Kind, x_adv: Tensor | None) -> Tensor:
     if x_adv.shape != x.shape:
         raise ValueError(f"x is {tuple(x.shape)}, x_adv {tuple(x_adv.shape)}; give the same shape")
     return (x.detach() - x_adv.detach()).float().cpu()
-
-
-def transform(
-    signal: Tensor, *, wavelet: str, levels: int | None, time_levels: int | None
-) -> Coefficients:
-    """Transform a signal; elementwise, so that the number of threads does not matter."""
-    return dwt(
-        to_opponent(signal), wavelet=wavelet, levels=levels, time_levels=time_levels, lifted=True
-    )
 
 
 def split_for_cache(values: Tensor) -> tuple[Tensor, ...]:

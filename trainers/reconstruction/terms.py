@@ -51,11 +51,7 @@ class Terms:
 
     @classmethod
     def measured(
-        cls,
-        options: ReconstructionOptions,
-        plain: Tensor,
-        x: Tensor,
-        classify: Classify | None,
+        cls, options: ReconstructionOptions, plain: Tensor, x: Tensor, classify: Classify | None
     ) -> "Terms":
         """Take as units what the plain decoder's samples have.
 

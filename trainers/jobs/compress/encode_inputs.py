@@ -230,10 +230,11 @@ def crop_centres(inputs: EncodeInputs) -> Tensor:
     rows = [i for i in rows if min(inputs.shapes[i][-2:]) >= side]
     most = max(1, min(CROPS, _CROP_VALUES // (channels * side * side)))
     parts = []
-    for i in inputs.readable([rows[i] for i in evenly_spaced(len(rows), most)]):
-        x = inputs.stack([i])[0]
-        top, left = ((n - side) // 2 for n in x.shape[-2:])
-        parts.append(x[:, top : top + side, left : left + side])
+    for place in evenly_spaced(len(rows), most):
+        with suppress(Unreadable):
+            x = inputs.stack([rows[place]])[0]
+            top, left = ((n - side) // 2 for n in x.shape[-2:])
+            parts.append(x[:, top : top + side, left : left + side])
     if not parts:
         raise RefusedInput(
             f"{inputs.name}: none of the pictures can be decoded; put whole ones there"

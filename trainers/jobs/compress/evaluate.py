@@ -19,11 +19,7 @@ from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.attack_files import write_csv
 from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack
 from trainers.jobs.compress.benchmark.benchmark import Benchmark, Outcome, Row, list_measurements
-from trainers.jobs.compress.benchmark.evaluators import (
-    Evaluators,
-    load_evaluators,
-    load_training_samples,
-)
+from trainers.jobs.compress.benchmark.evaluators import Evaluators, load_evaluators
 from trainers.jobs.compress.benchmark.rate_figures import draw_curves, draw_pages, shown_path
 from trainers.jobs.compress.files import (
     DELTA_CODEC,
@@ -88,12 +84,11 @@ def setup(config: CompressEvaluateConfig, folder: RunFolder) -> Benchmark:
             f"{len(test)} samples of {test.shape} are more than 4 GiB; give fewer --test-samples"
         )
     check_network(flags.network, network, test.name, [test.shape])
-    train = load_training_samples(config, folder, test, warnings)
-    evaluators = load_evaluators(config, folder, test, train, warnings)
+    evaluators = load_evaluators(config, folder, test, warnings)
     codec = given or fit_or_load_codec(config, folder)
     delta_codec, x_adv = perturb_samples(config, folder, evaluators, attack, test)
     return Benchmark(
-        config, folder, test, train, codec, delta_codec, x_adv, task, network, evaluators, warnings
+        config, folder, test, codec, delta_codec, x_adv, task, network, evaluators, warnings
     )
 
 
@@ -127,10 +122,9 @@ def measure_all(benchmark: Benchmark) -> list[Row]:
     done = {name for name, item in items.items() if is_cached(item)}
     with Progress(benchmark.folder, "measure", total=len(jobs), done=len(done)) as bar:
         for name, job in jobs.items():
+            make = partial(measure_point, benchmark, name, job)
             beside = partial(shown_files, benchmark.folder, name)
-            point = cached_json(
-                items[name], partial(measure_point, benchmark, name, job), beside=beside
-            )
+            point = cached_json(items[name], make, beside=beside)
             if "impossible" in point:
                 benchmark.warnings.append(point["impossible"])
             elif not any(is_same_file(point, other) for other in points):
@@ -162,8 +156,6 @@ def measure_point(benchmark: Benchmark, name: str, job: Callable[[], Outcome]) -
     seconds = time.monotonic() - started
     shown = evenly_spaced(len(got), SHOWN)
     save_item(shown_path(benchmark.folder, name), {"x": got[shown]})
-    each = row["bytes_per_sample"]
+    bits = {"bits_per_pixel": 8 * row["bytes_per_sample"] / benchmark.pixels}
     numbers = benchmark.evaluators.measure(got)
-    return {"name": name, **row, "bits_per_pixel": 8 * each / benchmark.pixels, **numbers} | {
-        "seconds": seconds
-    }
+    return {"name": name, **row, **bits, **numbers, "seconds": seconds}

@@ -19,13 +19,7 @@ from trainers.evaluate.quality import mean, psnr
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack, log_doubts
-from trainers.jobs.compress.files import (
-    CODEC,
-    DELTA_CODEC,
-    NETWORK,
-    make_or_load_codec,
-    save_codec,
-)
+from trainers.jobs.compress.files import CODEC, DELTA_CODEC, NETWORK, make_or_load_codec, save_codec
 from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.reconstruction.files import fit_or_load_network, save_network
 from trainers.reconstruction.fit import fit_network

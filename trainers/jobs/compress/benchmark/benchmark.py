@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from augment import Dataset
 from compress import Codec, TaskQuantiser
@@ -44,7 +44,6 @@ class Benchmark:
         config: the job's options.
         folder: its run folder.
         test: the samples.
-        train: the training samples, for exemplars; or None.
         codec: ours.
         delta_codec: that of differences; None where they are not measured.
         x_adv: the perturbed samples, like the samples; likewise.
@@ -57,7 +56,6 @@ class Benchmark:
     config: CompressEvaluateConfig
     folder: RunFolder
     test: Dataset
-    train: Dataset | None
     codec: Codec
     delta_codec: Codec | None
     x_adv: Tensor | None
@@ -105,8 +103,8 @@ def list_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outcome]]:
         for rate in benchmark.rates
     }
     jobs["zeros"] = partial(send_nothing, benchmark)
-    if evaluators.model is not None and benchmark.train is not None:
-        jobs["label"] = partial(send_label, benchmark)
+    if evaluators.model is not None and evaluators.train is not None:
+        jobs["label"] = partial(send_label, benchmark, evaluators.model, evaluators.train)
     return jobs
 
 
@@ -200,18 +198,16 @@ def send_nothing(benchmark: Benchmark) -> Outcome:
     return new_point("zeros", None, 0.0, 0.0), torch.full_like(benchmark.evaluators.x, 0.5)
 
 
-def send_label(benchmark: Benchmark) -> Outcome:
+def send_label(benchmark: Benchmark, model: nn.Module, train: Dataset) -> Outcome:
     """Send the classifier's answer alone, and once for all one training sample of each class.
 
     A class's exemplar is the training sample that the classifier is surest of, coded at the
     highest rate.
     """
-    evaluators, train = benchmark.evaluators, benchmark.train
-    assert evaluators.model is not None
-    assert train is not None
-    answers = evaluators.answers(evaluators.model, evaluators.x)
+    evaluators = benchmark.evaluators
+    answers = evaluators.answers(model, evaluators.x)
     assert answers is not None
-    rows = choose_exemplars(evaluators, train)
+    rows = choose_exemplars(evaluators, model, train)
     blob = benchmark.codec.encode(train.stack(rows)[0], bytes_per_sample=max(benchmark.rates))
     bits, count = math.log2(len(rows)), len(benchmark.test)
     got = benchmark.codec.decode(blob)[answers.clamp_max(len(rows) - 1)]
@@ -219,11 +215,10 @@ def send_label(benchmark: Benchmark) -> Outcome:
     return new_point("label", None, size, bits / 8), got
 
 
-def choose_exemplars(evaluators: Evaluators, train: Dataset) -> list[int]:
+def choose_exemplars(evaluators: Evaluators, model: nn.Module, train: Dataset) -> list[int]:
     """Return, for each class, the training sample of it that the classifier is surest of."""
-    assert evaluators.model is not None
     parts = [
-        predict(evaluators.model, train.stack(rows)[0].to(evaluators.device)).softmax(1).cpu()
+        predict(model, train.stack(rows)[0].to(evaluators.device)).softmax(1).cpu()
         for rows in torch.split(torch.arange(len(train)), evaluators.batch_size)
     ]
     scores = torch.cat(parts)  # (N, K)

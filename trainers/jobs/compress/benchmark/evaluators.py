@@ -24,6 +24,7 @@ from trainers.run.session import choose_device
 log = logging.getLogger(__name__)
 FEWEST = 10  # training samples of each class, for a classifier of its own half
 Numbers = dict[str, float | None]
+Loaded = JobContext | None
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Evaluators:
     Attributes:
         x: the samples (N, ...).
         y: their labels (N,); None where they have none.
+        train: training samples; None where no classifier can be fitted to them.
         model: the classifier; None where there is none.
         held_out: the judge, another classifier, fitted to other samples; None where there is none.
         batch_size: samples that they look at at once.
@@ -41,6 +43,7 @@ class Evaluators:
 
     x: Tensor
     y: Tensor | None
+    train: Dataset | None
     model: nn.Module | None
     held_out: nn.Module | None
     batch_size: int
@@ -120,11 +123,7 @@ def load_training_samples(
 
 
 def load_evaluators(
-    config: CompressEvaluateConfig,
-    folder: RunFolder,
-    test: Dataset,
-    train: Dataset | None,
-    warnings: list[str],
+    config: CompressEvaluateConfig, folder: RunFolder, test: Dataset, warnings: list[str]
 ) -> Evaluators:
     """Load the classifier and the judge; those without weights are fitted, to halves of their own.
 
@@ -133,10 +132,19 @@ def load_evaluators(
     """
     flags = config.measure
     judge = ClassifierFlags(flags.judge_model, flags.judge_weights, config.classifier.num_classes)
+    train = load_training_samples(config, folder, test, warnings)
     first, second = split_in_halves(train, config.run.seed) if train else (None, None)
     both = (("classifier", "", config.classifier, first), ("judge", "judge-", judge, second))
+
+    def load(who: str, prefix: str, flags: ClassifierFlags, half: Dataset | None) -> Loaded:
+        if half is None and not _given(flags):
+            return None
+        run = replace(config.run, seed=derive_seed(config.run.seed, who))
+        own = replace(config, classifier=flags, run=run)
+        return load_job_classifier(own, folder, test, flag=f"--{prefix}model")
+
     # Both are loaded before either is fitted: what is refused is refused at once.
-    contexts = [_load(config, folder, test, *each) for each in both]
+    contexts = [load(*each) for each in both]
     for (who, prefix, classifier, half), context in zip(both, contexts, strict=True):
         if context is None:
             warnings.append(f"there is no {who}; --{prefix}weights FILE names one")
@@ -146,7 +154,7 @@ def load_evaluators(
     x, labels = test.stack(range(len(test)))
     y = labels if test.num_classes > 0 and int(labels.min()) >= 0 else None
     device = choose_device(config.run.device)
-    evaluators = Evaluators(x, y, model, held_out, config.source.batch_size, device)
+    evaluators = Evaluators(x, y, train, model, held_out, config.source.batch_size, device)
     warnings += evaluators.doubts()
     return evaluators
 
@@ -162,23 +170,6 @@ def split_in_halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 def _given(flags: ClassifierFlags) -> bool:
     """Tell whether a classifier comes with weights."""
     return flags.weights is not None or ":" in (flags.model or "")
-
-
-def _load(
-    config: CompressEvaluateConfig,
-    folder: RunFolder,
-    test: Dataset,
-    who: str,
-    prefix: str,
-    flags: ClassifierFlags,
-    half: Dataset | None,
-) -> JobContext | None:
-    """Load a classifier; None where it has no weights, and there are no samples to fit it to."""
-    if not _given(flags) and half is None:
-        return None
-    run = replace(config.run, seed=derive_seed(config.run.seed, who))
-    config = replace(config, classifier=flags, run=run)
-    return load_job_classifier(config, folder, test, flag=f"--{prefix}model")
 
 
 def _fit(context: JobContext, who: str, half: Dataset) -> None:
