@@ -18,6 +18,7 @@ from augment.datasets.images.images import BROKEN, describe_error
 from augment.datasets.images.native import ImageFile, ImageFolder, list_images
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
+from augment.splits import Split
 from compress.checks import describe_excess
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.naming import shorten_name
@@ -141,11 +142,12 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> EncodeInputs
         RefusedInput: when there is nothing, or pictures of several sizes are to be classified.
     """
     source, flags = config.source, config.coding
+    split = flags.split or "test"
     if not source.data.startswith(FOLDER):
-        return inputs_of_dataset(load_split(config, flags.split or "test", folder))
+        return inputs_of_dataset(load_split(config, split, folder), split)
     most = source.train_samples if flags.split == "train" else source.test_samples
     request = Request(
-        source.data.removeprefix(FOLDER), flags.split or "test", classes=source.classes,
+        source.data.removeprefix(FOLDER), split, classes=source.classes,
         samples=most, seed=config.run.seed,
     )  # fmt: skip
     pictures = list_images(request, flags.split)
@@ -161,15 +163,16 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> EncodeInputs
             f"{found.name} holds pictures of {len(sizes)} sizes, and --kind {flags.kind} asks a "
             "classifier, which takes one; give --size N to bring all to N x N, or --kind x"
         )
-    return inputs_of_dataset(load_split(config, flags.split or "test", folder), is_folder=True)
+    return inputs_of_dataset(load_split(config, split, folder), split, is_folder=True)
 
 
-def inputs_of_dataset(ds: Dataset, *, is_folder: bool = False) -> EncodeInputs:
-    """Return the samples of a data set."""
+def inputs_of_dataset(ds: Dataset, split: Split, *, is_folder: bool = False) -> EncodeInputs:
+    """Return the samples of a split of a data set."""
     labels = [ds.classes[n] if n >= 0 else "" for n in ds.labels.tolist()]
     shapes: list[Shape] = [ds.shape] * len(ds)
-    left_out = list(ds.skipped)
-    return EncodeInputs(ds.name, ds.ids, labels, shapes, ds, left_out=left_out, is_folder=is_folder)
+    return EncodeInputs(
+        ds.name, ds.ids, labels, shapes, ds, [], list(ds.skipped), split, is_folder=is_folder
+    )
 
 
 def inputs_of_pictures(pictures: ImageFolder, *, size: int | None = None) -> EncodeInputs:
