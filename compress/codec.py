@@ -1,6 +1,6 @@
 """The codec: samples to bytes and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,32 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from compress import codec_file
-from compress.checks import check_step
-from compress.codec_file import SavedCodec
-from compress.decoding import check_network, decode_chunks
+from compress.checks import MAX_LEVELS, check_step
+from compress.decoding import decode_chunks
 from compress.entropy.chunk import encode_chunk
-from compress.entropy.coding_order import coding_order
-from compress.entropy.contexts import Ints
 from compress.entropy.fitting import StatisticsCollector, fit_tables
 from compress.entropy.symbols import LARGEST, MOST
 from compress.entropy.tables import Tables
 from compress.errors import FormatError
-from compress.file_format import NO_MODEL, WAVELETS, FileHeader, Kind, pad_chunk, write
-from compress.limits import MAX_LEVELS
+from compress.file_format import NO_MODEL, FileHeader, Kind, pad_chunk, write
 from compress.names import describe_fault
-from compress.network.restoration_net import RestorationNet
+from compress.network.restoration_net import RestorationNet, check_network
 from compress.quantise import error_bound
-from compress.quantise.quantise import (
-    Quantiser,
-    max_magnitude,
-    quantise,
-    quantiser_index,
-    to_array,
-)
+from compress.quantise.quantise import Quantiser, max_magnitude, quantise, to_array
 from compress.quantise.rate import find_step
-from compress.quantise.signals import split_for_cache, to_signal, transform
+from compress.quantise.signals import split_for_cache, to_opponent, to_signal
 from compress.quantise.task_quantiser import TaskQuantiser, check_task
-from compress.wavelet.transform import Coefficients
+from compress.wavelet.lifting import WAVELETS
+from compress.wavelet.transform import Coefficients, dwt
 
 FITTED = (1, 2, 4, 8, 16)  # steps that tables are fitted to, in units of the codec's
 _FITTED_VALUES = 2**23
@@ -119,12 +110,11 @@ class Codec:
         Raises:
             ValueError: for quantised coefficients larger than a file can hold.
         """
-        levels, time_levels = self.levels, self.time_levels
-        parts = [
-            transform(part, wavelet=self.wavelet, levels=levels, time_levels=time_levels)
-            for part in split_for_cache(signal)
-        ]
-        parts = [quantiser(part, step) for part in parts]
+        # Elementwise, so that the number of threads does not matter.
+        transform = partial(
+            dwt, wavelet=self.wavelet, levels=self.levels, time_levels=self.time_levels, lifted=True
+        )
+        parts = [quantiser(transform(to_opponent(part)), step) for part in split_for_cache(signal)]
         q = parts[0].with_values(torch.cat([part.values for part in parts]))
         if not (most := max_magnitude(q)) < MOST:
             raise ValueError(
@@ -175,11 +165,10 @@ class Codec:
         """
         signal = to_signal(x, kind, x_adv)
         check_task(kind, model, task)
-        check_network(network)
+        if network is not None:
+            check_network(network, kind)
         if step is not None and bytes_per_sample is not None:
             raise ValueError(f"step={step}, bytes_per_sample={bytes_per_sample}; give one of them")
-        if network is not None and network.config.kind != kind:
-            raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")
         if names and (text := describe_fault(names, len(x))):
             raise ValueError(f"{text}; give each sample a path of its own, such as cats/1.png")
         chosen = None if model is None else partial((task or TaskQuantiser()).quantise, model=model)
@@ -188,27 +177,21 @@ class Codec:
         step = check_step(self.step if step is None else step)
         step = float(np.float32(step))  # as the file says it
         q = self.quantise_signal(signal, step, chosen or quantiser)
-        head = self._make_header(q, kind, step)
-        head = replace(
-            head,
+        values, samples = q.values[0].numel(), len(q.values)
+        head = FileHeader(
+            kind, q.wavelet, q.levels, q.time_levels, step, samples, tuple(q.values.shape[1:]),
+            min(samples, max(1, _CHUNK_VALUES // values)), self.tables.digest,
             tables=self.tables.packed if embed_tables else b"",
             model=network.digest if network else NO_MODEL,
+            wide=max_magnitude(q) > LARGEST,
             names=tuple(names),
-        )
-        parts = (to_array(q.with_values(part)) for part in torch.split(q.values, head.per_chunk))
-        wide = head.wide
-        return write(
-            head, [pad_chunk(self._encode_chunk(q, p, step, wide=wide), p.size) for p in parts]
-        )
-
-    def _make_header(self, q: Coefficients, kind: Kind, step: float) -> FileHeader:
-        """Make the header of a file of quantised coefficients."""
-        samples, shape = len(q.values), tuple(q.values.shape[1:])
-        per_chunk = min(samples, max(1, _CHUNK_VALUES // q.values[0].numel()))
-        return FileHeader(
-            kind, q.wavelet, q.levels, q.time_levels, step, samples, shape, per_chunk,
-            self.tables.digest, wide=max_magnitude(q) > LARGEST,
         )  # fmt: skip
+        chunks = []
+        for part in torch.split(q.values, head.per_chunk):
+            array = to_array(q.with_values(part))
+            chunk = encode_chunk(array, q.bands, self.tables, step=step, wide=head.wide)
+            chunks.append(pad_chunk(chunk, array.size))
+        return write(head, chunks)
 
     def largest_error(
         self,
@@ -233,16 +216,12 @@ class Codec:
         return error_bound.largest_error(
             shape,
             check_step(self.step if step is None else step),
-            wavelet=self.wavelet,  # type: ignore[arg-type]
+            wavelet=self.wavelet,
             levels=self.levels,
             time_levels=self.time_levels,
             kind=kind,
             task=task,
         )
-
-    def _encode_chunk(self, q: Coefficients, part: Ints, step: float, *, wide: bool) -> bytes:
-        order, index = coding_order(q.bands, part.shape[1]), quantiser_index(step)
-        return encode_chunk(part, order, self.tables, quantiser_index=index, wide=wide)
 
     def _find_step(
         self, signal: Tensor, bytes_per_sample: float, quantiser: Quantiser, task: Quantiser | None
@@ -267,7 +246,9 @@ class Codec:
         some = signal[torch.linspace(0, len(signal) - 1, min(len(signal), count)).long()]
         q = self.quantise_signal(some, step, quantiser)
         wide = max_magnitude(q) > LARGEST
-        return len(self._encode_chunk(q, to_array(q), step, wide=wide)) / len(some)
+        return len(encode_chunk(to_array(q), q.bands, self.tables, step=step, wide=wide)) / len(
+            some
+        )
 
     def decode(self, data: bytes, *, network: RestorationNet | None = None) -> Tensor:
         """Decode the samples, or the differences, of a file.
@@ -279,17 +260,11 @@ class Codec:
         Raises:
             FormatError: for bytes that are no code file, other tables, or another network.
         """
-        return torch.cat(list(self.decode_chunks(data, network=network)))
-
-    def decode_chunks(
-        self, data: bytes, *, network: RestorationNet | None = None
-    ) -> Iterator[Tensor]:
-        """Decode a file chunk by chunk, each (B', ...); see `decode`."""
-        return decode_chunks(data, self.tables, network)
+        return torch.cat(list(decode_chunks(data, self.tables, network)))
 
     def save(self, path: str | Path) -> None:
         """Write the codec to a file, which appears whole or not at all."""
-        parts = SavedCodec(self.tables, self.step, self.wavelet, self.levels, self.time_levels)
+        parts = self.tables, self.step, self.wavelet, self.levels, self.time_levels
         codec_file.write(Path(path), parts)
 
     @classmethod

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from compress.entropy.chunk import decode_chunk
-from compress.entropy.coding_order import coding_order
 from compress.entropy.tables import Tables
 from compress.errors import FormatError
 from compress.file_format import CodeFile, parse
-from compress.network.restoration_net import RestorationNet
-from compress.quantise.quantise import quantiser_index
+from compress.network.restoration_net import RestorationNet, check_network
 from compress.quantise.signals import dequantise_and_invert, split_for_cache
 from compress.wavelet.bands import bands
 from compress.wavelet.transform import Coefficients
@@ -43,7 +41,8 @@ def decode_chunks(
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise ValueError(f"data is {type(data).__name__}; give the bytes of a code file")
-    check_network(network)
+    if network is not None:
+        check_network(network)
     return reconstruct_chunks(parse(bytes(data)), tables, network)
 
 
@@ -79,18 +78,6 @@ def check_decodable(file: CodeFile, tables: Tables | None, network: RestorationN
         )
 
 
-def check_network(network: object) -> None:
-    """Check that an argument is a restoration network or None.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if network is not None and not isinstance(network, RestorationNet):
-        raise ValueError(
-            f"network is {type(network).__name__}; give a RestorationNet, as `load_network` reads"
-        )
-
-
 def decode_quantised(file: CodeFile, tables: Tables | None) -> Iterator[Coefficients]:
     """Decode the quantised coefficients of a file, chunk by chunk."""
     head = file.head
@@ -103,11 +90,11 @@ def decode_quantised(file: CodeFile, tables: Tables | None) -> Iterator[Coeffici
                 f"{tables.digest.hex()}: it is damaged"
             )
     c, t, h, w = head.volume
-    order = coding_order(bands(t, h, w, levels=head.levels, time_levels=head.time_levels), c)
+    subbands = bands(t, h, w, levels=head.levels, time_levels=head.time_levels)
     for number, samples in enumerate(head.chunks):
         q = decode_chunk(
-            file.chunk(number), (samples, c, t, h, w), order, tables,
-            quantiser_index=quantiser_index(head.step), wide=head.wide,
+            file.chunk(number), (samples, c, t, h, w), subbands, tables,
+            step=head.step, wide=head.wide,
         )  # fmt: skip
         values = torch.from_numpy(q).float().view(samples, *head.shape)
         yield Coefficients(values, head.wavelet, head.levels, head.time_levels)

@@ -8,8 +8,7 @@ from itertools import accumulate, pairwise
 from typing import Literal, get_args
 
 from compress import names
-from compress.errors import FormatError
-from compress.limits import (
+from compress.checks import (
     LEAST_CHUNK,
     MAX_LEVELS,
     STEP_RANGE,
@@ -17,11 +16,11 @@ from compress.limits import (
     describe_outside,
     volume,
 )
-from compress.wavelet.lifting import STEPS
+from compress.errors import FormatError
+from compress.wavelet.lifting import WAVELETS
 
 Kind = Literal["x", "x-task", "delta"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-WAVELETS = tuple(STEPS)
 MAGIC = b"SPRC"
 MAJOR, MINOR = 1, 2
 _FIXED = struct.Struct("<4sBBH BBBBB fI HHHH I 8sI")
@@ -125,7 +124,7 @@ def write(head: FileHeader, chunks: list[bytes], *, minor: int | None = None) ->
     """Join a header and chunks to a file; `minor` is for tests, which need older versions."""
     head.check()
     minor = head.minor if minor is None else minor
-    named = names.pack(head.names)
+    named = names.pack(head.names) if head.names else b""
     more = [_MODEL.pack(head.model), _MORE.pack(head.wide, len(named))][:minor]
     fixed = _FIXED.pack(
         MAGIC, MAJOR, minor, _HEADS[minor],
@@ -227,7 +226,7 @@ def _parse_first(data: memoryview) -> tuple[CodeFile, int]:
     start = end + count * _CHUNK.size
     if len(data) < start + _CRC.size:
         raise FormatError(f"the file has {len(data)} bytes; its head and index alone have {start}")
-    after = _check_part(data, 0, start, "head is")
+    _, after = _read_part(data, 0, start, "head is")
     index = list(_CHUNK.iter_unpack(data[end:start]))
     values = math.prod(head.shape)
     for samples, (size, _) in zip(head.chunks, index, strict=True):
@@ -240,30 +239,26 @@ def _parse_first(data: memoryview) -> tuple[CodeFile, int]:
     ends = list(accumulate((size for size, _ in index), initial=after))
     if ends[-1] > len(data):
         raise FormatError(f"the file has {len(data)} bytes; its chunks end at {ends[-1]}")
-    head = replace(head, tables=tables, names=names.unpack(named, head.samples))
+    own = names.unpack(named, head.samples) if named else ()
+    head = replace(head, tables=tables, names=own)
     file = CodeFile(head, list(pairwise(ends)), [crc for _, crc in index], data[: ends[-1]])
     return file, ends[-1]
 
 
 def _read_part(data: memoryview, start: int, size: int, what: str) -> tuple[bytes, int]:
-    """Read a part of the file and its check sum; return the part and its end."""
-    if not size:
-        return b"", start
-    end = start + size
-    return bytes(data[start:end]), _check_part(data, start, end, what)
-
-
-def _check_part(data: memoryview, start: int, end: int, what: str) -> int:
-    """Verify the check sum of a part; return its end.
+    """Read a part of the file and its check sum; return the part and its end.
 
     Raises:
         FormatError: for a file that ends before, or a wrong check sum.
     """
+    if not size:
+        return b"", start
+    end = start + size
     if len(data) < end + _CRC.size:
         raise FormatError(f"the file has {len(data)} bytes: it ends within its {what.split()[0]}")
     if _CRC.unpack_from(data, end)[0] != zlib.crc32(data[start:end]):
         raise FormatError(f"the {what} damaged: the check sum differs")
-    return end + _CRC.size
+    return bytes(data[start:end]), end + _CRC.size
 
 
 def _read_header(data: memoryview) -> tuple[FileHeader, int, int, int]:

@@ -45,17 +45,15 @@ def _describe_fault(name: str) -> str | None:
 
 def pack(names: Sequence[str]) -> bytes:
     """Deflate names, each after a zero byte."""
-    return zlib.compress(b"".join(b"\0" + _encode(name) for name in names), 9) if names else b""
+    return zlib.compress(b"".join(b"\0" + _encode(name) for name in names), 9)
 
 
 def unpack(packed: bytes, count: int) -> tuple[str, ...]:
-    """Inflate the names of `count` samples; no bytes hold none.
+    """Inflate the names of `count` samples.
 
     Raises:
         FormatError: for bytes that `pack` does not make, or invalid names.
     """
-    if not packed:
-        return ()
     inflate, most = zlib.decompressobj(), min(count * _MOST_BYTES, _MOST_ALL)
     try:
         data = inflate.decompress(packed, most)

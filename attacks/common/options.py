@@ -1,4 +1,4 @@
-"""Options of an attack or a fit: their types say which values they may have, a base class checks."""
+"""Options whose types say which values they may have, and the base class that checks them."""
 
 import math
 import types

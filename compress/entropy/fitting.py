@@ -5,13 +5,12 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from compress.entropy.coding_order import STATISTICS_CLASSES, TABLE_GROUPS, coding_order
-from compress.entropy.contexts import FEATURES, PHASES, Ints
+from compress.entropy.coding_order import STATISTICS_CLASSES, TABLE_GROUPS
+from compress.entropy.contexts import FEATURES, FLAG_CONTEXTS, PHASES, CodingUnit, traverse
 from compress.entropy.rans import TOTAL
-from compress.entropy.symbols import ESCAPE, FLOOR, SYMBOLS, to_symbols
+from compress.entropy.symbols import ESCAPE, FLOOR, SYMBOLS, Ints, to_symbols
 from compress.entropy.tables import BINS, TABLES, UNIT, Tables
-from compress.entropy.traversal import FLAG_CONTEXTS, CodingUnit, traverse
-from compress.quantise.quantise import quantiser_index, to_array
+from compress.quantise.quantise import to_array
 from compress.wavelet.transform import Coefficients
 
 Floats = NDArray[np.float64]
@@ -29,9 +28,7 @@ class StatisticsCollector:
 
     def add(self, q: Coefficients, step: float) -> None:
         """Collect the statistics of coefficients (B, C, ...) quantised with a step."""
-        array = to_array(q)
-        order = coding_order(q.bands, array.shape[1])
-        traverse(self, to_symbols(np.abs(array)), order, quantiser_index=quantiser_index(step))
+        traverse(self, to_symbols(np.abs(to_array(q))), q.bands, step)
 
     def flags(self, contexts: Ints, block: Ints) -> NDArray[np.bool_]:
         """Count the samples with a nonzero subband."""

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -103,11 +102,3 @@ def _pad_to_multiple(signal: Tensor, multiple: int) -> Tensor:
         return signal
     sides = [side for n in reversed(missing) for side in (0, n)]
     return F.pad(signal, sides, mode="replicate")
-
-
-def build_layers(form: str, channels: int, *, dims: int, width: int, depth: int) -> nn.Module:
-    """Build the layers of a form, with weights that depend on nothing but the arguments."""
-    kind = {"paper": PaperLayers, "unet": UnetLayers}[form]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return kind(channels, dims=dims, width=width, depth=depth)

@@ -6,13 +6,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from compress.checks import MAX_CHANNELS, STEP_RANGE
 from compress.errors import FormatError
 from compress.file_format import KINDS, NO_MODEL, FileHeader, Kind
-from compress.limits import MAX_CHANNELS, STEP_RANGE
-from compress.network.restoration_layers import build_layers
+from compress.network.restoration_layers import PaperLayers, UnetLayers
 from compress.quantise.signals import MIDDLE
 
 Form = Literal["unet", "paper"]
@@ -56,12 +57,9 @@ class NetworkConfig:
             raise ValueError(f"form is {self.form!r}; allowed: {', '.join(get_args(Form))}")
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}; allowed: {', '.join(KINDS)}")
-        for name, value, least, most in (
-            ("channels", self.channels, 1, MAX_CHANNELS),
-            ("dims", self.dims, 2, 3),
-            ("width", self.width, 1, 512),
-            ("depth", self.depth, 1, 5),
-        ):
+        ranges = {"channels": (1, MAX_CHANNELS), "dims": (2, 3), "width": (1, 512), "depth": (1, 5)}
+        for name, (least, most) in ranges.items():
+            value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} is {value}; allowed: {least} to {most}")
 
@@ -97,14 +95,7 @@ class BlendWeight:
         """
         if not self.steps or not self.steps[0] / _BEYOND <= step <= self.steps[-1] * _BEYOND:
             return 0.0
-        if step <= self.steps[0]:
-            return self.shares[0]
-        for i, end in enumerate(self.steps[1:]):
-            if step <= end:
-                start = self.steps[i]
-                part = math.log(step / start) / math.log(end / start)
-                return self.shares[i] + part * (self.shares[i + 1] - self.shares[i])
-        return self.shares[-1]
+        return float(np.interp(math.log(step), np.log(self.steps), self.shares))
 
 
 class RestorationNet(nn.Module):
@@ -123,9 +114,11 @@ class RestorationNet(nn.Module):
         """Initialise weights that depend on the config alone."""
         super().__init__()
         self.config, self.blend_weight = config, blend_weight or BlendWeight()
-        self.layers = build_layers(
-            config.form, config.channels, dims=config.dims, width=config.width, depth=config.depth
-        )
+        form = {"paper": PaperLayers, "unet": UnetLayers}[config.form]
+        shape = {"dims": config.dims, "width": config.width, "depth": config.depth}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layers: nn.Module = form(config.channels, **shape)
 
     def forward(self, decoded: Tensor, step: Tensor) -> Tensor:
         """Predict samples like the decoded ones (B, C, ...), neither blended nor clamped.
@@ -239,3 +232,17 @@ class RestorationNet(nn.Module):
         for name in sorted(tensors):
             result.update(name.encode() + tensors[name].numpy().tobytes())
         return result.digest()[:8]
+
+
+def check_network(network: object, kind: Kind | None = None) -> None:
+    """Check that an argument is a restoration network, for samples of a kind if one is given.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(network, RestorationNet):
+        raise ValueError(
+            f"network is {type(network).__name__}; give a RestorationNet, as `load_network` reads"
+        )
+    if kind not in (None, network.config.kind):
+        raise ValueError(f"kind={kind!r}; the network is for {network.config.kind!r}")

@@ -10,19 +10,20 @@ and width. Bands add up, and so do the three colours that red, green or blue is 
 Nothing here depends on what is coded. Errors of both signs mostly cancel: those seen are smaller.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
 
+from compress.checks import volume
 from compress.file_format import Kind
-from compress.limits import volume
-from compress.quantise.colour import MOST_MIXED
 from compress.quantise.quantise import gain
+from compress.quantise.signals import MOST_MIXED
 from compress.quantise.task_quantiser import TaskQuantiser
 from compress.wavelet.bands import Band, bands
-from compress.wavelet.lifting import STEPS, Lifted
+from compress.wavelet.lifting import STEPS
 from compress.wavelet.transform import count_levels
 
 BasisSums = Mapping[tuple[int, bool], float]  # by level and whether high-pass
@@ -35,7 +36,7 @@ def largest_error(
     shape: Sequence[int],
     step: float,
     *,
-    wavelet: Lifted,
+    wavelet: str,
     levels: int | None = None,
     time_levels: int | None = None,
     kind: Kind = "x",
@@ -67,17 +68,15 @@ def largest_error(
     return min(mixed * step * units + rounded, 2.0 if kind == "delta" else 1.0)
 
 
-def _band_bound(band: Band, lines: list[BasisSums], wavelet: Lifted) -> float:
+def _band_bound(band: Band, lines: list[BasisSums], wavelet: str) -> float:
     """Bound the change of a value when all coefficients of a subband change by one unit."""
-    product = 1.0
-    count_levels = (band.time_level, band.level, band.level)
-    for line, level, high in zip(lines, count_levels, band.high, strict=True):
-        product *= line[level, high] / gain(wavelet, level, high)
-    return product
+    levels = (band.time_level, band.level, band.level)
+    along = zip(lines, levels, band.high, strict=True)
+    return math.prod(line[level, high] / gain(wavelet, level, high) for line, level, high in along)
 
 
 @lru_cache(maxsize=64)
-def basis_sums(wavelet: Lifted, n: int, levels: int) -> BasisSums:
+def basis_sums(wavelet: str, n: int, levels: int) -> BasisSums:
     """Compute, for each part of a line, the largest sum of its absolute basis functions.
 
     >>> round(basis_sums("haar", 8, 2)[2, True], 6)
@@ -99,7 +98,7 @@ def _max_abs_row_sum(functions: sparse.csr_matrix) -> float:
     return float(abs(functions).sum(axis=1).max())
 
 
-def _sparse_synthesis(wavelet: Lifted, n: int) -> sparse.csr_matrix:
+def _sparse_synthesis(wavelet: str, n: int) -> sparse.csr_matrix:
     """Build the sparse matrix (n, n) of `lifting.synthesise` on a line."""
     steps, half, count = STEPS[wavelet], (n + 1) // 2, n // 2
     both = sparse.identity(n, format="csr")

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.wavelet.bands import Band
-from compress.wavelet.lifting import Lifted, synthesise
+from compress.wavelet.lifting import synthesise
 from compress.wavelet.transform import Coefficients
 
 Quantiser = Callable[[Coefficients, float], Coefficients]  # of coefficients and a step
 # The Lagrangian cost of a bit, in squared steps: half of a coder's slope at low rates gave the best
 # PSNR for its bytes on photographs.
 BIT = 0.16
-FINEST = 4096
 
 
 @lru_cache(maxsize=256)
-def gain(wavelet: Lifted, level: int, high: bool) -> float:
+def gain(wavelet: str, level: int, high: bool) -> float:
     """Compute the l2 norm of a wavelet's synthesis function on a line."""
     if level == 0:
         return 1.0
@@ -37,22 +36,9 @@ def gain(wavelet: Lifted, level: int, high: bool) -> float:
 
 def band_gain(c: Coefficients, band: Band) -> float:
     """Compute the l2 norm of the synthesis function of a subband's coefficients."""
-    time, height, width = band.high
-    wavelet: Lifted = c.wavelet  # type: ignore[assignment]
-    return (
-        gain(wavelet, band.time_level, time)
-        * gain(wavelet, band.level, height)
-        * gain(wavelet, band.level, width)
-    )
-
-
-def quantiser_index(step: float) -> int:
-    """Map a step to its context feature, a whole number that grows as the step gets finer.
-
-    >>> quantiser_index(0.5)
-    8
-    """
-    return max(1, min(round(4 / step), FINEST))
+    levels = (band.time_level, band.level, band.level)
+    lines = zip(levels, band.high, strict=True)
+    return math.prod(gain(c.wavelet, level, high) for level, high in lines)
 
 
 def normalise_subbands(c: Coefficients, step: float) -> Coefficients:
@@ -71,7 +57,7 @@ def dequantise(q: Coefficients, step: float) -> Coefficients:
     return out
 
 
-def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
+def quantise(c: Coefficients, step: float) -> Coefficients:
     """Quantise coefficients to whole numbers, as floats; `dequantise` approximates the inverse.
 
     A coefficient becomes 0 where that saves more bits than it costs: the dead zone is wide among
@@ -81,7 +67,6 @@ def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
         c: of a wavelet with lifting steps.
         step: of the quantiser, in units of samples: the error of each coefficient changes the
             sample by at most half of it in l2, those set to 0 aside.
-        bit: cost of a bit in squared steps; 0 rounds to the nearest.
     """
     units = normalise_subbands(c, step)
     size = units.with_values(units.values.abs())
@@ -92,8 +77,8 @@ def quantise(c: Coefficients, step: float, *, bit: float = BIT) -> Coefficients:
             parent = known.get((band.level + 1, band.time_level, band.high))
             a = size.band(band)
             bits = 1 + torch.log2(1 + 1 / (_predict_magnitudes(a, size, parent) + 0.02))
-            zone = (0.5 + 0.5 * bit * bits).clamp(max=1)
-            whole = torch.floor(a + 0.5 - 0.5 * bit).clamp_min(1)
+            zone = (0.5 + 0.5 * BIT * bits).clamp(max=1)
+            whole = torch.floor(a + 0.5 - 0.5 * BIT).clamp_min(1)
             whole = torch.where(a < zone, torch.zeros_like(a), whole)
             out.band(band).copy_(whole * units.band(band).sign())
         known[band.level, band.time_level, band.high] = band
@@ -139,5 +124,4 @@ def max_magnitude(q: Coefficients) -> float:
 
 def to_array(q: Coefficients) -> NDArray[np.int32]:
     """Convert quantised coefficients to an int32 array, (B, C, T, H, W)."""
-    values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
-    return values.to(torch.int32).cpu().numpy()
+    return q.volumes.to(torch.int32).cpu().numpy()

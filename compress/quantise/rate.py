@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable
 
-from compress.checks import is_number
-from compress.limits import STEP_RANGE
+from compress.checks import STEP_RANGE, is_number
 
 _TRIALS = 16
 _SLOPES = (-3.0, -0.3)  # of log(size) over log(step)

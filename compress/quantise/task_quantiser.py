@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compress.quantise.colour import to_rgb
 from compress.quantise.quantise import dequantise, normalise_subbands, quantise
-from compress.quantise.signals import MIDDLE, dequantise_and_invert
+from compress.quantise.signals import MIDDLE, dequantise_and_invert, to_rgb
 from compress.wavelet.transform import Coefficients, idwt
 
 Loss = Literal["kl", "feature"]

@@ -47,33 +47,18 @@ def lengths(n: int, levels: int) -> list[int]:
 
 def bands(t: int, h: int, w: int, *, levels: int, time_levels: int) -> list[Band]:
     """List the non-empty subbands of a sample of size (T, H, W), the coarsest first."""
-    pieces = _split_line(t, time_levels)
+    times = [(time_levels, False), *((level, True) for level in range(time_levels, 0, -1))]
+    planes = [(levels, False, False)]
+    for level in range(levels, 0, -1):
+        planes += [(level, False, True), (level, True, False), (level, True, True)]
+    frames, rows, columns = lengths(t, time_levels), lengths(h, levels), lengths(w, levels)
     out = []
-    for time_level, high_t, where_t in pieces:
-        for level, high_h, where_h, high_w, where_w in _split_plane(h, w, levels):
-            where = (where_t, where_h, where_w)
-            out.append(Band(level, time_level, (high_t, high_h, high_w), where))
+    for (time, high_t), (level, high_h, high_w) in product(times, planes):
+        where = _cut(frames, time, high_t), _cut(rows, level, high_h), _cut(columns, level, high_w)
+        out.append(Band(level, time, (high_t, high_h, high_w), where))
     return [band for band in out if min(band.shape) > 0]
 
 
-def _split_line(n: int, levels: int) -> list[tuple[int, bool, slice]]:
-    """List the parts of a line, the coarsest first: level, whether high-pass, where."""
-    sizes = lengths(n, levels)
-    low = [(levels, False, slice(0, sizes[-1]))]
-    return low + [
-        (level, True, slice(sizes[level], sizes[level - 1])) for level in range(levels, 0, -1)
-    ]
-
-
-def _split_plane(h: int, w: int, levels: int) -> list[tuple[int, bool, slice, bool, slice]]:
-    """List the subbands of a plane, the coarsest first."""
-    rows, columns = lengths(h, levels), lengths(w, levels)
-    out = [(levels, False, slice(0, rows[-1]), False, slice(0, columns[-1]))]
-    for level in range(levels, 0, -1):
-        low_h, low_w = rows[level], columns[level]
-        parts_h = {False: slice(0, low_h), True: slice(low_h, rows[level - 1])}
-        parts_w = {False: slice(0, low_w), True: slice(low_w, columns[level - 1])}
-        for high_h, high_w in product((False, True), repeat=2):
-            if high_h or high_w:
-                out.append((level, high_h, parts_h[high_h], high_w, parts_w[high_w]))
-    return out
+def _cut(sizes: list[int], level: int, high: bool) -> slice:
+    """Return where the low-pass or the high-pass half of a level is on a line."""
+    return slice(sizes[level], sizes[level - 1]) if high else slice(0, sizes[level])

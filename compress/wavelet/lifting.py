@@ -7,12 +7,9 @@ that the result depends on no number of threads.
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-
-Lifted = Literal["haar", "cdf53", "cdf97"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,10 @@ STEPS: dict[str, LiftingSteps] = {
         high=-1 / _K,
     ),
 }
+WAVELETS = tuple(STEPS)
 
 
-def analyse(x: Tensor, wavelet: Lifted, dim: int) -> Tensor:
+def analyse(x: Tensor, wavelet: str, dim: int) -> Tensor:
     """Split x along a dimension into its low-pass half, and after it its high-pass half, like x.
 
     >>> analyse(torch.tensor([1.0, 3.0, 3.0, 5.0]), "haar", 0)
@@ -65,7 +63,7 @@ def analyse(x: Tensor, wavelet: Lifted, dim: int) -> Tensor:
     return torch.cat([even * steps.low, odd * steps.high], -1).transpose(dim, -1)
 
 
-def synthesise(c: Tensor, wavelet: Lifted, dim: int) -> Tensor:
+def synthesise(c: Tensor, wavelet: str, dim: int) -> Tensor:
     """Merge the halves along a dimension, like c; inverts `analyse`."""
     n = c.shape[dim]
     if n == 1:

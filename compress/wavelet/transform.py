@@ -1,25 +1,23 @@
 """The discrete wavelet transform of images and videos: batched, differentiable, not expansive."""
 
+import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+import numpy as np
+import pywt
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.checks import check_tensor
 from compress.wavelet import lifting
 from compress.wavelet.bands import Band, bands, lengths
-from compress.wavelet.periodized import (
-    LIFTED,
-    Matrix,
-    analysis,
-    apply_along,
-    check_wavelet,
-    synthesis,
-)
+from compress.wavelet.lifting import WAVELETS
 
-__all__ = ["Coefficients", "check_wavelet", "dwt", "idwt"]
-
+Matrix = NDArray[np.float64]
 # Up to this length a level is quicker as one matrix than by lifting.
 _DENSE = 128
 
@@ -52,10 +50,14 @@ class Coefficients:
         t, h, w = (1, *self.values.shape[2:])[-3:]
         return bands(t, h, w, levels=self.levels, time_levels=self.time_levels)
 
+    @property
+    def volumes(self) -> Tensor:
+        """The values, of images too with a dimension of time, (B, C, T, H, W)."""
+        return self.values if self.values.ndim == 5 else self.values.unsqueeze(2)
+
     def band(self, band: Band) -> Tensor:
         """Return the values of a band, (B, C, T, H, W); writing to them changes `values`."""
-        values = self.values if self.values.ndim == 5 else self.values.unsqueeze(2)
-        return values[(..., *band.where)]
+        return self.volumes[(..., *band.where)]
 
     def with_values(self, values: Tensor) -> "Coefficients":
         """Return coefficients of the same transform; values: (B, ...) or (B, C*T*H*W)."""
@@ -103,25 +105,24 @@ def dwt(
     x = check_tensor("x", x)
     levels, time_levels = count_levels(x.shape[1:], levels, time_levels)
     frames = x.shape[2] if x.ndim == 5 else 1
-    line = _Line(wavelet, lifted)
-    y = x.clone()
+    y, dense = x.clone(), _longest_dense(wavelet, lifted)
     for n in lengths(frames, time_levels)[:-1]:
-        y[:, :, :n] = line.forward(y[:, :, :n], 2)
-    sizes = zip(lengths(x.shape[-2], levels), lengths(x.shape[-1], levels), strict=True)
-    for h, w in list(sizes)[:-1]:
-        y[..., :h, :w] = line.forward(line.forward(y[..., :h, :w], -2), -1)
+        y[:, :, :n] = _split(y[:, :, :n], wavelet, 2, dense)
+    rows, columns = (lengths(n, levels) for n in y.shape[-2:])
+    for h, w in list(zip(rows, columns, strict=True))[:-1]:
+        y[..., :h, :w] = _split(_split(y[..., :h, :w], wavelet, -2, dense), wavelet, -1, dense)
     return Coefficients(y, wavelet, levels, time_levels)
 
 
 def idwt(c: Coefficients, *, lifted: bool | None = None) -> Tensor:
     """Invert `dwt`: samples shaped like `c.values`; `lifted`: see `dwt`."""
-    y, line = c.values.clone(), _Line(c.wavelet, lifted)
+    y, wavelet, dense = c.values.clone(), c.wavelet, _longest_dense(c.wavelet, lifted)
     rows, columns = (lengths(n, c.levels) for n in y.shape[-2:])
     for h, w in list(zip(rows, columns, strict=True))[-2::-1]:
-        y[..., :h, :w] = line.backward(line.backward(y[..., :h, :w], -1), -2)
+        y[..., :h, :w] = _merge(_merge(y[..., :h, :w], wavelet, -1, dense), wavelet, -2, dense)
     if c.time_levels:
         for n in lengths(y.shape[2], c.time_levels)[-2::-1]:
-            y[:, :, :n] = line.backward(y[:, :, :n], 2)
+            y[:, :, :n] = _merge(y[:, :, :n], wavelet, 2, dense)
     return y
 
 
@@ -143,37 +144,89 @@ def count_levels(
     return levels, time_levels
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One level along one dimension."""
+def check_wavelet(name: str) -> None:
+    """Check the name of a wavelet.
 
-    wavelet: str
-    lifted: bool | None
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if name not in WAVELETS and name not in pywt.wavelist(kind="discrete"):
+        families = ", ".join(pywt.families())
+        raise ValueError(
+            f"wavelet is {name!r}; allowed: {', '.join(WAVELETS)}, and the discrete wavelets of "
+            f"PyWavelets, such as db2, sym4 or bior4.4 (families: {families})"
+        )
 
-    def __post_init__(self) -> None:
-        if self.lifted and self.wavelet not in LIFTED:
-            raise ValueError(
-                f"lifted=True, wavelet={self.wavelet!r}; lifting steps: {', '.join(LIFTED)}"
-            )
 
-    def forward(self, x: Tensor, dim: int) -> Tensor:
-        if self._is_lifted(x.shape[dim]):
-            return lifting.analyse(x, self.wavelet, dim)  # type: ignore[arg-type]
-        return apply_along(x, self._matrix(analysis, x.shape[dim]), dim)
+def _longest_dense(wavelet: str, lifted: bool | None) -> float:
+    """Return the length up to which a line is multiplied with a matrix; longer ones are lifted."""
+    if lifted and wavelet not in WAVELETS:
+        raise ValueError(f"lifted=True, wavelet={wavelet!r}; lifting steps: {', '.join(WAVELETS)}")
+    if lifted is None:
+        return _DENSE if wavelet in WAVELETS else math.inf
+    return 0 if lifted else math.inf
 
-    def backward(self, x: Tensor, dim: int) -> Tensor:
-        if self._is_lifted(x.shape[dim]):
-            return lifting.synthesise(x, self.wavelet, dim)  # type: ignore[arg-type]
-        return apply_along(x, self._matrix(synthesis, x.shape[dim]), dim)
 
-    def _matrix(self, kind: object, n: int) -> Matrix:
-        matrix: Matrix = kind(self.wavelet, n)  # type: ignore[operator]
-        return matrix
+def _split(x: Tensor, wavelet: str, dim: int, dense: float) -> Tensor:
+    """Split one level along a dimension into its low-pass and its high-pass half."""
+    n = x.shape[dim]
+    if n > dense:
+        return lifting.analyse(x, wavelet, dim)
+    return _apply_along(x, analysis(wavelet, n), dim)
 
-    def _is_lifted(self, n: int) -> bool:
-        if self.lifted is None:
-            return self.wavelet in LIFTED and n > _DENSE
-        return self.lifted
+
+def _merge(y: Tensor, wavelet: str, dim: int, dense: float) -> Tensor:
+    """Merge the halves of one level along a dimension."""
+    n = y.shape[dim]
+    if n > dense:
+        return lifting.synthesise(y, wavelet, dim)
+    return _apply_along(y, synthesis(wavelet, n), dim)
+
+
+@lru_cache(maxsize=1024)
+def analysis(wavelet: str, n: int) -> Matrix:
+    """Build the analysis matrix (n, n) of a level on n samples, the low-pass rows first.
+
+    Those of PyWavelets wrap around (its mode "periodization"), which is defined for even n: the
+    last sample of an odd number of them goes to the low-pass half as it is, but for the scale
+    that a constant gets.
+    """
+    unit = np.eye(n)
+    if wavelet in WAVELETS:
+        lifted: Matrix = lifting.analyse(torch.from_numpy(unit), wavelet, 0).numpy()
+        return lifted
+    if n == 1:
+        return unit
+    even, half = n - n % 2, n // 2
+    with warnings.catch_warnings():  # of filters longer than the line, around which they wrap
+        warnings.simplefilter("ignore", UserWarning)
+        low, high = pywt.dwt(unit[:even, :even], wavelet, "periodization", axis=0)
+    matrix = np.zeros((n, n))
+    matrix[:half, :even], matrix[n - half :, :even] = low, high
+    if n % 2:
+        matrix[half, -1] = sum(pywt.Wavelet(wavelet).dec_lo)
+    return matrix
+
+
+@lru_cache(maxsize=1024)
+def synthesis(wavelet: str, n: int) -> Matrix:
+    """Build the synthesis matrix (n, n), the inverse of `analysis`.
+
+    Inverted, for the reconstruction filters of some wavelets, such as dmey, are no exact ones.
+    """
+    if wavelet in WAVELETS:
+        unit = torch.eye(n, dtype=torch.float64)
+        lifted: Matrix = lifting.synthesise(unit, wavelet, 0).numpy()
+        return lifted
+    return np.asarray(np.linalg.inv(analysis(wavelet, n)), np.float64)
+
+
+def _apply_along(x: Tensor, matrix: Matrix, dim: int) -> Tensor:
+    """Multiply a matrix (m, n) with x along a dimension of n entries."""
+    weight = torch.from_numpy(matrix).to(x)
+    if dim % x.ndim == x.ndim - 1:
+        return x @ weight.T
+    return (weight @ x.transpose(dim, -2)).transpose(dim, -2)
 
 
 def _check_levels(name: str, levels: int | None, n: int) -> int:

@@ -170,7 +170,7 @@ def codecs(codec, photographs, folder, count, seed):
             longest = max(longest, time.process_time() - start)
         loaded += 1
         if loaded % 20 == 0:  # whatever its tables are, what it codes comes back as it was
-            same = Codec(Tables.from_bytes(other.tables.to_bytes()), other.step, other.wavelet)
+            same = Codec(Tables.unpack(other.tables.packed), other.step, other.wavelet)
             assert torch.equal(
                 same.decode(same.encode(x)), decode(same.encode(x, embed_tables=True))
             )

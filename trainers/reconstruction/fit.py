@@ -1,7 +1,5 @@
 """Train R on coded samples; an interrupted training goes on to the very same bits."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +20,6 @@ from trainers.reconstruction.gate import knots, measure_gate
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.reconstruction.samples import RestorationSamples, number_groups, split_groups
 from trainers.reconstruction.terms import Terms
-
-__all__ = ["NetworkFit", "ReconstructionOptions", "coded_steps", "fit_network"]
 
 _CLIP = 1.0  # largest l2 norm of the gradient
 
@@ -115,7 +111,7 @@ def fit_network(
         fit = _NetworkTraining(
             samples, options, sorted(set(steps)), seed=seed, device=torch.device(device)
         )
-        history = [] if state is None else fit.restore(state)
+        history = unpack(state, fit.network, fit.optimizer, fit.ema) if state else []
         while len(history) < options.epochs:
             start = time.perf_counter()
             record = fit.epoch(len(history))
@@ -141,7 +137,15 @@ class _NetworkTraining:
         self.samples, self.options, self.steps = samples, options, steps
         self.seed, self.device = seed, device
         self.rows, self.held_out = split_groups(samples.groups, options, seed)
-        self.network = RestorationNet(_config(samples, options)).to(device)
+        config = NetworkConfig(
+            channels=samples.x.shape[1],
+            dims=samples.x.ndim - 2,
+            kind=samples.kind,
+            form=options.form,
+            width=options.width,
+            depth=options.depth,
+        )
+        self.network = RestorationNet(config).to(device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.lr, weight_decay=0, fused=True
         )
@@ -212,21 +216,6 @@ class _NetworkTraining:
             groups=self.samples.groups[self.held_out], certain=self.options.memorise,
         )  # fmt: skip
         return records
-
-    def restore(self, state: FitState) -> list[Record]:
-        """Continue from a state of the same samples and options; returns its history."""
-        return unpack(state, self.network, self.optimizer, self.ema)
-
-
-def _config(samples: RestorationSamples, options: ReconstructionOptions) -> NetworkConfig:
-    return NetworkConfig(
-        channels=samples.x.shape[1],
-        dims=samples.x.ndim - 2,
-        kind=samples.kind,
-        form=options.form,
-        width=options.width,
-        depth=options.depth,
-    )
 
 
 def _check(

@@ -1,7 +1,5 @@
 """The gate: how much of R's correction to use at each step, measured on held-out samples."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

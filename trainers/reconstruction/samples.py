@@ -1,7 +1,5 @@
 """The samples that R is trained on: how they are coded, and which of them are held out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

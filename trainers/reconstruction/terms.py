@@ -1,7 +1,5 @@
 """Loss of R: squared error, flicker, and the disagreement of a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,12 +51,8 @@ class Terms:
 
     @classmethod
     def measured(
-        cls,
-        options: ReconstructionOptions,
-        plain: Tensor,
-        x: Tensor,
-        classify: Classify | None,
-    ) -> Terms:
+        cls, options: ReconstructionOptions, plain: Tensor, x: Tensor, classify: Classify | None
+    ) -> "Terms":
         """Take as units what the plain decoder's samples have.
 
         Args:

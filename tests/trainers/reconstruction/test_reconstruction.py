@@ -1,6 +1,7 @@
 """Training of R: its loss, its gate, its resuming, its file."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -369,28 +370,39 @@ def test_a_run_folder_is_resumed_and_measured(digits, tmp_path, monkeypatch):
     whole = fit_network(codec, x[:40], options, **given)
 
     folder = open_folder(tmp_path / "run", "rounds", parse_command([]).config, resume="auto")
-    add, lines = folder.metrics.add, []
+    add, killed = folder.metrics.add, []
 
-    def killed(name, **more):
-        lines.append(name)
-        if name.endswith("epoch-002") and lines.count(name) == 1:
+    def add_or_kill(name, **more):
+        if name.endswith("epoch-002") and not killed:
+            killed.append(name)
             raise KeyboardInterrupt
         add(name, **more)
 
-    monkeypatch.setattr(folder.metrics, "add", killed)
+    def measured():
+        return list(folder.metrics.lines)
+
+    monkeypatch.setattr(folder.metrics, "add", add_or_kill)
+    fit = partial(fit_network, codec, x[:40], options, **given)
     with pytest.raises(KeyboardInterrupt):
-        fit_or_load_network(folder, codec, x[:40], options, **given)
+        fit_or_load_network(folder, options.epochs, fit)
     kept = sorted(path.name for path in folder.checkpoints.iterdir())
     assert kept == ["reconstruction-running.safetensors"]
-    network = fit_or_load_network(folder, codec, x[:40], options, **given)
+    kept_epochs = []
+
+    def resumed(state, on_epoch):
+        kept_epochs.append(state.epoch)
+        return fit(state=state, on_epoch=on_epoch)
+
+    network = fit_or_load_network(folder, options.epochs, resumed)
     assert network.digest == whole.network.digest
-    assert lines.count("reconstruction/epoch-001") == 1  # it went on after it
+    assert kept_epochs == [1]  # it went on after it
+    assert measured().count("reconstruction/epoch-001") == 1
     assert [path.name for path in folder.checkpoints.iterdir()] == ["reconstruction.safetensors"]
     for tag in ("reconstruction/loss", "reconstruction/gate/share"):
         assert sum(tag in line["values"] for line in folder.metrics.lines.values()) == 3
-    count = len(lines)
-    assert fit_or_load_network(folder, codec, x[:40], options, **given).digest == network.digest
-    assert len(lines) == count
+    names = measured()
+    assert fit_or_load_network(folder, options.epochs, fit).digest == network.digest
+    assert measured() == names
     folder.claim.lock.close()
 
 

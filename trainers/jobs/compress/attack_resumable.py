@@ -1,7 +1,5 @@
 """Perturbed samples for codes of differences, so that a killed run goes on."""
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The job `compress decode`: code files become pictures, videos, and one npz."""
 
-from __future__ import annotations
-
 import io
 import logging
 import time
@@ -16,8 +14,8 @@ import torch
 from torch import Tensor
 
 from attacks.files import write_bytes
-from compress import Codec
 from compress.decoding import check_decodable, reconstruct_chunks
+from compress.entropy.tables import Tables
 from compress.file_format import CodeFile, Kind
 from compress.network.restoration_net import RestorationNet
 from trainers.jobs.attack_files import write_csv, write_sample
@@ -42,6 +40,7 @@ log = logging.getLogger(__name__)
 VALUES = 2**29  # of samples in the npz, at most: 2 GiB
 SHOWN, ACROSS = 24, 8
 PICTURES = (1, 3)  # channels that a PNG or a video can have
+SUFFIXES = {2: ".png", 3: ".mkv"}  # of the file of a sample, by its dimensions
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,12 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     codes = [code for found in find_code_files(flags.code) for code in read_sources(*found)]
     kind = common_kind(codes)
     shapes = [code.parsed.head.shape for code in codes]
-    codec = read_codec(flags.codec) if flags.codec else None
+    tables = read_codec(flags.codec).tables if flags.codec else None
     network = load_network(Path(flags.network)) if flags.network else None
     for code in codes:
         with refuse_with_advice(code, network):
-            check_decodable(code.parsed, codec.tables if codec else None, network)
-    if codec is not None and all(code.parsed.head.tables for code in codes):
+            check_decodable(code.parsed, tables, network)
+    if tables is not None and all(code.parsed.head.tables for code in codes):
         log.warning("--codec %s is not used: the files hold their own tables", flags.codec)
     differences = kind == "delta" and network is None
     choose_threads(config.run.threads, max(torch.Size(shape).numel() for shape in shapes))
@@ -78,7 +77,7 @@ def run_decode(config: CompressDecodeConfig, folder: RunFolder) -> None:
     kept: list[Tensor] = []
     numbers = 0  # kept so far, in one npz
     with Progress(folder, "decode", total=len(rows)) as bar:
-        chunks = (part for code in codes for part in decode_chunks(code, codec, network))
+        chunks = (part for code in codes for part in decode_chunks(code, tables, network))
         for row, x in zip(rows, first_samples_of(chunks, len(rows)), strict=True):
             folder.checkpoints.mkdir(exist_ok=True)  # no other options from here on
             if row["file"]:
@@ -143,20 +142,18 @@ def common_kind(codes: list[CodeSource]) -> Kind:
 
 def plan_rows(codes: list[CodeSource], most: int | None) -> list[dict[str, Any]]:
     """Return a row for each sample that is decoded: its file, if it can have one, and its code."""
-    rows: list[dict[str, Any]] = []
-    for code in codes:
-        shape = code.parsed.head.shape
-        suffix = "" if shape[0] not in PICTURES else ".png" if len(shape) == 3 else ".mkv"
-        for number, name in enumerate(code.names):
-            rows.append({"file": suffix, "code": str(code.path), "number": number, "id": name})
-    rows = rows[:most]
-    ids = [row["id"] for row in rows]
-    names = {suffix: sample_names(ids, suffix) for suffix in {row["file"] for row in rows} - {""}}
-    return [
-        {"file": f"samples/{names[suffix][place]}{suffix}" if (suffix := row["file"]) else ""}
-        | {"code": row["code"], "number": row["number"], "id": row["id"] or ""}
-        for place, row in enumerate(rows)
-    ]
+    places = [(code, i) for code in codes for i in range(len(code.names))][:most]
+    ids = [code.names[i] for code, i in places]
+    names = {suffix: sample_names(ids, suffix) for suffix in SUFFIXES.values()}
+    rows = []
+    for place, (code, number) in enumerate(places):
+        channels, *sides = code.parsed.head.shape
+        suffix = SUFFIXES[len(sides)] if channels in PICTURES else ""
+        file = f"samples/{names[suffix][place]}{suffix}" if suffix else ""
+        rows.append(
+            {"file": file, "code": str(code.path), "number": number, "id": ids[place] or ""}
+        )
+    return rows
 
 
 def refuse_with_advice(
@@ -168,7 +165,7 @@ def refuse_with_advice(
 
 
 def decode_chunks(
-    code: CodeSource, codec: Codec | None, network: RestorationNet | None
+    code: CodeSource, tables: Tables | None, network: RestorationNet | None
 ) -> Iterator[Tensor]:
     """Yield the samples of a file chunk by chunk, each (B, ...), restored where there is an R.
 
@@ -176,7 +173,7 @@ def decode_chunks(
         RefusedInput: when it is damaged, or the codec or the network another.
     """
     with refuse_with_advice(code, network):
-        yield from reconstruct_chunks(code.parsed, codec.tables if codec else None, network)
+        yield from reconstruct_chunks(code.parsed, tables, network)
 
 
 def as_picture(x: Tensor, difference: bool) -> Tensor:
@@ -192,11 +189,8 @@ def write_arrays(path: Path, samples: list[Tensor], name: str, total: int) -> No
     if len(samples) < total:
         log.warning("%s is not written: it would be larger than 2 GiB", path.name)
         return
-    arrays, buffer = torch.stack(samples).numpy(), io.BytesIO()
-    if name == "delta":
-        np.savez_compressed(buffer, delta=arrays)
-    else:
-        np.savez_compressed(buffer, x=arrays)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: torch.stack(samples).numpy()})  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 

@@ -1,7 +1,5 @@
 """The job `compress encode`: samples become code files."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,19 +12,12 @@ from torch import Tensor
 
 from attacks import RefusedInput
 from compress.decoding import reconstruct_chunks
-from compress.file_format import Kind
 from trainers.evaluate.quality import psnr
 from trainers.intervals import wilson
 from trainers.jobs.attack_files import write_csv
 from trainers.jobs.compress.encode_inputs import CodePart, Unreadable
 from trainers.jobs.compress.encoder import Encoder
-from trainers.jobs.compress.files import (
-    CODES,
-    SUFFIX,
-    code_paths,
-    first_samples_of,
-    make_or_load_code,
-)
+from trainers.jobs.compress.files import CODES, SUFFIX, code_paths, first_samples_of
 from trainers.jobs.compress.gallery import Cell, draw_coefficients, draw_gallery, first_coefficients
 from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.run.cli.compress_config import CompressEncodeConfig
@@ -74,30 +65,22 @@ def encode_or_load_note(encoder: Encoder, part: CodePart) -> Row:
 def encode_file(encoder: Encoder, part: CodePart) -> Row:
     """Make a file, and say what it keeps, or why there is none."""
     try:
-        blob = make_or_load_code(encoder.folder, part.name, partial(encoder.code, part))
+        files = encoder.files(part)
     except Unreadable as error:
         return {"left_out": str(error)}
-    gone = {i for rows in part.groups for i in rows}
-    gone -= {i for rows, _ in encoder.files(part, blob) for i in rows}
+    gone = {i for rows in part.groups for i in rows} - {i for rows, _ in files for i in rows}
     missing = [f"{encoder.inputs.ids[i]}: cannot be decoded" for i in sorted(gone)]
-    return encoder.measured(part, blob) | {"missing": missing}
+    return encoder.measured(files) | {"missing": missing}
 
 
 def write_sample_list(folder: Path, encoder: Encoder, parts: list[CodePart]) -> None:
     """Write a row a sample: its file, its number there, its id and class; and what was lost."""
     inputs, rows = encoder.inputs, []
     for part in parts:
-        blob = make_or_load_code(
-            encoder.folder, part.name, partial(encoder.code, part)
-        )  # it is there
-        inside = [i for numbers, _ in encoder.files(part, blob) for i in numbers]
+        file = f"{CODES}/{part.name}{SUFFIX}"
+        inside = [i for numbers, _ in encoder.files(part) for i in numbers]
         rows += [
-            {
-                "file": f"{CODES}/{part.name}{SUFFIX}",
-                "number": number,
-                "id": inputs.ids[i],
-                "label": inputs.labels[i],
-            }
+            {"file": file, "number": number, "id": inputs.ids[i], "label": inputs.labels[i]}
             for number, i in enumerate(inside)
         ]
     write_csv(folder / "samples.csv", rows)
@@ -149,10 +132,7 @@ Shown = tuple[int, Tensor, Tensor, Tensor]  # number, sample, whole numbers, wha
 def first_samples(encoder: Encoder, parts: list[CodePart]) -> Iterator[Shown]:
     """Yield samples with their code and what it decodes to."""
     for part in parts:
-        blob = make_or_load_code(
-            encoder.folder, part.name, partial(encoder.code, part)
-        )  # it is there
-        for rows, file in encoder.files(part, blob):
+        for rows, file in encoder.files(part):
             some = rows[:SHOWN]
             wanted = encoder.wanted(some)
             numbers = first_coefficients(file, encoder.codec, len(some))
@@ -161,27 +141,22 @@ def first_samples(encoder: Encoder, parts: list[CodePart]) -> Iterator[Shown]:
 
 
 def draw_code_figure(path: Path, encoder: Encoder, parts: list[CodePart]) -> None:
-    """Draw some samples, their code, and what it decodes to."""
-    differences = encoder.flags.kind == "delta" and encoder.network is None
+    """Draw some samples, their code, and what it decodes to; differences around grey."""
+    kind, differences = encoder.flags.kind, encoder.network is None and encoder.x_adv is not None
     samples = list(islice(first_samples(encoder, parts), SHOWN))
-    signals = [signal for _, wanted, _, got in samples for signal in (wanted, got)]
-    shown, title = to_pictures(encoder.flags.kind, differences, signals)
+    factor = amplification(max(float(wanted.abs().max()) for _, wanted, _, _ in samples))
+
+    def picture(signal: Tensor) -> Tensor:
+        return (0.5 + factor * signal).clamp(0, 1) if differences else signal
+
     rows = [
         [
-            Cell(shown[2 * place], encoder.inputs.ids[i][-14:]),
-            Cell(draw_coefficients(numbers), f"{int((numbers != 0).sum())} not 0"),
-            Cell(shown[2 * place + 1], f"{float(psnr(wanted[None], got[None])):.1f} dB"),
+            Cell(picture(wanted), encoder.inputs.ids[i][-14:]),
+            draw_coefficients(numbers),
+            Cell(picture(got), f"{float(psnr(wanted[None], got[None])):.1f} dB"),
         ]
-        for place, (i, wanted, numbers, got) in enumerate(samples)
+        for i, wanted, numbers, got in samples
     ]
     heads = ("difference" if differences else "original", "code", "decoded")
-    write_png(path, draw_gallery(rows, heads=heads, title=title))
-
-
-def to_pictures(kind: Kind, differences: bool, signals: list[Tensor]) -> tuple[list[Tensor], str]:
-    """Return samples or differences as pictures, and what to write above them."""
-    if not differences:
-        return signals, f"{kind}: samples and their code"
-    factor = amplification(max(float(wanted.abs().max()) for wanted in signals[::2]))
-    title = f"differences, times {factor} around grey, and their code"
-    return [(0.5 + factor * signal).clamp(0, 1) for signal in signals], title
+    title = f"differences, times {factor} around grey," if differences else f"{kind}: samples"
+    write_png(path, draw_gallery(rows, heads=heads, title=f"{title} and their code"))

@@ -1,11 +1,10 @@
 """Inputs of `compress encode`: samples of a data set, or the pictures of a folder as they are."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from augment.datasets.broken import BROKEN, describe_error
 from augment.datasets.images.native import ImageFile, ImageFolder, list_images
 from augment.datasets.labelled import NAMED
 from augment.datasets.request import Request
-from compress.limits import describe_excess
+from augment.splits import Split
+from compress.checks import describe_excess
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.naming import shorten_name
 from trainers.run.cli.compress_config import CompressEncodeConfig
@@ -49,14 +49,6 @@ def read_picture(picture: ImageFile) -> Tensor:
         return picture.read()
     except BROKEN as error:
         raise Unreadable(f"{picture.path}: {describe_error(error)}") from error
-
-
-def _is_whole(picture: ImageFile) -> bool:
-    try:
-        read_picture(picture)
-    except Unreadable:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -114,27 +106,28 @@ class EncodeInputs:
         """Return those whose files are whole."""
         if isinstance(self.source, Dataset):
             return list(rows)
-        return [i for i in rows if _is_whole(self.source.files[i])]
+        whole = []
+        for i in rows:
+            with suppress(Unreadable):
+                self.stack([i])
+                whole.append(i)
+        return whole
 
     def parts(self, *, pack: bool) -> list[CodePart]:
         """Return the files that the samples become, with `pack` one."""
         if not self.is_folder:
-            return [
-                CodePart(f"{i:05}", [rows], named=pack)
-                for i, rows in enumerate(self._groups(range(len(self.ids))))
-            ]
+            groups = enumerate(self._groups())
+            return [CodePart(f"{i:05}", [rows], named=pack) for i, rows in groups]
         if pack:
-            return [CodePart("00000", self._groups(range(len(self.ids))), named=True)]
-        return [
-            CodePart(shorten_name(n), [[i]], named=shorten_name(n) != n)
-            for i, n in enumerate(self.ids)
-        ]
+            return [CodePart("00000", self._groups(), named=True)]
+        short = enumerate(map(shorten_name, self.ids))
+        return [CodePart(name, [[i]], named=name != self.ids[i]) for i, name in short]
 
-    def _groups(self, rows: Sequence[int]) -> list[list[int]]:
+    def _groups(self) -> list[list[int]]:
         """Return samples by shape, so many that a file can hold them."""
         alike: dict[Shape, list[int]] = defaultdict(list)
-        for i in rows:
-            alike[self.shapes[i]].append(i)
+        for i, shape in enumerate(self.shapes):
+            alike[shape].append(i)
         out = []
         for shape, same in alike.items():
             each = max(1, VALUES // math.prod(shape))
@@ -149,11 +142,12 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> EncodeInputs
         RefusedInput: when there is nothing, or pictures of several sizes are to be classified.
     """
     source, flags = config.source, config.coding
+    split = flags.split or "test"
     if not source.data.startswith(FOLDER):
-        return inputs_of_dataset(load_split(config, flags.split or "test", folder))
+        return inputs_of_dataset(load_split(config, split, folder), split)
     most = source.train_samples if flags.split == "train" else source.test_samples
     request = Request(
-        source.data.removeprefix(FOLDER), flags.split or "test", classes=source.classes,
+        source.data.removeprefix(FOLDER), split, classes=source.classes,
         samples=most, seed=config.run.seed,
     )  # fmt: skip
     pictures = list_images(request, flags.split)
@@ -169,16 +163,16 @@ def read_inputs(config: CompressEncodeConfig, folder: RunFolder) -> EncodeInputs
             f"{found.name} holds pictures of {len(sizes)} sizes, and --kind {flags.kind} asks a "
             "classifier, which takes one; give --size N to bring all to N x N, or --kind x"
         )
-    return inputs_of_dataset(load_split(config, flags.split or "test", folder), is_folder=True)
+    return inputs_of_dataset(load_split(config, split, folder), split, is_folder=True)
 
 
-def inputs_of_dataset(ds: Dataset, *, is_folder: bool = False) -> EncodeInputs:
-    """Return the samples of a data set."""
-    numbers = ds.labels.tolist()
-    labels = [ds.classes[n] if n >= 0 else "" for n in numbers]
+def inputs_of_dataset(ds: Dataset, split: Split, *, is_folder: bool = False) -> EncodeInputs:
+    """Return the samples of a split of a data set."""
+    labels = [ds.classes[n] if n >= 0 else "" for n in ds.labels.tolist()]
     shapes: list[Shape] = [ds.shape] * len(ds)
-    left_out = list(ds.skipped)
-    return EncodeInputs(ds.name, ds.ids, labels, shapes, ds, left_out=left_out, is_folder=is_folder)
+    return EncodeInputs(
+        ds.name, ds.ids, labels, shapes, ds, [], list(ds.skipped), split, is_folder=is_folder
+    )
 
 
 def inputs_of_pictures(pictures: ImageFolder, *, size: int | None = None) -> EncodeInputs:
@@ -239,10 +233,11 @@ def crop_centres(inputs: EncodeInputs) -> Tensor:
     rows = [i for i in rows if min(inputs.shapes[i][-2:]) >= side]
     most = max(1, min(CROPS, _CROP_VALUES // (channels * side * side)))
     parts = []
-    for i in inputs.readable([rows[i] for i in evenly_spaced(len(rows), most)]):
-        x = inputs.stack([i])[0]
-        top, left = ((n - side) // 2 for n in x.shape[-2:])
-        parts.append(x[:, top : top + side, left : left + side])
+    for place in evenly_spaced(len(rows), most):
+        with suppress(Unreadable):
+            x = inputs.stack([rows[place]])[0]
+            top, left = ((n - side) // 2 for n in x.shape[-2:])
+            parts.append(x[:, top : top + side, left : left + side])
     if not parts:
         raise RefusedInput(
             f"{inputs.name}: none of the pictures can be decoded; put whole ones there"

@@ -1,22 +1,17 @@
 """The encoder of the job `compress encode`: samples to files, and the quality of these."""
 
-from __future__ import annotations
-
 import logging
 import math
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from attacks import RefusedInput
 from augment import Dataset
 from compress import Codec
 from compress.decoding import reconstruct_chunks
 from compress.file_format import CodeFile, parse_pack
-from compress.network.restoration_net import RestorationNet
 from compress.quantise.rate import OutOfReachError
 from trainers.evaluate.evaluation import predict, top_classes
 from trainers.evaluate.quality import psnr
@@ -29,12 +24,16 @@ from trainers.jobs.compress.encode_inputs import (
     crop_centres,
     read_inputs,
 )
-from trainers.jobs.compress.files import CODEC, check_network, read_codec
-from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec, save_codec
-from trainers.reconstruction.files import load_network
+from trainers.jobs.compress.files import (
+    check_network,
+    load_network_for,
+    make_or_load_code,
+    make_or_load_codec,
+    read_codec,
+)
+from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec
 from trainers.run.cli.compress_config import CompressEncodeConfig
 from trainers.run.cli.specs import build_task
-from trainers.run.folder.atomic import make_checked
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import check_attacks
 from trainers.run.session import choose_threads
@@ -50,37 +49,35 @@ class Encoder:
         """Load what is needed; all refusals come from here."""
         self.flags, self.folder = config.coding, folder
         name, attack = choose_attack(config, self.flags.attack)
-        self.network = load_named_network(self.flags.network, self.flags.kind)
+        kind = self.flags.kind
+        advice = f"and --kind is {kind}; give another of them"
+        self.network = load_network_for(self.flags.network, [kind], advice)
         self.task = build_task(self.flags.task, smoke=config.run.smoke)
         given = read_codec(self.flags.codec) if self.flags.codec else None
         self.inputs = read_inputs(config, folder)
         self.parts = self.inputs.parts(pack=self.flags.pack)
-        if self.network is not None:
-            for shape in sorted(set(self.inputs.shapes)):
-                check_network(str(self.flags.network), self.network, self.inputs.name, shape)
-        choose_threads(config.run.threads, max(map(math.prod, self.inputs.shapes)))
+        shapes = sorted(set(self.inputs.shapes))
+        check_network(self.flags.network, self.network, self.inputs.name, shapes)
+        choose_threads(config.run.threads, max(map(math.prod, shapes)))
         self.model: nn.Module | None = None
         self.x_adv: Tensor | None = None
         change, ds = None, self.inputs.source
-        if self.flags.kind != "x" and isinstance(ds, Dataset):
-            if self.flags.kind == "delta":
+        if kind != "x" and isinstance(ds, Dataset):
+            if kind == "delta":
                 check_attacks({name: attack}, ds)
             context = load_or_fit_classifier(config, folder, ds)
-            self.model = context.model if self.flags.kind == "x-task" else None
-            if self.model is not None:
+            if kind == "x-task":
+                self.model = context.model
                 log_doubts(context, ds)
-            change = partial(attack_resumable, context, name, attack)
-            if self.flags.kind == "delta":
-                self.x_adv = change(ds)
-                change = partial(change, into=TRAIN)
+            else:
+                attacked = partial(attack_resumable, context, name, attack)
+                self.x_adv, change = attacked(ds), partial(attacked, into=TRAIN)
         if given is None and not isinstance(ds, Dataset):
-            given = fit_or_load_picture_codec(folder, self.inputs)
-        self.codec = given or fit_or_load_codec(
-            config, folder, change if self.model is None else None
-        )
+            given = make_or_load_codec(folder, partial(fit_to_pictures, self.inputs))
+        self.codec = given or fit_or_load_codec(config, folder, change)
 
-    def code(self, part: CodePart) -> bytes:
-        """Return a file.
+    def _code(self, part: CodePart) -> bytes:
+        """Return the bytes of a file.
 
         Raises:
             Unreadable: when none of its pictures can be decoded.
@@ -123,38 +120,46 @@ class Encoder:
         x, changed = self.inputs.stack(rows), self._changed(rows)
         return x if changed is None or self.network is not None else x - changed
 
-    def files(self, part: CodePart, blob: bytes) -> list[tuple[list[int], CodeFile]]:
-        """Return what files a blob holds, each with the numbers of its samples."""
-        files = parse_pack(blob)
+    def files(self, part: CodePart) -> list[tuple[list[int], CodeFile]]:
+        """Make or load what a file holds: files of samples of one shape, with their numbers.
+
+        Raises:
+            Unreadable: when none of its pictures can be decoded.
+        """
+        files = parse_pack(make_or_load_code(self.folder, part.name, partial(self._code, part)))
         if not part.named:
             return list(zip(part.groups, files, strict=True))
         numbers = {name: i for i, name in enumerate(self.inputs.ids)}
         return [([numbers[name] for name in file.head.names], file) for file in files]
 
-    def measured(self, part: CodePart, blob: bytes) -> dict[str, Any]:
-        """Decode a file and say what it keeps, as sums over its samples."""
-        rows = [self._measured(rows, file) for rows, file in self.files(part, blob)]
+    def measured(self, files: list[tuple[list[int], CodeFile]]) -> dict[str, Any]:
+        """Decode the files of a part and say what they keep, as sums over their samples."""
+        found = [self._measured(rows, file) for rows, file in files]
         sums = ("samples", "pixels", "psnr", "kept", "out_of_reach")
-        total = {name: sum(row[name] for row in rows) for name in sums if name in rows[0]}
-        most = {name: max(row[name] for row in rows) for name in ("error", "promised")}
-        return total | most | {"bytes": len(blob), "steps": [row["step"] for row in rows]}
+        total = {name: sum(row[name] for row in found) for name in sums if name in found[0]}
+        most = {name: max(row[name] for row in found) for name in ("error", "promised")}
+        size = sum(len(file.data) for _, file in files)
+        return total | most | {"bytes": size, "steps": [row["step"] for row in found]}
 
     def _measured(self, rows: list[int], file: CodeFile) -> dict[str, Any]:
-        wanted, step = self.wanted(rows), file.head.step
+        wanted, size = self.wanted(rows), self.flags.bytes_per_sample
         got = torch.cat(list(reconstruct_chunks(file, self.codec.tables, self.network)))
-        sums: dict[str, Any] = {"samples": len(rows), "step": step}
-        sums["pixels"] = len(rows) * math.prod(file.head.shape[1:])
-        sums["psnr"] = float(psnr(wanted, got).double().sum())
-        size = self.flags.bytes_per_sample
-        sums["out_of_reach"] = int(size is not None and abs(file.payload / size - 1) > CLOSE)
-        sums |= {"error": 0.0, "promised": 0.0}
+        found: dict[str, Any] = {
+            "samples": len(rows),
+            "pixels": len(rows) * math.prod(file.head.shape[1:]),
+            "step": file.head.step,
+            "psnr": float(psnr(wanted, got).double().sum()),
+            "out_of_reach": int(size is not None and abs(file.payload / size - 1) > CLOSE),
+            "error": 0.0,
+            "promised": 0.0,
+        }
         if self.network is None:
-            sums |= self._held(file, float((wanted - got).abs().max()))
+            found |= self._held(file, float((wanted - got).abs().max()))
         if self.model is not None:
             device = next(self.model.parameters(), torch.empty(0)).device
             before, after = (top_classes(predict(self.model, v.to(device))) for v in (wanted, got))
-            sums["kept"] = int(((before == after) & (before >= 0)).sum())
-        return sums
+            found["kept"] = int(((before == after) & (before >= 0)).sum())
+        return found
 
     def _held(self, file: CodeFile, error: float) -> dict[str, float]:
         """Hold the codec to what it promises.
@@ -174,28 +179,7 @@ class Encoder:
         return {"error": error, "promised": promised}
 
 
-def load_named_network(file: str | None, kind: str) -> RestorationNet | None:
-    """Load the R that files are to name.
-
-    Raises:
-        RefusedInput: when it restores files of another kind.
-    """
-    network = load_network(Path(file)) if file else None
-    if network is not None and network.config.kind != kind:
-        raise RefusedInput(
-            f"{file} restores files of kind {network.config.kind}, and "
-            f"--kind is {kind}; give another of them"
-        )
-    return network
-
-
-def fit_or_load_picture_codec(folder: RunFolder, inputs: EncodeInputs) -> Codec:
-    """Return a codec fitted to the pictures themselves, and kept in the run folder."""
-    file, seal = folder.path / CODEC, folder.checkpoints / f"{CODEC}.json"
-
-    def make() -> None:
-        log.info("no --codec: fitting one to the pictures first")
-        save_codec(folder, Codec.fit(crop_centres(inputs)))
-
-    make_checked(file, seal, make)
-    return read_codec(file)
+def fit_to_pictures(inputs: EncodeInputs) -> Codec:
+    """Fit a codec to the pictures that are to be coded."""
+    log.info("no --codec: fitting one to the pictures first")
+    return Codec.fit(crop_centres(inputs))

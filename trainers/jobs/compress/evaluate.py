@@ -3,47 +3,33 @@
 Each point that is measured is a file of the run's checkpoints, so that a killed run goes on.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from attacks import Attack, RefusedInput
 from augment import Dataset
-from compress.network.restoration_net import RestorationNet
+from compress import Codec
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.attack_files import write_csv
 from trainers.jobs.compress.attack_resumable import attack_resumable, choose_attack
-from trainers.jobs.compress.benchmark.benchmark import (
-    Benchmark,
-    Differences,
-    Outcome,
-    Row,
-    list_measurements,
-)
-from trainers.jobs.compress.benchmark.evaluators import (
-    Evaluators,
-    load_evaluators,
-    load_training_samples,
-)
-from trainers.jobs.compress.benchmark.rate_figures import (
-    draw_curves,
-    draw_pages,
-    shown_path,
-)
+from trainers.jobs.compress.benchmark.benchmark import Benchmark, Outcome, Row, list_measurements
+from trainers.jobs.compress.benchmark.evaluators import Evaluators, load_evaluators
+from trainers.jobs.compress.benchmark.rate_figures import draw_curves, draw_pages, shown_path
 from trainers.jobs.compress.files import (
     DELTA_CODEC,
     check_network,
     code_paths,
+    load_network_for,
     read_codec,
 )
 from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec
 from trainers.jobs.compress.publish_outcome import publish_outcome
-from trainers.reconstruction.files import load_network
 from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.cli.specs import build_task
 from trainers.run.folder.atomic import cached_json, is_cached
@@ -89,25 +75,20 @@ def setup(config: CompressEvaluateConfig, folder: RunFolder) -> Benchmark:
     task = build_task(config.measure.task, smoke=config.run.smoke)
     flags = config.measure
     given = read_codec(flags.codec) if flags.codec else None
-    network = load_restoration_network(flags.network, flags.kinds)
+    advice = "which are not measured; add that to --kinds, or give another network"
+    network = load_network_for(flags.network, ["x", *flags.kinds], advice)
     attack = choose_attack(config, flags.attack)
     test = load_split(config, "test", folder)
     if len(test) * math.prod(test.shape) > VALUES:
         raise RefusedInput(
             f"{len(test)} samples of {test.shape} are more than 4 GiB; give fewer --test-samples"
         )
-    if network is not None:
-        check_network(str(flags.network), network, test.name, test.shape)
-    train = load_training_samples(config, folder, test, warnings)
-    evaluators = load_evaluators(config, folder, test, train, warnings)
+    check_network(flags.network, network, test.name, [test.shape])
+    evaluators = load_evaluators(config, folder, test, warnings)
     codec = given or fit_or_load_codec(config, folder)
-    differences = (
-        perturb_samples(config, folder, evaluators, attack, test)
-        if "delta" in flags.kinds
-        else None
-    )
+    delta_codec, x_adv = perturb_samples(config, folder, evaluators, attack, test)
     return Benchmark(
-        config, folder, test, train, codec, differences, task, network, evaluators, warnings
+        config, folder, test, codec, delta_codec, x_adv, task, network, evaluators, warnings
     )
 
 
@@ -117,35 +98,20 @@ def perturb_samples(
     evaluators: Evaluators,
     chosen: tuple[str, Attack],
     test: Dataset,
-) -> Differences | None:
-    """Attack the samples, and load or fit the codec of differences; None without a classifier."""
-    if evaluators.model is None:
-        return None
-    name, attack = chosen
+) -> tuple[Codec, Tensor] | tuple[None, None]:
+    """Load or fit the codec of differences, and attack the samples, where these are measured."""
+    flags, (name, attack) = config.measure, chosen
+    if "delta" not in flags.kinds or evaluators.model is None:
+        return None, None
     check_attacks({name: attack}, test)
     context = JobContext(config, folder, evaluators.model, evaluators.device)
-    given, change = config.measure.delta_codec, partial(attack_resumable, context, name, attack)
-    if given:
-        codec = read_codec(given)
+    change = partial(attack_resumable, context, name, attack)
+    if flags.delta_codec:
+        codec = read_codec(flags.delta_codec)
     else:
         to_fit = partial(change, into=TRAIN)
         codec = fit_or_load_codec(config, folder, to_fit, name=DELTA_CODEC)
-    return Differences(codec, change(test))
-
-
-def load_restoration_network(file: str | None, kinds: Sequence[str]) -> RestorationNet | None:
-    """Load R.
-
-    Raises:
-        RefusedInput: for a file that holds none, or one for a kind that is not measured.
-    """
-    network = load_network(Path(file)) if file else None
-    if network is not None and network.config.kind not in ("x", *kinds):
-        raise RefusedInput(
-            f"{file} restores files of kind {network.config.kind}, which are not measured; add "
-            f"{network.config.kind} to --kinds, or give another network"
-        )
-    return network
+    return codec, change(test)
 
 
 def measure_all(benchmark: Benchmark) -> list[Row]:
@@ -156,10 +122,9 @@ def measure_all(benchmark: Benchmark) -> list[Row]:
     done = {name for name, item in items.items() if is_cached(item)}
     with Progress(benchmark.folder, "measure", total=len(jobs), done=len(done)) as bar:
         for name, job in jobs.items():
+            make = partial(measure_point, benchmark, name, job)
             beside = partial(shown_files, benchmark.folder, name)
-            point = cached_json(
-                items[name], partial(measure_point, benchmark, name, job), beside=beside
-            )
+            point = cached_json(items[name], make, beside=beside)
             if "impossible" in point:
                 benchmark.warnings.append(point["impossible"])
             elif not any(is_same_file(point, other) for other in points):
@@ -191,8 +156,6 @@ def measure_point(benchmark: Benchmark, name: str, job: Callable[[], Outcome]) -
     seconds = time.monotonic() - started
     shown = evenly_spaced(len(got), SHOWN)
     save_item(shown_path(benchmark.folder, name), {"x": got[shown]})
-    each = row["bytes_per_sample"]
+    bits = {"bits_per_pixel": 8 * row["bytes_per_sample"] / benchmark.pixels}
     numbers = benchmark.evaluators.measure(got)
-    return {"name": name, **row, "bits_per_pixel": 8 * each / benchmark.pixels, **numbers} | {
-        "seconds": seconds
-    }
+    return {"name": name, **row, **bits, **numbers, "seconds": seconds}

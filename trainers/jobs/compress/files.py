@@ -1,8 +1,6 @@
 """Codecs and code files that a user names: read, or refused with a sentence."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from attacks import RefusedInput
 from attacks.files import write_bytes
 from compress import Codec, FormatError, RestorationNet
 from compress.file_format import CodeFile, parse_pack
+from trainers.reconstruction.files import load_network
 from trainers.run.folder.atomic import REMEDY, is_present, make_checked, read_bytes
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import list_codes
@@ -45,19 +44,33 @@ def read_codec(path: str | Path) -> Codec:
         return Codec.load(path)
 
 
-def check_network(file: str, network: RestorationNet, name: str, shape: Sequence[int]) -> None:
-    """Refuse an R that was made for other samples than those of a shape.
+def load_network_for(file: str | None, kinds: Sequence[str], advice: str) -> RestorationNet | None:
+    """Load the R that a flag names, if it does, for files of some kinds.
+
+    Raises:
+        RefusedInput: for a file that holds none, or one for another kind, with the advice.
+    """
+    network = load_network(Path(file)) if file else None
+    if network is not None and network.config.kind not in kinds:
+        raise RefusedInput(f"{file} restores files of kind {network.config.kind}, {advice}")
+    return network
+
+
+def check_network(
+    file: str | None, network: RestorationNet | None, name: str, shapes: Iterable[Sequence[int]]
+) -> None:
+    """Refuse an R, if there is one, that was made for other samples than those of some shapes.
 
     Raises:
         RefusedInput: with what it is for.
     """
-    config = network.config
-    if (config.channels, config.dims) != (shape[0], len(shape) - 1):
-        text = "x".join(map(str, shape))
-        raise RefusedInput(
-            f"{file} restores {config}, and {name} holds samples of "
-            f"{text}; give a network that `compress fit --network` made of such samples"
-        )
+    config = network.config if network else None
+    for shape in shapes:
+        if config and (config.channels, config.dims) != (shape[0], len(shape) - 1):
+            raise RefusedInput(
+                f"{file} restores {config}, and {name} holds samples of {'x'.join(map(str, shape))}"
+                "; give a network that `compress fit --network` made of such samples"
+            )
 
 
 def read_code(path: Path) -> list[CodeFile]:
@@ -96,6 +109,32 @@ def find_code_files(names: Sequence[str]) -> list[tuple[Path, str]]:
             raise RefusedInput(f"{path}: no *{SUFFIX} file in this folder; give one with some")
         files += [(file, file.relative_to(root).as_posix().removesuffix(SUFFIX)) for file in inside]
     return files
+
+
+def make_or_load_codec(
+    folder: RunFolder,
+    fit: Callable[[], Codec],
+    *,
+    name: str = CODEC,
+    beside: Callable[[], Sequence[Path]] = tuple,
+) -> Codec:
+    """Return the codec of a run; where there is none, fit and keep it first.
+
+    Args:
+        folder: the run folder.
+        fit: fits it.
+        name: of its file there.
+        beside: lists the files that `fit` wrote too; see `cached_json`.
+    """
+    file, seal = folder.path / name, folder.checkpoints / f"{name}.json"
+    make_checked(file, seal, lambda: save_codec(folder, fit(), name=name), beside=beside)
+    return read_codec(file)
+
+
+def save_codec(folder: RunFolder, codec: Codec, *, name: str = CODEC) -> None:
+    """Keep a codec in a run folder, which can then not be begun anew with other options."""
+    folder.checkpoints.mkdir(exist_ok=True)
+    codec.save(folder.path / name)
 
 
 def make_or_load_code(folder: RunFolder, name: str, make: Callable[[], bytes]) -> bytes:

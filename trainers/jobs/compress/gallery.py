@@ -1,7 +1,5 @@
 """Pages of pictures: samples, their codes, and what is decoded."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +10,7 @@ from torch import Tensor
 
 from compress import Codec
 from compress.decoding import decode_quantised
-from compress.file_format import CodeFile, parse
+from compress.file_format import CodeFile
 from trainers.run.show.images import (
     CAPTION,
     FONT,
@@ -85,24 +83,18 @@ def _still(x: Tensor) -> Tensor:
     return still if len(still) in (1, 3) else still[:1]
 
 
-def decode_coefficients(codec: Codec, blob: bytes, count: int) -> list[Tensor]:
-    """Return the whole numbers of the first samples of a file, each (C, T, H, W)."""
-    return first_coefficients(parse(blob), codec, count)
-
-
 def first_coefficients(file: CodeFile, codec: Codec, count: int) -> list[Tensor]:
     """Return the whole numbers of the first samples of a parsed file, each (C, T, H, W)."""
     found: list[Tensor] = []
     for q in decode_quantised(file, codec.tables):
-        values = q.values if q.values.ndim == 5 else q.values.unsqueeze(2)
-        found += values.int()
+        found += q.volumes.int()
         if len(found) >= count:
             break
     return found[:count]
 
 
-def draw_coefficients(q: Tensor) -> Tensor:
-    """Return the whole numbers (C, T, H, W) of a sample as a picture (3, H, W).
+def draw_coefficients(q: Tensor) -> Cell:
+    """Return the whole numbers (C, T, H, W) of a sample as a picture (3, H, W), counted.
 
     White is 0, blue above and red below it, the darker the larger; where channels and frames
     lie over each other, the one farthest from 0 shows.
@@ -114,4 +106,4 @@ def draw_coefficients(q: Tensor) -> Tensor:
     strength = torch.where(value != 0, 0.35 + 0.65 * strength, strength)
     plus, minus = (torch.tensor(colour).view(3, 1, 1) for colour in (PLUS, MINUS))
     colour = torch.where(value > 0, plus, minus)  # (3, H, W)
-    return 1 - strength * (1 - colour)
+    return Cell(1 - strength * (1 - colour), f"{int((q != 0).sum())} not 0")

@@ -1,7 +1,5 @@
 """Publish the outcome of a job of `compress`: summary.json, TensorBoard, report, terminal."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

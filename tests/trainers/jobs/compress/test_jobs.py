@@ -120,6 +120,12 @@ def test_differences_are_those_to_the_attack(tmp_path):
     assert np.abs(first - (0.5 + delta[0, 0] / 2)).max() <= 0.5 / 255 + 1e-6
 
 
+def test_the_split_of_a_data_set_is_named(codec, tmp_path):
+    for words, split in (([], "test"), (["--split", "train"], "train")):
+        words = [*TINY, *words, "--codec", str(codec)]
+        assert job("encode", tmp_path / split, *words)["split"] == split
+
+
 def test_x_task_of_so_many_bytes(tmp_path):
     words = [*TINY, "--test-samples", "60", "--bytes-per-sample", "8"]
     task = job("encode", tmp_path / "e", *words, "--kind", "x-task", "--task", "steps=3")

@@ -14,8 +14,8 @@ from trainers.jobs.compress.benchmark.peers import (
     PeerFile,
     find_quality,
     jpeg_payload,
+    x264_payload,
 )
-from trainers.jobs.compress.benchmark.video_peers import x264_payload
 from trainers.run.show.images import to_image
 
 

@@ -106,7 +106,7 @@ def test_numbers_of_other_texts(text: str) -> None:
     with pytest.raises(ValueError, match=r"--task: \w+ is .*; allowed: finite numbers, at most"):
         build_task(text, smoke=False)
     with pytest.raises(ValueError, match="allowed: finite numbers, at most 1e"):
-        build_reconstruction("unet:width=1" + "0" * 30, defaults={}, asks=False)
+        build_reconstruction("unet:width=1" + "0" * 30, asks=False, smoke=False)
 
 
 @pytest.mark.parametrize(

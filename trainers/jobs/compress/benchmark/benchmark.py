@@ -3,22 +3,21 @@
 A job codes and decodes all samples; what is made of the outcome is evaluate.py's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from augment import Dataset
 from compress import Codec, TaskQuantiser
 from compress.file_format import Kind, parse
 from compress.network.restoration_net import RestorationNet
-from compress.quantise.quantise import quantise
+from compress.quantise.quantise import Quantiser, quantise
 from compress.quantise.threshold import Threshold, quantise_thresholded
 from trainers.evaluate.evaluation import predict
 from trainers.evenly_spaced import evenly_spaced
@@ -38,19 +37,6 @@ Outcome = tuple[Row, Tensor]
 
 
 @dataclass(frozen=True)
-class Differences:
-    """Perturbed samples, and the codec of their differences from the originals.
-
-    Attributes:
-        codec: fitted to differences.
-        x_adv: the perturbed samples, like the samples.
-    """
-
-    codec: Codec
-    x_adv: Tensor
-
-
-@dataclass(frozen=True)
 class Benchmark:
     """Samples, codecs, evaluators and options, which all measurements share.
 
@@ -58,9 +44,9 @@ class Benchmark:
         config: the job's options.
         folder: its run folder.
         test: the samples.
-        train: the training samples, for exemplars; or None.
         codec: ours.
-        differences: how differences are coded; None where they are not.
+        delta_codec: that of differences; None where they are not measured.
+        x_adv: the perturbed samples, like the samples; likewise.
         task: the search of its x-task.
         network: R, which restores files of its kind; or None.
         evaluators: the classifiers that look at reconstructions.
@@ -70,9 +56,9 @@ class Benchmark:
     config: CompressEvaluateConfig
     folder: RunFolder
     test: Dataset
-    train: Dataset | None
     codec: Codec
-    differences: Differences | None
+    delta_codec: Codec | None
+    x_adv: Tensor | None
     task: TaskQuantiser
     network: RestorationNet | None
     evaluators: Evaluators
@@ -80,7 +66,7 @@ class Benchmark:
 
     def codec_of(self, kind: str) -> Codec:
         """Return the codec for a kind."""
-        return self.differences.codec if kind == "delta" and self.differences else self.codec
+        return self.delta_codec if kind == "delta" and self.delta_codec else self.codec
 
     @property
     def pixels(self) -> int:
@@ -102,32 +88,30 @@ def list_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outcome]]:
     evaluators, network = benchmark.evaluators, benchmark.network
     kinds = list(dict.fromkeys(("x", *benchmark.config.measure.kinds)))
     kinds = kinds if evaluators.model is not None else ["x"]
-    if benchmark.differences is None:
-        kinds = [kind for kind in kinds if kind != "delta"]
-    jobs: dict[str, Callable[[], Outcome]] = {}
-    for kind in kinds:
-        for rate in benchmark.rates:
-            jobs[f"{kind}-{rate:g}"] = partial(run_codec, benchmark, kind, rate)
-    for kind in (kind for kind in kinds if kind != "x-task"):
-        for way in dict.fromkeys(benchmark.config.measure.thresholds):
-            for rate in benchmark.rates:
-                make = partial(run_codec, benchmark, kind, rate, threshold=way)
-                jobs[f"{kind}-{way}-{rate:g}"] = make
-    if network is not None and network.config.kind in kinds:
-        kind = network.config.kind
-        for rate in benchmark.rates:
-            jobs[f"{kind}+R-{rate:g}"] = partial(run_codec, benchmark, kind, rate, network)
-    jobs |= list_peer_measurements(benchmark)
+    runs: dict[str, Callable[[float], Outcome]] = {
+        kind: partial(run_codec, benchmark, kind) for kind in kinds
+    }
+    for kind, way in product(kinds, benchmark.config.measure.thresholds):
+        if kind != "x-task":
+            runs[f"{kind}-{way}"] = partial(run_codec, benchmark, kind, threshold=way)
+    if network is not None and (kind := network.config.kind) in kinds:
+        runs[f"{kind}+R"] = partial(run_codec, benchmark, kind, network=network)
+    runs |= list_peers(benchmark)
+    jobs: dict[str, Callable[[], Outcome]] = {
+        f"{name}-{rate:g}": partial(run, rate)
+        for name, run in runs.items()
+        for rate in benchmark.rates
+    }
     jobs["zeros"] = partial(send_nothing, benchmark)
-    if evaluators.model is not None and benchmark.train is not None:
-        jobs["label"] = partial(send_label, benchmark)
+    if evaluators.model is not None and evaluators.train is not None:
+        jobs["label"] = partial(send_label, benchmark, evaluators.model, evaluators.train)
     return jobs
 
 
-def list_peer_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outcome]]:
-    """Return what is to be measured of other codecs, by name; warn of those that cannot be."""
+def list_peers(benchmark: Benchmark) -> dict[str, Callable[[float], Outcome]]:
+    """Return how other codecs are measured at a rate, by name; warn of those that cannot be."""
     among = peers.VIDEOS if benchmark.test.is_video else peers.IMAGES
-    jobs: dict[str, Callable[[], Outcome]] = {}
+    runs: dict[str, Callable[[float], Outcome]] = {}
     for name in dict.fromkeys(benchmark.config.measure.peers):
         peer = among.get(name)
         if peer is None:  # it codes the other of images and videos
@@ -137,9 +121,8 @@ def list_peer_measurements(benchmark: Benchmark) -> dict[str, Callable[[], Outco
         if missing:
             benchmark.warnings.append(f"{name} is left out: {missing}")
             continue
-        for rate in benchmark.rates:
-            jobs[f"{name}-{rate:g}"] = partial(run_peer, benchmark, name, peer, rate)
-    return jobs
+        runs[name] = partial(run_peer, benchmark, name, peer)
+    return runs
 
 
 def new_point(
@@ -155,8 +138,8 @@ def run_codec(
     benchmark: Benchmark,
     kind: Kind,
     rate: float,
-    network: RestorationNet | None = None,
     *,
+    network: RestorationNet | None = None,
     threshold: Threshold | None = None,
 ) -> Outcome:
     """Code all samples as one file, of so many bytes a sample without its header.
@@ -166,10 +149,11 @@ def run_codec(
     takes the place of the codec's dead zone.
     """
     searched, codec = kind == "x-task", benchmark.codec_of(kind)
-    changed = benchmark.differences.x_adv if kind == "delta" and benchmark.differences else None
-    name = kind if threshold is None else f"{kind}-{threshold}"
-    quantiser = quantise
+    changed = benchmark.x_adv if kind == "delta" else None
+    name: str = kind
+    quantiser: Quantiser = quantise
     if threshold is not None:
+        name = f"{kind}-{threshold}"
         quantiser = partial(quantise_thresholded, method=threshold, k=round(rate))
     make = partial(
         codec.encode,
@@ -214,18 +198,16 @@ def send_nothing(benchmark: Benchmark) -> Outcome:
     return new_point("zeros", None, 0.0, 0.0), torch.full_like(benchmark.evaluators.x, 0.5)
 
 
-def send_label(benchmark: Benchmark) -> Outcome:
+def send_label(benchmark: Benchmark, model: nn.Module, train: Dataset) -> Outcome:
     """Send the classifier's answer alone, and once for all one training sample of each class.
 
     A class's exemplar is the training sample that the classifier is surest of, coded at the
     highest rate.
     """
-    evaluators, train = benchmark.evaluators, benchmark.train
-    assert evaluators.model is not None
-    assert train is not None
-    answers = evaluators.answers(evaluators.model, evaluators.x)
+    evaluators = benchmark.evaluators
+    answers = evaluators.answers(model, evaluators.x)
     assert answers is not None
-    rows = choose_exemplars(evaluators, train)
+    rows = choose_exemplars(evaluators, model, train)
     blob = benchmark.codec.encode(train.stack(rows)[0], bytes_per_sample=max(benchmark.rates))
     bits, count = math.log2(len(rows)), len(benchmark.test)
     got = benchmark.codec.decode(blob)[answers.clamp_max(len(rows) - 1)]
@@ -233,11 +215,10 @@ def send_label(benchmark: Benchmark) -> Outcome:
     return new_point("label", None, size, bits / 8), got
 
 
-def choose_exemplars(evaluators: Evaluators, train: Dataset) -> list[int]:
+def choose_exemplars(evaluators: Evaluators, model: nn.Module, train: Dataset) -> list[int]:
     """Return, for each class, the training sample of it that the classifier is surest of."""
-    assert evaluators.model is not None
     parts = [
-        predict(evaluators.model, train.stack(rows)[0].to(evaluators.device)).softmax(1).cpu()
+        predict(model, train.stack(rows)[0].to(evaluators.device)).softmax(1).cpu()
         for rows in torch.split(torch.arange(len(train)), evaluators.batch_size)
     ]
     scores = torch.cat(parts)  # (N, K)

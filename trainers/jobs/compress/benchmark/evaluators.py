@@ -1,7 +1,5 @@
 """Evaluators of reconstructions: the classifier, the held-out one (the judge), and metrics."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, replace
 
@@ -26,6 +24,7 @@ from trainers.run.session import choose_device
 log = logging.getLogger(__name__)
 FEWEST = 10  # training samples of each class, for a classifier of its own half
 Numbers = dict[str, float | None]
+Loaded = JobContext | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Evaluators:
     Attributes:
         x: the samples (N, ...).
         y: their labels (N,); None where they have none.
+        train: training samples; None where no classifier can be fitted to them.
         model: the classifier; None where there is none.
         held_out: the judge, another classifier, fitted to other samples; None where there is none.
         batch_size: samples that they look at at once.
@@ -43,6 +43,7 @@ class Evaluators:
 
     x: Tensor
     y: Tensor | None
+    train: Dataset | None
     model: nn.Module | None
     held_out: nn.Module | None
     batch_size: int
@@ -76,12 +77,13 @@ class Evaluators:
             no other sample is nearer. None where there is nobody to ask.
         """
         got = (got * 255).round() / 255
-        similar = [[ssim(a, b), ms_ssim(a, b)] for a, b in self._batches(got)]
-        many = [part[1] for part in similar if part[1] is not None]
+        batches = (torch.split(x, self.batch_size) for x in (self.x, got))
+        pairs = list(zip(*batches, strict=True))
+        many = [part for a, b in pairs if (part := ms_ssim(a, b)) is not None]
         first, second = self.answers(self.model, got), self.answers(self.held_out, got)
         return {
             "psnr": mean(psnr(self.x, got)),
-            "ssim": mean(torch.cat([part[0] for part in similar if part[0] is not None])),
+            "ssim": mean(torch.cat([ssim(a, b) for a, b in pairs])),
             "ms_ssim": mean(torch.cat(many)) if many else None,
             "top1_kept": _share(first, self.answers(self.model, self.x)),
             "judge_kept": _share(second, self.answers(self.held_out, self.x)),
@@ -89,11 +91,6 @@ class Evaluators:
             "agreement": _share(first, second),
             "retrieval": mean(nearest(got, self.x)),
         }
-
-    def _batches(self, got: Tensor) -> zip[tuple[Tensor, Tensor]]:
-        return zip(
-            torch.split(self.x, self.batch_size), torch.split(got, self.batch_size), strict=True
-        )
 
 
 def _share(a: Tensor | None, b: Tensor | None) -> float | None:
@@ -126,11 +123,7 @@ def load_training_samples(
 
 
 def load_evaluators(
-    config: CompressEvaluateConfig,
-    folder: RunFolder,
-    test: Dataset,
-    train: Dataset | None,
-    warnings: list[str],
+    config: CompressEvaluateConfig, folder: RunFolder, test: Dataset, warnings: list[str]
 ) -> Evaluators:
     """Load the classifier and the judge; those without weights are fitted, to halves of their own.
 
@@ -139,30 +132,29 @@ def load_evaluators(
     """
     flags = config.measure
     judge = ClassifierFlags(flags.judge_model, flags.judge_weights, config.classifier.num_classes)
+    train = load_training_samples(config, folder, test, warnings)
     first, second = split_in_halves(train, config.run.seed) if train else (None, None)
-    both = (
-        ("classifier", "--weights", config.classifier, first),
-        ("judge", "--judge-weights", judge, second),
-    )
+    both = (("classifier", "", config.classifier, first), ("judge", "judge-", judge, second))
+
+    def load(who: str, prefix: str, flags: ClassifierFlags, half: Dataset | None) -> Loaded:
+        if half is None and not _given(flags):
+            return None
+        run = replace(config.run, seed=derive_seed(config.run.seed, who))
+        own = replace(config, classifier=flags, run=run)
+        return load_job_classifier(own, folder, test, flag=f"--{prefix}model")
+
     # Both are loaded before either is fitted: what is refused is refused at once.
-    settings = [_one(config, folder, test, who, flags, half) for who, _, flags, half in both]
-    found: dict[str, nn.Module | None] = {}
-    for (who, flag, classifier, half), context in zip(both, settings, strict=True):
+    contexts = [load(*each) for each in both]
+    for (who, prefix, classifier, half), context in zip(both, contexts, strict=True):
         if context is None:
-            warnings.append(f"there is no {who}; {flag} FILE names one")
+            warnings.append(f"there is no {who}; --{prefix}weights FILE names one")
         elif half is not None and not _given(classifier):
             _fit(context, who, half)
-        found[who] = context.model if context else None
-    x, y = test.stack(range(len(test)))
-    labelled = test.num_classes > 0 and int(y.min()) >= 0
-    evaluators = Evaluators(
-        x,
-        y if labelled else None,
-        found["classifier"],
-        found["judge"],
-        config.source.batch_size,
-        choose_device(config.run.device),
-    )
+    model, held_out = (context.model if context else None for context in contexts)
+    x, labels = test.stack(range(len(test)))
+    y = labels if test.num_classes > 0 and int(labels.min()) >= 0 else None
+    device = choose_device(config.run.device)
+    evaluators = Evaluators(x, y, train, model, held_out, config.source.batch_size, device)
     warnings += evaluators.doubts()
     return evaluators
 
@@ -178,22 +170,6 @@ def split_in_halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 def _given(flags: ClassifierFlags) -> bool:
     """Tell whether a classifier comes with weights."""
     return flags.weights is not None or ":" in (flags.model or "")
-
-
-def _one(
-    config: CompressEvaluateConfig,
-    folder: RunFolder,
-    test: Dataset,
-    who: str,
-    flags: ClassifierFlags,
-    half: Dataset | None,
-) -> JobContext | None:
-    """Load a classifier; None where it has no weights, and there are no samples to fit it to."""
-    if not _given(flags) and half is None:
-        return None
-    run = replace(config.run, seed=derive_seed(config.run.seed, who))
-    flag = "--judge-model" if who == "judge" else "--model"
-    return load_job_classifier(replace(config, classifier=flags, run=run), folder, test, flag=flag)
 
 
 def _fit(context: JobContext, who: str, half: Dataset) -> None:

@@ -1,19 +1,29 @@
 """Other codecs: code each sample as a file, measure it with and without headers, decode it."""
 
-from __future__ import annotations
-
 import io
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
+import av
 import numpy as np
 import torch
+from av.video.stream import VideoStream
 from PIL import Image, features
 from torch import Tensor
 
-from trainers.jobs.compress.benchmark import video_peers
 from trainers.run.show.images import to_uint8
+
+RATE = 25  # frames a second
+# Of FFmpeg's encoders: slow and thorough, and on one thread.
+OPTIONS = {
+    "libx264": {"preset": "veryslow", "threads": "1"},
+    "libsvtav1": {"preset": "4", "svtav1-params": "lp=1"},
+}
+SLICES = range(1, 6)  # the kinds of H.264 units that hold pictures
 
 
 class PeerFile(NamedTuple):
@@ -67,13 +77,17 @@ def avif_payload(data: bytes) -> int:
     return int.from_bytes(data[start - 4 : start], "big") - 8
 
 
+def x264_payload(packet: bytes) -> int:
+    """Return the bytes of the slices in a packet: its other units are heads and x264's own text."""
+    units = packet.replace(b"\0\0\0\1", b"\0\0\1").split(b"\0\0\1")[1:]
+    return sum(len(unit) for unit in units if unit and unit[0] & 31 in SLICES)
+
+
 def _image(form: str, payload: Callable[[bytes], int], **options: int | bool) -> Peer:
     """Return a codec of Pillow's whose quality is a number from 0 to 100."""
 
     def code(x: Tensor, quality: int) -> PeerFile:
-        buffer = io.BytesIO()
-        _picture(x).save(buffer, form, quality=quality, **options)
-        return _coded(x, buffer.getvalue(), payload)
+        return _code_picture(x, form, payload, {"quality": quality} | options)
 
     check = {"JPEG": "jpg", "WEBP": "webp", "AVIF": "avif"}[form]
     missing = "" if features.check(check) else f"this Pillow has no {form}"
@@ -82,41 +96,81 @@ def _image(form: str, payload: Callable[[bytes], int], **options: int | bool) ->
 
 def _jpeg2000(x: Tensor, decibels: int) -> PeerFile:
     """Code at a signal-to-noise ratio in tenths of a decibel."""
-    buffer, picture = io.BytesIO(), _picture(x)
-    colour = {"mct": 1} if picture.mode == "RGB" else {}
-    # As many as suit small pictures too: each resolution has heads of its own.
-    resolutions = min(max(min(picture.size).bit_length() - 3, 1), 6)
-    picture.save(
-        buffer,
-        "JPEG2000",
-        no_jp2=True,
-        irreversible=True,
-        quality_mode="dB",
-        quality_layers=[decibels / 10],
-        num_resolutions=resolutions,
-        **colour,
-    )
-    return _coded(x, buffer.getvalue(), jpeg2000_payload)
+    options = {
+        "no_jp2": True,
+        "irreversible": True,
+        "quality_mode": "dB",
+        "quality_layers": [decibels / 10],
+        # As many as suit small pictures too: each resolution has heads of its own.
+        "num_resolutions": min(max(min(x.shape[1:]).bit_length() - 3, 1), 6),
+    }
+    colour = {"mct": 1} if len(x) == 3 else {}
+    return _code_picture(x, "JPEG2000", jpeg2000_payload, options | colour)
 
 
-def _picture(x: Tensor) -> Image.Image:
-    pixels = to_uint8(x)
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _coded(x: Tensor, data: bytes, payload: Callable[[bytes], int]) -> PeerFile:
-    """Decode a file again, in the channels of its sample."""
-    with Image.open(io.BytesIO(data)) as image:
+def _code_picture(
+    x: Tensor, form: str, payload: Callable[[bytes], int], options: dict[str, Any]
+) -> PeerFile:
+    """Code a picture with Pillow, and decode it again, in the channels of its sample."""
+    pixels, buffer = to_uint8(x), io.BytesIO()  # (H, W, C)
+    Image.fromarray(pixels[..., 0] if len(x) == 1 else pixels).save(buffer, form, **options)
+    data = buffer.getvalue()
+    with Image.open(buffer) as image:
         pixels = np.array(image.convert("L" if len(x) == 1 else "RGB"))  # (H, W) or (H, W, C)
     decoded = torch.from_numpy(pixels).view(*x.shape[1:], len(x)).permute(2, 0, 1)  # (C, H, W)
     return PeerFile(len(data), payload(data), decoded.float() / 255)
 
 
-def _video(codec: str, payload: Callable[[bytes], int], worst: int) -> Peer:
-    def code(x: Tensor, crf: int) -> PeerFile:
-        return PeerFile(*video_peers.code_clip(x, codec, crf, payload))
+def _code_clip(codec: str, payload: Callable[[bytes], int], x: Tensor, crf: int) -> PeerFile:
+    """Code a clip as a Matroska file, with half as many rows and columns of colours as it has.
 
-    return Peer(code, worst, 0, video_peers.missing_encoder(codec))
+    Args:
+        codec: name of FFmpeg's encoder.
+        payload: tells how many bytes of a packet are no head.
+        x: (C, T, H, W) in [0, 1], C 1 or 3; an odd side gets its last row or column twice.
+        crf: constant rate factor.
+    """
+    pixels = (x.expand(3, -1, -1, -1) * 255).round().byte().permute(1, 2, 3, 0).numpy()
+    odd = [(0, 0), (0, x.shape[2] % 2), (0, x.shape[3] % 2), (0, 0)]
+    pixels = np.pad(pixels, odd, mode="edge")  # (T, H', W', 3)
+    buffer, inside = io.BytesIO(), 0
+    options = OPTIONS[codec] | {"crf": str(crf)}
+    with _quiet(), av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as file:
+        stream = cast(VideoStream, file.add_stream(codec, rate=RATE, options=options))
+        stream.height, stream.width = pixels.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        frames = [av.VideoFrame.from_ndarray(picture, format="rgb24") for picture in pixels]
+        for frame in [*frames, None]:
+            for packet in stream.encode(frame):
+                inside += payload(bytes(packet))
+                file.mux(packet)
+    size = buffer.tell()
+    buffer.seek(0)
+    with av.open(buffer, "r") as written:
+        got = np.stack([frame.to_ndarray(format="rgb24") for frame in written.decode(video=0)])
+    clip = torch.from_numpy(got).permute(3, 0, 1, 2).float() / 255  # (3, T, H', W')
+    clip = clip[:, :, : x.shape[2], : x.shape[3]]
+    return PeerFile(size, inside, clip.mean(0, keepdim=True) if len(x) == 1 else clip)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep SVT-AV1 from writing on the terminal: it asks the environment alone."""
+    before = os.environ.get("SVT_LOG")
+    os.environ["SVT_LOG"] = "1"  # errors
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SVT_LOG"]
+        else:
+            os.environ["SVT_LOG"] = before
+
+
+def _video(codec: str, payload: Callable[[bytes], int], worst: int) -> Peer:
+    """Return one of FFmpeg's encoders, through PyAV."""
+    missing = "" if codec in av.codecs_available else f"this PyAV has no {codec}"
+    return Peer(partial(_code_clip, codec, payload), worst, 0, missing)
 
 
 IMAGES: dict[str, Peer] = {
@@ -128,7 +182,7 @@ IMAGES: dict[str, Peer] = {
     "avif": _image("AVIF", avif_payload, speed=4),
 }
 VIDEOS: dict[str, Peer] = {
-    "x264": _video("libx264", video_peers.x264_payload, 51),
+    "x264": _video("libx264", x264_payload, 51),
     "av1": _video("libsvtav1", len, 63),
 }
 

@@ -1,26 +1,20 @@
 """Figures of `compress evaluate`: rate against quality, and what is decoded at each rate."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from augment import Dataset
 from compress import Codec
-from compress.quantise.threshold import Threshold
+from compress.file_format import KINDS, parse
 from trainers.evaluate.quality import psnr
 from trainers.evenly_spaced import evenly_spaced
+from trainers.jobs.compress.benchmark.peers import IMAGES, VIDEOS
 from trainers.jobs.compress.files import code_paths
-from trainers.jobs.compress.gallery import (
-    Cell,
-    decode_coefficients,
-    draw_coefficients,
-    draw_gallery,
-)
+from trainers.jobs.compress.gallery import Cell, draw_coefficients, draw_gallery, first_coefficients
 from trainers.run.folder.atomic import check_seal, write_text
 from trainers.run.folder.checkpoint import load_item
 from trainers.run.folder.folder import RunFolder
@@ -58,9 +52,7 @@ METRICS = {
 }
 CONTROLS = ("zeros", "label")
 HEADERLESS = {"linestyle": "--", "marker": "o", "markerfacecolor": "white"}
-KINDS = ("x", "x-task", "delta")
-THRESHOLDS = {f"{kind}-{way}": way for kind in ("x", "delta") for way in get_args(Threshold)}
-OURS = (*KINDS, *(f"{kind}+R" for kind in KINDS), *THRESHOLDS)
+PEERS = IMAGES | VIDEOS
 
 
 def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
@@ -101,8 +93,9 @@ def rate_lines(
     for codec in dict.fromkeys(row["codec"] for row in rated):
         own = [row for row in rated if row["codec"] == codec]
         lines[codec] = sorted((row["bytes_per_sample"], row[metric]) for row in own)
-        styles[codec] = {"color": COLOURS[THRESHOLDS.get(codec, codec)]}
-        if codec not in OURS:
+        threshold = codec.partition("-")[2]
+        styles[codec] = {"color": COLOURS[codec if codec in COLOURS else threshold]}
+        if codec in PEERS:
             lines[f"_{codec}"] = sorted((row["payload_bytes"], row[metric]) for row in own)
             styles[f"_{codec}"] = styles[codec] | HEADERLESS
     for row in known if rated else ():
@@ -129,14 +122,11 @@ def draw_pages(
     if not rates:  # all were out of reach
         return files
     middle = rates[len(rates) // 2]
-    beside = [nearest_point(points, codec, middle) for codec in dict.fromkeys(map(_codec, points))]
+    codecs = dict.fromkeys(row["codec"] for row in points)
+    beside = [nearest_point(points, codec, middle) for codec in codecs]
     files.append(folder.figures / "page-codecs.png")
     draw_beside(files[-1], folder, beside, x, middle)
     return files
-
-
-def _codec(row: Row) -> str:
-    return str(row["codec"])
 
 
 def nearest_point(points: Sequence[Row], codec: str, rate: float) -> Row:
@@ -154,14 +144,10 @@ def draw_kind(
     for row in own:
         file, seal = code_paths(folder, row["name"])
         check_seal(file, seal)
-        codes = [decode_coefficients(codec, file.read_bytes(), max(rows) + 1)[i] for i in rows]
+        codes = first_coefficients(parse(file.read_bytes()), codec, max(rows) + 1)
         heads += [f"{format_size(row['payload_bytes'])} bytes", ""]
-        for line, code, got in zip(lines, codes, load_shown(folder, row), strict=True):
-            near = f"{float(psnr(line[0].x[None], got[None])):.1f} dB"
-            line += [
-                Cell(draw_coefficients(code), f"{int((code != 0).sum())} not 0"),
-                Cell(got, near),
-            ]
+        for line, i, got in zip(lines, rows, load_shown(folder, row), strict=True):
+            line += [draw_coefficients(codes[i]), draw_decoded(line[0].x, got)]
     title = f"{own[0]['codec']}: original, then code and reconstruction at each rate"
     write_png(path, draw_gallery(lines, heads=heads, title=title))
 
@@ -170,16 +156,19 @@ def draw_beside(
     path: Path, folder: RunFolder, beside: Sequence[Row], x: Tensor, rate: float
 ) -> None:
     """Draw what each codec makes of the same samples with about as many bytes."""
-    lines = [[Cell(sample, "original")] for sample in x]
+    lines, heads = [[Cell(sample, "original")] for sample in x], [""]
     for row in beside:
+        size = row["bytes_per_sample" if row["rate"] is None else "payload_bytes"]
+        heads.append(f"{row['codec']}, {format_size(size)} B")
         for line, got in zip(lines, load_shown(folder, row), strict=True):
-            line.append(Cell(got, f"{float(psnr(line[0].x[None], got[None])):.1f} dB"))
-    sizes = [row["bytes_per_sample" if row["rate"] is None else "payload_bytes"] for row in beside]
-    heads = [
-        f"{row['codec']}, {format_size(size)} B" for row, size in zip(beside, sizes, strict=True)
-    ]
+            line.append(draw_decoded(line[0].x, got))
     title = f"about {format_size(rate)} bytes a sample, without heads"
-    write_png(path, draw_gallery(lines, heads=["", *heads], title=title))
+    write_png(path, draw_gallery(lines, heads=heads, title=title))
+
+
+def draw_decoded(x: Tensor, got: Tensor) -> Cell:
+    """Return a decoded sample with how near it is to the original, (C, ...) each."""
+    return Cell(got, f"{float(psnr(x[None], got[None])):.1f} dB")
 
 
 def format_size(size: float) -> str:
