@@ -3,9 +3,8 @@
 import random
 import weakref
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any, cast
@@ -156,6 +155,7 @@ def _in_bfloat16(forward: Classifier) -> Classifier:
 _CONVOLUTIONS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
 _NORM = nn.BatchNorm2d.forward  # in one, two and three dimensions
 Pair = tuple[nn.Module, nn.Module]
+Forwards = Mapping[nn.Module, Callable[[Tensor], Tensor] | None]
 
 
 def folded(
@@ -181,34 +181,35 @@ def folded(
     logits, pairs = _observed(model, x)
     if not pairs:
         return logits, None
-    forwards: dict[nn.Module, Callable[[Tensor], Tensor]] = {}
+    forwards: dict[nn.Module, Callable[[Tensor], Tensor] | None] = {}
     with torch.no_grad():
         for convolution, norm in pairs:
             forwards |= {convolution: _merged(convolution, norm, layout), norm: _identity}
-    return logits, Folded(model, forwards)
+    return logits, partial(_logits_with, forwards, model)
 
 
-@dataclass(frozen=True)
-class Folded:
-    """A model whose modules in `forwards` compute those functions in its passes.
+def _logits_with(forwards: Forwards, model: nn.Module, x: Tensor) -> Tensor:
+    with replace_forwards(forwards):
+        return logits_of(model, x)
 
-    Attributes:
-        model: the classifier.
-        forwards: what these modules compute instead.
-    """
 
-    model: nn.Module
-    forwards: dict[nn.Module, Callable[[Tensor], Tensor]]
+@contextmanager
+def replace_forwards(forwards: Forwards) -> Iterator[None]:
+    """Let modules compute these functions in the body; None stands for the method of the class."""
+    before = {module: module.__dict__.get("forward") for module in forwards}
+    _assign(forwards)
+    try:
+        yield
+    finally:
+        _assign(before)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the logits (B, K) of x (B, ...)."""
-        try:
-            for module, forward in self.forwards.items():
-                module.__dict__["forward"] = forward  # it hides the method of the class
-            return logits_of(self.model, x)
-        finally:
-            for module in self.forwards:
-                module.__dict__.pop("forward", None)
+
+def _assign(forwards: Forwards) -> None:
+    for module, forward in forwards.items():
+        if forward is None:
+            module.__dict__.pop("forward", None)
+        else:
+            module.__dict__["forward"] = forward  # it hides the method of the class
 
 
 def _is_compiled(module: nn.Module) -> bool:
