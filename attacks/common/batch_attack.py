@@ -90,9 +90,11 @@ class BatchAttack(Options, ABC):
 
     Attributes:
         needs_videos: refuse images.
+        draws: whether random numbers, and so the seed, play a part in the result.
     """
 
     needs_videos: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
 
     def __call__(
         self,

@@ -63,6 +63,7 @@ class FoolingImage(BatchAttack):
     mutation: Share | None = None
 
     needs_target: ClassVar[bool] = True
+    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""

@@ -24,3 +24,4 @@ class PGD(ProjectedAscent):
     random_start: bool = True
 
     default_step_scale: ClassVar[float] = 2.5
+    draws: ClassVar[bool] = True

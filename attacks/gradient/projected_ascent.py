@@ -21,8 +21,9 @@ from attacks.common.threat import Threat
 class ProjectedAscent(BatchAttack):
     """Climb the loss by steps along its gradient, each projected to the ball.
 
-    Subclasses differ in where they start, which class they pursue, and how they turn gradients
-    into a direction.
+    Subclasses differ in where they start (`restarts`, `random_start`), which class they pursue
+    (`_goal`), how they turn gradients into a direction (`direction`), and how far they step
+    (`default_step_scale`, `step_length`).
 
     Args:
         norm: "linf", "l2" or "l1".

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attacks import ATTACKS
+from trainers.evaluate.budgets import budget_of
 
 ROUNDED = dict(atol=1e-6, rtol=1e-5)  # of sums in another order
 EXACT = dict(atol=1e-9, rtol=0)  # of float64 runs that differ in their batch alone
@@ -14,6 +15,12 @@ EXACT = dict(atol=1e-9, rtol=0)  # of float64 runs that differ in their batch al
 
 def test_every_attack_has_a_row(cases):
     assert {case.name for case in cases} == set(ATTACKS)
+
+
+def test_the_budget_is_known_to_who_measures(ball_case):
+    budget = budget_of(ball_case.attack())
+    assert budget.norm == ball_case.norm
+    assert budget.eps == pytest.approx(ball_case.options.get("eps", 8 / 255), rel=1e-5)
 
 
 def test_options_are_frozen(case):

@@ -1,11 +1,10 @@
 """The augmentation that a fit draws from, as users write it."""
 
 from dataclasses import replace
-from typing import get_type_hints
 
 from augment import Dataset
 from trainers.fit.classifier import Augment
-from trainers.run.cli.specs import read_options
+from trainers.run.cli.specs import read_options, types_of
 
 
 def build_augmentation(text: str, dataset: Dataset) -> Augment | None:
@@ -27,7 +26,7 @@ def build_augmentation(text: str, dataset: Dataset) -> Augment | None:
         )
     from augment import ClassicAugmentation, classic_for  # loads kornia, which takes a second
 
-    options = read_options("--augmentation", rest, get_type_hints(ClassicAugmentation))
+    options = read_options("--augmentation", rest, types_of(ClassicAugmentation))
     made = replace(classic_for(dataset.name, dataset.shape), **options)
     made.check_channels(dataset.shape[0])
     return made

@@ -21,11 +21,6 @@ from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 
 log = logging.getLogger(__name__)
-# Attacks that draw nothing at random.
-STEADY = {
-    *("fgsm", "bim", "mifgsm", "least-likely", "most-likely", "lbfgs", "cw", "deepfool"),
-    *("fmn", "fab", "wavelet-sparse", "flicker", "keyframe"),
-}
 Item = tuple[str, str, int, list[int]]  # bank key, attack's name, instance, rows of the samples
 
 
@@ -65,7 +60,7 @@ def collect_adversarial_samples(
     """Attack the training samples of a round; items that are in the bank are not made again."""
     held = set(bank.keys())
     for name in sorted({name for _, name, instance, _ in todo if instance}):
-        if name.partition(":")[0] in STEADY:
+        if not getattr(attacks[name], "draws", True):
             log.warning("%s draws nothing at random: its instances of a sample are the same", name)
     missing = [item for item in todo if item[0] not in held]
     done = len(todo) - len(missing)

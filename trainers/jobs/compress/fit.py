@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from torch import Tensor
 
@@ -26,7 +26,7 @@ from trainers.reconstruction.fit import fit_network
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli.compress_config import CompressFitConfig
 from trainers.run.cli.config import SamplesConfig
-from trainers.run.cli.specs import build_task, convert, read_options
+from trainers.run.cli.specs import build_task, convert, read_options, types_of
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import ChangedInput
 from trainers.run.job_context import JobContext, check_attacks, load_split
@@ -98,7 +98,7 @@ def build_reconstruction(
     if not text:
         return None
     name, _, rest = text.partition(":")
-    known = get_type_hints(ReconstructionOptions)
+    known = types_of(ReconstructionOptions)
     form = convert(name, known.pop("form"), what="--network")
     options = ({"epochs": 1} if smoke else {}) | ({"task": 1.0} if asks else {})
     if not asks:

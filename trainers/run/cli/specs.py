@@ -67,7 +67,7 @@ def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
     Raises:
         ValueError: for an option it does not have, or a value that is not allowed.
     """
-    options = read_options("--task", text or "", get_type_hints(TaskQuantiser))
+    options = read_options("--task", text or "", types_of(TaskQuantiser))
     return TaskQuantiser(**({"steps": 4} if smoke else {}) | options)
 
 
@@ -80,6 +80,12 @@ def read_options(what: str, text: str, known: Options) -> dict[str, Any]:
         options[key] = convert(value, known[key], what=f"{what}:{key}")
         check_size(f"{what}: {key}", key, options[key])
     return options
+
+
+def types_of(kind: Any) -> dict[str, Any]:
+    """Return the type of each option of a dataclass, by name."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind) if field.init}
 
 
 def build_fittable(text: str, *, defaults: Options, overrides: Options) -> Fittable:
@@ -101,8 +107,7 @@ def _options(
 ) -> dict[str, Any]:
     """Return the options of an attack of some kind, see `build_attack` and `build_fittable`."""
     name, _, rest = text.partition(":")
-    hints = get_type_hints(kind)
-    known = {field.name: hints[field.name] for field in fields(kind) if field.init}
+    known = types_of(kind)
     inner = next((key for key, hint in known.items() if hint is Attack), None)
     written = _pairs(name, rest)
     inside = {key: value for key, value in overrides.items() if inner and key not in known}

@@ -170,8 +170,8 @@ def test_an_augmentation_is_the_one_for_the_data_with_what_its_text_changes() ->
         ("classik", "--augmentation is 'classik'; allowed: none, classic, or classic:OPTION=VALUE"),
         ("none:shift=1", "allowed: none, classic"),
         ("classic:turn=1", "has no option 'turn'; it has: shift, flip, rotation, zoom"),
-        ("classic:zoom=2", "zoom=2.0: give a number from 0 to 0.99"),
-        ("classic:vignette=1.5", "vignette=1.5: give a number from 0 to 1"),
+        ("classic:zoom=2", "zoom is 2.0; give a number from 0 to 0.99"),
+        ("classic:vignette=1.5", "vignette is 1.5; give a number from 0 to 1"),
         ("classic:hue=0.1", "saturation, hue and colour_cast need RGB samples"),
     ],
 )
