@@ -8,7 +8,8 @@ from PIL import Image
 
 from trainers.run.show.plots import COLOURS, SIZE, chart_style, log_ticks, to_picture
 
-BAR, GAP = 0.16, 0.3  # inches: of a bar, and between two groups
+BAR, GAP = 0.16, 0.36  # inches: of a bar, and between two groups
+HEADING = {"ha": "right", "va": "center", "fontweight": "bold", "fontsize": 8}
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label: str) -> Image.Image:
@@ -20,10 +21,11 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label: str)
         x_label: the quantity along the horizontal axis.
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    rows, top = [], 0.0
+    rows, headings, top = [], {}, 0.0
     for heading, members in groups.items():
         for place, (name, value) in enumerate(members.items()):
-            rows.append((top + place * BAR, name if place else f"{heading}: {name}", value))
+            rows.append((top + place * BAR, name, value))
+        headings[top - BAR] = heading
         top += len(members) * BAR + GAP
     places, labels, values = zip(*rows, strict=True)
     with chart_style():
@@ -34,6 +36,8 @@ def bars(groups: Mapping[str, Mapping[str, float]], *, title: str, x_label: str)
         axes.bar_label(found, [f"{value:.2f}" for value in values], padding=3, fontsize=8)
         axes.set(title=title, xlabel=x_label, xscale="log")
         axes.set_yticks(places, labels)
+        for place, heading in headings.items():
+            axes.text(-0.01, place, heading, transform=axes.get_yaxis_transform(), **HEADING)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
