@@ -36,11 +36,15 @@ def test_everything_names_the_command(
     name = "sparring" if command == "sparring" else "train.py"
     other = "train.py" if name == "sparring" else "sparring "
 
-    def stop(*args: object, **options: object) -> None:
-        raise KeyboardInterrupt
+    train = rounds.train_round
+
+    def stop(state: rounds.Rounds, number: int) -> None:
+        if number:
+            raise KeyboardInterrupt
+        train(state, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rounds, "retrain", stop)
+        patch.setattr(rounds, "train_round", stop)
         assert main([*ROUNDS, "--run-dir", str(folder)]) == 130
     shown, advice = capsys.readouterr(), f"{command} --resume '{folder}'"
     assert f"to go on: {advice}\n" in shown.out
