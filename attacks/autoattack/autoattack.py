@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -53,8 +53,6 @@ class AutoAttack(BatchAttack):
     targets: int | None = None
     queries: int | None = None
     folder: str | None = None
-
-    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,8 +49,6 @@ class Square(BatchAttack):
     loss: LossName = "margin"
     early_stop: bool = True
     batch_size: Count | None = None
-
-    draws: ClassVar[bool] = True
 
     def perturb(self, call: Call) -> AttackResult:
         """Change random squares where that helps. A video's frames share them."""

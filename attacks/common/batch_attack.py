@@ -90,11 +90,11 @@ class BatchAttack(Options, ABC):
 
     Attributes:
         needs_videos: refuse images.
-        draws: whether random numbers, and so the seed, play a part in the result.
+        draws: whether random numbers, and so the seed, may play a part in the result.
     """
 
     needs_videos: ClassVar[bool] = False
-    draws: ClassVar[bool] = False
+    draws: ClassVar[bool] = True
 
     def __call__(
         self,

@@ -93,7 +93,7 @@ def _is(value: Any, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return isinstance(value, type(get_args(kind)[0]))
     if get_origin(kind) is tuple:
-        return isinstance(value, (tuple, list)) and all(_is(v, float) for v in value)
+        return isinstance(value, (tuple, list)) and all(_is(v, get_args(kind)[0]) for v in value)
     if kind in (int, float):
         single = not isinstance(value, (bool, Tensor)) and getattr(value, "ndim", 0) == 0
         return (
@@ -125,7 +125,7 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(repr, get_args(kind)))}"
     if get_origin(kind) is tuple:
-        return "a tuple of numbers"
+        return f"a tuple, {_words(get_args(kind)[0])} each"
     words = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
     words |= {type(None): "None", Tensor: "a tensor with one for each sample"}
     return words.get(kind, getattr(kind, "__name__", str(kind)))

@@ -63,7 +63,6 @@ class FoolingImage(BatchAttack):
     mutation: Share | None = None
 
     needs_target: ClassVar[bool] = True
-    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""

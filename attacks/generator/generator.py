@@ -1,7 +1,7 @@
 """The learned perturbation generator: a network P trained for each sample to fool the model."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,8 +74,6 @@ class LearnedGenerator(BatchAttack):
     noise: NonNegative = 0.01
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-
-    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""

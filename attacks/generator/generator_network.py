@@ -14,6 +14,8 @@ from attacks.common.options import Bound, Count, Options, between
 from attacks.errors import RefusedInput
 from attacks.files import packed, read_tensors, write_bytes
 
+ODD = Bound(lambda width: width % 2 == 1 and width > 0, "that is odd, such as 3")
+
 
 @dataclass(frozen=True)
 class Architecture(Options):
@@ -31,7 +33,7 @@ class Architecture(Options):
 
     channels: Count
     dims: Annotated[int, between(2, 3)] = 2
-    kernel: Annotated[int, Bound(lambda width: width % 2 == 1 and width > 0, "that is odd")] = 3
+    kernel: Annotated[int, ODD] = 3
     blocks: Count = 3
     layers: Count = 3
 

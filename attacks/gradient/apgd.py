@@ -1,7 +1,6 @@
 """Auto-PGD: projected gradient ascent that sets its own step sizes."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,8 +45,6 @@ class APGD(BatchAttack):
     loss: LossName = "ce"
     targets: Natural = 0
     early_stop: bool = False
-
-    draws: ClassVar[bool] = True
 
     def perturb(self, call: Call) -> AttackResult:
         """Climb to each goal from each start, and return the best iterates."""

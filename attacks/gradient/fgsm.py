@@ -1,6 +1,7 @@
 """The fast gradient sign method."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,8 @@ class FGSM(BatchAttack):
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
     loss: LossName = "ce"
+
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Take one gradient step. Nothing here is random."""

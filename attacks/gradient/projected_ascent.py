@@ -49,6 +49,7 @@ class ProjectedAscent(BatchAttack):
     compile: bool = False
 
     default_step_scale: ClassVar[float] = 1.0  # radii that the steps of one start span by default
+    draws: ClassVar[bool] = False
 
     @property
     def restarts(self) -> int:

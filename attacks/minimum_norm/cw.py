@@ -53,6 +53,7 @@ class CW(BatchAttack):
     confidence: NonNegative = 0.0
 
     norm: ClassVar[Norm] = "l2"  # that it makes small
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Descend with a weight that a search adapts to each sample. Nothing here is random."""

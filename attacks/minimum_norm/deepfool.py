@@ -1,7 +1,7 @@
 """DeepFool: step by step to the nearest boundary of the linearised classifier."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +49,8 @@ class DeepFool(BatchAttack):
     steps: Count = 50
     overshoot: NonNegative = 0.02
     classes: Annotated[int, at_least(2)] = 10
+
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Step to the nearest boundary until it is crossed. Nothing here is random."""

@@ -1,7 +1,7 @@
 """The fast adaptive boundary attack, in its targeted version."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -82,6 +82,8 @@ class FAB(BatchAttack):
     alpha_max: Annotated[float, between(0, 1)] = 0.1
     eta: Annotated[float, at_least(1)] = 1.05
     beta: Annotated[float, inside(0, 1)] = 0.9
+
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Step to the boundary of each wanted class. Nothing here is random."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ class FMN(BatchAttack):
     steps: Count = 100
     step_size: Positive = 1.0
     gamma: Annotated[float, inside(0, 1)] = 0.05
+
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Step within balls whose radii follow the boundary. Nothing here is random."""

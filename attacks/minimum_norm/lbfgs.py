@@ -46,6 +46,7 @@ class LBFGS(BatchAttack):
     loss: Literal["margin", "ce"] = "margin"
 
     norm: ClassVar[Norm] = "l2"  # that it makes small
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Perturb x as little as possible; see `Attack.__call__`. Nothing here is random."""

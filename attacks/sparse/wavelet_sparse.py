@@ -1,6 +1,7 @@
 """A perturbation of few wavelet coefficients."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -64,6 +65,8 @@ class WaveletSparse(BatchAttack):
     prune: Natural = 8
     wavelet: str = "cdf97"
     levels: int | None = None
+
+    draws: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""

@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
@@ -30,6 +30,31 @@ class FitCheckpoint:
 
 
 OnEpoch = Callable[[FitCheckpoint], object]
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """A frozen dataclass of options whose `fit` returns an attack."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def passes(self) -> int:
+        """The largest number of epochs."""
+        ...
+
+    def fit(
+        self,
+        model: nn.Module,
+        loader: Loader,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+        checkpoint: FitCheckpoint | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> SavedAttack:
+        """Fit an attack on `model` to the samples of `loader`; see `FitByEpochs.fit`."""
+        ...
 
 
 class EpochFit(ABC, Generic[F]):
@@ -111,9 +136,6 @@ class FitByEpochs(Options, ABC, Generic[F]):
                 if progress:
                     progress(len(history), self.passes)
         return fit.result(tuple(history))
-
-
-Fittable = FitByEpochs[SavedAttack]  # any such options
 
 
 def add_prefix(prefix: str, tensors: Tensors) -> Tensors:

@@ -57,6 +57,7 @@ class Flicker(FlickerLoss, BatchAttack):
     own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
     needs_videos: ClassVar[bool] = True
     norm: ClassVar[Norm] = "linf"
+    draws: ClassVar[bool] = False
 
     def perturb(self, call: Call) -> AttackResult:
         """Search for a pattern for each clip of a batch, and evaluate the model on the clips."""

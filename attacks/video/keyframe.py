@@ -95,6 +95,7 @@ class Keyframe(BatchAttack):
     own_eps: ClassVar[bool] = True  # no budget: the jobs do not replace it
     needs_videos: ClassVar[bool] = True
     norm: ClassVar[Norm] = "linf"
+    draws: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""

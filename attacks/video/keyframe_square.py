@@ -50,7 +50,6 @@ class KeyframeSquare(BatchAttack):
     loss: LossName = "margin"
 
     needs_videos: ClassVar[bool] = True
-    draws: ClassVar[bool] = True
     norm: ClassVar[Norm] = "linf"
 
     def __post_init__(self) -> None:

@@ -173,7 +173,7 @@ def test_a_refused_option_is_told_what_is_allowed():
     for options, words in (
         ({"steps": "a"}, "steps is 'a', of the kind str; give a whole number >= 1 or None"),
         ({"steps": 0}, "steps is 0; give a whole number >= 1 or None"),
-        ({"mean": ("a",)}, "mean is ('a',), of the kind tuple; give a tuple of numbers"),
+        ({"mean": ("a",)}, "mean is ('a',), of the kind tuple; give a tuple, a number each"),
         ({"share": float("nan")}, "share is nan; give a number in (0, 1]"),
         ({"share": 0}, "share is 0; give a number in (0, 1]"),
         ({"classes": 1}, "classes is 1; give a whole number >= 2"),

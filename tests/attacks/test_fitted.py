@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,15 +12,19 @@ from safetensors.torch import load_file, save_file
 from attacks import (
     ATN,
     FITTED,
+    PGD,
     BlackBoxSubstitute,
+    FittedATN,
     FlickerUniversal,
     RefusedInput,
     SparseUniversalPerturbation,
+    Substitute,
     UniversalPerturbation,
     load_fitted,
 )
 from attacks.common.threat import column
 from attacks.files import digest
+from attacks.universal.fitting import Fittable
 from attacks.universal.saved_attack import kind_of
 
 FITS = {
@@ -286,3 +291,21 @@ def test_a_file_of_another_kind_is_refused(net, loader, tmp_path):
     other = type(FITS["atn"].fit(net(), loader))
     with pytest.raises(RefusedInput, match="it holds 'universal', not 'atn'"):
         other.load(file)
+
+
+def test_what_can_be_fitted_is_known_by_its_shape():
+    class Own:
+        __dataclass_fields__: ClassVar[dict] = {}
+        passes = 1
+
+        def fit(self, model, loader, **options):
+            raise NotImplementedError
+
+    assert isinstance(Own(), Fittable)
+    assert isinstance(UniversalPerturbation(), Fittable)
+    assert not isinstance(PGD(), Fittable)
+
+
+def test_a_fitted_attack_may_draw():
+    assert FittedATN.draws  # a class at random where it was fitted for all
+    assert Substitute.draws  # as the attack on it

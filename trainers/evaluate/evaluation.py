@@ -125,8 +125,9 @@ def attack_batches(
     rows: Sequence[int] = range(len(ds))
     if numbers is not None:
         rows = [row for n in numbers for row in rows[n * batch_size : (n + 1) * batch_size]]
+    index_of = torch.tensor(rows)  # of a place among those rows
     for x, y, places in iterate(ds.subset(rows), batch_size=batch_size, device=device):
-        index = torch.tensor(rows)[places]
+        index = index_of[places]
         logits = predict(model, x)
         y = torch.where(y < 0, logits.argmax(1), y)
         wanted = None if target is None else torch.full_like(y, target)

@@ -9,7 +9,7 @@ import torch
 
 from attacks import Attack, load_fitted
 from attacks.common.randomness import derive_seed
-from attacks.universal.fitting import FitByEpochs, FitCheckpoint, Fittable
+from attacks.universal.fitting import FitCheckpoint, Fittable
 from attacks.universal.saved_attack import Record, SavedAttack
 from augment import Dataset, iterate
 from augment.batches import Batch
@@ -48,7 +48,7 @@ def fit_if_needed(
     Returns:
         The attack, and what summary.json is to say about its fit: {} where there is none.
     """
-    if not isinstance(chosen, FitByEpochs):
+    if not isinstance(chosen, Fittable):
         return chosen, {}
     folder = context.folder
     train, file = load_split(context.config, "train", folder), folder.path / f"{name}.safetensors"
@@ -96,7 +96,7 @@ def with_target(options: Attack | Fittable, target: int | None) -> Attack | Fitt
     Raises:
         ValueError: when they name another one.
     """
-    if not isinstance(options, FitByEpochs) or not hasattr(options, "target"):
+    if not isinstance(options, Fittable) or not hasattr(options, "target"):
         return options
     named = options.target
     if named is not None and target not in (None, named):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from attacks import Attack, RefusedInput
 from attacks.common.randomness import derive_seed
-from attacks.universal.fitting import FitByEpochs, Fittable
+from attacks.universal.fitting import Fittable
 from augment import Dataset, load_dataset
 from trainers.models.load import load_classifier
 from trainers.run.cli.config import SamplesConfig
@@ -157,7 +157,7 @@ def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | No
     y = torch.zeros(1, dtype=torch.int64)
     with suppress(_Asked):
         try:
-            if isinstance(attack, FitByEpochs):
+            if isinstance(attack, Fittable):
                 attack.fit(_Unasked().eval(), [(x, y)])
             else:
                 attack(_Unasked().eval(), x, y, target=target)
