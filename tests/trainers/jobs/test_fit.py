@@ -11,6 +11,8 @@ from trainers.fit import fit_or_load
 from trainers.fit.fit_or_load import fit_options, with_budget
 from trainers.jobs.rounds import fit_flags
 from trainers.run.cli.config import FitFlags
+from trainers.run.cli.toml import dump, with_digest
+from trainers.run.folder.folder import check_same
 from trainers.run.main import main, parse_command
 
 TINY = [
@@ -159,3 +161,16 @@ def test_kills_change_nothing(method: str, hunt: Any) -> None:
     assert files
     for file in files:
         assert (found.hunted / file).read_bytes() == (found.plain / file).read_bytes(), file
+
+
+def test_a_run_that_is_older_than_an_option_goes_on_with_its_default(tmp_path: Path) -> None:
+    config = parse_command(["fit", "--lr", "0.01"]).config
+    lines = dump("fit", config).splitlines()
+    file = tmp_path / "config.toml"
+    older = "\n".join(line for line in lines if not line.startswith("method ="))
+    file.write_text(with_digest(f"{older}\n"))
+    assert 'method = "standard"' in lines
+    check_same(file, "fit", config)
+    other = parse_command(["fit", "--lr", "0.01", "--method", "fast"]).config
+    with pytest.raises(ValueError, match=r"other options \(--method standard -> fast\)"):
+        check_same(file, "fit", other)
