@@ -36,6 +36,7 @@ OVERVIEW = """\
 usage: train.py [JOB] [OPTIONS]        (no job: rounds)
 
   rounds             Attack, retrain, re-attack: the main job.
+  fit                Fit a classifier, also against attacks (--method), and measure it.
   attack             Perturb samples and save them, with scores and pictures.
   evaluate           Measure a classifier: clean accuracy, and accuracy under each attack.
   compress fit       Fit a codec's statistics to a data set, for `compress encode`.
@@ -58,7 +59,10 @@ usage: train.py compress JOB [OPTIONS]
   compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 """
-JOBS = "rounds, attack, evaluate, compress fit, compress encode, compress decode, compress evaluate"
+JOBS = (
+    "rounds, fit, attack, evaluate, compress fit, compress encode, compress decode, "
+    "compress evaluate"
+)
 
 
 @pytest.mark.parametrize(("words", "page"), [([], OVERVIEW), (["compress"], COMPRESS)])
@@ -69,7 +73,7 @@ def test_the_overview(words: list[str], page: str) -> None:
 
 @pytest.mark.parametrize(
     "job",
-    ["rounds", "attack", "evaluate", "compress fit", "compress encode", "compress evaluate"],
+    ["rounds", "fit", "attack", "evaluate", "compress fit", "compress encode", "compress evaluate"],
 )
 def test_help_is_quick_and_names_its_options(job: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -87,6 +91,7 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
     ("job", "headings"),
     [
         ("rounds", "run data classifier rounds training"),
+        ("fit", "run data classifier training measurement"),
         ("attack", "run data classifier attack"),
         ("evaluate", "run data classifier measurement"),
         ("compress fit", "run data classifier codec"),
@@ -133,6 +138,14 @@ def test_help_loads_nothing_heavy() -> None:
         (["compress", "evaluate", "--kinds", "x", "--task", "views=2"], 2,
          "train.py: --task has no use without x-task; leave it out, or give --kinds x-task"),
         (["--rounds", "-1"], 2, "train.py: --rounds is -1; allowed: at least 0"),
+        (["fit", "--epochs", "0"], 2, "train.py: --epochs is 0; allowed: at least 1"),
+        (["fit", "--beta", "3"], 2, "train.py: --beta has no use with --method standard; leave it "
+         "out, or give --method trades or mart"),
+        (["rounds", "--method", "fast", "--train-steps", "3"], 2, "train.py: --train-steps has no "
+         "use with --method fast; leave it out, or give --method pgd-at or trades or mart"),
+        (["fit", "--method", "mart", "--label-smoothing", "0.1"], 2, "train.py: --label-smoothing "
+         "has no use with --method mart; leave it out, or give --method standard or pgd-at or "
+         "trades or fast"),
         (["attack", "--eps", "1/x"], 2, "'1/x' is no number; write 0.03 or 8/255"),
         (["--epss", "1"], 2, "Unrecognized options: --epss"),
         (["evaluate", "--data", "cifar10:x"], 3,

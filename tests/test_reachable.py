@@ -81,7 +81,9 @@ def is_text(hint: Any) -> bool:
 
 @pytest.mark.parametrize("kind", FLAGS, ids=lambda kind: kind.__name__)
 def test_every_flag_is_read(kind, read):
-    passed_on = {f.name for f in options(FitOptions)} if kind is config.FitFlags else set()
+    passed_on = (
+        {f.name for f in options(FitOptions)} if issubclass(kind, config.FitFlags) else set()
+    )
     for field in options(kind):
         name = field.name.removeprefix("retrain_")
         assert field.name in read or name in passed_on, f"--{field.name} is read nowhere"

@@ -49,7 +49,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
         stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
         for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
             stack.enter_context(torch.autocast(kind, enabled=False))
-        stack.enter_context(_reentrant_checkpoints())
+        stack.enter_context(reentrant_checkpoints())
         try:
             for module, _ in flags:
                 module.training = False
@@ -82,7 +82,7 @@ def check_module(model: object) -> None:
 
 
 @contextmanager
-def _reentrant_checkpoints() -> Iterator[None]:
+def reentrant_checkpoints() -> Iterator[None]:
     """Let gradients go through checkpoints with use_reentrant=True.
 
     Torch refuses them outside of `backward`, since their own backward pass would write the

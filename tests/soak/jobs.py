@@ -30,6 +30,10 @@ def jobs(given: Path) -> dict[str, list[str]]:
             "--attacks", "flicker:steps=3", "--attack-samples", "flicker=16",
             "--test-attacks", "fgsm", "--augmentation", "none",
         ],
+        "fit": [
+            "fit", *FEW, *TRAIN, "--epochs", "4", "--method", "trades", "--train-steps", "3",
+            "--ema", "0.9", "--test-attacks", "pgd:steps=5", "fgsm",
+        ],
         "attack": [*attack, "--attack", "pgd"],
         "attack generator": [*attack, "--attack", "generator"],
         "attack clips": [*on_clips, "--attack", "keyframe:steps=5"],

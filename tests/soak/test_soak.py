@@ -26,7 +26,7 @@ def played(script: str, folder: Path, flag: str, count: str) -> None:
 @pytest.mark.multiprocess
 @pytest.mark.timeout(1800)
 def test_every_job_survives_a_kill(tmp_path: Path) -> None:
-    played("kills", tmp_path / "kills", "--kills", "18")
+    played("kills", tmp_path / "kills", "--kills", "19")
 
 
 @pytest.mark.slow

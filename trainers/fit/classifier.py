@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.common.frozen import has_reentrant_checkpoint
@@ -15,6 +14,8 @@ from attacks.common.goal import logits_of
 from attacks.common.randomness import derive_seed, generator_for
 from augment import Dataset, iterate
 from trainers.fit.ema import Ema
+from trainers.fit.methods import METHODS
+from trainers.fit.methods.method import TrainingStep
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
 
@@ -50,8 +51,9 @@ def fit_classifier(
     Args:
         model: maps (B, C, ...) in [0, 1] to logits (B, K).
         train: labelled samples.
-        options: optimiser and schedule.
-        seed: of order, augmentation and dropout; the global random state is left alone.
+        options: method, optimiser and schedule.
+        seed: of order, augmentation, dropout and the method's noise; the global random state is
+            left alone.
         augment: applied to every batch.
         device: where to fit.
         state: what ``on_epoch`` received; fitting goes on from there.
@@ -102,6 +104,8 @@ class _ClassifierTraining:
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
         seen, rate = 0, 0.0
         generator = generator_for(self.seed, "augment", epoch)
+        noise = generator_for(self.seed, "method", epoch)
+        training = TrainingStep(self.model, self._forward, self.options, noise)
         batches = iterate(
             self.train,
             batch_size=self.options.batch_size,
@@ -116,7 +120,7 @@ class _ClassifierTraining:
             for step, (x, y, _) in enumerate(batches, start=epoch * self.steps):
                 x = augment(x, generator=generator) if augment else x
                 rate = self.options.rate(step, self.steps * self.options.epochs)
-                logits, loss = self._step(x, y, step, rate)
+                logits, loss = self._step(training, x, y, step, rate)
                 loss_sum += loss * len(y)
                 right += (logits.argmax(1) == y).sum()
                 seen += len(y)
@@ -128,15 +132,21 @@ class _ClassifierTraining:
             )
         return {"epoch": epoch, "loss": loss_mean, "accuracy": float(right) / seen, "lr": rate}
 
-    def _step(self, x: Tensor, y: Tensor, step: int, rate: float) -> tuple[Tensor, Tensor]:
-        """Take one step; returns logits (B, K) and the mean loss, detached."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, K) of x (B, ...) in training mode."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             # GoogLeNet and Inception return their auxiliary logits too while they are trained.
             logits = logits_of(self.model, x.detach().requires_grad_(self.input_gradient))
         self.input_gradient = self.input_gradient and has_reentrant_checkpoint(logits)
-        loss = F.cross_entropy(logits, y, label_smoothing=self.options.label_smoothing)
+        return logits
+
+    def _step(
+        self, training: TrainingStep, x: Tensor, y: Tensor, step: int, rate: float
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step; returns logits (B, K) and the mean loss, detached."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        logits, loss = METHODS[self.options.method](training, x, y)
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
         if self.options.clip_norm is not None:

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
+from attacks.attack import Norm
 from attacks.common.randomness import derive_seed
 from augment import Dataset
 from trainers.fit.augmentation import build_augmentation
@@ -15,7 +16,7 @@ from trainers.fit.classifier import fit_classifier
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record
 from trainers.run.cli.config import FitFlags, SamplesConfig
-from trainers.run.cli.presets import EMBEDDED, data_preset, smoke_preset
+from trainers.run.cli.presets import EMBEDDED, budget, data_preset, smoke_preset
 from trainers.run.folder.atomic import is_present
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder
@@ -23,6 +24,8 @@ from trainers.run.job_context import JobContext, load_job_classifier, load_split
 from trainers.run.show.progress import Progress
 
 log = logging.getLogger(__name__)
+F = TypeVar("F", bound=FitFlags)
+RETRAIN = "retrain_"  # begins the names of what differs in later rounds
 
 
 def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> JobContext:
@@ -63,7 +66,7 @@ def fit_or_load(
     flags: FitFlags,
     number: int,
     who: str = "",
-) -> None:
+) -> Sequence[Record]:
     """Fit the classifier from its present weights, or load the fitted one from `file`.
 
     After each epoch the state goes to one running checkpoint, from which a killed run goes on.
@@ -75,16 +78,21 @@ def fit_or_load(
         flags: how to fit.
         number: the round; 0 takes the options of the first fit.
         who: what is fitted, where it is not the job's one classifier.
+
+    Returns:
+        A record of each epoch; none where nothing was fitted.
     """
     running = file.with_name(f"{who}-running.safetensors" if who else "running.safetensors")
     if not is_present(file):
-        history = []
+        history: Sequence[Record] = []
         if train is not None:
             history = _fit(context, running, train, flags, number, who)
         save_item(file, context.model.state_dict(), {"round": number, "history": history})
     running.unlink(missing_ok=True)
     note = load_weights(context.model, file)
-    _note_epochs(context, note["history"], number, who)
+    history = note["history"]
+    _note_epochs(context, history, number, who)
+    return history
 
 
 def load_weights(model: nn.Module, file: Path) -> Any:
@@ -142,12 +150,28 @@ def _fit(
     return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
 
 
+def with_budget(flags: F, data: str, *, norm: Norm, eps: float) -> F:
+    """Return flags that name the norm and the radius that their method perturbs in.
+
+    Args:
+        flags: how to fit.
+        data: what they fit, by which a radius in another norm follows.
+        norm: the job's.
+        eps: the job's radius.
+    """
+    train_norm = flags.train_norm or norm
+    usual = eps if train_norm == norm else budget(data, train_norm)
+    return replace(flags, train_norm=train_norm, train_eps=flags.train_eps or usual)
+
+
 def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:
     """Return the options of the first fit or of a retraining."""
     options = asdict(flags)
-    for name in ("retrain_epochs", "retrain_lr", "retrain_weight_decay"):
+    for name in [name for name in options if name.startswith(RETRAIN)]:
         value = options.pop(name)
         if not first:
-            options[name.removeprefix("retrain_")] = value
+            options[name.removeprefix(RETRAIN)] = value
     del options["augmentation"]
+    if flags.method == "standard":  # it perturbs nothing
+        del options["train_norm"], options["train_eps"]
     return FitOptions(batch_size=batch_size, **options)

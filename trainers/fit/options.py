@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from attacks.attack import Norm
 from attacks.common.optimizers import half_cosine
 from attacks.common.options import BelowOne, Count, NonNegative, Options, Positive
+from attacks.common.threat import check_radius
+from trainers.run.cli.methods import USERS, MethodName
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,18 @@ class FitOptions(Options):
             end; 0 is off.
         clip_norm: largest L2 norm of the whole gradient; None is off.
         bf16: bfloat16 autocast in forward passes.
+        method: how a step makes its loss: "standard" of the samples as they are; of perturbed
+            ones "pgd-at", "fast" (one step), "trades" and "mart"; see `METHODS`.
+        train_norm: norm of the ball that such a method perturbs in.
+        train_eps: its radius in pixel units.
+        train_steps: steps of "pgd-at" (None: 7), "trades" and "mart" (None: 10).
+        train_step_size: in pixel units; None takes 2.5 * train_eps / train_steps, of "fast" 1.25 *
+            train_eps.
+        beta: weight of the divergence in "trades" (None: 6) and "mart" (None: 5).
+        clean_share: share of a batch that "pgd-at" and "fast" leave as it is, in [0, 1); None: 0.
+
+    Raises:
+        ValueError: for a value that is not allowed, or an option that the method has no use for.
     """
 
     epochs: Count = 10
@@ -37,6 +52,27 @@ class FitOptions(Options):
     ema: BelowOne = 0.0
     clip_norm: Positive | None = None
     bf16: bool = False
+    method: MethodName = "standard"
+    train_norm: Norm = "linf"
+    train_eps: Positive = 8 / 255
+    train_steps: Count | None = None
+    train_step_size: Positive | None = None
+    beta: NonNegative | None = None
+    clean_share: BelowOne | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options by themselves, and those that belong together."""
+        super().__post_init__()
+        check_radius(self.train_norm, self.train_eps)
+        for name, methods in USERS.items():
+            value = getattr(self, name)
+            # A norm and a radius there always are: given or not is not known.
+            known = name not in ("train_norm", "train_eps")
+            if known and value and self.method not in methods:
+                raise ValueError(
+                    f"{name} is {value!r}, and the method {self.method} has no use for it; leave "
+                    f"it out, or take {' or '.join(methods)}"
+                )
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of one step (0-based) of ``steps``: linear warm-up, then a cosine.

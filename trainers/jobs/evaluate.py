@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from attacks import Attack
 from attacks.common.randomness import derive_seed
+from augment import Dataset
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
@@ -17,7 +19,7 @@ from trainers.run.cli.specs import attack_defaults, build_attacks, slug
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.job_context import check_attacks, check_labelled, load_split
+from trainers.run.job_context import JobContext, check_attacks, check_labelled, load_split
 from trainers.run.show.outcome import ATTACK_TERMS, attacks_table, legend, outcome
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
@@ -37,18 +39,9 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     context = load_or_fit_classifier(config, folder, test)
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
-    results: dict[str, AttackMeasurement] = {}
-    for name, attack in attacks.items():
-        items = folder.checkpoints / f"test-{slug(name)}"
-        seed = derive_seed(context.seed, "measure")
-        results[name], _ = measure_resumable(context, AttackTask(name, attack, test, items, seed))
-        values = {"robust": results[name].robust_accuracy, "success": results[name].success}
-        values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
-        folder.metrics.add(name, step=0, values=values)
+    results = measure_attacks(context, attacks, test)
     summary = make_summary(results, usual_budget=budget_of(config.measure))
     write_summary(folder.path / "summary.json", summary)
-    for doubt in next(iter(results.values())).doubts:
-        log.warning("%s", doubt)
     table = attacks_table(summary)
     board.text("results", table)
     board.close()
@@ -58,10 +51,30 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     log.info("%s", outcome(folder))
 
 
+def measure_attacks(
+    context: JobContext, attacks: Mapping[str, Attack], test: Dataset
+) -> dict[str, AttackMeasurement]:
+    """Measure with each attack in turn, by name; the rates are noted as metrics."""
+    results: dict[str, AttackMeasurement] = {}
+    for name, attack in attacks.items():
+        items = context.folder.checkpoints / f"test-{slug(name)}"
+        seed = derive_seed(context.seed, "measure")
+        results[name], _ = measure_resumable(context, AttackTask(name, attack, test, items, seed))
+        values = {"robust": results[name].robust_accuracy, "success": results[name].success}
+        values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
+        context.folder.metrics.add(name, step=0, values=values)
+    for doubt in next(iter(results.values())).doubts:
+        log.warning("%s", doubt)
+    return results
+
+
 def make_summary(
-    results: Mapping[str, AttackMeasurement], *, usual_budget: Budget | None = None
+    results: Mapping[str, AttackMeasurement],
+    *,
+    usual_budget: Budget | None = None,
+    job: str = "evaluate",
 ) -> dict[str, Any]:
-    """Return summary.json; what is undefined (the size of no success) is null.
+    """Return summary.json of a job; what is undefined (the size of no success) is null.
 
     `worst_case` is the first of `worst_cases`, see there; null where no attack has a budget.
     """
@@ -69,7 +82,7 @@ def make_summary(
     cases = [worst_case_entry(case) for case in worst_cases(results, first=usual_budget)]
     reported = (f"{name}: {text}" for name, m in results.items() for text in m.warnings)
     return {
-        "job": "evaluate",
+        "job": job,
         "samples": first.samples,
         "clean_accuracy": first.clean_accuracy,
         "clean_accuracy_interval": first.clean_accuracy_interval,

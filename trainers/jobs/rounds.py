@@ -29,7 +29,7 @@ from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.augmentation import build_augmentation
-from trainers.fit.fit_or_load import fit_or_load, load_weights
+from trainers.fit.fit_or_load import fit_options, fit_or_load, load_weights, with_budget
 from trainers.jobs.collect_samples import (
     Item,
     accept_or_wait,
@@ -38,7 +38,7 @@ from trainers.jobs.collect_samples import (
 )
 from trainers.jobs.rounds_report import RoundsReport, round_name
 from trainers.jobs.stopping import cannot_stop, stop_reason
-from trainers.run.cli.config import RoundsConfig
+from trainers.run.cli.config import RoundsConfig, RoundsFitFlags
 from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts, slug
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.folder import RunFolder, remove_items
@@ -110,6 +110,7 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
         check_attacks({**attacks, **test_attacks}, ds)
     check_alike(train, test)
     build_augmentation(config.fit.augmentation, train)
+    fit_options(fit_flags(config), first=False, batch_size=config.source.batch_size)
     context = load_job_classifier(config, folder, train)
     first_weights = deepcopy(context.model.state_dict())
     return Rounds(context, first_weights, config, train, test, attacks, test_attacks)
@@ -173,7 +174,13 @@ def train_round(rounds: Rounds, number: int) -> None:
     elif config.classifier.weights is not None or config.fit.epochs == 0:
         train = None  # the classifier is what it came as
     file = rounds.file(number, ".safetensors")
-    fit_or_load(context, file, train, flags=config.fit, number=number)
+    fit_or_load(context, file, train, flags=fit_flags(config), number=number)
+
+
+def fit_flags(config: RoundsConfig) -> RoundsFitFlags:
+    """Return how every fit of a run is done, with the budget of its method."""
+    loop = config.loop
+    return with_budget(config.fit, config.source.data, norm=loop.norm, eps=loop.eps)
 
 
 def open_bank(rounds: Rounds, number: int) -> SampleBank:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # The options of each job; its work is run_NAME(config, folder) in trainers/jobs/NAME.py.
 JOBS: dict[str, type[Any]] = {
     "rounds": config.RoundsConfig,
+    "fit": config.FitConfig,
     "attack": config.AttackConfig,
     "evaluate": config.EvaluateConfig,
     "compress-fit": compress_config.CompressFitConfig,

@@ -4,6 +4,8 @@ import math
 from typing import Any
 
 from trainers.run.cli import compress_config as compress
+from trainers.run.cli import config as jobs
+from trainers.run.cli.methods import USERS
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
 
@@ -25,6 +27,8 @@ def check(config: Any) -> None:
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
     match config:
+        case jobs.RoundsConfig() | jobs.FitConfig():
+            _check_method(config.fit)
         case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
                 "--code names no file; give a *.sprc file that `compress encode` made, or the "
@@ -64,6 +68,16 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
             f"--mean has {len(mean)} numbers and --std has {len(std)}; give both, one number a "
             "channel"
         )
+
+
+def _check_method(fit: jobs.FitFlags) -> None:
+    """Refuse options that the training method has no use for."""
+    for name, methods in USERS.items():
+        if getattr(fit, name) and fit.method not in methods:
+            raise ValueError(
+                f"--{flag(name)} has no use with --method {fit.method}; leave it out, or give "
+                f"--method {' or '.join(methods)}"
+            )
 
 
 def _check_coding(

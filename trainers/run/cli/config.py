@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from trainers.run.cli.methods import MethodName
 from trainers.run.cli.numbers import LARGEST
 from trainers.run.cli.option import option
 
@@ -92,22 +93,16 @@ class ClassifierFlags:
 class FitFlags:
     """How the classifier is fitted."""
 
-    epochs: int = option(10, at_least=0, at_most=10**6)
-    """Epochs of round 0. With 0, or with --weights, the classifier is taken as it comes."""
-    retrain_epochs: int = option(8, at_least=1, at_most=10**6)
-    """Epochs of every later round."""
+    epochs: int = option(10, at_least=1, at_most=10**6)
+    """Epochs."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    """Optimiser of every fit."""
+    """Optimiser."""
     momentum: float = option(0.9, at_least=0, below=1)
     """Momentum of sgd, or the first beta of adamw, at least 0 and below 1."""
     lr: float = option(2e-3, above=0, at_most=10**6)
-    """Peak learning rate of round 0."""
-    retrain_lr: float = option(1e-3, above=0, at_most=10**6)
-    """Peak learning rate of every later round: 1e-3 on digits, else 2e-3; 3e-4 for other models."""
+    """Peak learning rate."""
     weight_decay: float = option(0.5, at_least=0, at_most=10**6)
-    """Weight decay of round 0."""
-    retrain_weight_decay: float = option(4.0, at_least=0, at_most=10**6)
-    """Weight decay of every later round: 4 on digits, else 2; 0.05 for models but the default."""
+    """Weight decay."""
     label_smoothing: float = option(0.0, at_least=0, below=1)
     """Share of the label that is spread over all classes, at least 0 and below 1."""
     ema: float = option(0.0, at_least=0, below=1)
@@ -120,6 +115,39 @@ class FitFlags:
     """classic: shifts, and flips where they keep the class; classic:OPTION=VALUE,... changes them,
     such as classic:rotation=10,zoom=0.1,brightness=0.2,contrast=0.2,saturation=0.2,hue=0.05, or
     classic:colour_cast=0.1,vignette=0.3,distortion=0.1; none: samples as they are."""
+    method: MethodName = "standard"
+    """standard: fit the samples as they are; pgd-at (Madry), trades, mart, fast (one step from a
+    random start): fit perturbed ones, made anew in each step."""
+    train_norm: Literal["linf", "l2", "l1"] | None = None
+    """Norm that such a method perturbs in. None: --norm."""
+    train_eps: float | None = option(None, above=0, at_most=10**9)
+    """Budget that it perturbs within. None: --eps, in another norm than --norm the usual one."""
+    train_steps: int | None = option(None, at_least=1, at_most=LARGEST)
+    """Steps of pgd-at (None: 7), trades and mart (None: 10)."""
+    train_step_size: float | None = option(None, above=0, at_most=10**9)
+    """Size of each. None: 2.5 budgets over the steps, of fast 1.25 budgets."""
+    beta: float | None = option(None, at_least=0, at_most=10**9)
+    """Weight of the answers' divergence in trades (None: 6) and mart (None: 5)."""
+    clean_share: float | None = option(None, at_least=0, below=1)
+    """Share of a batch that pgd-at and fast leave as it is, at least 0 and below 1. None: 0."""
+
+
+@dataclass(frozen=True)
+class RoundsFitFlags(FitFlags):
+    """How the classifier is fitted, first and later."""
+
+    epochs: int = option(10, at_least=0, at_most=10**6)
+    """Epochs of round 0. With 0, or with --weights, the classifier is taken as it comes."""
+    lr: float = option(2e-3, above=0, at_most=10**6)
+    """Peak learning rate of round 0."""
+    weight_decay: float = option(0.5, at_least=0, at_most=10**6)
+    """Weight decay of round 0."""
+    retrain_epochs: int = option(8, at_least=1, at_most=10**6)
+    """Epochs of every later round."""
+    retrain_lr: float = option(1e-3, above=0, at_most=10**6)
+    """Peak learning rate of every later round: 1e-3 on digits, else 2e-3; 3e-4 for other models."""
+    retrain_weight_decay: float = option(4.0, at_least=0, at_most=10**6)
+    """Weight decay of every later round: 4 on digits, else 2; 0.05 for models but the default."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +203,7 @@ class RoundsConfig(SamplesConfig):
     """Attack, retrain, re-attack: the main job."""
 
     loop: Annotated[LoopFlags, arg(name="rounds")] = field(default_factory=LoopFlags)
-    fit: Annotated[FitFlags, arg(name="training")] = field(default_factory=FitFlags)
+    fit: Annotated[RoundsFitFlags, arg(name="training")] = field(default_factory=RoundsFitFlags)
 
 
 @dataclass(frozen=True)
@@ -227,3 +255,24 @@ class EvaluateConfig(SamplesConfig):
     measure: Annotated[EvaluateFlags, arg(name="measurement")] = field(
         default_factory=EvaluateFlags
     )
+
+
+@dataclass(frozen=True)
+class FittedFlags:
+    """What a fitted classifier is measured with."""
+
+    test_attacks: tuple[str, ...] = ("pgd:steps=20",)
+    """Attacks that robust accuracy is measured with: NAME or NAME:OPTION=VALUE,..."""
+    norm: Literal["linf", "l2", "l1"] = "linf"
+    """Norm of the budget."""
+    eps: float = option(0.1, above=0, at_most=10**9)
+    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
+    images, 2/255 (1.5, 50) on videos."""
+
+
+@dataclass(frozen=True)
+class FitConfig(SamplesConfig):
+    """Fit a classifier, also against attacks (--method), and measure it."""
+
+    fit: Annotated[FitFlags, arg(name="training")] = field(default_factory=FitFlags)
+    measure: Annotated[FittedFlags, arg(name="measurement")] = field(default_factory=FittedFlags)

@@ -182,12 +182,15 @@ def begun(path: Path) -> bool:
 
 
 def check_same(file: Path, job: str, config: Any) -> None:
-    """Refuse to go on with other options than the run was begun with."""
-    old = check_file(file, job, config, own=True)
+    """Refuse to go on with other options than the run was begun with.
+
+    An option that is younger than the run has its default there.
+    """
+    old = flatten(type(config)()) | check_file(file, job, config, own=True)
     changed = [
-        f"--{flag(name)} {old.get(name)} -> {value}"
+        f"--{flag(name)} {old[name]} -> {value}"
         for name, value in flatten(config).items()
-        if name not in MOVABLE and old.get(name) != value
+        if name not in MOVABLE and old[name] != value
     ]
     if changed:
         raise ValueError(

@@ -149,6 +149,17 @@ def attacks_table(summary: Row) -> str:
     return "\n".join([format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
 
 
+def fit_table(summary: Row) -> str:
+    """Return how a classifier was fitted, and the table of its evaluation."""
+    last, budget = summary["history"][-1], summary["train_budget"]
+    how = f"{summary['method']} at {budget}" if budget else summary["method"]
+    fitted = (
+        f"fitted by {how}, epochs: {len(summary['history'])}; at the end loss {last['loss']:.3f}, "
+        f"accuracy {last['accuracy']:.1%} on training samples as fitted"
+    )
+    return f"{fitted}\n{attacks_table(summary)}"
+
+
 def worst_lines(summary: Row) -> list[str]:
     """Say which attacks make up each worst case, and which none, and why."""
     lines = [
@@ -247,7 +258,7 @@ def outcome(folder: RunFolder) -> str:
     if summary["job"] == "rounds":
         found = rounds_table(summary["rounds"])
     else:
-        say = {"evaluate": attacks_table, "attack": attack_lines}
+        say = {"evaluate": attacks_table, "attack": attack_lines, "fit": fit_table}
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 
