@@ -299,7 +299,7 @@ def test_what_can_be_fitted_is_known_by_its_shape():
         passes = 1
 
         def fit(self, model, loader, **options):
-            raise NotImplementedError
+            return self
 
     assert isinstance(Own(), Fittable)
     assert isinstance(UniversalPerturbation(), Fittable)

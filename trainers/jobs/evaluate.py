@@ -1,8 +1,9 @@
 """The job `evaluate`: a classifier's accuracy, clean and under each attack."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from attacks import Attack
@@ -41,14 +42,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     results = measure_attacks(context, attacks, test)
     summary = make_summary(results, usual_budget=budget_of(config.measure))
-    write_summary(folder.path / "summary.json", summary)
-    table = attacks_table(summary)
-    board.text("results", table)
-    board.close()
-    content = {"outcome": table, "messages": summary["warnings"], "meanings": ATTACK_TERMS}
-    write_report(folder, "outcome.html", content, config=text)
-    log.info("%s\n", legend(ATTACK_TERMS))
-    log.info("%s", outcome(folder))
+    publish(folder, board, summary, attacks_table(summary), config=text)
 
 
 def measure_attacks(
@@ -66,6 +60,25 @@ def measure_attacks(
     for doubt in next(iter(results.values())).doubts:
         log.warning("%s", doubt)
     return results
+
+
+def publish(
+    folder: RunFolder,
+    board: TensorBoardWriter,
+    summary: dict[str, Any],
+    table: str,
+    *,
+    config: str,
+    pictures: Sequence[Path] = (),
+) -> None:
+    """Write summary, TensorBoard and report of attacks measured, and show the table."""
+    write_summary(folder.path / "summary.json", summary)
+    board.text("results", table)
+    board.close()
+    content = {"outcome": table, "messages": summary["warnings"], "meanings": ATTACK_TERMS}
+    write_report(folder, "outcome.html", content | {"pictures": pictures}, config=config)
+    log.info("%s\n", legend(ATTACK_TERMS))
+    log.info("%s", outcome(folder))
 
 
 def make_summary(

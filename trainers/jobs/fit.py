@@ -1,6 +1,5 @@
 """The job `fit`: a classifier fitted by a training method, and what it withstands."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,27 +12,16 @@ from trainers.evaluate.scores import AttackMeasurement
 from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fit_or_load import fit_options, fit_or_load, with_budget
 from trainers.fit.state import Record
-from trainers.jobs.evaluate import make_summary, measure_attacks
+from trainers.jobs.evaluate import make_summary, measure_attacks, publish
 from trainers.run.cli.config import FitConfig, FitFlags
 from trainers.run.cli.specs import attack_defaults, build_attacks
 from trainers.run.cli.toml import dump
-from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.job_context import (
-    JobContext,
-    check_alike,
-    check_attacks,
-    check_labelled,
-    load_job_classifier,
-    load_split,
-)
+from trainers.run.job_context import JobContext, load_job_classifier, load_splits
 from trainers.run.show.images import write_png
-from trainers.run.show.outcome import ATTACK_TERMS, fit_table, legend, outcome
+from trainers.run.show.outcome import fit_table
 from trainers.run.show.plots import line_chart, to_picture
-from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
-
-log = logging.getLogger(__name__)
 
 
 def run_fit(config: FitConfig, folder: RunFolder) -> None:
@@ -49,16 +37,9 @@ def run_fit(config: FitConfig, folder: RunFolder) -> None:
     results = measure_attacks(context, attacks, test)
     summary = summarise_fit(config, flags, history, results)
     folder.metrics.add("fitted", step=0, values={"clean_accuracy": summary["clean_accuracy"]})
-    write_summary(folder.path / "summary.json", summary)
-    table = fit_table(summary)
-    board.text("results", table)
-    board.close()
     chart = folder.figures / "fit.png"
     write_png(chart, to_picture(accuracy_chart(history)))
-    content = {"outcome": table, "messages": summary["warnings"], "meanings": ATTACK_TERMS}
-    write_report(folder, "outcome.html", content | {"pictures": [chart]}, config=text)
-    log.info("%s\n", legend(ATTACK_TERMS))
-    log.info("%s", outcome(folder))
+    publish(folder, board, summary, fit_table(summary), config=text, pictures=[chart])
 
 
 def setup(
@@ -73,11 +54,7 @@ def setup(
     defaults = attack_defaults(config, eps=measure.eps, norm=measure.norm, measuring=True)
     attacks = build_attacks(measure.test_attacks, defaults=defaults)
     fit_options(flags, first=True, batch_size=config.source.batch_size)
-    train, test = load_split(config, "train", folder), load_split(config, "test", folder)
-    for ds in (train, test):
-        check_labelled(ds)
-        check_attacks(attacks, ds)
-    check_alike(train, test)
+    train, test = load_splits(config, folder, attacks)
     build_augmentation(flags.augmentation, train)
     return load_job_classifier(config, folder, train), attacks, train, test
 

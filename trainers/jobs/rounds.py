@@ -43,14 +43,7 @@ from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.metrics import Stopwatch
-from trainers.run.job_context import (
-    JobContext,
-    check_alike,
-    check_attacks,
-    check_labelled,
-    load_job_classifier,
-    load_split,
-)
+from trainers.run.job_context import JobContext, load_job_classifier, load_splits
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -104,11 +97,7 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
     measuring = attack_defaults(config, eps=loop.eps, norm=loop.norm, measuring=True)
     test_attacks = build_attacks(loop.test_attacks, defaults=measuring)
     sample_counts(loop.attack_samples, list(attacks))
-    train, test = load_split(config, "train", folder), load_split(config, "test", folder)
-    for ds in (train, test):
-        check_labelled(ds)
-        check_attacks({**attacks, **test_attacks}, ds)
-    check_alike(train, test)
+    train, test = load_splits(config, folder, {**attacks, **test_attacks})
     build_augmentation(config.fit.augmentation, train)
     fit_options(fit_flags(config), first=False, batch_size=config.source.batch_size)
     context = load_job_classifier(config, folder, train)

@@ -165,6 +165,18 @@ def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | No
             raise ValueError(f"the attack {name} cannot do this: {error}") from error
 
 
+def load_splits(
+    config: SamplesConfig, folder: RunFolder, attacks: Mapping[str, Attack | Fittable]
+) -> tuple[Dataset, Dataset]:
+    """Load training and test samples: labelled, alike, and such that the attacks can work on."""
+    train, test = load_split(config, "train", folder), load_split(config, "test", folder)
+    for ds in (train, test):
+        check_labelled(ds)
+        check_attacks(attacks, ds)
+    check_alike(train, test)
+    return train, test
+
+
 def check_alike(train: Dataset, test: Dataset) -> None:
     """Refuse training and test samples of different shapes."""
     if train.shape == test.shape:

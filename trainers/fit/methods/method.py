@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.common.frozen import reentrant_checkpoints
-from attacks.common.goal import Classifier, logits_of, value_and_gradient
+from attacks.common.goal import Classifier, cross_entropy, logits_of, value_and_gradient
 from attacks.common.threat import Threat
 from attacks.gradient.projected_ascent import step
 from trainers.fit.options import FitOptions
@@ -105,3 +107,28 @@ def ascend(
         _, _, gradient = value_and_gradient(forward, x_adv, loss)
         x_adv = step(threat, x_adv, gradient, step_size)
     return x_adv
+
+
+def fit_perturbed(
+    training: TrainingStep, x: Tensor, y: Tensor, *, steps: int, step_size: float
+) -> tuple[Tensor, Tensor]:
+    """Return the logits (B, K) of perturbed samples and their mean cross-entropy; see `Method`.
+
+    From random points of the ball, the steps raise the cross-entropy; the first `clean_share` of
+    the batch, which is shuffled, stay as they are. BatchNorm sees the batch once, so perturbed.
+
+    Args:
+        training: the step of the fit.
+        x: samples, (B, ...) in [0, 1].
+        y: labels, int64 (B,).
+        steps: of the inner problem.
+        step_size: of each, in pixel units.
+    """
+    clean = training.clean_count(x)
+    threat = training.threat(x[clean:])
+    start = threat.random_start(training.generators(threat.x))
+    loss = partial(cross_entropy, y=y[clean:])
+    with inner_problem(training) as forward:
+        x_adv = ascend(forward, threat, start, loss, steps=steps, step_size=step_size)
+    logits = training.forward(torch.cat([x[:clean], x_adv]))
+    return logits, F.cross_entropy(logits, y, label_smoothing=training.options.label_smoothing)
