@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from attacks.files import write_bytes
+from trainers.evenly_spaced import evenly_spaced
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 PAD, CAPTION, TITLE = 8, 20, 34  # pixels
@@ -96,7 +97,7 @@ def draw_strips(pairs: Sequence[Pair]) -> Image.Image:
     Source: Rey-de-Castro & Rabitz 2018, figure 5.
     """
     frames, height, width = pairs[0].x.shape[1:]
-    shown = [i * frames // min(FRAMES, frames) for i in range(min(FRAMES, frames))]
+    shown = evenly_spaced(frames, FRAMES)
     scale = max(1, round(SIDE / min(height, width)))
     cell_w, cell_h = width * scale + 2, height * scale + 2
     block = CAPTION + 3 * cell_h + PAD
