@@ -50,6 +50,12 @@ class MixedDataset(Dataset):
             classes=originals.classes,
             skipped=originals.skipped,
         )
+        self._originals = len(originals)
+
+    @property
+    def perturbed(self) -> Tensor:
+        """`(N,)` bool, which samples come from the bank."""
+        return torch.arange(len(self)) >= self._originals
 
 
 class _OriginalsThenPerturbed:

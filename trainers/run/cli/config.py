@@ -116,20 +116,24 @@ class FitFlags:
     such as classic:rotation=10,zoom=0.1,brightness=0.2,contrast=0.2,saturation=0.2,hue=0.05, or
     classic:colour_cast=0.1,vignette=0.3,distortion=0.1; none: samples as they are."""
     method: MethodName = "standard"
-    """standard: fit the samples as they are; pgd-at (Madry), trades, mart, fast (one step from a
-    random start): fit perturbed ones, made anew in each step."""
+    """standard: fit the samples as they are. Of perturbed ones, made anew in each step: pgd-at
+    (Madry), trades, mart, fast (one step from a random start), free (a gradient serves weights
+    and samples), ensemble (also for classifiers of other fits)."""
     train_norm: Literal["linf", "l2", "l1"] | None = None
     """Norm that such a method perturbs in. None: --norm."""
     train_eps: float | None = option(None, above=0, at_most=10**9)
     """Budget that it perturbs within. None: --eps, in another norm than --norm the usual one."""
     train_steps: int | None = option(None, at_least=1, at_most=LARGEST)
-    """Steps of pgd-at (None: 7), trades and mart (None: 10)."""
+    """Steps of pgd-at (None: 7), trades and mart (None: 10); steps of free on a batch (None: 4)."""
     train_step_size: float | None = option(None, above=0, at_most=10**9)
-    """Size of each. None: 2.5 budgets over the steps, of fast 1.25 budgets."""
+    """Size of each. None: 2.5 budgets over the steps, of fast 1.25, of free and ensemble 1."""
     beta: float | None = option(None, at_least=0, at_most=10**9)
     """Weight of the answers' divergence in trades (None: 6) and mart (None: 5)."""
     clean_share: float | None = option(None, at_least=0, below=1)
-    """Share of a batch that pgd-at and fast leave as it is, at least 0 and below 1. None: 0."""
+    """Share of a batch that stays as it is, at least 0 and below 1. None: 0, of ensemble 0.5."""
+    awp: float = option(0.0, at_least=0, below=1)
+    """Move the weights up the loss before its gradient is taken, by this share of their length
+    (0.005 is usual). 0: off."""
 
 
 @dataclass(frozen=True)
