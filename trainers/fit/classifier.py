@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attacks.common.frozen import has_reentrant_checkpoint
 from attacks.common.goal import logits_of
 from attacks.common.randomness import derive_seed, generator_for
+from attacks.universal.fitting import take_prefix
 from augment import Dataset, iterate
 from trainers.fit.awp import perturbed_weights
 from trainers.fit.ema import Ema
@@ -21,6 +22,7 @@ from trainers.fit.methods import METHODS
 from trainers.fit.methods.method import TrainingStep
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
+from trainers.fit.validation import BestEpoch, Validation
 
 
 class Augment(Protocol):
@@ -33,9 +35,18 @@ class Augment(Protocol):
 
 @dataclass(frozen=True)
 class FitResult:
-    """One record an epoch: epoch, loss, accuracy (on the batches as fitted), lr, seconds."""
+    """What a fit was like.
+
+    Attributes:
+        history: a record an epoch: epoch, loss, accuracy (on the batches as fitted), lr, seconds,
+            and, where there is a validation, robust_accuracy.
+        kept: the epoch whose weights the classifier has.
+        warning: why the fit ended early; None where it did not.
+    """
 
     history: list[Record]
+    kept: int
+    warning: str | None = None
 
 
 def fit_classifier(
@@ -46,6 +57,7 @@ def fit_classifier(
     seed: int,
     augment: Augment | None = None,
     static: Sequence[nn.Module] = (),
+    validation: Validation | None = None,
     device: str | torch.device = "cpu",
     state: FitState | None = None,
     on_epoch: Callable[[FitState], object] | None = None,
@@ -60,6 +72,8 @@ def fit_classifier(
             left alone.
         augment: applied to every batch.
         static: classifiers that the method "ensemble" perturbs samples for, too.
+        validation: watches each epoch, chooses which one's weights are kept, and ends a fit that
+            overfits its own attack; see `BestEpoch`. None keeps the last.
         device: where to fit.
         state: what ``on_epoch`` received; fitting goes on from there.
         on_epoch: called after every epoch with a copy of the state.
@@ -72,18 +86,29 @@ def fit_classifier(
     static = [each.to(device).eval().requires_grad_(False) for each in static]
     fit = _ClassifierTraining(model.to(device), train, options, seed, torch.device(device), static)
     history = [] if state is None else unpack(state, model, fit.optimizer, fit.ema)
+    best = BestEpoch(validation) if validation else None
+    if best and state:
+        best.restore(take_prefix("best.", state.tensors))
+    warning = best.overfitted(history) if best and history else None
     try:
-        while len(history) < options.epochs:
+        while len(history) < options.epochs and warning is None:
             start = time.perf_counter()
             record = fit.epoch(len(history), augment)
+            if best:
+                with fit.averaged():
+                    record["robust_accuracy"] = best.see(len(history), model)
             history.append(record | {"seconds": time.perf_counter() - start})
+            warning = best.overfitted(history) if best else None
             if on_epoch:
-                on_epoch(pack(model, fit.optimizer, fit.ema, history))
-        if fit.ema:
+                kept = best.state() if best else {}
+                on_epoch(pack(model, fit.optimizer, fit.ema, history, kept))
+        if best:
+            model.load_state_dict(best.weights)
+        elif fit.ema:
             model.load_state_dict(fit.ema.average)
     finally:
         model.eval()
-    return FitResult(history)
+    return FitResult(history, best.epoch if best else len(history) - 1, warning)
 
 
 class _ClassifierTraining:
@@ -148,6 +173,20 @@ class _ClassifierTraining:
                 f"{self.options.lr}) or set clip_norm"
             )
         return {"epoch": epoch, "loss": loss_mean, "accuracy": float(right) / seen, "lr": rate}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model its averaged weights for a while, where there are any, in eval mode."""
+        self.model.eval()
+        if self.ema is None:
+            yield
+            return
+        live = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.average)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(live)
 
     def _forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, K) of x (B, ...) in training mode."""
