@@ -14,6 +14,7 @@ from attacks import ATTACKS, FITTED, Architecture, Attack, AttackResult, Perturb
 from augment import ClassicAugmentation, Entry
 from compress import BlendWeight, Codec, Coefficients, NetworkConfig, TaskQuantiser
 from trainers import AttackedBatch
+from trainers.fit.classifier import FitResult
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli import compress_config, config
@@ -35,7 +36,7 @@ TEXTS = [
 ]  # fmt: skip
 CALLED = [Architecture, Codec, FitOptions, NetworkConfig]  # made by packages and examples
 SAVED = Perturbation.__bases__[0]  # of fitted attacks, which are results and no options
-RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight]
+RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight, FitResult]
 
 
 def trees() -> Iterator[ast.Module]:
