@@ -18,12 +18,20 @@ def pixelate(x: Tensor, scale: float, generators: Generators) -> Tensor:
 
 
 def _boxes(size: int, few: int) -> Tensor:
-    """Return the matrix (size, size) that averages over boxes and repeats, as Pillow does."""
-    places = 2 * torch.arange(size) + 1  # middles of the pixels, in halves
-    box = -(-places * few // (2 * size)) - 1  # (size,) the box that a pixel is counted in
-    shown = places * few // (2 * size)  # (size,) the box that it shows
-    members = (box == torch.arange(few)[:, None]).float()  # (few, size)
-    return (members / members.sum(1, keepdim=True))[shown]
+    """Return the matrix (size, size) that averages over boxes and repeats.
+
+    It is that of Pillow's BOX and then NEAREST, whose rounding decides where edges of boxes are the
+    middles of pixels.
+    """
+    centres = (torch.arange(few, dtype=torch.float64)[:, None] + 0.5) * (size / few)  # (few, 1)
+    off = (torch.arange(size) - centres + 0.5) * (1 / (size / few))  # (few, size)
+    low, high = (centres + side * 0.5 * (size / few) + 0.5 for side in (-1, 1))
+    pixels = torch.arange(size)
+    counted = (off > -0.5) & (off <= 0.5) & (pixels >= low.long()) & (pixels < high.long())
+    steps = torch.full((size,), few / size, dtype=torch.float64)
+    steps[0] /= 2
+    shown = steps.cumsum(0).long()  # (size,) the box that a pixel shows
+    return (counted / counted.sum(1, keepdim=True))[shown].float()
 
 
 @corruption(cifar10_c=(80, 65, 58, 50, 40), imagenet_c=(25, 18, 15, 10, 7))
