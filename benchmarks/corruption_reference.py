@@ -1,13 +1,13 @@
 """The package imagecorruptions (1.1.2, of 2020) under today's libraries, with our random numbers.
 
-It is a port of the code of Hendrycks and Dietterich 2019 with the parameters of ImageNet-C. What it
-imports by names that are gone since stands in for them here; its functions are as they came.
+It is a port of the code of Hendrycks and Dietterich 2019 with the parameters of ImageNet-C. Names
+that it takes from libraries and that are gone since are replaced; its functions are as they came.
 """
 
 import importlib
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
 
 from attacks.common.randomness import generator_for
 
@@ -29,12 +28,9 @@ def load() -> ModuleType:
     Raises:
         ImportError: when it is not installed, or scikit-image or OpenCV, which it needs.
     """
-    gone = ModuleType("scipy.ndimage.interpolation")
-    gone.map_coordinates = ndimage.map_coordinates  # type: ignore[attr-defined]
     files = ModuleType("pkg_resources")
     files.resource_filename = _resource  # type: ignore[attr-defined]
-    for module in (gone, files):
-        sys.modules.setdefault(module.__name__, module)
+    sys.modules.setdefault(files.__name__, files)
     reference = importlib.import_module("imagecorruptions.corruptions")
     filters = importlib.import_module("skimage.filters")
 
@@ -197,4 +193,3 @@ DRAWS: dict[str, Callable[[torch.Generator, torch.Tensor, int], Drawn]] = {
     "fog": _fog,
     "elastic_transform": _elastic,
 }
-RANDOM_PICTURES: Sequence[str] = ("frost",)  # whose random choices cannot be the same

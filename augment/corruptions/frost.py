@@ -22,7 +22,7 @@ LOOKS = (
 DIRECTIONS = 6  # of needles
 # How steeply the amplitudes fall, as f ** -slope, and about how many pixels it is from one
 # direction to the next: of the pictures shrunk to a fifth, and as they are.
-FINE, COARSE = (0.5, 8), (0.85, 32)
+FINE, COARSE = (0.6, 8), (0.85, 32)
 NARROW = 0.25  # standard deviation of the directions of a needle's frequencies, in radians
 
 
@@ -45,8 +45,8 @@ def frost(x: Tensor, level: tuple[float, float, float, int], generators: Generat
     look = (unit(x, generators, (1,))[:, 0] * len(LOOKS)).long()  # (B,)
     mean, deviation = x.new_tensor(LOOKS)[look].unbind(1)  # (B, 3)
     colours = mean[..., None, None] + deviation[..., None, None] * needles  # (B, 3, H, W)
-    colours = grey(colours) if x.shape[2] == 1 else colours
-    return kept * x + added * colours.clamp(0, 1)[:, None]
+    colours = colours.clamp(0, 1)
+    return kept * x + added * (grey(colours) if x.shape[2] == 1 else colours)[:, None]
 
 
 def ice(x: Tensor, generators: Generators, *, slope: float, patch: int) -> Tensor:

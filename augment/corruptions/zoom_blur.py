@@ -14,7 +14,7 @@ from augment.corruptions.corruption import Generators, corruption
 )
 def zoom_blur(x: Tensor, level: tuple[int, float], generators: Generators) -> Tensor:
     """Average the image with so many enlargements of it, by 1, 1 + step, 1 + 2 step, ..."""
-    count, step = level
+    count, step = level[0], (1 + level[1]) - 1  # the differences of numpy.arange(1, ..., step)
     height, width = x.shape[-2:]
     frames = x.flatten(0, 1)  # (B * T, C, H, W)
     total = frames.clone()
