@@ -10,18 +10,23 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from augment import Dataset
 from trainers.evaluate.budgets import Budget, budget_of
+from trainers.evaluate.corruption_accuracy import measure_corruptions
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
 from trainers.evaluate.scores import AttackMeasurement, finite_or_none
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
-from trainers.run.cli.config import EvaluateConfig
+from trainers.run.cli.config import EvaluateConfig, EvaluateFlags
+from trainers.run.cli.corruptions import corruption_names
 from trainers.run.cli.specs import attack_defaults, build_attacks, slug
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, check_attacks, check_labelled, load_split
-from trainers.run.show.outcome import ATTACK_TERMS, attacks_table, legend, outcome
+from trainers.run.show.corruption_chart import corruption_chart
+from trainers.run.show.images import write_png
+from trainers.run.show.outcome import ATTACK_TERMS, evaluation_table, legend, outcome
+from trainers.run.show.plots import to_picture
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
@@ -42,7 +47,8 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     results = measure_attacks(context, attacks, test)
     summary = make_summary(results, usual_budget=budget_of(config.measure))
-    publish(folder, board, summary, attacks_table(summary), config=text)
+    pictures = add_corruptions(context, config.measure, test, summary)
+    publish(folder, board, summary, evaluation_table(summary), config=text, pictures=pictures)
 
 
 def measure_attacks(
@@ -60,6 +66,23 @@ def measure_attacks(
     for doubt in next(iter(results.values())).doubts:
         log.warning("%s", doubt)
     return results
+
+
+def add_corruptions(
+    context: JobContext, flags: EvaluateFlags, test: Dataset, summary: dict[str, Any]
+) -> list[Path]:
+    """Measure with the corruptions asked for, add them to the summary, and draw them."""
+    names = corruption_names(flags.corruptions)
+    if not names:
+        return []
+    found = measure_corruptions(context, test, names=names, severities=flags.severities)
+    summary["corruptions"] = found
+    for name, one in found["corruptions"].items():
+        values = {f"corrupted/{name}": one["accuracy"]}
+        context.folder.metrics.add(f"corruption {name}", step=0, values=values)
+    chart = corruption_chart(found, clean_accuracy=summary["clean_accuracy"])
+    write_png(context.folder.figures / "corruptions.png", to_picture(chart))
+    return [context.folder.figures / "corruptions.png"]
 
 
 def publish(

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from trainers.run.cli.corruptions import CorruptionName, Severity
 from trainers.run.cli.methods import MethodName
 from trainers.run.cli.numbers import LARGEST
 from trainers.run.cli.option import option
@@ -246,6 +247,10 @@ class EvaluateFlags:
     eps: float = option(0.1, above=0, at_most=10**9)
     """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
     images, 2/255 (1.5, 50) on videos."""
+    corruptions: tuple[CorruptionName, ...] = ("none",)
+    """Common corruptions to measure with, without an attack. all: the 15."""
+    severities: tuple[Severity, ...] = (1, 2, 3, 4, 5)
+    """Severities of these."""
 
 
 @dataclass(frozen=True)
