@@ -29,7 +29,7 @@ def load() -> ModuleType:
         ImportError: when it is not installed, or scikit-image or OpenCV, which it needs.
     """
     files = ModuleType("pkg_resources")
-    files.resource_filename = _resource  # type: ignore[attr-defined]
+    vars(files)["resource_filename"] = _resource
     sys.modules.setdefault(files.__name__, files)
     reference = importlib.import_module("imagecorruptions.corruptions")
     filters = importlib.import_module("skimage.filters")

@@ -37,8 +37,9 @@ def _boxes(size: int, few: int) -> Tensor:
 @corruption(cifar10_c=(80, 65, 58, 50, 40), imagenet_c=(25, 18, 15, 10, 7))
 def jpeg_compression(x: Tensor, quality: int, generators: Generators) -> Tensor:
     """Encode as JPEG, frame by frame and on the CPU, and decode."""
-    frames = (x.clamp(0, 1) * 255).round().byte().flatten(0, 1).movedim(1, -1).cpu().numpy()
-    decoded = np.stack([_through_jpeg(frame, quality) for frame in frames])  # (B * T, H, W, C)
+    frames = (x.clamp(0, 1) * 255).round().byte().flatten(0, 1)  # (B * T, C, H, W)
+    pictures = frames.movedim(1, -1).contiguous().cpu().numpy()
+    decoded = np.stack([_through_jpeg(each, quality) for each in pictures])  # (B * T, H, W, C)
     out = torch.from_numpy(decoded).to(x.device).movedim(-1, 1)  # (B * T, C, H, W)
     return out.to(x.dtype).div(255).reshape(x.shape)
 

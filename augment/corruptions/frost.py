@@ -63,13 +63,13 @@ def ice(x: Tensor, generators: Generators, *, slope: float, patch: int) -> Tenso
     direction = torch.atan2(down, across)
     coarse = (DIRECTIONS, -(-height // patch) + 1, -(-width // patch) + 1)
     patches = unit(x, generators, coarse)  # (B, DIRECTIONS, h, w)
-    patches = interpolate(patches, (height, width), mode="bicubic", align_corners=True)
-    shown = patches.argmax(1)  # (B, H, W)
-    out = x.new_zeros(len(x), height, width)
+    patches = interpolate(patches, (height, width), mode="bilinear", align_corners=True)
+    out, largest = x.new_zeros(2, len(x), height, width)
     for i in range(DIRECTIONS):
         off = (direction - math.pi * i / DIRECTIONS + math.pi / 2) % math.pi - math.pi / 2
         band = torch.exp(-0.5 * (off / NARROW) ** 2) * size**-slope
         needles = torch.fft.irfft2(noise * band.to(x.device), (height, width))
-        out = torch.where(shown == i, needles, out)
+        out = torch.where(patches[:, i] > largest, needles, out)
+        largest = torch.maximum(patches[:, i], largest)
     out = out - out.mean((1, 2), keepdim=True)
     return out / out.std((1, 2), keepdim=True, correction=0).clamp(min=1e-12)

@@ -6,12 +6,6 @@ from typing import Any
 from trainers.run.show.text_table import format_table, percent
 
 Row = Mapping[str, Any]
-CORRUPTION_TERMS = {
-    "corruption": "what happens to samples in the world, each in severities from 1 to 5; accuracy "
-    "is the mean over these",
-    "mean corruption error": "share that is wrong, mean over corruptions and severities, not "
-    "divided by that of AlexNet",
-}
 
 
 def corruption_lines(found: Row) -> list[str]:
@@ -30,8 +24,11 @@ def corruption_sentences(found: Row) -> list[str]:
     low, high = found["interval"]
     error = percent(found["mean_corruption_error"], (1 - high, 1 - low))
     return [
-        f"mean corruption error {error} over {len(names)} corruptions with the parameters of "
-        f"{found['benchmark']}; {worst} costs most"
+        f"mean corruption error {error}: the share that is wrong, as a mean over severities and "
+        f"{len(names)} corruptions with the parameters of {found['benchmark']}, not divided by "
+        "AlexNet's",
+        f"{worst} costs most: {percent(names[worst]['accuracy'], names[worst]['interval'])} are "
+        "right",
     ]
 
 
