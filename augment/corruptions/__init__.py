@@ -4,7 +4,7 @@ Source: Hendrycks and Dietterich 2019, "Benchmarking neural network robustness t
 corruptions and perturbations", and its code.
 """
 
-from augment.corruptions.corruption import SEVERITIES, Corruption, benchmark_for
+from augment.corruptions.corruption import SEVERITIES, Benchmark, Corruption, benchmark_for
 from augment.corruptions.defocus_blur import defocus_blur
 from augment.corruptions.digital import jpeg_compression, pixelate
 from augment.corruptions.elastic_transform import elastic_transform
@@ -27,4 +27,4 @@ CORRUPTIONS: dict[str, Corruption] = {
         *(contrast, elastic_transform, pixelate, jpeg_compression),
     )
 }
-__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "benchmark_for"]
+__all__ = ["CORRUPTIONS", "SEVERITIES", "Benchmark", "Corruption", "benchmark_for"]

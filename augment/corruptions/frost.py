@@ -64,7 +64,8 @@ def ice(x: Tensor, generators: Generators, *, slope: float, patch: int) -> Tenso
     coarse = (DIRECTIONS, -(-height // patch) + 1, -(-width // patch) + 1)
     patches = unit(x, generators, coarse)  # (B, DIRECTIONS, h, w)
     patches = interpolate(patches, (height, width), mode="bilinear", align_corners=True)
-    out, largest = x.new_zeros(2, len(x), height, width)
+    out = x.new_zeros(len(x), height, width)
+    largest = torch.zeros_like(out)
     for i in range(DIRECTIONS):
         off = (direction - math.pi * i / DIRECTIONS + math.pi / 2) % math.pi - math.pi / 2
         band = torch.exp(-0.5 * (off / NARROW) ** 2) * size**-slope
