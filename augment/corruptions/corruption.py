@@ -92,7 +92,7 @@ def _check(x: Tensor, severity: int, benchmark: str | None) -> None:
         )
     if x.dtype != torch.float32:
         raise ValueError(f"x is {x.dtype}; give float32 in [0, 1]")
-    if severity not in SEVERITIES:
+    if type(severity) is not int or severity not in SEVERITIES:
         raise ValueError(f"severity is {severity!r}; allowed: {', '.join(map(str, SEVERITIES))}")
     if benchmark not in (None, *get_args(Benchmark)):
         allowed = ", ".join(get_args(Benchmark))

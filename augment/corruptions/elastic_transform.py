@@ -30,8 +30,8 @@ def elastic_transform(
 ) -> Tensor:
     """Move three points at random, the image with them; then displace pixels by blurred noise.
 
-    The points move by up to the first number, of the image's shorter side; displacements are
-    uniform noise up to the second, of its height, blurred by the third, of its height and width.
+    The level is how far the points move at most, as a share of the image's shorter side; the
+    largest noise, as a share of its height; and the blur's standard deviation, of height and width.
     All frames of a clip are changed alike.
     """
     corners, amplitude, sigma = level
@@ -62,7 +62,7 @@ def _affine(x: Tensor, reach: float, generators: Generators) -> Tensor:
     signs = torch.tensor([[1, 1], [1, -1], [-1, -1]], dtype=torch.float64)
     middle = torch.tensor([height // 2, width // 2], dtype=torch.float64)
     before = middle + max(side, 1) * signs  # (3, 2)
-    moves = (2 * unit(x, generators, (3, 2)).cpu().double() - 1) * reach  # (B, 3, 2)
+    moves = (2 * unit(middle, generators, (3, 2)) - 1) * reach  # (B, 3, 2)
     after = pad(before + moves, (0, 1), value=1)  # (B, 3, 3) homogeneous
     inverse = torch.linalg.solve(after, before.expand(len(x), 3, 2)).to(x)  # (B, 3, 2)
     places = pad(_places(x), (0, 1), value=1).flatten(0, 1)  # (H * W, 3)

@@ -133,6 +133,8 @@ def test_the_benchmark_follows_the_size():
         (torch.zeros(1, 3, 8, 8), {"severity": 0}, "1, 2, 3, 4, 5"),
         (torch.zeros(1, 3, 8, 8), {"severity": 6}, "1, 2, 3, 4, 5"),
         (torch.zeros(1, 3, 8, 8), {"severity": "1"}, "1, 2, 3, 4, 5"),
+        (torch.zeros(1, 3, 8, 8), {"severity": 1.0}, "1, 2, 3, 4, 5"),
+        (torch.zeros(1, 3, 8, 8), {"severity": True}, "True"),
         (torch.zeros(1, 3, 8, 8), {"benchmark": "cifar"}, "cifar10-c, imagenet-c"),
         (torch.zeros(1, 3, 8, 8), {"sample_ids": [1, 2]}, "2 entries for 1"),
     ],
@@ -171,3 +173,14 @@ def test_frost_has_the_colours_of_the_pictures():
     grey = CORRUPTIONS["frost"](torch.zeros(1, 1, 66, 66), severity=1, sample_ids=[0])
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     assert torch.allclose(grey[0, 0], 0.4 * (out[0] * weights).sum(0), atol=1e-5)
+
+
+@pytest.mark.gpu
+@every
+def test_devices_agree(name):
+    for size in (32, 96):
+        x = pictures(3, size, size)
+        options = {"severity": 3, "sample_ids": [0, 1, 2]}
+        out = CORRUPTIONS[name](x.cuda(), **options)
+        assert out.is_cuda
+        assert float((out.cpu() - CORRUPTIONS[name](x, **options)).abs().mean()) < 1e-4
