@@ -86,7 +86,9 @@ def class_name(names: Sequence[str], number: int) -> str:
 def suffering_classes(
     clean: Tensor, survived: Tensor, label: Tensor, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return the classes that lose most of what they had right, the worst first.
+    """Return the classes that surely lose most of what they had right, the worst first.
+
+    First is the class whose interval begins highest, so that few samples do not lead by luck.
 
     Args:
         clean: (N,) bool, right before the attack.
@@ -114,7 +116,7 @@ def suffering_classes(
         for number, (k, n) in enumerate(zip(gone, had, strict=True))
         if k
     ]
-    return sorted(rows, key=lambda row: -row["share"])[:NAMED]
+    return sorted(rows, key=lambda row: -row["interval"][0])[:NAMED]
 
 
 def confusion_matrix(label: Tensor, answer: Tensor, classes: int) -> Tensor:

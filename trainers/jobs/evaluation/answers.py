@@ -75,8 +75,9 @@ def for_each(results: Results, compute: Callable[[Tensor, Tensor], Any]) -> dict
 
 
 def strongest_attack(results: Results, case: WorstCase | None) -> str:
-    """Return the attack under which fewest samples are right, of those in the worst case."""
-    names = list(results) if case is None else case.attacks
+    """Return the attack under which fewest samples are right, of those held to the worst case's."""
+    held = case and [name for name in case.attacks if results[name].budget == case.budget]
+    names = held or list(results)
     return min(names, key=lambda name: results[name].robust_accuracy)
 
 

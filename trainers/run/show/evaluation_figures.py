@@ -17,6 +17,7 @@ NAMED = 40  # classes that are named beside a matrix
 CLEAN, ATTACKED, GREY = COLOURS[0], COLOURS[1], COLOURS[7]
 WIDE = (10.0, 4.9)  # inches, of two charts side by side
 LONG = 14  # characters of a class name
+CHARACTERS = 36  # of all names that stand side by side
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ def curve_chart(
     checks: Sequence[Row] = (),
     checked_by: str = "",
 ) -> Figure:
-    """Draw robust accuracy against eps, with 95 % bands, and bounded attacks as points.
+    """Draw robust accuracy against eps, and bounded attacks as points, with 95 % intervals.
 
     Args:
         lines: for each attack that looks for the smallest change, rows of eps, accuracy and
-            interval, by rising eps.
+            interval, by rising eps; the last, of all together where they are several, is drawn
+            whole and with its interval.
         norm: of eps.
         eps: the job's radius, dashed.
         points: of attacks held to one radius.
@@ -55,8 +57,11 @@ def curve_chart(
         for colour, (name, rows) in zip(COLOURS, lines.items(), strict=False):
             xs = [row["eps"] for row in rows]
             lows, highs = zip(*(row["interval"] for row in rows), strict=True)
-            axes.fill_between(xs, lows, highs, color=colour, alpha=0.15, linewidth=0)
-            axes.plot(xs, [row["accuracy"] for row in rows], color=colour, label=name)
+            last = name == list(lines)[-1]
+            if last:
+                axes.fill_between(xs, lows, highs, color=colour, alpha=0.15, linewidth=0)
+            style = "-" if last else ":"
+            axes.plot(xs, [row["accuracy"] for row in rows], style, color=colour, label=name)
         axes.axvline(eps, color=GREY, linestyle="--", linewidth=1, label=f"eps {eps:.4g}")
         found = [
             BoundedPoint(checked_by, row["eps"], row["attack_accuracy"], row["attack_interval"])
@@ -134,7 +139,7 @@ def _draw_matrix(
     size = len(cells)
     places = range(size) if size <= NAMED else range(0, size, -(-size // NAMED))
     short = [name if len(name) <= LONG else f"{name[: LONG - 1]}…" for name in names]
-    turned = 90 if max((len(short[i]) for i in places), default=0) > 2 else 0
+    turned = 90 if max(len(short[i]) for i in places) * len(places) > CHARACTERS else 0
     axes.set_xticks(list(places), [short[i] for i in places], rotation=turned)
     axes.set_yticks(list(places), [short[i] for i in places])
     axes.tick_params(length=0, labelsize=8 if size <= NUMBERED else 6)

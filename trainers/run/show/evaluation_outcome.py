@@ -16,6 +16,10 @@ EVALUATION_TERMS = {
     "ECE": "expected calibration error: how far, on average, the confidence of an answer is from "
     "the share of such answers that is right; chance: what a calibrated classifier could show",
 }
+CAUTION = (
+    "attacks stop once a sample is fooled, so its wrong answer is unsure: with early_stop=false, "
+    "such as pgd:early_stop=false, wrong answers are as sure as the attack can make them"
+)
 
 
 @dataclass(frozen=True)
@@ -67,30 +71,25 @@ def sections(summary: Row, figures: Path) -> list[Section]:
         summary: summary.json.
         figures: the folder of pictures.
     """
-    curve, transfer = summary["curve"], summary["transfer"]
-    confused = confused_lines(summary)
-    parts = [
-        Section("Signs of gradient masking", masking_lines(summary["masking"], brief=True),
-                None, [masking_rows(summary["masking"])], prose=True),
-        Section("Classes", [suffer_line(summary)], None, [class_rows(summary)]),
-        Section("Confusion", confused, figures / "confusion.png"),
-        Section("Calibration", [calibration_line(summary)], figures / "reliability.png",
-                [calibration_rows(summary)]),
-    ]  # fmt: skip
+    curve, masking, transfer = summary["curve"], summary["masking"], summary["transfer"]
+    parts = []
     if curve is not None:
-        tables = [curve_rows(curve), check_rows(curve)]
-        shown = Section(
-            "Robust accuracy against eps",
-            curve_lines(curve),
-            figures / "curve.png",
-            [rows for rows in tables if rows],
-        )
-        parts.insert(0, shown)
+        tables = [rows for rows in (curve_rows(curve), check_rows(curve)) if rows]
+        heading = "Robust accuracy against eps"
+        parts.append(Section(heading, curve_lines(curve), figures / "curve.png", tables))
+    if masking["checks"]:
+        heading, lines = "Signs of gradient masking", masking_lines(masking, brief=True)
+        parts.append(Section(heading, lines, None, [masking_rows(masking)], prose=True))
+    calibration = [calibration_line(summary), CAUTION]
+    reliability = figures / "reliability.png"
+    parts += [
+        Section("Classes", [suffer_line(summary)], None, [class_rows(summary)]),
+        Section("Confusion", confused_lines(summary), figures / "confusion.png"),
+        Section("Calibration", calibration, reliability, [calibration_rows(summary)]),
+    ]
     if transfer is not None:
-        parts.append(
-            Section("Transfer", transfer_lines(transfer), figures / "transfer.png",
-                    [transfer_rows(transfer)])
-        )  # fmt: skip
+        picture, rows = figures / "transfer.png", transfer_rows(transfer)
+        parts.append(Section("Transfer", transfer_lines(transfer), picture, [rows]))
     return parts
 
 
@@ -233,12 +232,13 @@ def masking_lines(masking: Row, *, brief: bool = False) -> list[str]:
 
 def masking_rows(masking: Row) -> Rows:
     """Return the table of checks."""
+    advised = any(row["advice"] for row in masking["checks"])
     return [
         {
             "check": row["check"],
             "sign": "yes" if row["sign"] else "no",
             "seen": row["seen"],
-            "what to do": row["advice"],
+            **({"what to do": row["advice"]} if advised else {}),
         }
         for row in masking["checks"]
     ]
@@ -253,7 +253,7 @@ def transfer_lines(transfer: Row | None) -> list[str]:
     rate = percent(best["success"], best["success_interval"])
     return [
         f"transfer of {transfer['attack']}: samples made on {best['made_on']} go furthest, "
-        f"{rate} of {best['attackable']} on {best['tried_on']}; {IN_BRACKETS}"
+        f"{rate} of {best['attackable']} on {best['tried_on']}"
     ]
 
 
