@@ -13,7 +13,7 @@ import pytest
 from attacks import ATTACKS, FITTED, Architecture, Attack, AttackResult, Perturbation
 from augment import ClassicAugmentation, Entry
 from compress import BlendWeight, Codec, Coefficients, NetworkConfig, TaskQuantiser
-from trainers import AttackedBatch
+from trainers import AttackedBatch, MaskingCheck
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli import compress_config, config, evaluate_config
@@ -35,7 +35,7 @@ TEXTS = [
 ]  # fmt: skip
 CALLED = [Architecture, Codec, FitOptions, NetworkConfig]  # made by packages and examples
 SAVED = Perturbation.__bases__[0]  # of fitted attacks, which are results and no options
-RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight]
+RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight, MaskingCheck]
 
 
 def trees() -> Iterator[ast.Module]:

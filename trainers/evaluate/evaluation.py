@@ -232,7 +232,7 @@ def score_batch(batch: AttackedBatch) -> Columns:
         "queries": result.queries,
     }
     if batch.after is not None and batch.confidences is not None:
-        early, late = batch.confidences.unbind(1)
+        early, late = (column.clone() for column in batch.confidences.unbind(1))
         columns |= {"after": batch.after, "confidence": early, "confidence_after": late}
     own = {f"{OWN}{name}": column for name, column in own_columns(result).items()}
     return {name: column.detach().cpu() for name, column in {**columns, **own}.items()}

@@ -45,7 +45,7 @@ def test_the_curve_agrees_with_the_attacks(run: Path) -> None:
     summary = summary_of(run)
     curve = summary["curve"]
     assert (curve["norm"], curve["samples"]) == ("linf", 24)
-    assert set(curve["attacks"]) == {"fmn:steps=50", "fmn"}
+    assert set(curve["attacks"]) == {"fmn:steps=10", "fmn"}
     assert curve["area"] <= min(curve["attacks"].values()), "the smallest change of all counts"
     points = curve["points"]
     shares = [point["accuracy"] for point in points]

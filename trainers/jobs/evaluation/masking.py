@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from attacks.common.randomness import derive_seed
-from trainers.evaluate.masking.check_masking import check_masking
+from trainers.evaluate.masking.check_masking import QUERIES, check_masking
 from trainers.evaluate.masking.compare_attacks import MaskingCheck, compare_measured
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.run.folder.atomic import cached_json
@@ -28,6 +28,7 @@ def find_masking(run: EvaluationRun) -> list[MaskingCheck]:
                 y,
                 norm=flags.norm,
                 eps=flags.eps,
+                queries=run.defaults.get("queries", QUERIES),  # fewer in a smoke test
                 batch_size=run.context.batch_size,
                 seed=derive_seed(run.context.seed, "masking"),
                 sample_ids=[derive_seed(run.test.ids[row]) for row in rows],

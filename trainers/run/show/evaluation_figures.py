@@ -107,7 +107,7 @@ def confusion_chart(clean: Matrix, attacked: Matrix, names: Sequence[str], attac
             {"Clean": clean, f"Under {attack}": attacked}.items(),
             strict=True,
         ):
-            _draw_matrix(axes, _shares(counts), names, form="{:.0f}", scale=100)
+            _draw_matrix(axes, _shares(counts), names)
             axes.set(title=f"{title}: % of each class", xlabel="answer", ylabel="class")
         return figure
 
@@ -118,7 +118,7 @@ def transfer_chart(success: Matrix, names: Sequence[str], attack: str) -> Figure
         side = 3.2 + 0.6 * len(names)
         figure = Figure(figsize=(side + 1.2, side))
         axes = figure.add_subplot()
-        _draw_matrix(axes, success, names, form="{:.0f}", scale=100)
+        _draw_matrix(axes, success, names)
         title = f"Transfer of {attack}: % fooled of those both had right"
         axes.set(title=title, xlabel="tried on", ylabel="made on")
         return figure
@@ -129,10 +129,8 @@ def _shares(counts: Matrix) -> list[list[float]]:
     return [[n / (sum(row) or 1) for n in row] for row in counts]
 
 
-def _draw_matrix(
-    axes: Axes, cells: Matrix, names: Sequence[str], *, form: str, scale: float
-) -> None:
-    """Draw shares as coloured cells, few of them with their numbers."""
+def _draw_matrix(axes: Axes, cells: Matrix, names: Sequence[str]) -> None:
+    """Draw shares as coloured cells, few of them with their percentages; NaN leaves a gap."""
     axes.imshow(cells, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
@@ -147,11 +145,11 @@ def _draw_matrix(
         return
     for i, row in enumerate(cells):
         for j, share in enumerate(row):
-            if share is None or share != share or round(share * scale) == 0:
+            if not share >= 0.005:  # would be 0, or is none
                 continue
-            colour = "white" if share > 0.5 else "#222222"
-            text = form.format(share * scale)
-            axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=7.5)
+            colour, text = "white" if share > 0.5 else "#222222", f"{100 * share:.0f}"
+            cell = axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=7.5)
+            cell.set_in_layout(False)  # it is inside, and measuring all of them takes time
 
 
 def reliability_chart(charts: Mapping[str, Row]) -> Figure:
@@ -165,6 +163,8 @@ def reliability_chart(charts: Mapping[str, Row]) -> Figure:
     """
     with chart_style():
         figure = Figure(figsize=WIDE)
+        figure.set_layout_engine("none")  # to look for a layout would double the time
+        figure.subplots_adjust(left=0.06, right=0.98, top=0.93, bottom=0.1, wspace=0.08)
         grid = figure.subplots(
             2, len(charts), height_ratios=(4, 1), sharex=True, sharey="row", squeeze=False
         )
