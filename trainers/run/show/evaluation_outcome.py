@@ -226,9 +226,10 @@ def masking_lines(masking: Row, *, brief: bool = False) -> list[str]:
     checks, signs = masking["checks"], masking["signs"]
     if not checks:
         return []
+    on = f"on {masking['samples']} samples and " if masking["samples"] else ""
     head = (
-        f"gradient masking: {len(signs) or 'none'} of {len(checks)} checks saw a sign, on "
-        f"{masking['samples']} samples and by the attacks above"
+        f"gradient masking: {len(signs) or 'none'} of {len(checks)} checks saw a sign, {on}by the "
+        "attacks above"
     )
     return [head] if brief else [head, *signs]
 
