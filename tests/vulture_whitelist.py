@@ -16,6 +16,9 @@ _.num_batches_tracked  # torch's BatchNorm reads it
 retrain_epochs  # a flag: `fit_options` pops the names of retraining by their prefix
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
+_.prose  # the template evaluate.html reads it
+_.ece  # `asdict` puts it into summary.json
+_.adaptive_ece  # likewise
 population  # an option of fooling images, which reads it by name
 _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it

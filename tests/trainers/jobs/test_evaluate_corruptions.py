@@ -22,7 +22,8 @@ from trainers.run.show.corruption_outcome import corruption_lines
 
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--train-samples", "100", "--test-samples", "30",
-    "--batch-size", "8", "--seed", "4", "--attacks", "fgsm",
+    "--batch-size", "8", "--seed", "4", "--attacks", "fgsm", "--curve", "none",
+    "--masking-samples", "0",
     "--corruptions", "glass_blur", "contrast", "shot_noise", "--severities", "5", "2",
 ]  # fmt: skip
 

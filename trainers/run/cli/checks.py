@@ -6,6 +6,7 @@ from typing import Any
 from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
 from trainers.run.cli.corruptions import corruption_names
+from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
 from trainers.run.cli.methods import USERS
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
@@ -30,7 +31,7 @@ def check(config: Any) -> None:
     match config:
         case jobs.RoundsConfig() | jobs.FitConfig():
             _check_method(config.fit)
-        case jobs.EvaluateConfig():
+        case EvaluateConfig():
             _check_corruptions(config.measure)
         case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
@@ -83,7 +84,7 @@ def _check_method(fit: jobs.FitFlags) -> None:
             )
 
 
-def _check_corruptions(measure: jobs.EvaluateFlags) -> None:
+def _check_corruptions(measure: EvaluateFlags) -> None:
     """Refuse corruptions that exclude each other, and no severity."""
     corruption_names(measure.corruptions)
     if not measure.severities:

@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from trainers.run.cli.corruptions import CorruptionName, Severity
 from trainers.run.cli.methods import MethodName
 from trainers.run.cli.numbers import LARGEST
 from trainers.run.cli.option import option
@@ -234,32 +233,6 @@ class AttackConfig(SamplesConfig):
     """Perturb samples and save them, with scores and pictures."""
 
     attacking: Annotated[AttackFlags, arg(name="attack")] = field(default_factory=AttackFlags)
-
-
-@dataclass(frozen=True)
-class EvaluateFlags:
-    """What to measure."""
-
-    attacks: tuple[str, ...] = ("fgsm", "pgd:steps=20")
-    """Attacks to measure with: NAME or NAME:OPTION=VALUE,..."""
-    norm: Literal["linf", "l2", "l1"] = "linf"
-    """Norm of the budget."""
-    eps: float = option(0.1, above=0, at_most=10**9)
-    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
-    images, 2/255 (1.5, 50) on videos."""
-    corruptions: tuple[CorruptionName, ...] = ("none",)
-    """Common corruptions to measure with, without an attack. all: the 15."""
-    severities: tuple[Severity, ...] = (1, 2, 3, 4, 5)
-    """Severities of these."""
-
-
-@dataclass(frozen=True)
-class EvaluateConfig(SamplesConfig):
-    """Measure a classifier: clean accuracy, and accuracy under each attack."""
-
-    measure: Annotated[EvaluateFlags, arg(name="measurement")] = field(
-        default_factory=EvaluateFlags
-    )
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,8 @@ def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
             for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
+    for text in options.get("transfer", ()):
+        yield f"--transfer {text}", Path(text.partition("=")[2].partition(",model=")[0])
     for text in options.get("code", ()):
         for file in list_codes(Path(text)):
             yield f"--code {file}", file

@@ -6,7 +6,7 @@ from typing import Any
 
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
-from trainers.run.show.corruption_outcome import corruption_lines
+from trainers.run.show.evaluation_outcome import evaluation_lines
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
@@ -136,8 +136,7 @@ def attacks_table(summary: Row) -> str:
 
 def evaluation_table(summary: Row) -> str:
     """Return all that the job `evaluate` found."""
-    corrupted = summary.get("corruptions")
-    return "\n".join([attacks_table(summary), *(corruption_lines(corrupted) if corrupted else ())])
+    return "\n".join([attacks_table(summary), *evaluation_lines(summary)])
 
 
 def fit_table(summary: Row) -> str:
