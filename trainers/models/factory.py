@@ -14,12 +14,12 @@ from typing import Any, cast
 from torch import nn
 
 from attacks.errors import RefusedInput
-from trainers.models.c3d import C3D
-from trainers.models.c3d_small import C3DSmall
-from trainers.models.i3d import I3D
-from trainers.models.lrcn import LRCN
-from trainers.models.resnet_cifar import ResNet18CIFAR
-from trainers.models.smallcnn import SmallCNN
+from trainers.models.networks.c3d import C3D
+from trainers.models.networks.c3d_small import C3DSmall
+from trainers.models.networks.i3d import I3D
+from trainers.models.networks.lrcn import LRCN
+from trainers.models.networks.resnet_cifar import ResNet18CIFAR
+from trainers.models.networks.smallcnn import SmallCNN
 from trainers.models.torchvision_models import build_torchvision, torchvision_names
 
 OURS: dict[str, Callable[..., nn.Module]] = {

@@ -9,7 +9,7 @@ from torch import nn
 from attacks.errors import RefusedInput
 from trainers import load_classifier, probe_classifier
 from trainers.models import Normalize
-from trainers.models.resnet_cifar import ResNet18CIFAR
+from trainers.models.networks.resnet_cifar import ResNet18CIFAR
 from trainers.models.torchvision_models import import_torchvision, torchvision_names
 
 
