@@ -38,6 +38,7 @@ from trainers.jobs.collect_samples import (
 )
 from trainers.jobs.rounds_report import RoundsReport, round_name
 from trainers.jobs.stopping import cannot_stop, stop_reason
+from trainers.models.factory import brings_weights
 from trainers.run.cli.config import RoundsConfig, RoundsFitFlags
 from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts, slug
 from trainers.run.folder.atomic import cached_json, is_cached, is_present
@@ -160,10 +161,17 @@ def train_round(rounds: Rounds, number: int) -> None:
         if config.loop.start == "scratch":
             context.model.load_state_dict(rounds.first_weights)
         train = MixedDataset(rounds.train, bank, ratio=config.loop.ratio, seed=context.seed)
-    elif config.classifier.weights is not None or config.fit.epochs == 0:
+    elif comes_fitted(config):
         train = None  # the classifier is what it came as
     file = rounds.file(number, ".safetensors")
     fit_or_load(context, file, train, flags=fit_flags(config), number=number)
+
+
+def comes_fitted(config: RoundsConfig) -> bool:
+    """Tell whether round 0 takes the classifier as it comes, rather than fit it."""
+    flags = config.classifier
+    brought = flags.weights is not None or brings_weights(flags.model or "")
+    return brought or config.fit.epochs == 0
 
 
 def fit_flags(config: RoundsConfig) -> RoundsFitFlags:
