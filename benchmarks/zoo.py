@@ -84,10 +84,10 @@ def command_of(run: Path) -> str:
 
 
 def write_weights(source: Path, file: Path, *, half: bool) -> None:
-    """Copy weights, in half precision if asked; counters and statistics stay as they are."""
+    """Copy weights, of convolutions and linear layers in half precision if asked."""
     tensors = load_file(source)
     if half:
-        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        tensors = {key: v.half() if v.ndim > 1 else v for key, v in tensors.items()}
     save_file(tensors, file)
 
 
@@ -98,7 +98,7 @@ def _git(*words: str) -> str:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Add weights with a card, or figures to the card."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name")
     parser.add_argument("--weights", type=Path, help="checkpoints/round-NNN.safetensors of a run")
     parser.add_argument("--half", action="store_true", help="keep 16 bits of each number")

@@ -158,8 +158,10 @@ def _agreed(
 def _report_training(name: str, named: NamedModel) -> None:
     """Say how samples looked that a name's own weights were trained on."""
     size = f" on samples of {'x'.join(map(str, named.size))}" if named.size else ""
-    layer = named.normalize
-    norm = f", normalised by {layer.mean.tolist()} and {layer.std.tolist()}" if layer else ""
+    norm = ""
+    if named.normalize:
+        mean, std = ([round(v, 4) for v in b.tolist()] for b in named.normalize.buffers())
+        norm = f", normalised by {mean} and {std}"
     log.info("%s: weights that were trained%s%s", name, size, norm)
 
 
