@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from typing import NamedTuple
 
 import torch
 
 from trainers.models.networks.registry import OURS, build_ours
 from trainers.models.sources.efficientnet_lite import CLASSES, EFFICIENTNETS
-from trainers.models.sources.named_model import import_package
-from trainers.models.sources.robustbench_models import robustbench_names
+from trainers.models.sources.robustbench_models import import_robustbench, robustbench_names
 from trainers.models.sources.timm_models import import_timm
 from trainers.models.sources.torchvision_models import (
     import_torchvision,
@@ -107,10 +106,12 @@ def _torchvision_rows() -> Iterator[ModelRow]:
 
 
 def _other_rows() -> list[ModelRow]:
+    there = {each.name for each in distributions()}
+
     def installed(package: str, more: str) -> str:
         listed = f"`models {package}:` lists the names"
         missing = f"not installed: python -m pip install {package}"
-        return f"{more}; {listed if find_spec(package) else missing}"
+        return f"{more}; {listed if package in there else missing}"
 
     return [
         ModelRow("timm:NAME", UNKNOWN, UNKNOWN, installed("timm", "none, or @pretrained")),
@@ -136,9 +137,7 @@ def _timm_rows() -> Iterator[ModelRow]:
 
 
 def _robustbench_rows() -> Iterator[ModelRow]:
-    zoo = import_package(
-        "robustbench.utils", needed_by="the list of robustbench:", install="robustbench"
-    )
+    zoo = import_robustbench("the list of robustbench:")
     for name, dataset, norm in robustbench_names(zoo):
         size = "3x224x224" if dataset == "imagenet" else "3x32x32"
         yield ModelRow(f"robustbench:{name}@{norm}", size, UNKNOWN, f"robust, of {dataset}")

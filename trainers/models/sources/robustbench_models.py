@@ -1,5 +1,8 @@
 """RobustBench's classifiers by name, through its own loader."""
 
+import sys
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +20,22 @@ from trainers.models.sources.named_model import (
 
 DATASETS = {10: "cifar10", 100: "cifar100", 1000: "imagenet"}  # by how many classes they have
 NORMS = {"linf": "Linf", "l2": "L2", "corruptions": "corruptions"}
+
+
+def import_robustbench(needed_by: str) -> ModuleType:
+    """Import RobustBench's loader, or refuse with the command that installs it.
+
+    It imports AutoAttack as ``autoattack``, and depends on the package that has it under the name
+    ``pyautoattack``; it also needs ``pkg_resources``, which newer setuptools are without.
+    """
+    install = "robustbench 'setuptools<81'"
+    with ExitStack() as stack:
+        if find_spec("autoattack") is None and find_spec("pyautoattack") is not None:
+            stack.callback(sys.modules.pop, "autoattack", None)
+            sys.modules["autoattack"] = import_package(
+                "pyautoattack", needed_by=needed_by, install=install
+            )
+        return import_package("robustbench.utils", needed_by=needed_by, install=install)
 
 
 def build_robustbench(name: str, *, num_classes: int | None, in_channels: int) -> NamedModel:
@@ -44,7 +63,7 @@ def build_robustbench(name: str, *, num_classes: int | None, in_channels: int) -
             f"{', '.join(f'robustbench:{base}@{each}' for each in NORMS.values())}"
         )
     check_rgb(name, in_channels)
-    zoo = import_package("robustbench.utils", needed_by=name, install="robustbench")
+    zoo = import_robustbench(name)
     dataset = DATASETS.get(num_classes or 10)
     _check_known(zoo, name, base, dataset, norm)
     folder = Path(torch.hub.get_dir(), "robustbench")

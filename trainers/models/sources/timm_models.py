@@ -1,8 +1,8 @@
 """timm's classifiers by name, with its published weights where asked."""
 
+from contextlib import nullcontext
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any
 
 from torch import nn
 
@@ -42,34 +42,23 @@ def build_timm(name: str, *, num_classes: int | None, in_channels: int) -> Named
             f"timm has no weights {chosen!r}; allowed: timm:{base}@{PRETRAINED}, with a tag behind "
             f"the name for one of several, as in timm:resnet50.a1_in1k@{PRETRAINED}"
         )
-    if not timm.is_model(base):
-        near = get_close_matches(base, timm.list_models(), n=3)
+    known = timm.list_pretrained() if "." in base else timm.list_models()
+    if base not in known:
+        near = get_close_matches(base, known, n=3)
         hint = f"did you mean {', '.join(f'timm:{each}' for each in near)}? " if near else ""
         raise ValueError(f"timm has no model {base!r}; {hint}`models timm:` lists its names")
     config = timm.get_pretrained_cfg(base)
     if mark:
         check_class_count(name, config.num_classes, num_classes)
-    network = _create(timm, base, bool(mark), num_classes=num_classes, in_channels=in_channels)
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    options["in_chans"] = in_channels
+    place = f"huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else config.url
+    advice = f"fetch it from {place} where there is a network, and give it by --weights without @"
+    with published_weights(f"the weights of {name}", advice) if mark else nullcontext():
+        network: nn.Module = timm.create_model(base, pretrained=bool(mark), **options)
     mean, std = (_of_channels(values, in_channels) for values in (config.mean, config.std))
     size = config.input_size[1:] if mark else ()
     return NamedModel(network, Normalize(mean, std), trained=bool(mark), size=size)
-
-
-def _create(
-    timm: ModuleType, base: str, trained: bool, *, num_classes: int | None, in_channels: int
-) -> nn.Module:
-    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
-    options["in_chans"] = in_channels
-    if not trained:
-        fresh: nn.Module = timm.create_model(base, pretrained=False, **options)
-        return fresh
-    advice = (
-        "run this once where there is a network, or fetch the file there and give it by --weights "
-        f"with --model timm:{base}"
-    )
-    with published_weights(f"the weights of timm:{base}", advice):
-        model: nn.Module = timm.create_model(base, pretrained=True, **options)
-    return model
 
 
 def _of_channels(values: tuple[float, ...], in_channels: int) -> tuple[float, ...]:

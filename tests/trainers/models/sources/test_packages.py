@@ -30,10 +30,10 @@ class Pooled(nn.Module):
 @pytest.fixture
 def timm_stand_in(monkeypatch):
     config = SimpleNamespace(
-        num_classes=5, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4), input_size=(3, 96, 96)
-    )
+        num_classes=5, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4), input_size=(3, 96, 96),
+        hf_hub_id="timm/net50", url="",
+    )  # fmt: skip
     module = ModuleType("timm")
-    module.is_model = lambda name: name in ("net50", "net50.tag")
     module.list_models = lambda: ["net50", "other"]
     module.list_pretrained = lambda: ["net50.tag", "net50.more"]
     module.get_pretrained_cfg = lambda name, **_: config
@@ -65,6 +65,7 @@ def test_timm_adapts_to_grey(timm_stand_in):
     ("name", "kind", "message"),
     [
         ("timm:net5", ValueError, "timm has no model 'net5'; did you mean timm:net50"),
+        ("timm:net50.tug@pretrained", ValueError, "no model .* did you mean timm:net50.tag"),
         ("timm:net50@V2", ValueError, "no weights 'V2'; allowed: timm:net50@pretrained"),
         ("timm:net50@pretrained", RefusedInput, "tells 5 classes apart and 7 are asked for"),
     ],
@@ -79,7 +80,9 @@ def test_timms_weights_that_cannot_be_had(timm_stand_in):
         raise OSError("no\nnetwork")
 
     timm_stand_in.create_model = fail
-    with pytest.raises(RefusedInput, match=r"timm:net50 cannot be had \(no network\); .*--weights"):
+    with pytest.raises(
+        RefusedInput, match=r"cannot be had \(no network\); .*co/timm/net50 .*--weights"
+    ):
         load_classifier("timm:net50@pretrained")
 
 
