@@ -9,7 +9,11 @@ import torch
 
 from trainers.models.networks.registry import OURS, build_ours
 from trainers.models.sources.efficientnet_lite import CLASSES, EFFICIENTNETS
-from trainers.models.sources.robustbench_models import import_robustbench, robustbench_names
+from trainers.models.sources.robustbench_models import (
+    INSTALL,
+    import_robustbench,
+    robustbench_names,
+)
 from trainers.models.sources.timm_models import import_timm
 from trainers.models.sources.torchvision_models import (
     import_torchvision,
@@ -108,16 +112,15 @@ def _torchvision_rows() -> Iterator[ModelRow]:
 def _other_rows() -> list[ModelRow]:
     there = {each.name for each in distributions()}
 
-    def installed(package: str, more: str) -> str:
+    def row(package: str, weights: str, install: str) -> ModelRow:
         listed = f"`models {package}:` lists the names"
-        missing = f"not installed: python -m pip install {package}"
-        return f"{more}; {listed if package in there else missing}"
+        missing = f"not installed: python -m pip install {install}"
+        more = listed if package in there else missing
+        return ModelRow(f"{package}:NAME", UNKNOWN, UNKNOWN, f"{weights}; {more}")
 
     return [
-        ModelRow("timm:NAME", UNKNOWN, UNKNOWN, installed("timm", "none, or @pretrained")),
-        ModelRow(
-            "robustbench:NAME", UNKNOWN, UNKNOWN, installed("robustbench", "of RobustBench, or @L2")
-        ),
+        row("timm", "none, or @pretrained", "timm"),
+        row("robustbench", "of RobustBench, or @L2", INSTALL),
         ModelRow("path/file.py:FACTORY", UNKNOWN, UNKNOWN, "your own"),
         ModelRow("package.module:FACTORY", UNKNOWN, UNKNOWN, "your own"),
     ]

@@ -19,23 +19,23 @@ from trainers.models.sources.named_model import (
 )
 
 DATASETS = {10: "cifar10", 100: "cifar100", 1000: "imagenet"}  # by how many classes they have
+INSTALL = "robustbench 'setuptools<81'"  # the last that have the pkg_resources it imports
 NORMS = {"linf": "Linf", "l2": "L2", "corruptions": "corruptions"}
 
 
 def import_robustbench(needed_by: str) -> ModuleType:
     """Import RobustBench's loader, or refuse with the command that installs it.
 
-    It imports AutoAttack as ``autoattack``, and depends on the package that has it under the name
-    ``pyautoattack``; it also needs ``pkg_resources``, which newer setuptools are without.
+    It imports AutoAttack as ``autoattack``, and depends on a package that has it under another
+    name, ``pyautoattack``.
     """
-    install = "robustbench 'setuptools<81'"
     with ExitStack() as stack:
         if find_spec("autoattack") is None and find_spec("pyautoattack") is not None:
             stack.callback(sys.modules.pop, "autoattack", None)
             sys.modules["autoattack"] = import_package(
-                "pyautoattack", needed_by=needed_by, install=install
+                "pyautoattack", needed_by=needed_by, install=INSTALL
             )
-        return import_package("robustbench.utils", needed_by=needed_by, install=install)
+        return import_package("robustbench.utils", needed_by=needed_by, install=INSTALL)
 
 
 def build_robustbench(name: str, *, num_classes: int | None, in_channels: int) -> NamedModel:

