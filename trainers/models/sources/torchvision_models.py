@@ -111,10 +111,7 @@ def _fetched(base: str, name: str, weights: Any) -> nn.Module:
     Some are built otherwise with weights than without: GoogLeNet changes its input, ViT its size.
     """
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
-    advice = (
-        f"fetch {weights.url} on a machine with a network and put it there as {file}, or give the "
-        f"file by --weights with --model {base}"
-    )
+    advice = f"fetch {weights.url} on a machine with a network and put it on this one as {file}"
     if file.exists():
         advice = f"remove {file}, which is damaged or not what it should be, to have it fetched"
     with published_weights(f"the weights of {name}", advice):
