@@ -32,7 +32,7 @@ def build_timm(name: str, *, num_classes: int | None, in_channels: int) -> Named
         in_channels: C; where it is not 3, timm adapts the first layer.
 
     Raises:
-        ValueError: for a name that timm does not have.
+        ValueError: for a name or weights that timm does not have.
         RefusedInput: when timm is missing, the classes are no match, or the weights cannot be had.
     """
     timm = import_timm(name)
@@ -48,6 +48,8 @@ def build_timm(name: str, *, num_classes: int | None, in_channels: int) -> Named
         hint = f"did you mean {', '.join(f'timm:{each}' for each in near)}? " if near else ""
         raise ValueError(f"timm has no model {base!r}; {hint}`models timm:` lists its names")
     config = timm.get_pretrained_cfg(base)
+    if mark and not config.has_weights:
+        raise ValueError(f"timm publishes no weights of {base}; take timm:{base} and fit it")
     if mark:
         check_class_count(name, config.num_classes, num_classes)
     options = {} if num_classes is None else {"num_classes": num_classes}

@@ -31,7 +31,7 @@ class Pooled(nn.Module):
 def timm_stand_in(monkeypatch):
     config = SimpleNamespace(
         num_classes=5, mean=(0.1, 0.2, 0.3), std=(0.2, 0.3, 0.4), input_size=(3, 96, 96),
-        hf_hub_id="timm/net50", url="",
+        hf_hub_id="timm/net50", url="", has_weights=True,
     )  # fmt: skip
     module = ModuleType("timm")
     module.list_models = lambda: ["net50", "other"]
@@ -73,6 +73,12 @@ def test_timm_adapts_to_grey(timm_stand_in):
 def test_timm_refusals(timm_stand_in, name, kind, message):
     with pytest.raises(kind, match=message):
         load_classifier(name, num_classes=7)
+
+
+def test_timm_without_weights(timm_stand_in):
+    timm_stand_in.get_pretrained_cfg("net50").has_weights = False
+    with pytest.raises(ValueError, match="publishes no weights of net50; take timm:net50 and"):
+        load_classifier("timm:net50@pretrained")
 
 
 def test_timms_weights_that_cannot_be_had(timm_stand_in):
