@@ -80,7 +80,19 @@ def command_of(run: Path) -> str:
     first = next(i for i, word in enumerate(words) if Path(word).name in ("train.py", "sparring"))
     words = ["python", "train.py", *words[first + 1 :]]
     drop = {i + k for i, word in enumerate(words) if word in PLACES for k in (0, 1)}
-    return shlex.join(word for i, word in enumerate(words) if i not in drop)
+    return shlex.join(_placeless(word) for i, word in enumerate(words) if i not in drop)
+
+
+def _placeless(word: str) -> str:
+    """Leave out where a folder or file lay.
+
+    >>> _placeless("cifar10:/data/cifar"), _placeless("/runs/1/weights.pt"), _placeless("8/255")
+    ('cifar10:DIR', 'weights.pt', '8/255')
+    """
+    kind, mark, place = word.partition(":")
+    if mark and place.startswith(("/", "~", ".")):
+        return f"{kind}:DIR"
+    return Path(word).name if word.startswith(("/", "~", ".")) else word
 
 
 def write_weights(source: Path, file: Path, *, half: bool) -> None:
