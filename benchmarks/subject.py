@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attacks import PGD
 from augment import Dataset, load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier, predict
-from trainers.models.resnet_cifar import BasicBlock
+from trainers.models.networks.resnet_cifar import BasicBlock
 
 CLASSES, SIDE = 10, 32
 EPS = 8 / 255

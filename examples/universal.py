@@ -29,7 +29,7 @@ from attacks.universal.sample_loader import Loader
 from attacks.universal.universal import Solver
 from augment import Dataset, load_dataset
 from trainers import FitOptions, clean_accuracy, fit_classifier, load_classifier
-from trainers.models.resnet_cifar import ResNet18CIFAR
+from trainers.models.networks.resnet_cifar import ResNet18CIFAR
 from trainers.run.cli.numbers import number
 from trainers.run.folder.atomic import write_json
 from trainers.run.show.images import FONT, INK, amplification, to_image, write_png

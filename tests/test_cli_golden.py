@@ -43,6 +43,7 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
   compress encode    Code samples as small files; of a folder of pictures, a file for each.
   compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
+  models             List what --model takes; `models WORD`: the names with a word in them.
 
   train.py                         attack and retrain a small classifier of digits
   train.py JOB --help              the options of a job
@@ -61,7 +62,7 @@ usage: train.py compress JOB [OPTIONS]
 """
 JOBS = (
     "rounds, fit, attack, evaluate, compress fit, compress encode, compress decode, "
-    "compress evaluate"
+    "compress evaluate, models"
 )
 
 

@@ -17,6 +17,7 @@ from trainers.fit.classifier import FitResult, fit_classifier
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record
 from trainers.fit.validation import Validation, samples_to_watch
+from trainers.models.factory import needs_weights
 from trainers.run.cli.config import FitFlags, SamplesConfig
 from trainers.run.cli.methods import USERS
 from trainers.run.cli.presets import EMBEDDED, budget, data_preset, smoke_preset
@@ -39,12 +40,12 @@ def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset
         ValueError: for other data without weights: a classifier that nobody has trained.
     """
     name, weights = config.classifier.model, config.classifier.weights
-    to_fit = weights is None and ":" not in (name or "")
+    to_fit = weights is None and needs_weights(name)
     if to_fit and config.source.data not in EMBEDDED:
         raise ValueError(
             f"{f'--model {name}' if name else 'the default model'} comes untrained; give --weights "
-            "FILE (such as a rounds run's checkpoints/round-003.safetensors), or a factory that "
-            "loads its own"
+            "FILE (such as a rounds run's checkpoints/round-003.safetensors), or a model that "
+            "brings its own, such as zoo:NAME, resnet50@DEFAULT or a factory"
         )
     context = load_job_classifier(config, folder, ds)
     if to_fit:

@@ -1,4 +1,4 @@
-"""Classifiers, one file each, and ``load_classifier`` (in ``trainers.models.load``)."""
+"""Classifiers by name: ``load_classifier`` is in ``trainers.models.load``."""
 
 from trainers.models.binary_logits import BinaryLogits
 from trainers.models.normalize import Normalize, Normalized

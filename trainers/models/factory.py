@@ -1,155 +1,99 @@
-"""From a model's name to a model: ours, torchvision's, or the user's own factory."""
+"""From a classifier's name to a network: ours, a package's, or the user's own."""
 
-import importlib
-import importlib.util
-import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
 
-from torch import nn
+from trainers.models.networks.registry import OURS, build_ours, is_ours
+from trainers.models.sources.efficientnet_lite import EFFICIENTNETS, build_efficientnet_lite
+from trainers.models.sources.named_model import NamedModel
+from trainers.models.sources.robustbench_models import build_robustbench
+from trainers.models.sources.timm_models import build_timm
+from trainers.models.sources.torchvision_models import build_torchvision, torchvision_names
+from trainers.models.sources.users import build_users
+from trainers.models.sources.zoo import build_zoo, zoo_names
 
-from attacks.errors import RefusedInput
-from trainers.models.c3d import C3D
-from trainers.models.c3d_small import C3DSmall
-from trainers.models.i3d import I3D
-from trainers.models.lrcn import LRCN
-from trainers.models.resnet_cifar import ResNet18CIFAR
-from trainers.models.smallcnn import SmallCNN
-from trainers.models.torchvision_models import build_torchvision, torchvision_names
-
-OURS: dict[str, Callable[..., nn.Module]] = {
-    "smallcnn": SmallCNN,
-    "resnet18-cifar": ResNet18CIFAR,
-    "c3d-small": C3DSmall,
-    "lrcn": LRCN,
-    "i3d": I3D,
-    "c3d": C3D,
+# By what stands before the colon.
+SOURCES: dict[str, Callable[..., NamedModel]] = {
+    "zoo": build_zoo,
+    "timm": build_timm,
+    "robustbench": build_robustbench,
 }
 
 
-def is_torchvision(name: str) -> bool:
-    """Tell whether ``build`` looks for a name in torchvision, which only then is imported."""
-    return name not in OURS and ":" not in name and not name.endswith(".py")
+def is_users(name: str) -> bool:
+    """Tell whether a name is of a factory of the user's.
+
+    >>> is_users("net.py:build"), is_users("timm:resnet50")
+    (True, False)
+    """
+    prefix, mark, _ = name.partition(":")
+    return bool(mark) and prefix not in SOURCES
 
 
-def build(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
-    """Build a classifier with fresh weights.
+def brings_weights(name: str) -> bool:
+    """Tell whether a classifier comes with published weights; one of the user's own may as well.
+
+    >>> brings_weights("resnet50@DEFAULT"), brings_weights("resnet50")
+    (True, False)
+    """
+    published = name.startswith(("zoo:", "robustbench:")) or name in EFFICIENTNETS
+    return not is_users(name) and (published or "@" in name)
+
+
+def needs_weights(name: str | None) -> bool:
+    """Tell whether a classifier comes untrained, as far as is known; None is our default."""
+    return name is None or not (is_users(name) or brings_weights(name))
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int | None,
+    in_channels: int,
+    image_size: Sequence[int] | None = None,
+) -> NamedModel:
+    """Build a classifier, with fresh weights or those that its name stands for.
 
     Args:
-        name: one of ``OURS``, a constructor of ``torchvision.models`` or
-            ``torchvision.models.video``, ``path/to/file.py:factory`` or
-            ``package.module:factory``.
+        name: see `load_classifier`.
         num_classes: K; None takes the factory's default.
         in_channels: channels of the samples.
+        image_size: (H, W) or (T, H, W), when known.
 
     Raises:
         ValueError: for an unknown name, or a factory that returns no ``nn.Module``.
-        RefusedInput: when the user's code fails.
+        RefusedInput: when the user's code fails, a package is missing, or the classifier does not
+            fit the samples.
     """
-    if name in OURS:
-        ours = call_factory(OURS[name], num_classes=num_classes, in_channels=in_channels)
-        return cast(nn.Module, ours)
-    if ":" in name:
-        return _build_users(name, num_classes=num_classes, in_channels=in_channels)
+    prefix, mark, _ = name.partition(":")
+    if is_ours(name):
+        network = build_ours(
+            name, num_classes=num_classes, in_channels=in_channels, image_size=image_size
+        )
+        return NamedModel(network)
+    if name in EFFICIENTNETS:
+        return build_efficientnet_lite(name, num_classes=num_classes, in_channels=in_channels)
+    if mark and prefix in SOURCES:
+        return SOURCES[prefix](name, num_classes=num_classes, in_channels=in_channels)
+    if mark:
+        return NamedModel(build_users(name, num_classes=num_classes, in_channels=in_channels))
     if name.endswith(".py"):
         raise ValueError(f"model {name!r} names a file alone; name its factory too: {name}:NAME")
-    known = torchvision_names()
-    if name in known:
-        return build_torchvision(name, num_classes=num_classes, in_channels=in_channels)
-    close = get_close_matches(name, [*OURS, *known]) or [*OURS, "resnet50"]
-    raise ValueError(
-        f"unknown model {name!r}; did you mean {', '.join(close)}? Allowed: {', '.join(OURS)}, any "
-        "of torchvision.models and .models.video, path/to/file.py:factory or package.module:factory"
+    if name.partition("@")[0] in torchvision_names():
+        return build_torchvision(
+            name, num_classes=num_classes, in_channels=in_channels, image_size=image_size
+        )
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> ValueError:
+    known = [*OURS, *EFFICIENTNETS, *zoo_names(), *torchvision_names()]
+    base, mark, _ = name.partition("@")
+    close = get_close_matches(name, known) or get_close_matches(f"zoo:{name}", known)
+    close = close or (get_close_matches(base, known) if mark else []) or [*OURS, "resnet50"]
+    return ValueError(
+        f"unknown model {name!r}; did you mean {', '.join(close)}? Allowed: {', '.join(OURS)}, "
+        f"{', '.join(EFFICIENTNETS)}, any of torchvision.models and .models.video, also as "
+        "NAME@WEIGHTS, timm:NAME, robustbench:NAME, zoo:NAME, path/to/file.py:factory or "
+        "package.module:factory"
     )
-
-
-def call_factory(factory: Callable[..., Any], *, num_classes: int | None, in_channels: int) -> Any:
-    """Call a factory with those of the two arguments that it takes and that are known."""
-    parameters = inspect.signature(factory).parameters
-    # A module without a constructor of its own shows nn.Module's **kwargs, which takes nothing.
-    takes_all = getattr(factory, "__init__", None) is not nn.Module.__init__ and any(
-        p.kind is p.VAR_KEYWORD for p in parameters.values()
-    )
-    options: dict[str, int] = {}
-    if num_classes is not None and ("num_classes" in parameters or takes_all):
-        options["num_classes"] = num_classes
-    if "in_channels" in parameters:
-        options["in_channels"] = in_channels
-    return factory(**options)
-
-
-def _build_users(name: str, *, num_classes: int | None, in_channels: int) -> nn.Module:
-    where, _, attribute = name.rpartition(":")
-    file = Path(where).expanduser().resolve() if where.endswith(".py") else None
-    if file and not file.is_file():
-        raise ValueError(f"there is no file {where}; give path/to/file.py:factory")
-    folder = file.parent if file else Path.cwd()
-    with _users_code(where, folder):
-        module = _import_file(file) if file else _import_module(where)
-    if module is None:
-        raise ValueError(
-            f"there is no module {where!r} on the path or in {folder}; give "
-            "package.module:factory or path/to/file.py:factory"
-        )
-    factory = getattr(module, attribute, None)
-    if not callable(factory) or isinstance(factory, nn.Module):
-        raise ValueError(
-            f"{where} has no factory {attribute!r} (it defines {_functions(module)}); name a "
-            "function or class that returns a torch.nn.Module"
-        )
-    with _users_code(name, folder):
-        model = call_factory(factory, num_classes=num_classes, in_channels=in_channels)
-    if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"the factory {name} returned a {type(model).__name__}; it has to return a "
-            "torch.nn.Module"
-        )
-    return model
-
-
-@contextmanager
-def _users_code(where: str, folder: Path) -> Iterator[None]:
-    """Let the user's code in the body import its neighbours; refuse what it fails with."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RefusedInput(
-            f"{where} failed with {type(error).__name__}: {reason}; repair it, or see the "
-            "traceback with --debug"
-        ) from error
-    finally:
-        sys.path.remove(str(folder))
-
-
-def _import_file(path: Path) -> ModuleType:
-    # A name of its own: two users' files called model.py must not be taken for each other.
-    unique = f"_sparring_user_{abs(hash(path))}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(unique, path)
-    assert spec  # as of every .py
-    assert spec.loader
-    module = sys.modules[unique] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _import_module(where: str) -> ModuleType | None:
-    """Import a module; None when there is no such module, or no package that it would be in."""
-    try:
-        return importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if error.name and f"{where}.".startswith(f"{error.name}."):
-            return None
-        raise
-
-
-def _functions(module: ModuleType) -> str:
-    names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-    own = [n for n in names if getattr(module, n).__module__ == module.__name__]
-    return ", ".join(own[:8] + ["..."] * (len(own) > 8)) or "none"

@@ -1,10 +1,21 @@
 """``load_classifier``: a classifier by name, with weights read safely and checked before use.
 
-A name is one of ours (for images ``smallcnn`` and ``resnet18-cifar``, for videos ``c3d-small``,
-``lrcn``, ``c3d`` and ``i3d``), a constructor of ``torchvision.models`` or
-``torchvision.models.video``, or your own ``path/to/file.py:factory`` or
-``package.module:factory``, called with ``num_classes`` and ``in_channels`` if it takes them.
-``i3d`` and torchvision's video networks come with the normalisation they were trained with.
+A name is one of
+
+- ours: for images ``smallcnn``, ``resnet18-cifar``, ``preactresnet18``, ``preactresnet18-silu``,
+  ``wrn-28-10`` (or any ``wrn-DEPTH-WIDTH``) and ``dense-memory``, for videos ``c3d-small``,
+  ``lrcn``, ``c3d`` and ``i3d``;
+- ``zoo:NAME``: robust weights of ours that are part of the package;
+- a constructor of ``torchvision.models`` or ``torchvision.models.video``, with published weights as
+  ``NAME@WEIGHTS``, such as ``resnet50@IMAGENET1K_V2`` or ``resnet50@DEFAULT``;
+- ``efficientnet-lite0``, ``1`` or ``2``, with ImageNet weights (the extra ``imagenet``);
+- ``timm:NAME`` and ``timm:NAME@pretrained``, ``robustbench:NAME`` and ``robustbench:NAME@L2``, of
+  the packages timm and robustbench;
+- your own ``path/to/file.py:factory`` or ``package.module:factory``, called with ``num_classes``
+  and ``in_channels`` if it takes them.
+
+Those with published weights, timm's, ``i3d`` and torchvision's video networks come with the
+normalisation they were trained with.
 """
 
 import logging
@@ -17,10 +28,10 @@ from torch import nn
 
 from attacks.errors import RefusedInput
 from trainers.models.binary_logits import BinaryLogits
-from trainers.models.factory import build, is_torchvision
+from trainers.models.factory import build
 from trainers.models.normalize import Normalize
 from trainers.models.probe import probe_classifier
-from trainers.models.torchvision_models import check_video_size, video_normalize
+from trainers.models.sources.named_model import NamedModel
 from trainers.models.weights.fill import Filled, class_count, fill, short, wrap
 from trainers.models.weights.weights import Checkpoint, read_checkpoint
 
@@ -46,7 +57,7 @@ def load_classifier(
         name: which one; see this module.
         num_classes: K; None takes the number in ``weights``, else the factory's default.
         weights: a safetensors file or what ``torch.save`` wrote, a state dict or a training
-            checkpoint; nothing in it is ever executed.
+            checkpoint; nothing in it is ever executed. They replace those that a name brings.
         mean: per channel, for a ``Normalize`` in front; our own checkpoints carry theirs.
         std: per channel, above 0.
         in_channels: channels of the samples.
@@ -75,21 +86,23 @@ def load_classifier(
     outputs = 1 if binary else num_classes
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     shape = None if size is None else (in_channels, *size)
-    theirs = is_torchvision(name)
-    if theirs and shape:
-        check_video_size(name, shape[1:])
     checkpoint = None if weights is None else read_checkpoint(weights)
-    model = build(name, num_classes=outputs, in_channels=in_channels)
+    named = build(name, num_classes=outputs, in_channels=in_channels, image_size=size)
+    model = named.network
     if checkpoint is not None:
         count = class_count(model, checkpoint.state) if outputs is None else None
-        if count is not None:
-            model = build(name, num_classes=count, in_channels=in_channels)
+        if count is not None and not named.trained:
+            model = build(name, num_classes=count, in_channels=in_channels, image_size=size).network
         filled = fill(model, checkpoint.state, source=weights)
         normalize = _agreed(normalize, filled.normalize, in_channels, weights)
         _report(checkpoint, filled, weights)
-    if theirs and normalize is None:
-        normalize = video_normalize(name)
-    model = wrap(model, normalize)
+    elif named.trained:
+        if normalize is not None:
+            own = named.normalize or Normalize([0.0], [1.0])
+            _agreed(normalize, own, in_channels, name)
+        normalize = named.normalize
+        _report_training(name, named)
+    model = wrap(model, normalize or named.normalize)
     model = (BinaryLogits(model) if binary else model).to(device).eval()
     if shape:
         probe_classifier(model, shape, num_classes)
@@ -140,6 +153,16 @@ def _agreed(
                 f"leave --{name} out"
             )
     return stored
+
+
+def _report_training(name: str, named: NamedModel) -> None:
+    """Say how samples looked that a name's own weights were trained on."""
+    size = f" on samples of {'x'.join(map(str, named.size))}" if named.size else ""
+    norm = ""
+    if named.normalize:
+        mean, std = ([round(v, 4) for v in b.tolist()] for b in named.normalize.buffers())
+        norm = f", normalised by {mean} and {std}"
+    log.info("%s: weights that were trained%s%s", name, size, norm)
 
 
 def _report(checkpoint: Checkpoint, filled: Filled, source: object) -> None:

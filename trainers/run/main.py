@@ -32,6 +32,8 @@ JOBS: dict[str, type[Any]] = {
     "compress-decode": compress_config.CompressDecodeConfig,
     "compress-evaluate": compress_config.CompressEvaluateConfig,
 }
+MODELS = "models"  # which is no job: it answers, and makes no run folder
+MODELS_HELP = "List what --model takes; `models WORD`: the names with a word in them."
 # Whose names are two words on the command line.
 GROUPS = ("compress",)
 
@@ -72,6 +74,9 @@ def run(words: list[str]) -> int:
     if name in ("", *GROUPS) and rest[:1] in (["-h"], ["--help"]):
         sys.stdout.write(overview(name))
         return errors.DONE
+    if name == MODELS:
+        sys.stdout.write(models_page(rest))
+        return errors.DONE
     start = parse_command(words)
     check(start.config)
     if start.config.run.print_config:
@@ -104,7 +109,7 @@ def parse_command(words: list[str]) -> ParsedCommand:
     if not job:
         job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
-        names = [job_title(name) for name in JOBS]
+        names = [*map(job_title, JOBS), MODELS]
         hint = suggest(job_title(job), names)
         raise ValueError(f"there is no job {job_title(job)!r}; {hint}allowed: {', '.join(names)}")
     return parse(job, words, JOBS[job](), file)
@@ -135,6 +140,27 @@ def resumed_folder(words: Sequence[str]) -> Path | None:
     return None if last in ("auto", "never", "") else Path(last)
 
 
+def models_page(words: Sequence[str]) -> str:
+    """Return the page of the command `models`, or its help.
+
+    Raises:
+        ValueError: for more than one word, or one that no name has.
+    """
+    words = [word for word in words if word != "--debug"]
+    if words in (["-h"], ["--help"]):
+        return (
+            f"usage: {program()} {MODELS} [WORD]\n\n{MODELS_HELP}\n\n"
+            "  timm:, robustbench:   the names of these packages, which are many\n"
+        )
+    if len(words) > 1 or any(word.startswith("-") for word in words):
+        raise ValueError(
+            f"{MODELS} takes one word, and got {' '.join(words)}; give a part of a name"
+        )
+    from trainers.models.catalogue import list_models  # loads torch: not for --help
+
+    return list_models(*words)
+
+
 def overview(group: str = "") -> str:
     """Return the help page that lists the jobs, or those of a group."""
     name = program()
@@ -148,7 +174,8 @@ def overview(group: str = "") -> str:
     return f"""\
 usage: {name} [JOB] [OPTIONS]        (no job: rounds)
 
-{jobs}
+{jobs}  {MODELS:<19}{MODELS_HELP}
+
   {name}                         attack and retrain a small classifier of digits
   {name} JOB --help              the options of a job
   {name} JOB --smoke             try a job in seconds

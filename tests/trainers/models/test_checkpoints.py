@@ -262,7 +262,8 @@ def test_a_normalisation_in_the_file_is_taken(load, net, names, prefix, scale):
 
 def test_a_normalisation_that_is_the_models_own_is_not_taken_twice(tmp_path, net):
     (tmp_path / "own_model.py").write_text(
-        "import torch\nfrom torch import nn\nfrom trainers.models.smallcnn import SmallCNN\n"
+        "import torch\nfrom torch import nn\n"
+        "from trainers.models.networks.smallcnn import SmallCNN\n"
         "class Own(nn.Module):\n"
         "    def __init__(self, num_classes):\n"
         "        super().__init__()\n"

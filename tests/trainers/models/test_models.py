@@ -9,8 +9,8 @@ from torch import nn
 from attacks.errors import RefusedInput
 from trainers import load_classifier, probe_classifier
 from trainers.models import Normalize
-from trainers.models.resnet_cifar import ResNet18CIFAR
-from trainers.models.torchvision_models import import_torchvision, torchvision_names
+from trainers.models.networks.resnet_cifar import ResNet18CIFAR
+from trainers.models.sources.torchvision_models import import_torchvision, torchvision_names
 
 
 def parameters(model):
@@ -112,7 +112,7 @@ def test_a_torchvision_that_does_not_fit_is_explained_and_ours_do_without(tmp_pa
     )
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); " + (
         "from trainers import load_classifier; load_classifier('smallcnn'); "
-        "from trainers.models.torchvision_models import import_torchvision; import_torchvision()"
+        "from trainers.models.sources.torchvision_models import import_torchvision as find; find()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]

@@ -8,8 +8,8 @@ from attacks.errors import RefusedInput
 from augment import iterate, load_dataset
 from trainers import load_classifier
 from trainers.fit.classifier import FitOptions, fit_classifier
-from trainers.models.factory import OURS, build
-from trainers.models.torchvision_models import video_normalize
+from trainers.models.factory import build
+from trainers.models.networks.registry import OURS
 from trainers.run.main import main
 
 SMALL = ["c3d-small", "lrcn"]
@@ -123,12 +123,13 @@ def test_the_same_seed_gives_the_same_weights(name):
 
 
 @pytest.mark.parametrize("name", torchvision.models.list_models(torchvision.models.video))
-def test_torchvision_video_networks_come_with_their_normalisation_and_size(name):
+def test_torchvision_video_networks_come_with_their_normalisation_and_size(name, monkeypatch):
     with torch.device("meta"):
-        model = build(name, num_classes=400, in_channels=3)
+        model = build(name, num_classes=400, in_channels=3).network
     weights = torchvision.models.get_model_weights(name).DEFAULT
     assert parameters(model) == weights.meta["num_params"]
-    normalize = video_normalize(name)
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *_, **__: torch.nn.Identity())
+    normalize = build(name, num_classes=400, in_channels=3).normalize
     x = clips(2, 3, 4, 6, 6)
     preset = weights.transforms(crop_size=(6, 6), resize_size=(6, 6))
     theirs = preset(x.transpose(1, 2).contiguous())  # (B, C, T, H, W)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import RefusedInput
+from trainers.models.networks.wide_resnet import WideResNet
 from trainers.models.normalize import Normalize, Normalized
 from trainers.models.weights.placement import Placement, place
 from trainers.models.weights.statistics import find_statistics
@@ -39,7 +40,8 @@ class Filled:
 def fill(model: nn.Module, state: State, *, source: object) -> Filled:
     """Load ``state`` into ``model``; nothing is changed unless all of it fits.
 
-    What lies under another prefix than the model's tensors, such as a criterion, is left.
+    What lies under another prefix than the model's tensors, such as a criterion, is left, and so
+    is what a WideResNet names as ``unused`` in the checkpoints of others.
 
     Args:
         model: what to fill.
@@ -63,14 +65,21 @@ def fill(model: nn.Module, state: State, *, source: object) -> Filled:
     # Files of before this counter existed lack it; it starts at 0 then. I3D goes without.
     counters = {k: torch.zeros_like(v) for k, v in own.items() if k.endswith(_COUNTER)}
     tensors = counters | placed.tensors
-    extra = [key for key in placed.extra if key not in used and not key.endswith(_COUNTER)]
+    unused = [key for key in placed.extra if _is_unused(model, key.removeprefix(placed.prefix))]
+    known = {*used, *unused}
+    extra = [key for key in placed.extra if key not in known and not key.endswith(_COUNTER)]
     if extra or len(tensors) < len(own):
         raise _unfit(model, own, placed, extra, source)
     _check_shapes(model, own, tensors, source)
     _check_values(model, own, tensors, source)
     model.load_state_dict(tensors)
-    left = tuple(key for key in placed.beside if key not in used)
+    left = tuple(key for key in (*placed.beside, *unused) if key not in used)
     return Filled(len(placed.tensors), placed.prefix, normalize, left)
+
+
+def _is_unused(model: nn.Module, name: str) -> bool:
+    """Tell whether a tensor is of a part that others keep beside such a network, and do not run."""
+    return isinstance(model, WideResNet) and name.startswith(model.unused)
 
 
 def _unfit(

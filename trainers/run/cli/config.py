@@ -77,8 +77,11 @@ class ClassifierFlags:
     """The classifier to work on."""
 
     model: str | None = None
-    """smallcnn | resnet18-cifar | c3d-small | lrcn | c3d | i3d | a torchvision name |
-    path/file.py:factory | module:factory. None: smallcnn, for videos c3d-small."""
+    """smallcnn | resnet18-cifar | preactresnet18[-silu] | wrn-28-10 or other wrn-DEPTH-WIDTH |
+    dense-memory | c3d-small | lrcn | c3d | i3d | zoo:NAME, robust | NAME or NAME@WEIGHTS of
+    torchvision, as resnet50@IMAGENET1K_V2 | efficientnet-lite0, 1, 2 | timm:NAME[@pretrained] |
+    robustbench:NAME[@L2] | path/file.py:factory | module:factory. The command models lists them.
+    None: smallcnn, for videos c3d-small."""
     weights: str | None = None
     """Safetensors, or what torch.save wrote: a state dict or a training checkpoint. None: those of
     the new model."""
@@ -150,7 +153,8 @@ class RoundsFitFlags(FitFlags):
     """How the classifier is fitted, first and later."""
 
     epochs: int = option(10, at_least=0, at_most=10**6)
-    """Epochs of round 0. With 0, or with --weights, the classifier is taken as it comes."""
+    """Epochs of round 0. With 0, --weights or a --model that brings weights, the classifier is
+    taken as it comes."""
     lr: float = option(2e-3, above=0, at_most=10**6)
     """Peak learning rate of round 0."""
     weight_decay: float = option(0.5, at_least=0, at_most=10**6)

@@ -13,6 +13,7 @@ from torch import nn
 from attacks import RefusedInput
 from attacks.files import digest
 from augment.datasets.folders import SPLIT_FOLDERS
+from trainers.models.factory import is_users, needs_weights
 from trainers.run.cli.toml import flag, flatten
 from trainers.run.errors import OURS
 from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_json, write_json
@@ -99,21 +100,22 @@ class InputDigests:
                 self.check(known, digest_of_file(folder / shown))
 
     def check_model(self, name: str, text: str, model: nn.Module, *, given: bool) -> None:
-        """Do that for a classifier of the user's own: the source it is made by, and its weights.
+        """Do that for a classifier that is not fitted here: its weights, and the user's source.
 
         Args:
             name: the flag that names it.
-            text: its value, `path/to/file.py:factory` or `package.module:factory`.
+            text: its value.
             model: what it made.
             given: whether its weights came from a file, which is compared by itself.
 
         Raises:
             ChangedInput: when it is another.
         """
-        if ":" not in text:
+        if needs_weights(text or None):
             return
-        for shown, file in source_files(text.rpartition(":")[0], model).items():
-            self.check(f"{shown}, of {name} {text},", digest_of_file(file))
+        if is_users(text):
+            for shown, file in source_files(text.rpartition(":")[0], model).items():
+                self.check(f"{shown}, of {name} {text},", digest_of_file(file))
         if not given:
             weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
             self.check(f"the classifier that {name} {text} makes", digest(weights, ""))

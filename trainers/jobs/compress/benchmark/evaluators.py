@@ -14,6 +14,7 @@ from trainers.evaluate.evaluation import predict, top_classes
 from trainers.evaluate.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.evaluate.scores import doubts_of
 from trainers.fit.fit_or_load import default_fit_flags, fit_or_load
+from trainers.models.factory import needs_weights
 from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.cli.config import ClassifierFlags
 from trainers.run.folder.folder import RunFolder
@@ -169,7 +170,7 @@ def split_in_halves(train: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 
 def _given(flags: ClassifierFlags) -> bool:
     """Tell whether a classifier comes with weights."""
-    return flags.weights is not None or ":" in (flags.model or "")
+    return flags.weights is not None or not needs_weights(flags.model)
 
 
 def _fit(context: JobContext, who: str, half: Dataset) -> None:

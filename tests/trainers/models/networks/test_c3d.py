@@ -4,7 +4,7 @@ from torch import nn
 
 from attacks.errors import RefusedInput
 from trainers import probe_classifier
-from trainers.models.c3d import C3D
+from trainers.models.networks.c3d import C3D
 
 
 def clips(*shape, seed=0):

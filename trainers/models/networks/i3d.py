@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.models.clips import check_clips
+from trainers.models.networks.clips import check_clips
+from trainers.models.networks.recompute import recomputed
 from trainers.models.normalize import Normalize
-from trainers.models.recompute import recomputed
 
 # Values in a batch of clips from which on activations are made again instead of kept: one clip of
 # 64 frames of 224x224 pixels, for 1.0 GB instead of 1.5 on a CPU, and 1.4 times the time.

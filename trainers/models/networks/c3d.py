@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.models.clips import check_clips
+from trainers.models.networks.clips import check_clips
 
 
 class C3D(nn.Module):

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 
 from attacks import PGD
 from trainers import load_classifier
-from trainers.models import i3d as i3d_module
-from trainers.models.i3d import pad_same
+from trainers.models.networks import i3d as i3d_module
+from trainers.models.networks.i3d import pad_same
 
 
 def clips(*shape, seed=0):

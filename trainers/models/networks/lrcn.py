@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.models.clips import check_clips
+from trainers.models.networks.clips import check_clips
 
 _LARGE = 32  # pixels of the shorter side
 
