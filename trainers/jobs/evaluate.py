@@ -10,6 +10,7 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from augment import Dataset
 from trainers.evaluate.budgets import Budget, budget_of
+from trainers.evaluate.masking.check_masking import missing_gradient
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.per_class import rate
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
@@ -60,7 +61,11 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     summary = make_summary(results, usual_budget=budget_of(flags))
     case = next(iter(worst_cases(results, first=budget_of(flags))), None)
     summary |= summarise_answers(results, test.classes, case)
-    summary["curve"] = measure_curve(run, curve_attacks)
+    x, y = (part.to(context.device) for part in test.stack([0]))
+    missing = missing_gradient(context.model, x, y) if curve_attacks else None
+    summary["curve"] = measure_curve(run, {} if missing else curve_attacks)
+    if missing:
+        summary["warnings"].append(f"no curve by {' '.join(curve_attacks)}: {missing}")
     summary["transfer"], found = measure_transfer(run, others)
     summary["masking"] = masking_summary(run, [*find_masking(run), *found])
     summary["corruptions"] = measure_common_corruptions(run, summary["clean_accuracy"])

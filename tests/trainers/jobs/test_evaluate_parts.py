@@ -155,6 +155,39 @@ def test_parts_can_be_left_out(tmp_path: Path, weights: Path) -> None:
     assert "gradient masking" not in report
 
 
+SOURCE = """
+import torch
+
+class Detached(torch.nn.Module):
+    def __init__(self, numpy):
+        super().__init__()
+        self.numpy, self.line = numpy, torch.nn.Linear(64, 10)
+
+    def forward(self, x):
+        flat = torch.from_numpy(x.flatten(1).numpy()) if self.numpy else x.flatten(1)
+        return self.line(flat).detach()
+
+def detached():
+    return Detached(False)
+
+def numpy():
+    return Detached(True)
+"""
+
+
+@pytest.mark.parametrize("factory", ["detached", "numpy"])
+def test_a_model_without_gradients_can_be_measured_and_is_warned_of(
+    factory: str, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(SOURCE)
+    words = ["evaluate", *SMALL, "--model", f"{tmp_path}/net.py:{factory}", "--attacks"]
+    assert main([*words, "square:queries=5", "--run-dir", str(tmp_path / "e")]) == 0
+    summary = summary_of(tmp_path / "e")
+    assert summary["curve"] is None
+    assert any("gradient masking, no gradient: " in text for text in summary["warnings"])
+    assert any("no curve by fmn:steps=10: " in text for text in summary["warnings"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -86,10 +86,8 @@ def check_masking(
         return [MaskingCheck("samples", f"none of {len(x)} is right: nothing to check", sign=False)]
     x, y, ids = x[right], y[right], [ids[row] for row in right.tolist()]
     found = [check_optimisation(model, x), check_randomness(model, x)]
-    try:
-        zero_gradients(model, x[:1], y[:1])
-    except ValueError as error:  # so the attacks would refuse the model too
-        return [*found, MaskingCheck("no gradient", str(error), sign=True, advice=FLOW)]
+    if missing := missing_gradient(model, x[:1], y[:1]):  # so attacks would refuse the model too
+        return [*found, MaskingCheck("no gradient", missing, sign=True, advice=FLOW)]
     pgd = PGD(norm=norm, eps=eps, steps=steps, early_stop=True)
     probes: dict[str, Probe] = {
         f"pgd ({steps} steps)": partial(success, pgd),
@@ -199,6 +197,17 @@ def zero_gradients(
     with frozen(model):
         _, _, gradient = value_and_gradient(model, x, Goal(y).objective)
     return without_slope(gradient)
+
+
+def missing_gradient(model: nn.Module, x: Tensor, y: Tensor) -> str | None:
+    """Say why no gradient flows through the model to x (B, ...); None where one does."""
+    try:
+        zero_gradients(model, x, y)
+    except torch.OutOfMemoryError:
+        raise
+    except (ValueError, RuntimeError) as error:  # NumPy's conversion raises the latter
+        return str(error).splitlines()[0]
+    return None
 
 
 def check_gradients(flat: Tensor) -> MaskingCheck:

@@ -31,6 +31,8 @@ VIDEOS = PHOTOGRAPHS | {
     "epochs": 16,
     "retrain_epochs": 6,
     "generator_test_samples": 32,
+    "curve_samples": 64,
+    "masking_samples": 16,
 }
 # Of the sources that are no photographs. Folders of one's own hold few videos: of each of theirs
 # several clips are taken.
