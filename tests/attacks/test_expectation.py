@@ -86,7 +86,7 @@ def test_queries_count_the_passes(net, batch):
     x, y = batch(8)
     model, seen = net(), []
     model.register_forward_hook(lambda _, given, __: seen.append(given[0].detach()))
-    result = PGD(steps=4, eot=3, random_start=False)(model, x, y)
+    result = PGD(steps=4, eot=3, random_start=False, early_stop=True)(model, x, y)
     assert result.queries.tolist() == [3 * (4 + 1 + 1)] * 8  # steps, the end, and the verdict
     whole = [given for given in seen if len(given) == 8]  # without the looks at two samples
     assert len(whole) == 18
