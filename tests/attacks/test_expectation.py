@@ -63,6 +63,8 @@ def test_all_attacks_with_gradients_have_the_options_and_no_others():
         build_attack("square:eot=2")
     with pytest.raises(ValueError, match=r"eot is 0; give a whole number >= 1"):
         PGD(eot=0)
+    with pytest.raises(ValueError, match="bpda is ''; give text that is not empty or None"):
+        build_attack("pgd:bpda=")
     with pytest.raises(ValueError, match="compile=True with bpda='identity'"):
         PGD(compile=True, bpda="identity")
 
