@@ -1,7 +1,7 @@
 """Load samples and classifier for a job, and refuse those that do not fit each other."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import chdir, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from augment import Dataset, load_dataset
 from trainers.models.load import load_classifier
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import EMBEDDED
+from trainers.run.cli.toml import replace_options
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
 
@@ -44,9 +45,13 @@ class JobContext:
 
 
 def load_split(
-    config: SamplesConfig, split: Literal["train", "val", "test"], folder: RunFolder
+    config: SamplesConfig,
+    split: Literal["train", "val", "test"],
+    folder: RunFolder,
+    *,
+    count: int | None = None,
 ) -> Dataset:
-    """Load the samples of a split, as many as the options say.
+    """Load the samples of a split, as many as the options say, or `count`.
 
     Raises:
         RefusedInput: when they cannot be read, or are others than the run was begun with.
@@ -58,7 +63,7 @@ def load_split(
         size=source.size,
         channels=source.channels,
         classes=source.classes,
-        samples=source.train_samples if split == "train" else source.test_samples,
+        samples=count or (source.train_samples if split == "train" else source.test_samples),
         seed=config.run.seed,
         download=source.download,
         frames=source.frames,
@@ -109,6 +114,16 @@ def load_job_classifier(
         )
     folder.inputs.check_model(flag, flags.model or "", model, given=flags.weights is not None)
     return JobContext(config, folder, model, device)
+
+
+def load_static(
+    config: SamplesConfig, folder: RunFolder, ds: Dataset, files: Sequence[str]
+) -> list[nn.Module]:
+    """Load further classifiers like the job's, a file of weights each."""
+    return [
+        load_job_classifier(replace_options(config, {"weights": file}), folder, ds).model
+        for file in files
+    ]
 
 
 def check_attacks(
@@ -175,6 +190,15 @@ def load_splits(
         check_attacks(attacks, ds)
     check_alike(train, test)
     return train, test
+
+
+def load_validation(config: SamplesConfig, folder: RunFolder, *, count: int) -> Dataset | None:
+    """Load up to `count` validation samples, none of them a training sample; None for none."""
+    val = load_split(config, "val", folder, count=count) if count else None
+    if not val:
+        return None
+    check_labelled(val)
+    return val
 
 
 def check_alike(train: Dataset, test: Dataset) -> None:

@@ -19,7 +19,12 @@ from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_js
 
 FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
 MODELS = ("model", "judge_model")
-ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
+ATTACKS = (
+    "attack",
+    "attacks",
+    "test_attacks",
+    "final_attacks",
+)  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}
 
@@ -158,6 +163,8 @@ def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
             for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
+    for text in options.get("static", ()):
+        yield f"--static {text}", Path(text)
     for text in options.get("code", ()):
         for file in list_codes(Path(text)):
             yield f"--code {file}", file
