@@ -25,7 +25,7 @@ def stand_ins(model: nn.Module, x: Tensor, bpda: str) -> Iterator[None]:
 
     The functions that round are the identity in the backward pass wherever the model calls them,
     and so is each module that returns something of its input's shape and lets no gradient
-    through: one that calls Pillow or NumPy, detaches, or counts. One pass finds them.
+    through: one that calls Pillow or NumPy, detaches, or compares. One pass finds them.
 
     Args:
         model: the classifier, `frozen`.
@@ -66,7 +66,7 @@ def stand_ins(model: nn.Module, x: Tensor, bpda: str) -> Iterator[None]:
 def _named_modules(model: nn.Module, names: str) -> list[nn.Module]:
     modules = dict(model.named_modules())
     for name in names.split("+"):
-        if not modules.get(name) or not name:
+        if name not in modules or not name:
             raise ValueError(
                 f"bpda names the layer {name!r}; allowed: {IDENTITY}, {SURROGATE}, either with "
                 f":LAYER, and the layers are {', '.join(filter(None, modules))}"
@@ -99,6 +99,8 @@ def _stood_in(
     **names: Any,
 ) -> Tensor:
     """Return what a module computes, with the gradient of its surrogate."""
+    if not torch.is_grad_enabled():
+        return forward(x, *others, **names)
     with torch.no_grad():
         value = forward(x.detach(), *others, **names)
     stand_in = surrogate(x)

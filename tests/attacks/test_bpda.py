@@ -174,7 +174,7 @@ class Narrow(Layer):
         (Layer(without_grad), "identity:1.2", r"bpda names the layer '1.2'.*layers are 0, 1"),
         (Layer(without_grad), "jpeg", r"'jpeg'; allowed: identity, surrogate"),
         (Layer(without_grad), "surrogate", r"no module of the model has a method surrogate\(x\)"),
-        (Layer(without_grad), "1", r"\(2, 1, 4, 4\) in the place of a layer that returns \(2, 5\)"),
+        (Layer(without_grad), "1", r"\(3, 1, 4, 4\) in the place of a layer that returns \(3, 5\)"),
         (Narrow(without_grad), "surrogate", r"\(2, 1, 4, 1\) in the place"),
     ],
 )
