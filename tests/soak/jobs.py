@@ -47,6 +47,7 @@ def jobs(given: Path) -> dict[str, list[str]]:
         "evaluate": [
             "evaluate", *FEW, *TRAIN, "--attacks", "pgd:steps=10",
             "autoattack:version=custom,steps=5,targets=2,queries=60",
+            "--corruptions", "glass_blur", "shot_noise",
         ],
         "compress fit": ["compress", "fit", *SMALL, *TRAIN, "--network", "unet:width=4,epochs=3"],
         "compress fit delta": ["compress", "fit", *SMALL, *TRAIN, *weights, "--kind", "delta"],

@@ -5,6 +5,8 @@ from typing import Any
 
 from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
+from trainers.run.cli.corruptions import corruption_names
+from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
 from trainers.run.cli.methods import USERS
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
@@ -29,6 +31,8 @@ def check(config: Any) -> None:
     match config:
         case jobs.RoundsConfig() | jobs.FitConfig():
             _check_method(config.fit)
+        case EvaluateConfig():
+            _check_corruptions(config.measure)
         case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
                 "--code names no file; give a *.sprc file that `compress encode` made, or the "
@@ -96,6 +100,13 @@ def _check_bank(fit: jobs.LoneFitFlags) -> None:
             "--bank has no use with --method standard; leave it out, or give --method bank to fit "
             "its samples beside the originals"
         )
+
+
+def _check_corruptions(measure: EvaluateFlags) -> None:
+    """Refuse corruptions that exclude each other, and no severity."""
+    corruption_names(measure.corruptions)
+    if not measure.severities:
+        raise ValueError("--severities names none; give at least one, from 1 to 5")
 
 
 def _check_coding(

@@ -1,7 +1,7 @@
 """inputs.json: what a run depends on, known by content, so that a resumed run reads the same."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b, file_digest
 from inspect import getmodule
 from pathlib import Path
@@ -17,7 +17,7 @@ from trainers.run.cli.toml import flag, flatten
 from trainers.run.errors import OURS
 from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_json, write_json
 
-FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
+FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes", "static")
 MODELS = ("model", "judge_model")
 ATTACKS = (
     "attack",
@@ -155,19 +155,23 @@ def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
     """Yield the files that options name, each with its flag."""
     options = flatten(config)
     for name in FILES:
-        if value := options.get(name):
-            yield f"--{flag(name)} {value}", Path(value)
+        for text in texts(options.get(name)):
+            yield f"--{flag(name)} {text}", Path(text)
     for name in ATTACKS:
-        value = options.get(name) or ()
-        for text in (value,) if isinstance(value, str) else value:
+        for text in texts(options.get(name)):
             for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
-    for text in options.get("static", ()):
-        yield f"--static {text}", Path(text)
+    for text in options.get("transfer", ()):
+        yield f"--transfer {text}", Path(text.partition("=")[2].partition(",model=")[0])
     for text in options.get("code", ()):
         for file in list_codes(Path(text)):
             yield f"--code {file}", file
+
+
+def texts(value: str | Sequence[str] | None) -> Sequence[str]:
+    """Return the texts of an option that is one, several or none."""
+    return (value,) if isinstance(value, str) else value or ()
 
 
 def list_codes(path: Path) -> list[Path]:

@@ -1,13 +1,13 @@
 """Outcomes of the jobs as text for a terminal, and the table of rounds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
-from trainers.run.show.text_table import format_row, format_table, number
+from trainers.run.show.evaluation_outcome import evaluation_lines
+from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
 # What the jobs leave, and where in the run folder.
@@ -24,7 +24,6 @@ PLACES = {
 }
 WIDTH = 100  # characters of a line of prose
 TOP = 5  # classes whose scores `attack` adds up
-IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
 ROUND_TERMS = {
     "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
     f"and under one; {IN_BRACKETS}",
@@ -62,20 +61,6 @@ def legend(meanings: Mapping[str, str]) -> str:
         fill(text, WIDTH, initial_indent=f"{word}:".ljust(wide), subsequent_indent=" " * wide)
         for word, text in meanings.items()
     )
-
-
-def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """Return a rate, with its interval in whole percent, rounded outwards.
-
-    >>> percent(0.5, (0.301, 0.699)), percent(None)
-    ('50.0% (30-70)', '-')
-    """
-    if value is None or math.isnan(value):
-        return "-"
-    if interval is None:
-        return f"{value:.1%}"
-    low, high = math.floor(100 * interval[0]), math.ceil(100 * interval[1])
-    return f"{value:.1%} ({low}-{high})"
 
 
 def columns(row: Row) -> dict[str, str]:
@@ -153,6 +138,11 @@ def attacks_table(summary: Row) -> str:
     clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
     of = f" of {summary['samples']} test samples" if "samples" in summary else ""
     return "\n".join([format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
+
+
+def evaluation_table(summary: Row) -> str:
+    """Return all that the job `evaluate` found."""
+    return "\n".join([attacks_table(summary), *evaluation_lines(summary)])
 
 
 def fit_table(summary: Row) -> str:
@@ -264,7 +254,7 @@ def outcome(folder: RunFolder) -> str:
     if summary["job"] == "rounds":
         found = rounds_table(summary["rounds"])
     else:
-        say = {"evaluate": attacks_table, "attack": attack_lines, "fit": fit_table}
+        say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 

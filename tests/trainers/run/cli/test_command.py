@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.jobs import rounds
+from trainers.jobs.rounds import rounds
 from trainers.run.main import main
 
 ROOT = Path(__file__).parents[4]
