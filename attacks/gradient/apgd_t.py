@@ -18,7 +18,7 @@ class APGDT(APGD):
         restarts: see `APGD`.
         loss: "dlr" tells apart four classes or more; "margin" any number.
         targets: how many classes, the likeliest wrong ones.
-        early_stop: see `APGD`.
+        early_stop, eot, bpda: see `APGD`.
 
     Source: Croce & Hein 2020 (AutoAttack), section 5, APGD-T.
     """
