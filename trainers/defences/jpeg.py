@@ -1,0 +1,62 @@
+"""JPEG compression."""
+
+import io
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from attacks.common.options import between
+from trainers.defences.defence import Defence, from_frames, to_frames
+
+Levels = NDArray[np.uint8]
+_CHANNELS = (1, 3)  # grey, RGB
+
+
+@dataclass(frozen=True)
+class JPEG(Defence):
+    """Compress each image to a JPEG file, and read it back.
+
+    The files are made on the CPU, by Pillow.
+
+    Args:
+        quality: from 1 to 100, on libjpeg's scale; colour has half the resolution, as usual.
+
+    Source: Dziugaite, Ghahramani & Roy 2016; Guo et al. 2018, section 3.
+    """
+
+    quality: Annotated[int, between(1, 100)] = 75
+
+    masks_gradient: ClassVar[bool] = True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return decompressed samples, whose gradient is zero.
+
+        Raises:
+            ValueError: for samples that are neither grey nor RGB.
+        """
+        if x.shape[1] not in _CHANNELS:
+            raise ValueError(f"jpeg stores 1 or 3 channels, and the samples have {x.shape[1]}")
+        with torch.no_grad():
+            levels = (to_frames(x).clamp(0, 1) * 255).nan_to_num().round().byte()
+            images = levels.permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, C)
+            read = np.stack([recompress(image, self.quality) for image in images])
+            decoded = torch.from_numpy(read).permute(0, 3, 1, 2).to(x) / 255  # (B, C, H, W)
+        return from_frames(decoded, x) + 0 * x  # a sample that is NaN stays NaN
+
+    def surrogate(self, x: Tensor) -> Tensor:
+        """Return the samples as they are."""
+        return x
+
+
+def recompress(levels: Levels, quality: int) -> Levels:
+    """Return bytes (H, W, C) of one image as a JPEG file of a quality keeps them."""
+    file = io.BytesIO()
+    Image.fromarray(levels.squeeze(2) if levels.shape[2] == 1 else levels).save(
+        file, "jpeg", quality=quality
+    )
+    return np.asarray(Image.open(file)).reshape(levels.shape)
