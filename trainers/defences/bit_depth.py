@@ -30,8 +30,9 @@ class BitDepth(Defence):
     def __call__(self, x: Tensor) -> Tensor:
         """Return rounded samples, whose gradient is zero."""
         highest = 2**self.bits - 1
-        levels: Tensor = (x.clamp(0, 1) * highest).round()
-        return levels / highest
+        levels = (x.clamp(0, 1) * highest).round()
+        rounded: Tensor = levels / highest
+        return rounded
 
     def surrogate(self, x: Tensor) -> Tensor:
         """Return the samples as they are."""

@@ -14,9 +14,12 @@ from attacks import Attack, RefusedInput
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset, load_dataset
+from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.models.load import load_classifier
+from trainers.models.probe import probe_classifier
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import EMBEDDED
+from trainers.run.cli.specs import build_defences
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
 
@@ -88,6 +91,7 @@ def load_job_classifier(
     """
     device = choose_device(config.run.device)
     flags = config.classifier
+    defences = build_defences(flags.defence)
     classes = flags.num_classes or ds.num_classes or None
     if classes == 1:
         raise RefusedInput(
@@ -108,6 +112,9 @@ def load_job_classifier(
             device=device,
         )
     folder.inputs.check_model(flag, flags.model or "", model, given=flags.weights is not None)
+    if defences:
+        model = DefendedClassifier(model, defences).eval()
+        probe_classifier(model, ds.shape, classes)
     return JobContext(config, folder, model, device)
 
 
