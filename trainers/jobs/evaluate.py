@@ -1,7 +1,8 @@
 """The job `evaluate`: a classifier's accuracy, clean and under each attack."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 from attacks import Attack
 from attacks.common.randomness import derive_seed
 from augment import Dataset
+from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
 from trainers.evaluate.scores import AttackMeasurement, finite_or_none
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
+from trainers.jobs.defended import compare_knowledge, measure_anew
 from trainers.run.cli.config import EvaluateConfig
 from trainers.run.cli.specs import attack_defaults, build_attacks, slug
 from trainers.run.cli.toml import dump
@@ -31,7 +34,10 @@ log = logging.getLogger(__name__)
 def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     """Measure with each attack in turn and write the summary."""
     defaults = attack_defaults(
-        config, eps=config.measure.eps, norm=config.measure.norm, measuring=True
+        config,
+        eps=config.measure.eps,
+        norm=config.measure.norm,
+        measuring=not config.classifier.defence,  # by which one draw would decide
     )
     attacks = build_attacks(config.measure.attacks, defaults=defaults)
     test = load_split(config, "test", folder)
@@ -40,20 +46,36 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     context = load_or_fit_classifier(config, folder, test)
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
-    results = measure_attacks(context, attacks, test)
+    defended = isinstance(context.model, DefendedClassifier)
+    measure = partial(measure_anew, context) if defended else None
+    results = measure_attacks(context, attacks, test, measure=measure)
     summary = make_summary(results, usual_budget=budget_of(config.measure))
+    if defended:
+        summary["defence"] = compare_knowledge(context, attacks, test)
     publish(folder, board, summary, attacks_table(summary), config=text)
 
 
 def measure_attacks(
-    context: JobContext, attacks: Mapping[str, Attack], test: Dataset
+    context: JobContext,
+    attacks: Mapping[str, Attack],
+    test: Dataset,
+    *,
+    measure: Callable[[AttackTask], AttackMeasurement] | None = None,
 ) -> dict[str, AttackMeasurement]:
-    """Measure with each attack in turn, by name; the rates are noted as metrics."""
+    """Measure with each attack in turn, by name; the rates are noted as metrics.
+
+    Args:
+        context: the job's classifier.
+        attacks: by name.
+        test: labelled samples.
+        measure: makes each measurement; None takes `measure_resumable`.
+    """
     results: dict[str, AttackMeasurement] = {}
     for name, attack in attacks.items():
         items = context.folder.checkpoints / f"test-{slug(name)}"
         seed = derive_seed(context.seed, "measure")
-        results[name], _ = measure_resumable(context, AttackTask(name, attack, test, items, seed))
+        task = AttackTask(name, attack, test, items, seed)
+        results[name] = measure(task) if measure else measure_resumable(context, task)[0]
         values = {"robust": results[name].robust_accuracy, "success": results[name].success}
         values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         context.folder.metrics.add(name, step=0, values=values)

@@ -16,13 +16,13 @@ from trainers.run.show.outcome import (
     heading,
     legend,
     line,
-    percent,
     places,
     rounds_table,
 )
 from trainers.run.show.plots import line_chart, to_picture
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
+from trainers.run.show.text_table import percent
 
 log = logging.getLogger(__name__)
 Row = Mapping[str, Any]

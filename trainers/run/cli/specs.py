@@ -84,9 +84,7 @@ def build_defences(texts: Sequence[str]) -> tuple[Defence, ...]:
     for name, _, rest in (text.partition(":") for text in texts):
         if name not in DEFENCES:
             hint = suggest(name, list(DEFENCES))
-            raise ValueError(
-                f"there is no defence {name!r}; {hint}allowed: {', '.join(DEFENCES)}"
-            )
+            raise ValueError(f"there is no defence {name!r}; {hint}allowed: {', '.join(DEFENCES)}")
         made.append(DEFENCES[name](**read_options(name, rest, types_of(DEFENCES[name]))))
     return tuple(made)
 

@@ -1,13 +1,13 @@
 """Outcomes of the jobs as text for a terminal, and the table of rounds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
-from trainers.run.show.text_table import format_row, format_table, number
+from trainers.run.show.defence_outcome import defence_lines
+from trainers.run.show.text_table import format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
 # What the jobs leave, and where in the run folder.
@@ -59,20 +59,6 @@ def legend(meanings: Mapping[str, str]) -> str:
         fill(text, WIDTH, initial_indent=f"{word}:".ljust(wide), subsequent_indent=" " * wide)
         for word, text in meanings.items()
     )
-
-
-def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
-    """Return a rate, with its interval in whole percent, rounded outwards.
-
-    >>> percent(0.5, (0.301, 0.699)), percent(None)
-    ('50.0% (30-70)', '-')
-    """
-    if value is None or math.isnan(value):
-        return "-"
-    if interval is None:
-        return f"{value:.1%}"
-    low, high = math.floor(100 * interval[0]), math.ceil(100 * interval[1])
-    return f"{value:.1%} ({low}-{high})"
 
 
 def columns(row: Row) -> dict[str, str]:
@@ -146,7 +132,10 @@ def attacks_table(summary: Row) -> str:
     ]
     clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
     of = f" of {summary['samples']} test samples" if "samples" in summary else ""
-    return "\n".join([format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
+    lines = [format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)]
+    if "defence" in summary:
+        lines += ["", *defence_lines(summary["defence"])]
+    return "\n".join(lines)
 
 
 def fit_table(summary: Row) -> str:

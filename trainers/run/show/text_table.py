@@ -1,11 +1,26 @@
 """Tables as text: columns below their headings, two spaces apart."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 
 def number(value: float | None, form: str) -> str:
     """Return a number in a format; "-" for none."""
     return "-" if value is None else format(value, form)
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """Return a rate, with its interval in whole percent, rounded outwards.
+
+    >>> percent(0.5, (0.301, 0.699)), percent(None)
+    ('50.0% (30-70)', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if interval is None:
+        return f"{value:.1%}"
+    low, high = math.floor(100 * interval[0]), math.ceil(100 * interval[1])
+    return f"{value:.1%} ({low}-{high})"
 
 
 def format_row(cells: Mapping[str, str], widths: Mapping[str, int], *, left: str = "") -> str:
