@@ -16,7 +16,7 @@ from compress import BlendWeight, Codec, Coefficients, NetworkConfig, TaskQuanti
 from trainers import AttackedBatch
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.run.cli import compress_config, config
+from trainers.run.cli import compress_config, config, detect_config
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs import BOOLEANS
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "trainers", "examples")
 FLAGS = [
     kind
-    for module in (config, compress_config)
+    for module in (config, compress_config, detect_config)
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)
 ]
@@ -41,7 +41,7 @@ RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight]
 def trees() -> Iterator[ast.Module]:
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*.py")):
-            if file.name not in ("config.py", "compress_config.py"):
+            if file.name not in ("config.py", "compress_config.py", "detect_config.py"):
                 yield ast.parse(file.read_text())
 
 

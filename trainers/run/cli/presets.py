@@ -59,6 +59,7 @@ FEW: dict[str, Any] = {
     "attack_samples": ("generator=8", "pgd=64"),
     "generator_test_samples": 8,
     "samples": 8,
+    "fit_samples": 64,
 }
 FEWER = {job: FEW | {"test_samples": 8} for job in ("attack", "compress-encode")}
 FEW_CLIPS: dict[str, Any] = {

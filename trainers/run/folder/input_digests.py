@@ -17,9 +17,14 @@ from trainers.run.cli.toml import flag, flatten
 from trainers.run.errors import OURS
 from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_json, write_json
 
-FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes")
+FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes", "detector")
 MODELS = ("model", "judge_model")
-ATTACKS = ("attack", "attacks", "test_attacks")  # whose texts may name the file of a fitted one
+ATTACKS = (
+    "attack",
+    "attacks",
+    "test_attacks",
+    "evasion",
+)  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}
 

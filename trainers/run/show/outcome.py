@@ -7,6 +7,7 @@ from typing import Any
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
 from trainers.run.show.defence_outcome import defence_lines
+from trainers.run.show.detect_outcome import detect_table
 from trainers.run.show.text_table import format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
@@ -248,6 +249,7 @@ def outcome(folder: RunFolder) -> str:
         found = rounds_table(summary["rounds"])
     else:
         say = {"evaluate": attacks_table, "attack": attack_lines, "fit": fit_table}
+        say["detect"] = detect_table
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 
