@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +131,7 @@ def quantise_softly(activations: Tensor, scale: Tensor, levels: int) -> Tensor:
     hard = heights.round().clamp(0, top)
     if not heights.requires_grad:
         return torch.div(hard, top)
-    steps = torch.arange(top, device=heights.device) + 0.5
-    soft: Any = sum(torch.sigmoid((heights - step) / _SLOPE) for step in steps)
+    soft = torch.zeros_like(heights)
+    for step in range(top):
+        soft = soft + torch.sigmoid((heights - step - 0.5) / _SLOPE)
     return (soft + (hard - soft).detach()) / top
