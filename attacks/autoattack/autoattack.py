@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,23 +11,31 @@ from attacks.attack import AttackResult, Norm
 from attacks.autoattack.evaluation_state import NOBODY, EvaluationState, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import index_rows
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.forward import REPEATS, is_random
 from attacks.common.goal import Goal, detached_logits, warnings_of
+from attacks.common.options import Count
 from attacks.common.randomness import derive_seed
 from attacks.common.threat import check_eps
 from attacks.gradient.apgd import APGD
 from attacks.minimum_norm.fab import FAB
 
-Version = Literal["standard", "custom"]
+Version = Literal["standard", "plus", "rand", "custom"]
 Member = APGD | FAB | Square
+MEMBERS: dict[Version, tuple[str, ...]] = {
+    "standard": ("apgd-ce", "apgd-t", "fab-t", "square"),
+    "plus": ("apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"),
+    "rand": ("apgd-ce", "apgd-dlr"),
+    "custom": ("apgd-ce", "apgd-t", "fab-t", "square"),
+}
+PASSES = 20  # of "rand"
 # Above this share of samples that only the Square Attack fooled, gradients are to be doubted.
 SQUARE_SHARE = 0.002
 
 
 @dataclass(frozen=True)
-class AutoAttack(BatchAttack):
-    """APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square.
+class AutoAttack(GradientAttack):
+    """APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square; or others.
 
     Each runs on the samples that were right and that none before it fooled.
 
@@ -35,11 +43,16 @@ class AutoAttack(BatchAttack):
         norm: "linf", "l2" or "l1".
         eps: radius in pixel units, a number or one a sample (B,).
         version: "standard" has the published parameters: 100 steps, 9 targets, 5,000 queries,
-            one start each; in l1, 5 starts of APGD and 5 targets of targeted APGD. "custom" takes
-            what follows, and may be given a target.
+            one start each; in l1, 5 starts of APGD and 5 targets of targeted APGD. "plus" has 5
+            starts of APGD on the cross-entropy, APGD on the DLR loss and untargeted FAB, then
+            Square, targeted APGD and targeted FAB. "rand", for random models, has both untargeted
+            APGD with the mean of 20 passes; one pass then says whether a sample is fooled.
+            "custom" is "standard" with what follows, and may be given a target.
         steps: of APGD and FAB.
         targets: classes that targeted APGD and FAB try.
         queries: of Square, whose squares then shrink over so many.
+        eot: see `GradientAttack`; "custom" alone takes it.
+        bpda: see `GradientAttack`; every version takes it, for the members with gradients.
         folder: where to keep the state of unfinished batches. A run that was killed, called
             again with the same folder, goes on after the last member that was done.
 
@@ -49,43 +62,57 @@ class AutoAttack(BatchAttack):
     norm: Norm = "linf"
     eps: float | Tensor = 8 / 255
     version: Version = "standard"
-    steps: int | None = None
-    targets: int | None = None
-    queries: int | None = None
+    steps: Count | None = None
+    targets: Count | None = None
+    queries: Count | None = None
     folder: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for impossible options."""
         super().__post_init__()
         own = {name: getattr(self, name) for name in ("steps", "targets", "queries")}
+        own["eot"] = None if self.eot == 1 else self.eot
         given = [f"{name}={value}" for name, value in own.items() if value is not None]
-        if given and self.version == "standard":
+        if given and self.version != "custom":
             raise ValueError(
-                f"{', '.join(given)} with version='standard', whose parameters are published; "
-                "leave them out, or give version='custom'"
+                f"{', '.join(given)} with version={self.version!r}, whose parameters are "
+                "published; leave them out, or give version='custom'"
             )
         self.members()  # they check the options
 
     def members(self) -> dict[str, Member]:
         """Return the attacks in the order they run in; each can be called by itself."""
-        norm, eps, l1 = self.norm, self.eps, self.norm == "l1"
+        l1, plus = self.norm == "l1", self.version == "plus"
         steps = 100 if self.steps is None else self.steps
-        restarts = 5 if l1 and self.version == "standard" else 1
-        aimed, fab = (5 if l1 else 9, 9) if self.targets is None else (self.targets, self.targets)
-        # The published version has 5,000 queries in a schedule for 10,000.
+        restarts = 5 if plus or (l1 and self.version == "standard") else 1
+        aimed, fab = (9 if plus or not l1 else 5, 9)
+        if self.targets is not None:
+            aimed = fab = self.targets
+        # The published versions have 5,000 queries in a schedule for 10,000.
         queries, over = (5000, SCHEDULE) if self.queries is None else (self.queries, None)
-        apgd = APGD(norm=norm, eps=eps, steps=steps, early_stop=True)
-        return {
-            "apgd-ce": replace(apgd, loss="ce", restarts=restarts),
-            "apgd-t": replace(apgd, loss="dlr", targets=aimed),
-            "fab-t": FAB(norm=norm, eps=eps, steps=steps, targets=fab),
-            "square": Square(norm=norm, eps=eps, queries=queries, shrink_over=over),
+        shared: Any = {"norm": self.norm, "eps": self.eps}
+        sloped: Any = shared | {"steps": steps, "eot": self.eot, "bpda": self.bpda}
+        apgd = APGD(**sloped, restarts=restarts, early_stop=True)
+        if self.version == "rand":
+            apgd = replace(apgd, eot=PASSES)
+        members: dict[str, Member] = {
+            "apgd-ce": apgd,
+            "apgd-dlr": replace(apgd, loss="dlr"),
+            "fab": FAB(**sloped, targets=0, restarts=restarts),
+            "apgd-t": replace(apgd, loss="dlr", targets=aimed, restarts=1),
+            "fab-t": FAB(**sloped, targets=fab),
+            "square": Square(**shared, queries=queries, shrink_over=over),
         }
+        return {name: members[name] for name in MEMBERS[self.version]}
+
+    def run(self, call: Call) -> AttackResult:
+        """Leave means and stand-ins to the members."""
+        return self.perturb(call)
 
     def check_target(self, target: Tensor | int | None) -> None:
-        """Refuse a target in the standard version."""
-        if target is not None and self.version == "standard":
-            raise ValueError("target is given; the standard is untargeted, use version='custom'")
+        """Refuse a target in the published versions."""
+        if target is not None and self.version != "custom":
+            raise ValueError(f"target is given; {self.version} is untargeted, use version='custom'")
 
     def perturb(self, call: Call) -> AttackResult:
         """Perturb x within the ball; see `Attack.__call__`.
@@ -98,7 +125,8 @@ class AutoAttack(BatchAttack):
             ValueError: also for a target, unless version is "custom".
             RefusedInput: when the state in `folder` is damaged.
         """
-        members, run = self.members(), EnsembleRun(call, self.eps)
+        members, averaged = self.members(), self.eot > 1 or self.version == "rand"
+        run = EnsembleRun(call, self.eps, averaged=averaged)
         path = self._path(run)
         state = run.begin(path)
         for number, (name, member) in enumerate(members.items(), 1):
@@ -127,16 +155,17 @@ class EnsembleRun:
         goal: what is pursued, with the loss "margin".
         eps: the radii, (B,).
         logits: of the clean samples, (B, K).
-        random: whether the model is.
+        random: whether the model is, and no member takes the mean of passes.
     """
 
-    def __init__(self, call: Call, eps: float | Tensor) -> None:
+    def __init__(self, call: Call, eps: float | Tensor, *, averaged: bool) -> None:
         """Evaluate the clean samples, and whether the model is random."""
         self.call, self.goal = call, Goal(call.y, call.target, "margin")
         self.eps = check_eps(eps, call.x).flatten()  # (B,)
         self.logits = detached_logits(call.model, call.x)
         # With the one before, five passes, as many as the published check has.
-        self.random = is_random(call.model, call.x, usual=self.logits, repeats=REPEATS - 1)
+        repeats = 0 if averaged else REPEATS - 1
+        self.random = is_random(call.model, call.x, usual=self.logits, repeats=repeats)
 
     def begin(self, path: Path | None) -> EvaluationState:
         """Load the state kept at `path`, or start one from the clean samples."""
@@ -189,9 +218,10 @@ class EnsembleRun:
         own = warnings_of(self.goal, self.logits, finite=finite, random=self.random)
         texts = own.get("warnings", [])
         texts += [w for w in state.warnings if w.partition(": ")[2] not in texts]
-        if counts["square"] > SQUARE_SHARE * len(self.call.x):
+        squared, all_ = counts.get("square", 0), len(self.call.x)
+        if squared > SQUARE_SHARE * all_:
             texts.append(
-                f"square, which takes no gradient, fooled {counts['square']} of {len(self.call.x)} "
-                "samples that the others had not"
+                f"square, which takes no gradient, fooled {squared} of {all_} samples that the "
+                "others had not"
             )
         return texts

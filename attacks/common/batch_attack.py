@@ -2,21 +2,24 @@
 
 import math
 import operator
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Progress
-from attacks.common.forward import TRIED, wrap_forward
+from attacks.common.bpda import stand_ins
+from attacks.common.forward import TRIED, expected, wrap_forward
 from attacks.common.frozen import check_module, frozen
-from attacks.common.goal import Classifier, detached_logits
-from attacks.common.options import Options
+from attacks.common.goal import Classifier, Goal, detached_logits
+from attacks.common.options import Count, Options
 from attacks.common.randomness import generator_for, ids_of
 
 RANGE_TOLERANCE = 1e-4
@@ -34,10 +37,10 @@ class Call:
         seed: with a sample's id, fixes that sample's random numbers.
         given: the samples as they were given; their contents derive the ids where there are none.
         sample_ids: ids as they were given, or None.
-        progress: called with (steps done, steps in all); does nothing where none was given.
+        progress: called with (steps done, steps in all).
         passes: of the model that the attack makes at most, see `wrap_forward`; so the next two.
-        bf16: whether they run under bfloat16 autocast.
-        compiled: whether they run through torch.compile.
+        bf16, compiled: whether they run under bfloat16 autocast, or through torch.compile.
+        eot: how many passes `forward` and `exact` take the mean of.
     """
 
     model: nn.Module
@@ -51,16 +54,22 @@ class Call:
     passes: int | None = None
     bf16: bool = False
     compiled: bool = False
+    eot: int = 1
 
-    @property
+    @cached_property
     def forward(self) -> Classifier:
         """The forward pass that `wrap_forward` chose."""
-        return self._wrapped[0]
+        return expected(self._wrapped[0], self.eot)
+
+    @cached_property
+    def exact(self) -> Classifier:
+        """The model as it is, in float32, with the rounding of single passes."""
+        return expected(self.model, self.eot)
 
     @property
     def random(self) -> bool:
-        """Whether two passes of the same samples differ."""
-        return self._wrapped[1]
+        """Whether two passes of the same samples differ, and no mean is taken of them."""
+        return self.eot == 1 and self._wrapped[1]
 
     @cached_property
     def ids(self) -> list[int]:
@@ -74,9 +83,9 @@ class Call:
 
     def clean_logits(self) -> Tensor:
         """Return the logits of x (B, K): of a small batch those that `forward` was tried with."""
-        if len(self.x) <= TRIED and not self.bf16:
+        if len(self.x) <= TRIED and not self.bf16 and self.eot == 1:
             return self._wrapped[2]
-        return detached_logits(self.model if self.bf16 else self.forward, self.x)
+        return detached_logits(self.exact if self.bf16 else self.forward, self.x)
 
     @cached_property
     def _wrapped(self) -> tuple[Classifier, bool, Tensor]:
@@ -135,7 +144,9 @@ class BatchAttack(Options, ABC):
         if sample_ids is not None:
             ids_of(x, sample_ids)
         _check_device(model, x)
-        with frozen(model):
+        # A random model draws by the seed, and by the batch, of which the first sample tells.
+        chance = zlib.crc32(x[0].detach().cpu().numpy().tobytes(), operator.index(seed) % 2**32)
+        with frozen(model, seed=chance):
             # What was made in inference mode cannot take part in a gradient, its copy can; and
             # pixels that stray from [0, 1] by less than the tolerance would be outside the threat.
             own = x.detach().clone().clamp_(0, 1)
@@ -144,7 +155,11 @@ class BatchAttack(Options, ABC):
             call = Call(model, own, y, target, seed, x, sample_ids, progress or _tell_nobody)
             if self.needs_videos:
                 check_clips(x)
-            return self.perturb(call)
+            return self.run(call)
+
+    def run(self, call: Call) -> AttackResult:
+        """Attack the samples of a call under a frozen model."""
+        return self.perturb(call)
 
     def check_target(self, target: Tensor | int | None) -> None:
         """Raise ValueError for a target, or for none, where the attack has no such mode."""
@@ -152,6 +167,37 @@ class BatchAttack(Options, ABC):
     @abstractmethod
     def perturb(self, call: Call) -> AttackResult:
         """Attack the samples of a call and return the result."""
+
+
+@dataclass(frozen=True)
+class GradientAttack(BatchAttack, ABC):
+    """An attack that takes gradients of the model, with what helps where these mislead.
+
+    Args:
+        eot: passes of a random model of which each gradient, loss and answer is the mean. From 2
+            on no sample leaves at its first success, which may be chance; `success` is what one
+            pass says of it in the end, of as many passes as spread over the batch.
+        bpda: "identity" or "surrogate" lets gradients pass through what rounds or detaches; either
+            with ":LAYER" for layers by name; see `bpda.stand_ins`. None: the model's own.
+
+    Source: Athalye, Carlini & Wagner 2018, "Obfuscated gradients", sections 4.1 and 4.2.
+    """
+
+    eot: Count = field(default=1, kw_only=True)
+    bpda: str | None = field(default=None, kw_only=True)
+
+    def run(self, call: Call) -> AttackResult:
+        """Attack the samples of a call, with the mean of passes and with stand-ins if asked."""
+        with stand_ins(call.model, call.x, self.bpda) if self.bpda else nullcontext():
+            if self.eot == 1:
+                return self.perturb(call)
+            patient: Any = {"early_stop": False} if hasattr(self, "early_stop") else {}
+            result = replace(self, **patient).perturb(replace(call, eot=self.eot))
+            passes = [detached_logits(call.model, result.x_adv) for _ in range(self.eot)]
+        rows = torch.arange(len(call.x), device=call.x.device)
+        own = torch.stack(passes)[rows % self.eot, rows]  # (B, K): of one pass for each sample
+        success = Goal(call.y, call.target).is_adversarial(own)
+        return replace(result, success=success, queries=self.eot * (result.queries + 1))
 
 
 def _tell_nobody(done: int, steps: int) -> None:
@@ -171,18 +217,15 @@ def _check_plain(seed: int, progress: Progress | None) -> None:
 def _check_device(model: nn.Module, x: Tensor) -> None:
     devices = {t.device for t in chain(model.parameters(), model.buffers())}
     if devices and x.device not in devices:
-        raise ValueError(
-            f"x is on {x.device} and the model on {', '.join(sorted(map(str, devices)))}; move one "
-            "of them"
-        )
+        names = ", ".join(sorted(map(str, devices)))
+        raise ValueError(f"x is on {x.device} and the model on {names}; move one of them")
 
 
 def check_samples(x: Tensor) -> None:
     """Check samples against the conventions that every attack and loop relies on.
 
     Args:
-        x: images (B, C, H, W) or videos (B, C, T, H, W), float32 in [0, 1] (float64
-            serves numerical checks).
+        x: images (B, C, H, W) or videos (B, C, T, H, W) in [0, 1], float32; float64 for checks.
 
     Raises:
         ValueError: naming what is wrong, the value seen and what to do.

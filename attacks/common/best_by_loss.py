@@ -163,8 +163,8 @@ def verify(
         stuck: see `warnings_of`.
         info: what the attack alone reports.
     """
-    logits = detached_logits(call.model, x_adv)
-    already = goal.is_adversarial(detached_logits(call.model, call.x))
+    logits = detached_logits(call.exact, x_adv)
+    already = goal.is_adversarial(detached_logits(call.exact, call.x))
     value = goal.objective(logits)
     best = BestByLoss.seen(x_adv.contiguous(), goal, logits=logits, value=value)
     state = SearchState(goal, best, queries + 1, stuck, already)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from attacks.common.expectation import Expectation
 from attacks.common.goal import Classifier, detached_logits, logits_of
 
 REPEATS = 5  # passes after the first, by which a random model is known
@@ -139,6 +140,11 @@ def are_alike(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first, second, rtol=0, atol=1e-4 * float(size), equal_nan=True)
 
 
+def expected(forward: Classifier, passes: int) -> Classifier:
+    """Return a forward pass that is the mean of several, or the pass itself for one."""
+    return forward if passes == 1 else Expectation(partial(logits_of, forward), passes)
+
+
 def _in_layout(forward: Classifier, layout: torch.memory_format) -> Classifier:
     return lambda x: logits_of(forward, x.contiguous(memory_format=layout))
 
@@ -176,7 +182,7 @@ def folded(
         The logits (B, K), and the folded forward pass; None where there is nothing to fold, or
         where torch.compile would take each change of a module for a reason to compile anew.
     """
-    if any(map(_is_compiled, model.modules())):
+    if any(map(is_compiled, model.modules())):
         return detached_logits(model, x), None
     logits, pairs = _observed(model, x)
     if not pairs:
@@ -212,7 +218,7 @@ def _assign(forwards: Forwards) -> None:
             module.__dict__["forward"] = forward  # it hides the method of the class
 
 
-def _is_compiled(module: nn.Module) -> bool:
+def is_compiled(module: nn.Module) -> bool:
     """Tell whether a module came out of torch.compile, or had its method `compile` called."""
     # TorchScript modules have neither; they are not folded.
     compiled = getattr(module, "_compiled_call_impl", None) is not None

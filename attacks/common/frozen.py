@@ -18,7 +18,7 @@ _TABLES = ("_parameters", "_buffers")  # where a module keeps them
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module, *, seed: int | None = None) -> Iterator[None]:
     """Run the body with `model` in eval mode, gradients on and parameters constant.
 
     On the way out, also after an error, everything is as before: each module's training flag,
@@ -27,6 +27,11 @@ def frozen(model: nn.Module) -> Iterator[None]:
     body added are gone. Constant parameters spare the memory of the activations that only weight
     gradients need. They are also why torch's re-entrant checkpoints, which know `backward` alone,
     can be let take part in a gradient.
+
+    Args:
+        model: the classifier.
+        seed: of the global generators in the body, from which a random model draws; None lets
+            them go on.
 
     Raises:
         ValueError: when `model` is no module.
@@ -47,6 +52,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
         stack.enter_context(torch.random.fork_rng(devices=cuda))
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
+        if seed is not None:
+            seed_generators(seed, cuda)
         for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
             stack.enter_context(torch.autocast(kind, enabled=False))
         stack.enter_context(reentrant_checkpoints())
@@ -65,6 +72,15 @@ def frozen(model: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for each in held:
                     each.restore()
+
+
+def seed_generators(seed: int, cuda: list[int]) -> None:
+    """Seed the global generators of torch, those of CUDA devices by number, Python and NumPy."""
+    torch.default_generator.manual_seed(seed)
+    for number in cuda:
+        torch.cuda.default_generators[number].manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
 
 
 def check_module(model: object) -> None:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.common.expectation import Expectation
 from attacks.common.frozen import call
 
 LossName = Literal["ce", "margin", "dlr"]
@@ -200,7 +201,13 @@ def detached_logits(model: Classifier, x: Tensor) -> Tensor:
 def value_and_gradient(
     model: Classifier, x: Tensor, value: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits (B, K), value(logits) (B,) and its gradient in x (like x), all detached."""
+    """Return logits (B, K), value(logits) (B,) and its gradient in x (like x), all detached.
+
+    Of an `Expectation` they are the means over its passes.
+    """
+    if isinstance(model, Expectation):
+        logits, values, gradient = model.mean(lambda one: value_and_gradient(one, x, value))
+        return logits, values, gradient
     x = x.detach().requires_grad_()
     logits = logits_of(model, x)
     values = value(logits)
@@ -213,8 +220,9 @@ def check_differentiable(logits: Tensor) -> None:
     """Raise ValueError when logits were computed in a way no gradient flows through."""
     if not logits.requires_grad:
         raise ValueError(
-            "the model's logits carry no gradient; take detach(), torch.no_grad() and numpy out "
-            "of its forward pass, or use an attack that needs no gradient"
+            "the model's logits carry no gradient: something in its forward pass detaches, or "
+            "calls NumPy; give the attack bpda=identity where a layer of its own does that and "
+            "keeps shapes, or use an attack that needs no gradient, such as square"
         )
 
 
@@ -267,12 +275,15 @@ def warnings_of(
     if count:
         texts.append(
             f"{count} of {len(finite)} samples met a zero or non-finite gradient before they were "
-            "fooled"
+            "fooled; give bpda=identity if the model rounds, loss=dlr if its logits are large"
         )
     if bool(are_probabilities(logits)):
         texts.append("the model's outputs look like probabilities, not logits")
     if random:
-        texts.append("the model is random: two forward passes of the same samples differ")
+        texts.append(
+            "the model is random: two forward passes of the same samples differ; attack it with "
+            "eot=20, or by autoattack:version=rand"
+        )
     classes = logits.shape[1]
     if usable_loss(goal.loss, classes, targeted=goal.target is not None) != goal.loss:
         texts.append(f"loss {goal.loss} on {classes} classes needs more, so the margin was taken")

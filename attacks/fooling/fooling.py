@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.best_by_loss import BestByLoss, verify
 from attacks.common.goal import Goal
 from attacks.common.options import Count, Positive, Share, at_least, between
@@ -26,7 +26,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class FoolingImage(BatchAttack):
+class FoolingImage(GradientAttack):
     """Turn uniform noise into an image that the model predicts as the target with confidence.
 
     Of x the shape alone is used. A target is required.
@@ -50,6 +50,7 @@ class FoolingImage(BatchAttack):
         population: of "evolution": members, and children in a generation; None takes 16.
         mutation: of "evolution": share of a child's values that mutate, halved every 1,000
             generations; None takes 0.1.
+        **others: see `GradientAttack`.
 
     Source: Nguyen et al. 2015, sections 2.2 and 2.3.
     """
@@ -70,6 +71,8 @@ class FoolingImage(BatchAttack):
         for name in ("step_size", "decay", "population", "mutation"):
             if getattr(self, name) is not None and name not in DEFAULTS[self.method]:
                 raise ValueError(f"{name} is no option of method={self.method!r}; leave it out")
+        if self.method == "evolution" and (self.eot > 1 or self.bpda):
+            raise ValueError("eot and bpda are for gradients, method='evolution' takes none")
 
     def check_target(self, target: Tensor | int | None) -> None:
         """Refuse a call without a target."""

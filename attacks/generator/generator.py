@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Goal, detached_logits, logit_warnings
 from attacks.common.options import Count, NonNegative, Positive
 from attacks.common.randomness import normal
@@ -21,7 +21,7 @@ from attacks.generator.generator_training import (
 
 
 @dataclass(frozen=True)
-class LearnedGenerator(BatchAttack):
+class LearnedGenerator(GradientAttack):
     """Train a small convolutional network P for each sample so that P(x) is close to x but fools.
 
     The value of a sample is eq. (1): the sum of the softmax scores of its k highest clean classes
@@ -57,6 +57,7 @@ class LearnedGenerator(BatchAttack):
             with seed 0 P begins as the identity.
         mean: of each channel, for space="paper"; one value serves all channels.
         std: of each channel, the unit of the distance; one value serves all channels.
+        **others: see `GradientAttack`.
 
     Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
     """
@@ -84,7 +85,7 @@ class LearnedGenerator(BatchAttack):
 
     def perturb(self, call: Call) -> AttackResult:
         """Train a network for each sample of a batch, and evaluate the model on their outputs."""
-        model, x = call.model, call.x
+        model, x = call.exact, call.x
         clean = detached_logits(model, x)  # (B, K)
         before, goal = clean.softmax(1), Goal(call.y, call.target)
         objective = self._objective(x, before, goal)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.common.active_set import index_rows
-from attacks.common.goal import Classifier, Goal, check_differentiable, logits_of
+from attacks.common.goal import Classifier, Goal, detached_logits, value_and_gradient
 from attacks.common.optimizers import half_cosine
 from attacks.generator.generator_network import Architecture, perturb
 from attacks.generator.whitening import patch_moments, whitening_matrix
@@ -77,40 +77,49 @@ class GeneratorTraining:
         """
         history = []
         for step in range(steps):
-            loss = self._evaluate()
+            pull = self._evaluate()
             history.append(self.latest.clone())
-            self._descend(loss, step, steps)
+            self._descend(pull, step, steps)
             if stop_below is not None:
                 self._drop(self.best.value[self.active] < stop_below)
             on_step(step + 1)
             if not len(self.active):
                 break
         if len(self.active):
-            with torch.no_grad():
-                self._evaluate()
+            x_adv, weights = self._perturb()
+            self._keep_best(detached_logits(self.model, x_adv), x_adv, weights)
         history += [self.latest] * (steps - len(history))
         return torch.stack(history)
 
     def _evaluate(self) -> Tensor:
-        """Evaluate the present weights, store those that are best, and return the summed loss."""
+        """Evaluate the present weights, store those that are best; return a sum to descend.
+
+        Its gradient in the weights is that of the summed loss.
+        """
         self.shift.requires_grad_()
+        x_adv, weights = self._perturb()
+        logits, _, slope = value_and_gradient(
+            self.model, x_adv, lambda logits: self.objective.miss(logits.log_softmax(1))
+        )
+        self._keep_best(logits, x_adv.detach(), weights.detach())
+        return (slope * x_adv).sum() + self.objective.lam * self.objective.distance(x_adv).sum()
+
+    def _perturb(self) -> tuple[Tensor, Tensor]:
+        """Return the present samples (A, C, ...) and weights (A, L, C, D)."""
         shift = self.shift if self.basis is None else self.shift @ self.basis
         weights = self.identity + shift  # (A, L, C, D)
-        x_adv = self.objective.perturb(weights)
-        logits = logits_of(self.model, x_adv)
-        if torch.is_grad_enabled():
-            check_differentiable(logits)
-        log_scores = logits.log_softmax(1)
-        value = self.objective.value(log_scores, x_adv).detach()
-        met = self.objective.goal.is_adversarial(logits.detach())
-        self.best.update(self.active, weights.detach(), value, met)
+        return self.objective.perturb(weights), weights
+
+    def _keep_best(self, logits: Tensor, x_adv: Tensor, weights: Tensor) -> None:
+        """Store the weights (A, L, C, D) that are better than those before."""
+        value = self.objective.value(logits.log_softmax(1), x_adv)
+        self.best.update(self.active, weights, value, self.objective.goal.is_adversarial(logits))
         self.latest[self.active] = value
         self.queries[self.active] += 1
-        return self.objective.loss(log_scores, x_adv).sum()
 
-    def _descend(self, loss: Tensor, step: int, steps: int) -> None:
+    def _descend(self, pull: Tensor, step: int, steps: int) -> None:
         """Take one Adam step (Kingma & Ba 2015, algorithm 1)."""
-        (gradient,) = torch.autograd.grad(loss, self.shift)
+        (gradient,) = torch.autograd.grad(pull, self.shift)
         beta1, beta2 = self.betas
         rate = self.lr * (1 if self.basis is None else half_cosine(step, steps))
         self.mean.lerp_(gradient, 1 - beta1)
@@ -179,19 +188,23 @@ class GeneratorObjective:
 
     def value(self, log_scores: Tensor, x_adv: Tensor) -> Tensor:
         """Return eq. (1) or (2), (B,), from the log softmax (B, K)."""
-        score = log_scores.gather(1, self.classes).exp().sum(1)
-        miss = score if self.goal.target is None else 1 - score
-        return miss + self.lam * self.distance(x_adv)
+        return self._score_term(log_scores) + self.lam * self.distance(x_adv)
 
-    def loss(self, log_scores: Tensor, x_adv: Tensor) -> Tensor:
-        """Return what the training minimises, (B,): the value, or in pixel space its log form."""
+    def miss(self, log_scores: Tensor) -> Tensor:
+        """Return what the training minimises beside the distance, (B,), from the log softmax.
+
+        It is the first term of eq. (1) or (2), or in pixel space its log form.
+        """
         if self.space == "paper":
-            return self.value(log_scores, x_adv)
+            return self._score_term(log_scores)
         chosen = torch.zeros_like(log_scores, dtype=torch.bool).scatter(1, self.classes, True)
         # eq. (1): -log(1 - sum of the scores), the log of all other classes; eq. (2): -log score.
         wanted = ~chosen if self.goal.target is None else chosen
-        miss = -log_scores.masked_fill(~wanted, -torch.inf).logsumexp(1)
-        return miss + self.lam * self.distance(x_adv)
+        return -log_scores.masked_fill(~wanted, -torch.inf).logsumexp(1)
+
+    def _score_term(self, log_scores: Tensor) -> Tensor:
+        score = log_scores.gather(1, self.classes).exp().sum(1)
+        return score if self.goal.target is None else 1 - score
 
 
 @dataclass

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.best_by_loss import BestByLoss, SearchState
 from attacks.common.goal import Goal, LossName, detached_logits, likeliest_wrong, value_and_gradient
 from attacks.common.options import Count, Natural
@@ -20,7 +20,7 @@ WIDER = ((3.0, 0.3), (2.0, 0.3))
 
 
 @dataclass(frozen=True)
-class APGD(BatchAttack):
+class APGD(GradientAttack):
     """Gradient ascent in the eps ball whose steps shrink where they stop leading upwards.
 
     Args:
@@ -34,6 +34,7 @@ class APGD(BatchAttack):
             target is given, there is only the one climb to it.
         early_stop: for evaluation: a sample's first success is its result, and it leaves the
             batch. Else all steps are taken, and the success with the highest loss is kept.
+        **others: see `GradientAttack`.
 
     Source: Croce & Hein 2020 (AutoAttack), algorithm 1; l1: Croce & Hein 2021 (Mind the Box).
     """

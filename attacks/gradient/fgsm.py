@@ -1,21 +1,20 @@
 """The fast gradient sign method."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.best_by_loss import BestByLoss, SearchState
-from attacks.common.forward import TRIED, is_random
 from attacks.common.goal import Goal, LossName, detached_logits, value_and_gradient, without_slope
 from attacks.common.threat import Threat
 
 
 @dataclass(frozen=True)
-class FGSM(BatchAttack):
+class FGSM(GradientAttack):
     """One step of length eps along the gradient.
 
     For linf along its sign, for l2 along its direction, for l1 along its largest entries.
@@ -24,6 +23,7 @@ class FGSM(BatchAttack):
         norm: "linf", "l2" or "l1".
         eps: length of the step in pixel units, a number or one a sample (B,).
         loss: "ce", "margin" or "dlr".
+        **others: see `GradientAttack`.
 
     Source: Goodfellow et al. 2015, section 4.
     """
@@ -36,17 +36,18 @@ class FGSM(BatchAttack):
 
     def perturb(self, call: Call) -> AttackResult:
         """Take one gradient step. Nothing here is random."""
-        model, x, goal = call.model, call.x, Goal(call.y, call.target, self.loss)
+        call = replace(call, passes=2)
+        forward, x, goal = call.forward, call.x, Goal(call.y, call.target, self.loss)
         threat = Threat.around(x, norm=self.norm, eps=self.eps)
-        clean, before, gradient = value_and_gradient(model, x, goal.objective)
+        clean, before, gradient = value_and_gradient(forward, x, goal.objective)
         x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
-        logits = detached_logits(model, x_adv)
+        logits = detached_logits(forward, x_adv)
         best = BestByLoss.seen(x_adv, goal, logits=logits, value=goal.objective(logits))
         already = goal.is_adversarial(clean)
         stuck = without_slope(gradient) & best.finite & ~already
-        # Of two passes nothing makes up for a look at what would make them quicker.
-        random = is_random(model, x[:TRIED], usual=clean if len(x) <= TRIED else None, repeats=1)
         call.progress(1, 1)
         state = SearchState(goal, best, torch.full_like(goal.y, 2), stuck, best.success)
         history = goal.as_loss(before)[None]  # (1, B)
-        return state.result(call, already=already, logits=clean, random=random, history=history)
+        return state.result(
+            call, already=already, logits=clean, random=call.random, history=history
+        )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.best_by_loss import BestByLoss, SearchState
 from attacks.common.goal import Classifier, Goal, LossName, detached_logits, value_and_gradient
 from attacks.common.options import Count, Positive
@@ -18,7 +18,7 @@ from attacks.common.threat import Threat
 
 
 @dataclass(frozen=True)
-class ProjectedAscent(BatchAttack):
+class ProjectedAscent(GradientAttack):
     """Climb the loss by steps along its gradient, each projected to the ball.
 
     Subclasses differ in where they start (`restarts`, `random_start`), which class they pursue
@@ -37,6 +37,7 @@ class ProjectedAscent(BatchAttack):
         bf16: run the model under bfloat16 autocast. All else stays float32, and one more forward
             pass in float32 decides about success.
         compile: run the model and the step through torch.compile.
+        **others: see `GradientAttack`.
     """
 
     norm: Norm = "linf"
@@ -61,12 +62,21 @@ class ProjectedAscent(BatchAttack):
         """Whether each is a random point of the ball, not x."""
         return False
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for impossible options."""
+        super().__post_init__()
+        if self.compile and self.bpda:
+            raise ValueError(
+                f"compile=True with bpda={self.bpda!r}: what is compiled knows no stand-in for "
+                "gradients; leave one of them out"
+            )
+
     def perturb(self, call: Call) -> AttackResult:
         """Ascend from each start, and return the best iterates."""
-        passes = self.restarts * (self.steps + 1)
+        passes = self.restarts * (self.steps + 1) * self.eot
         call = replace(call, passes=passes, bf16=self.bf16, compiled=self.compile)
         threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
-        run = AscentRun(self, call, self._goal(call.model, call.x, call.y, call.target), threat)
+        run = AscentRun(self, call, self._goal(call.exact, call.x, call.y, call.target), threat)
         for _ in range(self.restarts):
             run.start(threat.random_start(call.generators) if self.random_start else call.x)
             for step in range(self.steps):
@@ -198,7 +208,7 @@ class AscentRun:
     def _verify(self, state: AscentState, asked: Tensor) -> None:
         """Take success and value of the best iterates from float32 where asked, bool (A,)."""
         best = state.best
-        logits = detached_logits(self.call.model, best.x_adv)
+        logits = detached_logits(self.call.exact, best.x_adv)
         finite = torch.isfinite(logits).all(1)
         value = state.goal.objective(logits).masked_fill(~finite, torch.nan)
         best.success = torch.where(asked, state.goal.is_adversarial(logits), best.success)

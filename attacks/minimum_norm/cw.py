@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.options import Count, NonNegative, Positive
 from attacks.common.threat import column
@@ -22,7 +22,7 @@ _MORE_WEIGHT, _MORE_REACH = 10.0, 2.0  # after a descent without success: c, and
 
 
 @dataclass(frozen=True)
-class CW(BatchAttack):
+class CW(GradientAttack):
     """Minimises the squared l2 norm plus c times how much of the margin is missing.
 
     Adam descends from x, again and again; between the descents a binary search for each sample
@@ -41,6 +41,7 @@ class CW(BatchAttack):
         c: of the first descent; None takes what would do for a linear classifier, and more.
         confidence: by how much the wrong class must lead, in logits, for a success on a sample
             that was right. One that was wrong from the start stays as it is.
+        **others: see `GradientAttack`.
 
     Source: Carlini & Wagner 2017, sections V and VI.A, loss f6; the clipping is their
     projected gradient descent (V.B).

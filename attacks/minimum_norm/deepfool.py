@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Classifier, Goal, detached_logits
 from attacks.common.options import Count, NonNegative, at_least
 from attacks.common.threat import column
@@ -26,7 +26,7 @@ _STRAIGHT = 10
 
 
 @dataclass(frozen=True)
-class DeepFool(BatchAttack):
+class DeepFool(GradientAttack):
     """A small perturbation without a ball, found in a few steps; a fooled sample is done.
 
     In each step the classifier is replaced by its linearisation, and the sample moves to the
@@ -41,6 +41,7 @@ class DeepFool(BatchAttack):
         overshoot: the whole perturbation is this fraction longer, to get across the boundary.
         classes: how many classes are looked at in a step, the label among them: those with the
             highest logits. A targeted attack looks at two.
+        **others: see `GradientAttack`.
 
     Source: Moosavi-Dezfooli et al. 2016, algorithm 2; eq. (11) and (12) for the other norms.
     """

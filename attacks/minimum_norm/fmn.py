@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm, lengths
 from attacks.common.active_set import ActiveSet
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Classifier, Goal, value_and_gradient
 from attacks.common.options import Count, Positive, inside
 from attacks.common.threat import Threat, column
@@ -21,7 +21,7 @@ _AIMED = 0.25  # share of the steps that go to the nearest boundary
 
 
 @dataclass(frozen=True)
-class FMN(BatchAttack):
+class FMN(GradientAttack):
     """Gradient steps, each projected to a ball around x whose radius follows the boundary.
 
     Where the goal is met the ball shrinks below the smallest norm so far; where it is not, the
@@ -38,6 +38,7 @@ class FMN(BatchAttack):
         step_size: of the first step: its l2 length over the radius; for linf the root of its
             mean square over the radius.
         gamma: by which share the radius changes at first, in (0, 1).
+        **others: see `GradientAttack`.
 
     Source: Pintor et al. 2021, algorithm 1.
     """

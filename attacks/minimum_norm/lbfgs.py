@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import index_rows, scatter_rows
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
 from attacks.common.options import Count
 from attacks.minimum_norm.best_by_norm import BestByNorm
@@ -23,7 +23,7 @@ _BROKEN = 1e30  # the objective where the logits are not finite: worse than anyt
 
 
 @dataclass(frozen=True)
-class LBFGS(BatchAttack):
+class LBFGS(GradientAttack):
     """Minimises the squared l2 norm minus c times the value of the goal, sample by sample.
 
     SciPy's L-BFGS-B keeps the pixels in [0, 1]. A line search finds the smallest c whose minimum
@@ -37,6 +37,7 @@ class LBFGS(BatchAttack):
         loss: "margin", which leads straight to the boundary, first to the one that is nearest by
             the linearisation; or "ce", the cross entropy, which is the paper's. `result.loss` is
             the margin.
+        **others: see `GradientAttack`.
 
     Source: Szegedy et al. 2014, section 4.1.
     """

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from attacks.attack import Norm, lengths
 from attacks.common.active_set import index_rows
+from attacks.common.expectation import Expectation
 from attacks.common.goal import Classifier, Goal, check_differentiable, likeliest_wrong, logits_of
 from attacks.common.threat import column
 from attacks.minimum_norm.best_by_norm import clearance
@@ -56,13 +57,14 @@ def nearest_boundary(
     Source: Moosavi-Dezfooli et al. 2016, eq. (8).
     """
     # All gradients of a pass keep it in memory to the end: half a batch at once, half of that.
-    halves = torch.arange(len(x), device=x.device).chunk(2 if len(x) >= _LARGE else 1)
-    parts = [
+    passes = model.passes if isinstance(model, Expectation) else 1
+    parts = torch.arange(len(x), device=x.device).chunk(passes * (2 if len(x) >= _LARGE else 1))
+    found = [
         _nearest(model, x[rows], index_rows(goal, rows), norm=norm, classes=classes)
-        for rows in halves
+        for rows in parts
     ]
     names = [field.name for field in fields(Boundary)]
-    return Boundary(**{n: torch.cat([getattr(part, n) for part in parts]) for n in names})
+    return Boundary(**{n: torch.cat([getattr(part, n) for part in found]) for n in names})
 
 
 def _nearest(model: Classifier, x: Tensor, goal: Goal, *, norm: Norm, classes: int) -> Boundary:

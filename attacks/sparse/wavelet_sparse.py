@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Classifier, Goal, detached_logits, value_and_gradient
 from attacks.common.options import Count, Natural, Positive
 from attacks.common.threat import column
@@ -40,7 +40,7 @@ class WaveletState:
 
 
 @dataclass(frozen=True)
-class WaveletSparse(BatchAttack):
+class WaveletSparse(GradientAttack):
     """Grow the wavelet coefficients of a perturbation that matter most, and shrink all others.
 
     Proximal gradient steps on the l1 norm of the coefficients: where a sample is not fooled, its
@@ -55,6 +55,7 @@ class WaveletSparse(BatchAttack):
         prune: forward passes that look for coefficients to leave out.
         wavelet: see `compress.dwt`.
         levels: see `compress.dwt`.
+        **others: see `GradientAttack`.
 
     Source: proximal gradient (ISTA): Daubechies, Defrise & De Mol 2004; perturbations as wavelet
     coefficients: Rey-de-Castro & Rabitz 2018, section 5.4.

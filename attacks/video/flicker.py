@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.best_by_loss import verify
 from attacks.common.goal import Classifier, Goal, without_slope
 from attacks.common.optimizers import Adam
@@ -19,7 +19,7 @@ from attacks.video.flicker_loss import FlickerLoss, visibility
 
 
 @dataclass(frozen=True)
-class Flicker(FlickerLoss, BatchAttack):
+class Flicker(FlickerLoss, GradientAttack):
     """Add one value for each channel and frame of a clip, the same for all pixels of the frame.
 
     Adam lowers the loss of `FlickerLoss` for each clip by itself. The result is the least visible
@@ -44,7 +44,7 @@ class Flicker(FlickerLoss, BatchAttack):
         press: factor on the gradient of the visibility where the goal is met; 1 is the paper's
             descent.
         early_stop: return the first success of a clip; the clip leaves the batch.
-        **others: see `FlickerLoss`.
+        **others: see `FlickerLoss` and `GradientAttack`.
 
     Source: Naeh et al. 2020, section 3, eq. (1); there 2500 steps, each a tenth as long.
     """

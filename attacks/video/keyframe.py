@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.active_set import ActiveSet, is_check_step
-from attacks.common.batch_attack import BatchAttack, Call
+from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.best_by_loss import BestByLoss, SearchState, verify
 from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient
 from attacks.common.optimizers import Adam
@@ -42,7 +42,7 @@ _ONLY = {"weight": "gradient", "layer": "gradient", "b": "gradient", "fixed": "f
 
 
 @dataclass(frozen=True)
-class Keyframe(BatchAttack):
+class Keyframe(GradientAttack):
     """Change some frames of a clip with Adam: towards the goal, and back towards x once it is met.
 
     The loss of a clip is its cross entropy while it is not fooled, and the L2,1 norm, the sum of
@@ -75,6 +75,7 @@ class Keyframe(BatchAttack):
         lr: Adam's learning rate, in pixel units.
         loss: "ce", "margin" or "dlr".
         early_stop: return the first success of a clip; the clip leaves the batch.
+        **others: see `GradientAttack`.
 
     Source: Xu et al. 2023, sections 3 and 4; SA: Wei et al. 2019.
     """
@@ -160,7 +161,10 @@ class Keyframe(BatchAttack):
         if self.frames == "ifd":
             weights = frame_differences(x)
             return select_heaviest(weights, count), {"weights": weights}
-        weights = frame_weights(model, x, weight=self.weight, layer=self.layer)
+        passes = [
+            frame_weights(model, x, weight=self.weight, layer=self.layer) for _ in range(self.eot)
+        ]
+        weights = torch.stack(passes).mean(0)  # (B, T)
         if self.count is not None:
             return select_heaviest(weights, count), {"weights": weights}
         return select_by_share(weights, self.b or _BOUNDARY[targeted]), {"weights": weights}

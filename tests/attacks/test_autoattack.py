@@ -44,7 +44,10 @@ def test_the_standard_with_other_parameters_is_an_error(name):
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        (dict(version="plus"), "version is 'plus'; give one of 'standard', 'custom'"),
+        (
+            dict(version="best"),
+            "version is 'best'; give one of 'standard', 'plus', 'rand', 'custom'",
+        ),
         (dict(norm="L2"), "L2"),
         (dict(version="custom", steps=0), "steps is 0"),
         (dict(version="custom", targets=0), "targets is 0"),

@@ -117,7 +117,7 @@ def test_eps_may_differ_between_samples(net, batch):
     [
         (dict(norm="L2"), "L2"),
         (dict(steps=0), "steps is 0"),
-        (dict(targets=0), "targets is 0"),
+        (dict(targets=-1), "targets is -1"),
         (dict(alpha_max=1.5), "alpha_max is 1.5"),
         (dict(eta=0.9), "eta is 0.9"),
         (dict(beta=1.0), "beta is 1.0"),

@@ -43,17 +43,17 @@ def flagged(ask, *, share, each=False):
     for seed in range(SEEDS):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            hits += ask(model, x)
+            hits += ask(model, x, seed)
     return hits / SEEDS
 
 
 def says_random(attack, *, wrong=False):
     """Ask an attack; labels that are all wrong let an early stop spare the steps."""
 
-    def ask(model, x):
+    def ask(model, x, seed):
         with torch.no_grad():
             y = model.net(x).argmin(1) if wrong else torch.zeros(len(x), dtype=torch.int64)
-        return "random" in " ".join(attack(model, x, y).info.get("warnings", []))
+        return "random" in " ".join(attack(model, x, y, seed=seed).info.get("warnings", []))
 
     return ask
 
@@ -68,10 +68,10 @@ def test_autoattack_flags_at_least_what_the_reference_does(share):
 @pytest.mark.parametrize(
     ("ask", "each"),
     [
-        (lambda model, x: is_random(model, x[:2]), False),
-        (lambda model, x: is_random(model, x[:2]), True),
-        (lambda model, x: wrap_forward(model, x)[1], False),
-        (lambda model, x: wrap_forward(model, x)[1], True),
+        (lambda model, x, _: is_random(model, x[:2]), False),
+        (lambda model, x, _: is_random(model, x[:2]), True),
+        (lambda model, x, _: wrap_forward(model, x)[1], False),
+        (lambda model, x, _: wrap_forward(model, x)[1], True),
         (says_random(PGD(early_stop=True), wrong=True), False),
         (says_random(Square(queries=2), wrong=True), False),
         (says_random(Perturbation(torch.zeros(3, 1, 1), "linf", 0.1)), False),
