@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Mapping
 from contextlib import chdir, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -162,6 +162,8 @@ def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | No
     """
     x, _ = ds.stack([0])
     y = torch.zeros(1, dtype=torch.int64)
+    if getattr(attack, "bpda", None):  # it names layers of the model that is not there
+        attack = replace(cast(Any, attack), bpda=None)
     with suppress(_Asked):
         try:
             if isinstance(attack, Fittable):
