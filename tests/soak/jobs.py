@@ -48,6 +48,11 @@ def jobs(given: Path) -> dict[str, list[str]]:
             "evaluate", *FEW, *TRAIN, "--attacks", "pgd:steps=10",
             "autoattack:version=custom,steps=5,targets=2,queries=60",
         ],
+        "evaluate a defence": [
+            "evaluate", *FEW, *weights, "--attacks", "pgd:steps=5",
+            "--defence", "jpeg", "resize-pad:largest=1.3",
+        ],
+        "detect": ["detect", *FEW, *TRAIN, *weights, "--test-attacks", "fgsm"],
         "compress fit": ["compress", "fit", *SMALL, *TRAIN, "--network", "unet:width=4,epochs=3"],
         "compress fit delta": ["compress", "fit", *SMALL, *TRAIN, *weights, "--kind", "delta"],
         "compress encode": [*encode, *TRAIN],

@@ -164,6 +164,20 @@ def with_budget(flags: F, data: str, *, norm: Norm, eps: float) -> F:
     return replace(flags, train_norm=train_norm, train_eps=flags.train_eps or usual)
 
 
+def check_inner_problem(flags: FitFlags, model: nn.Module) -> None:
+    """Refuse a method that perturbs along gradients behind a defence that has none.
+
+    Raises:
+        ValueError: naming both.
+    """
+    hiding = [each for each in getattr(model, "defences", ()) if each.masks_gradient]
+    if hiding and flags.method != "standard":
+        raise ValueError(
+            f"--method {flags.method} perturbs along gradients, and {hiding[0]} has none; give "
+            "--method standard, or the job rounds, whose attacks look behind defences"
+        )
+
+
 def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:
     """Return the options of the first fit or of a retraining."""
     options = asdict(flags)

@@ -10,7 +10,12 @@ from augment import Dataset
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.scores import AttackMeasurement
 from trainers.fit.augmentation import build_augmentation
-from trainers.fit.fit_or_load import fit_options, fit_or_load, with_budget
+from trainers.fit.fit_or_load import (
+    check_inner_problem,
+    fit_options,
+    fit_or_load,
+    with_budget,
+)
 from trainers.fit.state import Record
 from trainers.jobs.evaluate import make_summary, measure_attacks, publish
 from trainers.run.cli.config import FitConfig, FitFlags
@@ -56,7 +61,9 @@ def setup(
     fit_options(flags, first=True, batch_size=config.source.batch_size)
     train, test = load_splits(config, folder, attacks)
     build_augmentation(flags.augmentation, train)
-    return load_job_classifier(config, folder, train), attacks, train, test
+    context = load_job_classifier(config, folder, train)
+    check_inner_problem(flags, context.model)
+    return context, attacks, train, test
 
 
 def summarise_fit(

@@ -29,7 +29,13 @@ from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.augmentation import build_augmentation
-from trainers.fit.fit_or_load import fit_options, fit_or_load, load_weights, with_budget
+from trainers.fit.fit_or_load import (
+    check_inner_problem,
+    fit_options,
+    fit_or_load,
+    load_weights,
+    with_budget,
+)
 from trainers.jobs.collect_samples import (
     Item,
     accept_or_wait,
@@ -101,6 +107,7 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
     build_augmentation(config.fit.augmentation, train)
     fit_options(fit_flags(config), first=False, batch_size=config.source.batch_size)
     context = load_job_classifier(config, folder, train)
+    check_inner_problem(config.fit, context.model)
     first_weights = deepcopy(context.model.state_dict())
     return Rounds(context, first_weights, config, train, test, attacks, test_attacks)
 

@@ -42,6 +42,6 @@ class DetectFlags:
 
 @dataclass(frozen=True)
 class DetectConfig(SamplesConfig):
-    """Fit a detector of attacked samples, and measure it, also by an attack that knows it."""
+    """Fit a detector of attacked samples; measure it, also by attacks that know it."""
 
     detection: Annotated[DetectFlags, arg(name="detector")] = field(default_factory=DetectFlags)
