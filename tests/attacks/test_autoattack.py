@@ -34,11 +34,29 @@ def test_the_standard_has_the_published_parameters():
     }
 
 
-@pytest.mark.parametrize("name", ["steps", "targets", "queries"])
-def test_the_standard_with_other_parameters_is_an_error(name):
-    value = {"steps": 100, "targets": 9, "queries": 5000}[name]  # even the published one
-    with pytest.raises(ValueError, match=rf"{name}={value} with version='standard'.*custom"):
-        AutoAttack(**{name: value})
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_plus_and_rand_have_the_published_parameters(norm):
+    """Those that the published code sets for its versions of these names, in its order."""
+    assert list(AutoAttack(norm=norm, eps=0.5, version="plus").members().items()) == [
+        ("apgd-ce", APGD(norm, 0.5, 100, 5, "ce", 0, True)),
+        ("apgd-dlr", APGD(norm, 0.5, 100, 5, "dlr", 0, True)),
+        ("fab", FAB(norm, 0.5, 100, 0, 0.1, 1.05, 0.9, 5)),
+        ("square", Square(norm, 0.5, 5000, 0.8, 10_000, "margin", True)),
+        ("apgd-t", APGD(norm, 0.5, 100, 1, "dlr", 9, True)),
+        ("fab-t", FAB(norm, 0.5, 100, 9, 0.1, 1.05, 0.9)),
+    ]
+    assert list(AutoAttack(norm=norm, eps=0.5, version="rand").members().items()) == [
+        ("apgd-ce", APGD(norm, 0.5, 100, 1, "ce", 0, True, eot=20)),
+        ("apgd-dlr", APGD(norm, 0.5, 100, 1, "dlr", 0, True, eot=20)),
+    ]
+
+
+@pytest.mark.parametrize("version", ["standard", "plus", "rand"])
+@pytest.mark.parametrize("name", ["steps", "targets", "queries", "eot"])
+def test_published_versions_with_other_parameters_are_an_error(version, name):
+    value = {"steps": 100, "targets": 9, "queries": 5000, "eot": 20}[name]  # even the published one
+    with pytest.raises(ValueError, match=rf"{name}={value} with version='{version}'.*custom"):
+        AutoAttack(version=version, **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -59,10 +77,44 @@ def test_impossible_options_are_refused_at_once(options, word):
         AutoAttack(**options)
 
 
-def test_the_standard_takes_no_target(net, batch):
+@pytest.mark.parametrize("version", ["standard", "plus", "rand"])
+def test_the_published_versions_take_no_target(net, batch, version):
     x, y = batch()
-    with pytest.raises(ValueError, match=r"target is given.*custom"):
-        AutoAttack()(net(), x, y, target=y)
+    with pytest.raises(ValueError, match=rf"target is given; {version} .*custom"):
+        AutoAttack(version=version)(net(), x, y, target=y)
+
+
+@pytest.mark.slow
+def test_plus_finds_at_least_as_much_as_its_members_say(resisting):
+    model, x, y = resisting
+    result = AutoAttack(version="plus", eps=0.005)(model, x[:6], y[:6])
+    names = ["clean", "apgd-ce", "apgd-dlr", "fab", "square", "apgd-t", "fab-t"]
+    assert list(result.info["members"]) == names
+    assert sum(result.info["members"].values()) == int(result.success.sum())
+    assert int(result.info["fooled_by"].max()) <= 6
+
+
+def test_rand_asks_a_single_pass_whether_a_sample_is_fooled(batch, monkeypatch):
+    """Of a coin that no change of x can turn, half the samples are lost at each look."""
+
+    class Coin(torch.nn.Module):
+        def forward(self, x):
+            lead = 1 + x.flatten(1).sum(1) * 1e-3
+            side = torch.rand(len(x)).sub(0.5).sign().to(x)
+            return torch.stack([lead * side, -lead * side, lead - 9, lead - 9], 1)
+
+    monkeypatch.setattr("attacks.autoattack.autoattack.PASSES", 2)
+    x, _ = batch(400)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    result = AutoAttack(version="rand", eps=1e-3)(Coin(), x, y)
+    counts = result.info["members"]
+    left = 400
+    for name in ("clean", "apgd-ce", "apgd-dlr"):
+        assert abs(counts[name] - left / 2) <= 3 * (left / 4) ** 0.5, (name, counts)
+        left -= counts[name]
+    assert "random" not in " ".join(result.info.get("warnings", []))
+    again = AutoAttack(version="rand", eps=1e-3)(Coin(), x, y)
+    assert torch.equal(again.info["fooled_by"], result.info["fooled_by"])
 
 
 def test_members_run_on_what_those_before_left(resisting):

@@ -132,3 +132,48 @@ def test_impossible_options_are_refused_at_once(options, word):
 def test_a_negative_radius_is_refused(net, batch):
     with pytest.raises(ValueError, match="eps"):
         FAB(eps=-0.1)(net(), *batch())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_without_targets_the_nearest_boundary_of_all_classes_is_found(norm):
+    """Of a linear classifier: by how much a class lacks, over its dual norm; the least of all."""
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(6, 20, generator=generator, dtype=torch.float64)
+    x = 0.4 + 0.2 * torch.rand(12, 1, 4, 5, generator=generator, dtype=torch.float64)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 6).double())
+    with torch.no_grad():
+        model[1].weight.copy_(weight)
+        model[1].bias.copy_(-0.5 * weight.sum(1))  # undecided about grey
+    logits = model(x).detach()
+    y = logits.argmax(1)
+    gaps = (logits.gather(1, y[:, None]) - logits)[:, :, None]  # (B, K, 1)
+    slopes = weight[None] - weight[y][:, None]  # (B, K, D)
+    dual = {"linf": slopes.abs().sum(2), "l2": slopes.norm(dim=2), "l1": slopes.abs().amax(2)}[norm]
+    way = (gaps[..., 0] / dual).masked_fill(torch.nn.functional.one_hot(y, 6).bool(), torch.inf)
+    result = FAB(norm=norm, steps=20, targets=0)(model, x, y)
+    inside = way.amin(1) < (0.3 if norm == "linf" else 0.35)  # else the ends of [0, 1] are met
+    assert inside.sum() >= 6
+    found = lengths(result.delta, norm)[inside]
+    torch.testing.assert_close(found, way.amin(1)[inside], rtol=2e-2, atol=0)
+    assert (found >= way.amin(1)[inside]).all()
+
+
+@pytest.mark.parametrize(("targets", "classes"), [(0, 1), (2, 2)])
+def test_each_restart_but_the_first_begins_up_to_half_the_radius_away(net, batch, targets, classes):
+    x, _ = batch(dtype=torch.float64)
+    model, starts, done = net(dtype=torch.float64).eval(), [], []
+    y = model(x).argmax(1)
+    model.register_forward_hook(lambda _, given, __: starts.append(given[0].detach()))
+    attack = FAB(norm="l2", eps=1e-3, steps=1, targets=targets, restarts=3)
+    result = attack(model, x, y, seed=5, progress=lambda *step: done.append(step))
+    begun = [s for s in starts if len(s) == len(x)][1::2]  # of each step the first pass
+    assert len(begun) == 3 * classes
+    assert done[-1] == (3 * classes, 3 * classes)
+    away = torch.stack([lengths(s - x, "l2") for s in begun]).reshape(classes, 3, len(x))
+    assert (away[:, 0] == 0).all()
+    assert (away[:, 1:] > 0).all()
+    assert (away[:, 1:] <= 0.5e-3 * (1 + 1e-9)).all()
+    assert (result.queries == 1 + 2 * 3 * classes).all()
+    free = FAB(norm="l2", steps=8, restarts=1)(model, x, y)
+    more = FAB(norm="l2", steps=8, restarts=3)(model, x, y)
+    assert (more.l2 <= free.l2).all()
