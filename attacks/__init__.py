@@ -21,6 +21,7 @@ from attacks.generator.generator_network import (
     save_generators,
 )
 from attacks.gradient.apgd import APGD
+from attacks.gradient.apgd_t import APGDT
 from attacks.gradient.bim import BIM
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.least_likely import LeastLikely
@@ -54,6 +55,7 @@ from attacks.video.sparsity import sparsity
 
 __all__ = [
     "APGD",
+    "APGDT",
     "ATN",
     "ATTACKS",
     "BIM",

@@ -6,6 +6,7 @@ from attacks.black_box.square import Square
 from attacks.fooling.fooling import FoolingImage
 from attacks.generator.generator import LearnedGenerator
 from attacks.gradient.apgd import APGD
+from attacks.gradient.apgd_t import APGDT
 from attacks.gradient.bim import BIM
 from attacks.gradient.fgsm import FGSM
 from attacks.gradient.least_likely import LeastLikely
@@ -34,6 +35,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "deepfool": DeepFool,
     "fmn": FMN,
     "apgd": APGD,
+    "apgd-t": APGDT,
     "fab": FAB,
     "square": Square,
     "autoattack": AutoAttack,

@@ -105,6 +105,11 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         """How many class names there are."""
         return len(self.classes)
 
+    @property
+    def perturbed(self) -> Tensor:
+        """`(N,)` bool, which samples an attack made."""
+        return torch.zeros(len(self), dtype=torch.bool)
+
     def raw(self, indices: Rows) -> Tensor:
         """Read samples in their stored type, `(B, C, H, W)` uint8 or float32 in [0, 1]."""
         return self._pixels[self._rows[row_numbers(indices)]]

@@ -34,6 +34,8 @@ PASSES = {
     "pgd-at": (0, 7, 1),
     "trades": (1, 10, 2),
     "mart": (0, 10, 2),
+    "free": (0, 0, 1),
+    "ensemble": (0, 1, 1),
 }
 SUBJECTS = {
     "smallcnn, 64 of 1x8x8": ("smallcnn", (64, 1, 8, 8)),
@@ -61,7 +63,8 @@ def ours(model: nn.Module, x: Tensor, y: Tensor, method: str) -> None:
     model.train()
     options = FitOptions(method=method, train_eps=8 / 255)
     step = TrainingStep(model, lambda x: logits_of(model, x), options, torch.Generator())
-    _, loss = METHODS[method](step, x, y)
+    chosen = METHODS[method]
+    _, loss = chosen.loss(step, x, chosen.perturb(step, x, y), y)
     loss.backward()
 
 

@@ -15,7 +15,8 @@ run_evaluate  # likewise
 run_fit  # likewise
 run_rounds  # likewise
 _.num_batches_tracked  # torch's BatchNorm reads it
-retrain_epochs  # a flag: `fit_options` pops the names of retraining by their prefix
+retrain_epochs  # a flag: `fit_flags` takes the names of retraining by their prefix
+retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
 population  # an option of fooling images, which reads it by name

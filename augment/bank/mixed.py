@@ -20,14 +20,16 @@ class MixedDataset(Dataset):
         originals: Dataset,
         bank: SampleBank,
         *,
+        chosen: Sequence[int] | None = None,
         ratio: float | None = None,
         seed: int = 0,
     ) -> None:
-        """Choose the perturbed samples; without a ratio, every accepted one once.
+        """Join the originals and perturbed samples; without a ratio, each of these once.
 
         Args:
             originals: The clean samples, all of them taken.
-            bank: Perturbed samples; only the accepted are used.
+            bank: Perturbed samples.
+            chosen: Numbers of those that are used; None takes all that were accepted.
             ratio: Perturbed samples per original on the whole; too few are repeated.
             seed: Seed of the choice that `ratio` makes.
 
@@ -37,7 +39,7 @@ class MixedDataset(Dataset):
         if ratio is not None and not 0 <= ratio < float("inf"):
             raise ValueError(f"ratio={ratio}: must be finite and at least 0")
         entries = bank.entries()
-        chosen = bank.indices(status="accepted")
+        chosen = bank.indices(status="accepted") if chosen is None else chosen
         if ratio is not None:
             chosen = _resample(chosen, round(ratio * len(originals)), seed)
         taken = [entries[i] for i in chosen]
@@ -50,6 +52,12 @@ class MixedDataset(Dataset):
             classes=originals.classes,
             skipped=originals.skipped,
         )
+        self._originals = len(originals)
+
+    @property
+    def perturbed(self) -> Tensor:
+        """`(N,)` bool, which samples come from the bank."""
+        return torch.arange(len(self)) >= self._originals
 
 
 class _OriginalsThenPerturbed:
@@ -66,6 +74,30 @@ class _OriginalsThenPerturbed:
         if not clean.all():
             x[~clean] = self._perturbed[rows[~clean] - len(self._originals)]
         return x
+
+
+def choose_of_each(
+    bank: SampleBank, candidates: Sequence[int], count: int, *, value: Sequence[float]
+) -> list[int]:
+    """Choose the samples of the highest values among those made of one original.
+
+    Args:
+        bank: The bank.
+        candidates: Numbers of the samples to choose from.
+        count: How many of each original; it may have fewer.
+        value: Value of each candidate; of equal ones the later comes first.
+
+    Returns:
+        Their numbers, ascending.
+    """
+    entries, taken = bank.entries(), Counter[str]()
+    ranked = sorted(zip(value, candidates, strict=True), reverse=True)
+    kept = []
+    for _, number in ranked:
+        taken[entries[number].source] += 1
+        if taken[entries[number].source] <= count:
+            kept.append(number)
+    return sorted(kept)
 
 
 def _resample(chosen: Sequence[int], count: int, seed: int) -> list[int]:

@@ -127,6 +127,13 @@ CASES = [
     ),
     Case("apgd", dict(norm="l1", eps=6.0, steps=10), "l1", random=True, strong=dict(eps=40.0)),
     Case(
+        "apgd-t",
+        dict(norm="linf", eps=0.1, steps=6, loss="margin", targets=2),
+        "linf",
+        random=True,
+        strong=dict(eps=0.4),
+    ),
+    Case(
         "square",
         dict(norm="linf", eps=0.2, queries=12, early_stop=False),
         "linf",

@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -12,12 +14,15 @@ from torch import Tensor, nn
 from attacks.common.frozen import has_reentrant_checkpoint
 from attacks.common.goal import logits_of
 from attacks.common.randomness import derive_seed, generator_for
+from attacks.universal.fitting import take_prefix
 from augment import Dataset, iterate
+from trainers.fit.awp import perturbed_weights
 from trainers.fit.ema import Ema
 from trainers.fit.methods import METHODS
 from trainers.fit.methods.method import TrainingStep
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
+from trainers.fit.validation import BestEpoch, Validation
 
 
 class Augment(Protocol):
@@ -30,9 +35,18 @@ class Augment(Protocol):
 
 @dataclass(frozen=True)
 class FitResult:
-    """One record an epoch: epoch, loss, accuracy (on the batches as fitted), lr, seconds."""
+    """What a fit was like.
+
+    Attributes:
+        history: a record an epoch: epoch, loss, accuracy (on the batches as fitted), lr, seconds,
+            and, where there is a validation, robust_accuracy.
+        kept: the epoch whose weights the classifier has.
+        warning: why the fit ended early; None where it did not.
+    """
 
     history: list[Record]
+    kept: int
+    warning: str | None = None
 
 
 def fit_classifier(
@@ -42,6 +56,8 @@ def fit_classifier(
     *,
     seed: int,
     augment: Augment | None = None,
+    static: Sequence[nn.Module] = (),
+    validation: Validation | None = None,
     device: str | torch.device = "cpu",
     state: FitState | None = None,
     on_epoch: Callable[[FitState], object] | None = None,
@@ -55,6 +71,9 @@ def fit_classifier(
         seed: of order, augmentation, dropout and the method's noise; the global random state is
             left alone.
         augment: applied to every batch.
+        static: classifiers that the method "ensemble" perturbs samples for, too.
+        validation: watches each epoch, chooses which one's weights are kept, and ends a fit that
+            overfits its own attack; see `BestEpoch`. None keeps the last.
         device: where to fit.
         state: what ``on_epoch`` received; fitting goes on from there.
         on_epoch: called after every epoch with a copy of the state.
@@ -64,30 +83,50 @@ def fit_classifier(
         RuntimeError: when the loss is not finite.
     """
     _check_labels(train)
-    fit = _ClassifierTraining(model.to(device), train, options, seed, torch.device(device))
+    static = [each.to(device).eval().requires_grad_(False) for each in static]
+    fit = _ClassifierTraining(model.to(device), train, options, seed, torch.device(device), static)
     history = [] if state is None else unpack(state, model, fit.optimizer, fit.ema)
+    best = BestEpoch(validation) if validation else None
+    if best and state:
+        best.restore(take_prefix("best.", state.tensors))
+    warning = best.overfitted(history) if best and history else None
     try:
-        while len(history) < options.epochs:
+        while len(history) < options.epochs and warning is None:
             start = time.perf_counter()
             record = fit.epoch(len(history), augment)
+            if best:
+                with fit.averaged():
+                    record["robust_accuracy"] = best.see(len(history), model)
             history.append(record | {"seconds": time.perf_counter() - start})
+            warning = best.overfitted(history) if best else None
             if on_epoch:
-                on_epoch(pack(model, fit.optimizer, fit.ema, history))
-        if fit.ema:
+                kept = best.state() if best else {}
+                on_epoch(pack(model, fit.optimizer, fit.ema, history, kept))
+        if best:
+            model.load_state_dict(best.weights)
+        elif fit.ema:
             model.load_state_dict(fit.ema.average)
     finally:
         model.eval()
-    return FitResult(history)
+    return FitResult(history, best.epoch if best else len(history) - 1, warning)
 
 
 class _ClassifierTraining:
     """The state of a fit: model, optimiser, weight average."""
 
     def __init__(
-        self, model: nn.Module, train: Dataset, options: FitOptions, seed: int, device: torch.device
+        self,
+        model: nn.Module,
+        train: Dataset,
+        options: FitOptions,
+        seed: int,
+        device: torch.device,
+        static: Sequence[nn.Module],
     ) -> None:
         self.model, self.train, self.options = model, train, options
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.static = seed, device, static
+        self.method = METHODS[options.method]
+        self.replays = self.method.replays(options)
         self.optimizer = _optimizer(model, options)
         self.ema = Ema(model, options.ema) if options.ema else None
         # BatchNorm cannot be fitted on a single sample: a last batch of one is left out.
@@ -96,7 +135,7 @@ class _ClassifierTraining:
         # What is checkpointed re-entrantly is fitted only where its input asks for a gradient, too:
         # the first step tells.
         self.input_gradient = True
-        self.steps = len(train) // size + (left > 0 and not self.drop_last)
+        self.steps = self.replays * (len(train) // size + (left > 0 and not self.drop_last))
 
     def epoch(self, epoch: int, augment: Augment | None) -> Record:
         """Fit one epoch, whose randomness depends on (seed, epoch) alone."""
@@ -105,7 +144,7 @@ class _ClassifierTraining:
         seen, rate = 0, 0.0
         generator = generator_for(self.seed, "augment", epoch)
         noise = generator_for(self.seed, "method", epoch)
-        training = TrainingStep(self.model, self._forward, self.options, noise)
+        training = TrainingStep(self.model, self._forward, self.options, noise, self.static)
         batches = iterate(
             self.train,
             batch_size=self.options.batch_size,
@@ -113,17 +152,20 @@ class _ClassifierTraining:
             device=self.device,
             drop_last=self.drop_last,
         )
+        step, stored = epoch * self.steps, self.train.perturbed
         self.model.train()
         # What draws from the global generators, such as dropout, is seeded; they are given back.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(derive_seed(self.seed, "dropout", epoch))
-            for step, (x, y, _) in enumerate(batches, start=epoch * self.steps):
+            for x, y, rows in batches:
                 x = augment(x, generator=generator) if augment else x
-                rate = self.options.rate(step, self.steps * self.options.epochs)
-                logits, loss = self._step(training, x, y, step, rate)
-                loss_sum += loss * len(y)
-                right += (logits.argmax(1) == y).sum()
-                seen += len(y)
+                training = replace(training, fixed=self._fixed(stored[rows]))
+                for _ in range(self.replays):
+                    rate = self.options.rate(step, self.steps * self.options.epochs)
+                    logits, loss = self._step(training, x, y, step, rate)
+                    loss_sum += loss * len(y)
+                    right += (logits.argmax(1) == y).sum()
+                    seen, step = seen + len(y), step + 1
         loss_mean = float(loss_sum) / seen
         if not math.isfinite(loss_mean):
             raise RuntimeError(
@@ -132,13 +174,48 @@ class _ClassifierTraining:
             )
         return {"epoch": epoch, "loss": loss_mean, "accuracy": float(right) / seen, "lr": rate}
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model its averaged weights for a while, where there are any, in eval mode."""
+        self.model.eval()
+        if self.ema is None:
+            yield
+            return
+        live = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.average)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(live)
+
     def _forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, K) of x (B, ...) in training mode."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             # GoogLeNet and Inception return their auxiliary logits too while they are trained.
-            logits = logits_of(self.model, x.detach().requires_grad_(self.input_gradient))
+            leaf = x if x.requires_grad else x.detach().requires_grad_(self.input_gradient)
+            logits = logits_of(self.model, leaf)
         self.input_gradient = self.input_gradient and has_reentrant_checkpoint(logits)
         return logits
+
+    def _fixed(self, stored: Tensor) -> Tensor | None:
+        """Return which samples of a batch are fitted as they are, (B,) bool; None for none.
+
+        Those that come perturbed from a bank, and of the others the first, a share of them.
+        """
+        share = self.options.clean_share
+        share = self.method.clean_share if share is None else share
+        fresh = (~stored).cumsum(0)  # (B,) how many of the others there are up to each
+        fixed = stored | (fresh <= int(share * int(fresh[-1])))
+        return fixed if bool(fixed.any()) else None
+
+    def _perturb(self, training: TrainingStep, x: Tensor, y: Tensor) -> Tensor:
+        """Return x (B, ...) as it is fitted."""
+        if training.fixed is None:
+            return self.method.perturb(training, x, y)
+        rows = (~training.fixed).nonzero().squeeze(1).to(x.device)  # (n,)
+        if not len(rows):
+            return x
+        return x.index_copy(0, rows, self.method.perturb(training, x[rows], y[rows]))
 
     def _step(
         self, training: TrainingStep, x: Tensor, y: Tensor, step: int, rate: float
@@ -146,9 +223,16 @@ class _ClassifierTraining:
         """Take one step; returns logits (B, K) and the mean loss, detached."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        logits, loss = METHODS[self.options.method](training, x, y)
-        self.optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        fitted = partial(self.method.loss, training, x, self._perturb(training, x, y), y)
+        worst = (
+            perturbed_weights(self.model, lambda: fitted()[1], gamma=self.options.awp)
+            if self.options.awp
+            else nullcontext()
+        )
+        with worst:
+            logits, loss = fitted()
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
         if self.options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip_norm)
         self.optimizer.step()

@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
+from attacks import PGD
 from attacks.attack import Norm
 from attacks.common.randomness import derive_seed
 from augment import Dataset
+from trainers.defences.adaptive import adaptive_options
 from trainers.fit.augmentation import build_augmentation
-from trainers.fit.classifier import fit_classifier
+from trainers.fit.classifier import FitResult, fit_classifier
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record
+from trainers.fit.validation import Validation, samples_to_watch
 from trainers.run.cli.config import FitFlags, SamplesConfig
+from trainers.run.cli.methods import USERS
 from trainers.run.cli.presets import EMBEDDED, budget, data_preset, smoke_preset
 from trainers.run.folder.atomic import is_present
 from trainers.run.folder.checkpoint import load_item, save_item
@@ -25,7 +29,8 @@ from trainers.run.show.progress import Progress
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=FitFlags)
-RETRAIN = "retrain_"  # begins the names of what differs in later rounds
+PROBE_STEPS = 10  # of PGD after an epoch
+SHOWN = ("loss", "accuracy", "lr", "robust_accuracy")  # of an epoch's record, in TensorBoard
 
 
 def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> JobContext:
@@ -65,8 +70,10 @@ def fit_or_load(
     *,
     flags: FitFlags,
     number: int,
+    val: Dataset | None = None,
+    static: Sequence[nn.Module] = (),
     who: str = "",
-) -> Sequence[Record]:
+) -> FitResult:
     """Fit the classifier from its present weights, or load the fitted one from `file`.
 
     After each epoch the state goes to one running checkpoint, from which a killed run goes on.
@@ -76,23 +83,27 @@ def fit_or_load(
         file: where the fitted weights are kept.
         train: the samples; None keeps the classifier as it is.
         flags: how to fit.
-        number: the round; 0 takes the options of the first fit.
+        number: of the fit, from which its seed follows: the round.
+        val: samples to watch the epochs of a robust fit on, see `Validation`; None for none.
+        static: classifiers of other fits, see `fit_classifier`.
         who: what is fitted, where it is not the job's one classifier.
 
     Returns:
-        A record of each epoch; none where nothing was fitted.
+        A record of each epoch, none where nothing was fitted, and which one's weights are kept.
     """
     running = file.with_name(f"{who}-running.safetensors" if who else "running.safetensors")
     if not is_present(file):
-        history: Sequence[Record] = []
+        result = FitResult([], -1)
         if train is not None:
-            history = _fit(context, running, train, flags, number, who)
-        save_item(file, context.model.state_dict(), {"round": number, "history": history})
+            result = _fit(context, running, train, flags, number, who, val, static)
+        save_item(file, context.model.state_dict(), {"round": number, **vars(result)})
     running.unlink(missing_ok=True)
     note = load_weights(context.model, file)
-    history = note["history"]
-    _note_epochs(context, history, number, who)
-    return history
+    result = FitResult(note["history"], note["kept"], note["warning"])
+    _note_epochs(context, result.history, number, who)
+    if result.warning:
+        log.warning("%s", result.warning)
+    return result
 
 
 def load_weights(model: nn.Module, file: Path) -> Any:
@@ -110,19 +121,26 @@ def _note_epochs(context: JobContext, history: Sequence[Record], number: int, wh
         context.folder.metrics.add(
             f"{name}/fit/epoch-{epoch:03}",
             step=number * 1000 + epoch,  # rounds stand apart on the time axis
-            values={f"{tag}/{key}": record[key] for key in ("loss", "accuracy", "lr")},
+            values={f"{tag}/{key}": record[key] for key in SHOWN if key in record},
         )
 
 
 def _fit(
-    context: JobContext, running: Path, train: Dataset, flags: FitFlags, number: int, who: str
-) -> list[Record]:
+    context: JobContext,
+    running: Path,
+    train: Dataset,
+    flags: FitFlags,
+    number: int,
+    who: str,
+    val: Dataset | None,
+    static: Sequence[nn.Module],
+) -> FitResult:
     """Fit, from the running checkpoint when there is one of this round.
 
     Returns:
-        A record of each epoch, without how long it took.
+        What it was like, without how long the epochs took.
     """
-    options = fit_options(flags, first=number == 0, batch_size=context.batch_size)
+    options = fit_options(flags, batch_size=context.batch_size)
     tensors, kept = load_item(running) if is_present(running) else ({}, {})
     ours = kept.get("round") == number
     state = FitState(tensors, kept["epoch"], kept["history"]) if ours else None
@@ -143,11 +161,34 @@ def _fit(
             options,
             seed=derive_seed(context.seed, "fit", number),
             augment=build_augmentation(flags.augmentation, train),
+            static=static,
+            validation=watched(context, val, flags, fitted=len(train)),
             device=context.device,
             state=state,
             on_epoch=keep,
         )
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
+    history = [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
+    return replace(result, history=history)
+
+
+def watched(
+    context: JobContext, val: Dataset | None, flags: FitFlags, *, fitted: int
+) -> Validation | None:
+    """Return what the epochs of a robust fit are watched with: PGD in the budget of the fit.
+
+    Args:
+        context: the job's classifier.
+        val: validation samples.
+        flags: how it is fitted.
+        fitted: samples of an epoch.
+    """
+    if val is None or flags.method == "standard" or flags.train_norm is None:
+        return None
+    eps = flags.train_eps or budget(context.config.source.data, flags.train_norm)
+    knowing = adaptive_options(getattr(context.model, "defences", ()))
+    attack = PGD(norm=flags.train_norm, eps=eps, steps=PROBE_STEPS, early_stop=True, **knowing)
+    x, y = samples_to_watch(val, fitted=fitted, device=context.device)
+    return Validation(x, y, attack, derive_seed(context.seed, "validation"))
 
 
 def with_budget(flags: F, data: str, *, norm: Norm, eps: float) -> F:
@@ -164,28 +205,11 @@ def with_budget(flags: F, data: str, *, norm: Norm, eps: float) -> F:
     return replace(flags, train_norm=train_norm, train_eps=flags.train_eps or usual)
 
 
-def check_inner_problem(flags: FitFlags, model: nn.Module) -> None:
-    """Refuse a method that perturbs along gradients behind a defence that has none.
-
-    Raises:
-        ValueError: naming both.
-    """
-    hiding = [each for each in getattr(model, "defences", ()) if each.masks_gradient]
-    if hiding and flags.method != "standard":
-        raise ValueError(
-            f"--method {flags.method} perturbs along gradients, and {hiding[0]} has none; give "
-            "--method standard, or the job rounds, whose attacks look behind defences"
-        )
-
-
-def fit_options(flags: FitFlags, *, first: bool, batch_size: int) -> FitOptions:
-    """Return the options of the first fit or of a retraining."""
-    options = asdict(flags)
-    for name in [name for name in options if name.startswith(RETRAIN)]:
-        value = options.pop(name)
-        if not first:
-            options[name.removeprefix(RETRAIN)] = value
-    del options["augmentation"]
-    if flags.method == "standard":  # it perturbs nothing
-        del options["train_norm"], options["train_eps"]
+def fit_options(flags: FitFlags, *, batch_size: int) -> FitOptions:
+    """Return the options of a fit, without those that its method has no use for."""
+    known = {field.name for field in fields(FitOptions)}
+    options = {name: value for name, value in vars(flags).items() if name in known}
+    for name, methods in USERS.items():
+        if flags.method not in methods:
+            del options[name]
     return FitOptions(batch_size=batch_size, **options)

@@ -27,15 +27,20 @@ class FitOptions(Options):
             end; 0 is off.
         clip_norm: largest L2 norm of the whole gradient; None is off.
         bf16: bfloat16 autocast in forward passes.
-        method: how a step makes its loss: "standard" of the samples as they are; of perturbed
-            ones "pgd-at", "fast" (one step), "trades" and "mart"; see `METHODS`.
+        method: how a step makes its loss: "standard" and "bank" of the samples as they are; of
+            perturbed ones "pgd-at", "fast" (one step), "free", "ensemble", "trades" and "mart";
+            see `METHODS`.
         train_norm: norm of the ball that such a method perturbs in.
         train_eps: its radius in pixel units.
-        train_steps: steps of "pgd-at" (None: 7), "trades" and "mart" (None: 10).
+        train_steps: steps of "pgd-at" (None: 7), "trades" and "mart" (None: 10); how often "free"
+            replays a batch (None: 4).
         train_step_size: in pixel units; None takes 2.5 * train_eps / train_steps, of "fast" 1.25 *
-            train_eps.
+            train_eps, of "free" and "ensemble" train_eps.
         beta: weight of the divergence in "trades" (None: 6) and "mart" (None: 5).
-        clean_share: share of a batch that "pgd-at" and "fast" leave as it is, in [0, 1); None: 0.
+        clean_share: share of a batch that such a method leaves as it is, in [0, 1); None: 0, of
+            "ensemble" a half.
+        awp: how far the weights are moved up the loss before its gradient is taken, a share of
+            the length of each; 0 is off; see `perturbed_weights`.
 
     Raises:
         ValueError: for a value that is not allowed, or an option that the method has no use for.
@@ -59,6 +64,7 @@ class FitOptions(Options):
     train_step_size: Positive | None = None
     beta: NonNegative | None = None
     clean_share: BelowOne | None = None
+    awp: BelowOne = 0.0
 
     def __post_init__(self) -> None:
         """Check the options by themselves, and those that belong together."""

@@ -1,5 +1,6 @@
 """The state of a fit between two epochs, flat, and how to take and give it back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +29,20 @@ class FitState:
 
 
 def pack(
-    model: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None, history: list[Record]
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+    history: list[Record],
+    best: Mapping[str, Tensor] | None = None,
 ) -> FitState:
-    """Copy everything that the next epoch depends on."""
+    """Copy everything that the next epoch depends on; `best` is the state of a `BestEpoch`."""
     average = ema.average if ema else {}
-    parts = {"model": model.state_dict(), "ema": average, "optimizer": moments(optimizer)}
+    parts: dict[str, Mapping[str, Tensor | None]] = {
+        "model": model.state_dict(),
+        "ema": average,
+        "optimizer": moments(optimizer),
+        "best": best or {},
+    }
     tensors = {
         f"{part}.{name}": t.detach().clone(memory_format=torch.contiguous_format)
         for part, values in parts.items()

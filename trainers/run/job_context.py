@@ -1,7 +1,7 @@
 """Load samples and classifier for a job, and refuse those that do not fit each other."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import chdir, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from trainers.models.probe import probe_classifier
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import EMBEDDED
 from trainers.run.cli.specs import build_defences
+from trainers.run.cli.toml import replace_options
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
 
@@ -47,9 +48,13 @@ class JobContext:
 
 
 def load_split(
-    config: SamplesConfig, split: Literal["train", "val", "test"], folder: RunFolder
+    config: SamplesConfig,
+    split: Literal["train", "val", "test"],
+    folder: RunFolder,
+    *,
+    count: int | None = None,
 ) -> Dataset:
-    """Load the samples of a split, as many as the options say.
+    """Load the samples of a split, as many as the options say, or `count`.
 
     Raises:
         RefusedInput: when they cannot be read, or are others than the run was begun with.
@@ -61,7 +66,7 @@ def load_split(
         size=source.size,
         channels=source.channels,
         classes=source.classes,
-        samples=source.train_samples if split == "train" else source.test_samples,
+        samples=count or (source.train_samples if split == "train" else source.test_samples),
         seed=config.run.seed,
         download=source.download,
         frames=source.frames,
@@ -116,6 +121,16 @@ def load_job_classifier(
         model = DefendedClassifier(model, defences).eval()
         probe_classifier(model, ds.shape, classes)
     return JobContext(config, folder, model, device)
+
+
+def load_static(
+    config: SamplesConfig, folder: RunFolder, ds: Dataset, files: Sequence[str]
+) -> list[nn.Module]:
+    """Load further classifiers like the job's, a file of weights each."""
+    return [
+        load_job_classifier(replace_options(config, {"weights": file}), folder, ds).model
+        for file in files
+    ]
 
 
 def check_attacks(
@@ -184,6 +199,15 @@ def load_splits(
         check_attacks(attacks, ds)
     check_alike(train, test)
     return train, test
+
+
+def load_validation(config: SamplesConfig, folder: RunFolder, *, count: int) -> Dataset | None:
+    """Load up to `count` validation samples, none of them a training sample; None for none."""
+    val = load_split(config, "val", folder, count=count) if count else None
+    if not val:
+        return None
+    check_labelled(val)
+    return val
 
 
 def check_alike(train: Dataset, test: Dataset) -> None:

@@ -6,7 +6,7 @@ from torch import nn
 
 from attacks import PGD
 from attacks.files import packed
-from trainers import load_classifier, predict
+from trainers import FitOptions, load_classifier, predict
 from trainers.defences.adaptive import adaptive_options
 from trainers.defences.bit_depth import BitDepth
 from trainers.defences.crop_ensemble import CropEnsemble
@@ -14,6 +14,8 @@ from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.defences.gaussian_blur import GaussianBlur
 from trainers.defences.jpeg import JPEG
 from trainers.defences.resize_pad import ResizePad
+from trainers.fit.methods import METHODS
+from trainers.fit.methods.method import TrainingStep
 from trainers.models.smallcnn import SmallCNN
 from trainers.run.cli.specs import build_defences
 
@@ -109,6 +111,20 @@ class Planted(nn.Module):
     def forward(self, x):
         mean = x.flatten(1).mean(1) - 0.5
         return torch.stack([-mean, mean], 1) * 50
+
+
+def test_the_inner_problem_of_a_fit_looks_behind_a_defence():
+    x = torch.full((6, 1, 4, 4), 0.45)
+    y, options = torch.zeros(6, dtype=torch.int64), FitOptions(method="pgd-at", train_eps=0.1)
+    moved = []
+    for layers in ([BitDepth(bits=3)], []):
+        model = DefendedClassifier(Planted(), layers).train()
+        step = TrainingStep(model, model, options, torch.Generator().manual_seed(0))
+        moved.append(float((METHODS["pgd-at"].perturb(step, x, y) - x).mean()))
+        assert model.training
+        assert "forward" not in vars(model.layers[0] if layers else model)
+    assert moved[1] > 0.09  # towards the other class
+    assert moved[0] > 0.09
 
 
 def test_rounding_hides_the_gradient_from_an_attack_but_not_from_its_surrogate():

@@ -71,10 +71,6 @@ def test_a_defence_that_does_not_fit_is_refused(
     words = [*TINY, "--run-dir", str(tmp_path / "a"), "--defence"]
     assert main(["evaluate", *words, "jpg"]) == 2
     assert "there is no defence 'jpg'; did you mean jpeg?" in capsys.readouterr().err
-    for job in ("fit", "rounds"):
-        assert main([job, *words, "bit-depth", "--method", "fast"]) == 2
-        said = capsys.readouterr().err
-        assert "--method fast perturbs along gradients, and BitDepth(bits=4) has none" in said
     assert not (tmp_path / "a").exists()
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from trainers.fit import fit_or_load
 from trainers.fit.fit_or_load import fit_options, with_budget
-from trainers.jobs.rounds import fit_flags
+from trainers.jobs.rounds.setup import fit_flags
 from trainers.run.cli.config import FitFlags
 from trainers.run.cli.toml import dump, with_digest
 from trainers.run.folder.folder import check_same
@@ -130,10 +130,21 @@ def test_every_fit_of_the_rounds_is_by_the_method(tmp_path: Path) -> None:
     ],
 )
 def test_the_budget_of_training_is_that_of_the_run(words: list[str], norm: str, eps: float) -> None:
-    flags = fit_flags(parse_command(["rounds", "--method", "pgd-at", *words]).config)
-    options = fit_options(flags, first=False, batch_size=8)
-    assert (options.train_norm, options.train_eps) == (norm, eps)
-    assert options.epochs == flags.retrain_epochs
+    config = parse_command(["rounds", "--method", "pgd-at", *words]).config
+    for number, method in ((0, "pgd-at"), (2, "fast")):
+        options = fit_options(fit_flags(config, number), batch_size=8)
+        assert (options.train_norm, options.train_eps) == (norm, eps)
+        assert options.method == method
+        assert options.epochs == (config.fit.retrain_epochs if number else config.fit.epochs)
+
+
+def test_from_scratch_a_round_takes_as_long_as_the_first_fit() -> None:
+    config = parse_command(["rounds", "--start", "scratch", "--retrain-method", "trades"]).config
+    first, later = (fit_options(fit_flags(config, n), batch_size=8) for n in (0, 1))
+    assert (later.epochs, later.lr, later.weight_decay) == (
+        first.epochs, first.lr, first.weight_decay,
+    )  # fmt: skip
+    assert (first.method, later.method) == ("standard", "trades")
 
 
 def test_a_budget_beyond_the_range_of_pixels_is_refused(
@@ -146,12 +157,12 @@ def test_a_budget_beyond_the_range_of_pixels_is_refused(
 
 def test_standard_training_has_no_budget() -> None:
     flags = with_budget(FitFlags(), "digits", norm="l1", eps=4.0)
-    assert fit_options(flags, first=True, batch_size=8).train_eps == 8 / 255  # the default
+    assert fit_options(flags, batch_size=8).train_eps == 8 / 255  # the default
 
 
 @pytest.mark.slow
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("method", ["standard", "pgd-at", "trades", "mart", "fast"])
+@pytest.mark.parametrize("method", ["standard", "pgd-at", "trades", "mart", "fast", "free"])
 def test_kills_change_nothing(method: str, hunt: Any) -> None:
     found = hunt(["fit", *TINY, "--epochs", "6", "--method", method], 3)
     assert found.struck >= 1

@@ -8,7 +8,7 @@ import torch
 from attacks import ATTACKS
 from augment import SampleBank
 from trainers import load_classifier
-from trainers.jobs.collect_samples import vary_start
+from trainers.jobs.rounds.collect_samples import vary_start
 from trainers.run.main import main
 
 WORDS = ["rounds", "--smoke", "--threads", "1", "--rounds", "1", "--train-samples", "60",

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from augment import SampleBank
 from trainers.evenly_spaced import evenly_spaced
-from trainers.jobs.collect_samples import list_items
-from trainers.jobs.stopping import stop_reason
+from trainers.jobs.rounds.collect_samples import list_items
+from trainers.jobs.rounds.stopping import stop_reason
 from trainers.run.cli.config import LoopFlags
 from trainers.run.main import main
 
@@ -55,7 +55,7 @@ def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
     for name in [*names.split(), "tensorboard", "checkpoints", "bank", "figures", "report.html"]:
         assert (run / name).exists(), name
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
-        "round-000.json", "round-000.safetensors", "round-001.json", "round-001.safetensors",
+        "best.safetensors", "round-000.json", "round-000.safetensors", "round-001.json", "round-001.safetensors",
     ]  # fmt: skip
     report = (run / "report.html").read_text()
     assert report.count("data:image/png;base64,") == 5
@@ -194,7 +194,12 @@ def test_spread() -> None:
 
 
 def row(number: int, robust: float, above: float | None = 0.0) -> dict:
-    return {"round": number, "robust_accuracy": {"pgd": robust}, "loss_above_threshold": above}
+    return {
+        "round": number,
+        "worst_case": robust,
+        "validation": None,
+        "loss_above_threshold": above,
+    }
 
 
 def test_the_stopping_rules() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.jobs.rounds import share_above_threshold
-from trainers.jobs.stopping import cannot_stop, stop_reason
+from trainers.jobs.rounds.measuring import share_above_threshold
+from trainers.jobs.rounds.stopping import best_round, cannot_stop, stop_reason
 from trainers.run.cli.config import LoopFlags
 from trainers.run.main import main
 
@@ -22,9 +22,24 @@ SMALL = [
 def row(number: int, share: float | None) -> dict:
     return {
         "round": number,
-        "robust_accuracy": {"pgd": 0.1 * number},
+        "worst_case": 0.1 * number,
+        "validation": None,
         "loss_above_threshold": share,
     }
+
+
+def validated(number: int, test: float, val: float) -> dict:
+    return row(number, None) | {"worst_case": test, "validation": {"worst_case": val}}
+
+
+def test_validation_samples_choose_the_round_and_the_end() -> None:
+    values = [(0.9, 0.2), (0.1, 0.5), (0.8, 0.5), (0.9, 0.4)]
+    rows = [validated(number, *each) for number, each in enumerate(values)]
+    assert best_round(rows) == 2
+    loop = replace(LoopFlags(), rounds=9, patience=2)
+    assert stop_reason(rows[:2], loop) is None
+    assert "on validation samples has not grown for 2" in str(stop_reason(rows, loop))
+    assert best_round([row(0, None), row(1, None)]) == 1, "test samples choose nothing"
 
 
 def test_it_fires_once_the_generator_falls_short_of_what_it_could() -> None:

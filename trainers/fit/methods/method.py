@@ -1,14 +1,16 @@
-"""What a training method is given and gives back, and the inner problem that most of them pose."""
+"""What a training method is, what it is given, and the inner problem that most of them pose."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.common.bpda import SURROGATE, stand_ins
 from attacks.common.frozen import reentrant_checkpoints
 from attacks.common.goal import Classifier, cross_entropy, logits_of, value_and_gradient
 from attacks.common.threat import Threat
@@ -21,7 +23,7 @@ Loss = Callable[[Tensor], Tensor]  # of logits (B, K), (B,)
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A step of a fit, for a method to compute its loss in.
+    """A step of a fit, for a method to perturb samples and compute its loss in.
 
     Attributes:
         model: the classifier, in training mode.
@@ -29,12 +31,19 @@ class TrainingStep:
             propagated back; each one updates the statistics of BatchNorm.
         options: of the fit.
         generator: of the epoch's noise.
+        static: further classifiers, in eval mode, which stay as they are.
+        fixed: (B,) bool, on the CPU, the samples of the batch that are fitted as they are; None
+            where all are perturbed.
+        carried: what a method carries from step to step of an epoch.
     """
 
     model: nn.Module
     forward: Classifier
     options: FitOptions
     generator: torch.Generator
+    static: Sequence[nn.Module] = ()
+    fixed: Tensor | None = None
+    carried: dict[str, Tensor] = field(default_factory=dict)
 
     def threat(self, x: Tensor) -> Threat:
         """Return the ball around each of x (B, ...) that is trained for."""
@@ -48,14 +57,40 @@ class TrainingStep:
         """Return the length of an inner step in pixel units."""
         return self.options.train_step_size or RADII * self.options.train_eps / steps
 
-    def clean_count(self, x: Tensor) -> int:
-        """Return how many of a batch x (B, ...), the first, stay clean: fewer than all."""
-        return int((self.options.clean_share or 0) * len(x))
 
+class Method:
+    """A training method; by itself it perturbs nothing, and fits the cross-entropy.
 
-# From a step, samples x (B, ...) and labels y (B,) to the logits (B, K) that the record counts, and
-# the loss to propagate back, ().
-Method = Callable[[TrainingStep, Tensor, Tensor], tuple[Tensor, Tensor]]
+    A step perturbs the samples of its batch but the fixed ones, and takes the gradient of the loss
+    in the weights.
+
+    Attributes:
+        clean_share: share of a batch that is fitted as it is, where no option says so.
+    """
+
+    clean_share: ClassVar[float] = 0.0
+
+    def perturb(self, training: TrainingStep, x: Tensor, y: Tensor) -> Tensor:
+        """Return x' (B, ...) for samples x (B, ...) in [0, 1] and labels y (B,)."""
+        return x
+
+    def loss(
+        self, training: TrainingStep, x: Tensor, x_adv: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, K) that the record counts, and the loss to propagate back, ().
+
+        Args:
+            training: the step of the fit.
+            x: samples, (B, ...) in [0, 1].
+            x_adv: the same after `perturb`, but for the fixed ones.
+            y: labels, int64 (B,).
+        """
+        logits = training.forward(x_adv)
+        return logits, F.cross_entropy(logits, y, label_smoothing=training.options.label_smoothing)
+
+    def replays(self, options: FitOptions) -> int:
+        """Return how many steps are taken on each batch in turn."""
+        return 1
 
 
 @contextmanager
@@ -66,26 +101,35 @@ def inner_problem(training: TrainingStep) -> Iterator[Classifier]:
     their gradients. Flags are put back. `frozen` would also copy and compare all weights, in
     each step of a fit.
     """
-    model, options = training.model, training.options
+    model = training.model
     flags = [(module, module.training) for module in model.modules()]
     asking = [p for p in model.parameters() if p.requires_grad]
-
-    def forward(x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=options.bf16):
-            return logits_of(model, x)
-
     try:
         for module, _ in flags:
             module.training = False
         for parameter in asking:
             parameter.requires_grad_(False)
-        with reentrant_checkpoints():
-            yield forward
+        with reentrant_checkpoints(), look_behind(model):
+            yield partial(evaluate, training, model)
     finally:
         for module, flag in flags:
             module.training = flag
         for parameter in asking:
             parameter.requires_grad_(True)
+
+
+def look_behind(model: nn.Module) -> AbstractContextManager[None]:
+    """Let gradients pass in the body through the layers that have a surrogate, as defences do."""
+    names = [name for name, module in model.named_modules() if hasattr(module, SURROGATE)]
+    if not names:
+        return nullcontext()
+    return stand_ins(model, torch.empty(0), f"{SURROGATE}:{'+'.join(names)}")
+
+
+def evaluate(training: TrainingStep, model: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits (B, K) of x (B, ...) by a model in eval mode, in the fit's precision."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=training.options.bf16):
+        return logits_of(model, x)
 
 
 def ascend(
@@ -109,26 +153,20 @@ def ascend(
     return x_adv
 
 
-def fit_perturbed(
+def ascend_from_random(
     training: TrainingStep, x: Tensor, y: Tensor, *, steps: int, step_size: float
-) -> tuple[Tensor, Tensor]:
-    """Return the logits (B, K) of perturbed samples and their mean cross-entropy; see `Method`.
-
-    From random points of the ball, the steps raise the cross-entropy; the first `clean_share` of
-    the batch, which is shuffled, stay as they are. BatchNorm sees the batch once, so perturbed.
+) -> Tensor:
+    """Return x' (B, ...): from random points of the balls, the cross-entropy is raised.
 
     Args:
         training: the step of the fit.
         x: samples, (B, ...) in [0, 1].
         y: labels, int64 (B,).
-        steps: of the inner problem.
+        steps: how many.
         step_size: of each, in pixel units.
     """
-    clean = training.clean_count(x)
-    threat = training.threat(x[clean:])
-    start = threat.random_start(training.generators(threat.x))
-    loss = partial(cross_entropy, y=y[clean:])
+    threat = training.threat(x)
+    start = threat.random_start(training.generators(x))
     with inner_problem(training) as forward:
-        x_adv = ascend(forward, threat, start, loss, steps=steps, step_size=step_size)
-    logits = training.forward(torch.cat([x[:clean], x_adv]))
-    return logits, F.cross_entropy(logits, y, label_smoothing=training.options.label_smoothing)
+        loss = partial(cross_entropy, y=y)
+        return ascend(forward, threat, start, loss, steps=steps, step_size=step_size)

@@ -2,15 +2,21 @@
 
 from torch import Tensor
 
-from trainers.fit.methods.method import TrainingStep, fit_perturbed
+from trainers.fit.methods.method import Method, TrainingStep, ascend_from_random
 
 STEPS = 7
 
 
-def pgd_at(training: TrainingStep, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Perturb samples (B, ...) by PGD with a random start, and fit them; see `fit_perturbed`.
+class PgdTraining(Method):
+    """Samples perturbed by PGD from a random start, and their cross-entropy.
+
+    BatchNorm sees the batch once, so perturbed.
 
     Source: Madry et al. 2018, eq. (2.1); 7 steps are those of its section 5 for CIFAR-10.
     """
-    steps = training.options.train_steps or STEPS
-    return fit_perturbed(training, x, y, steps=steps, step_size=training.step_size(steps))
+
+    def perturb(self, training: TrainingStep, x: Tensor, y: Tensor) -> Tensor:
+        """Return x' (B, ...); see `ascend_from_random`."""
+        steps = training.options.train_steps or STEPS
+        size = training.step_size(steps)
+        return ascend_from_random(training, x, y, steps=steps, step_size=size)

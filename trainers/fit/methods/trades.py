@@ -1,39 +1,46 @@
 """TRADES: accuracy on the samples, and the same answers around them."""
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.common.goal import detached_logits
 from attacks.common.randomness import normal
-from trainers.fit.methods.method import TrainingStep, ascend, inner_problem
+from trainers.fit.methods.method import Method, TrainingStep, ascend, inner_problem
 
 STEPS = 10
 BETA = 6.0
 NOISE = 1e-3  # standard deviation of the start
 
 
-def trades(training: TrainingStep, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logits (B, K) of perturbed samples, and the loss of TRADES; see `Method`.
+class Trades(Method):
+    """The cross-entropy of f(x), and `beta` times KL(f(x) || f(x')), x' raising that divergence.
 
-    The loss is the mean over the batch of the cross-entropy of f(x) plus `beta` times
-    KL(f(x) || f(x')), where x' raises that divergence; both of its sides are fitted. BatchNorm sees
-    two batches in turn: the clean one, then the perturbed one.
+    Both sides of the divergence are fitted. BatchNorm sees two batches in turn: the clean one,
+    then the perturbed one.
 
     Source: Zhang et al. 2019, eq. (5) and algorithm 1, beta being 1 / lambda.
     """
-    options, threat = training.options, training.threat(x)
-    steps = options.train_steps or STEPS
-    start = threat.project(x + NOISE * normal(x, training.generators(x)))
-    with inner_problem(training) as forward:
-        wanted = detached_logits(forward, x)
-        size = training.step_size(steps)
-        x_adv = ascend(
-            forward, threat, start, lambda z: divergence(wanted, z), steps=steps, step_size=size
-        )
-    clean, logits = training.forward(x), training.forward(x_adv)
-    natural = F.cross_entropy(clean, y, label_smoothing=options.label_smoothing)
-    beta = BETA if options.beta is None else options.beta
-    return logits, natural + beta * divergence(clean, logits).mean()
+
+    def perturb(self, training: TrainingStep, x: Tensor, y: Tensor) -> Tensor:
+        """Return x' (B, ...), the last of the steps that raise the divergence from f(x)."""
+        threat, steps = training.threat(x), training.options.train_steps or STEPS
+        start = threat.project(x + NOISE * normal(x, training.generators(x)))
+        with inner_problem(training) as forward:
+            loss = partial(divergence, detached_logits(forward, x))
+            size = training.step_size(steps)
+            return ascend(forward, threat, start, loss, steps=steps, step_size=size)
+
+    def loss(
+        self, training: TrainingStep, x: Tensor, x_adv: Tensor, y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits (B, K) of x', and the mean of both terms; see `Method.loss`."""
+        options = training.options
+        clean, logits = training.forward(x), training.forward(x_adv)
+        natural = F.cross_entropy(clean, y, label_smoothing=options.label_smoothing)
+        beta = BETA if options.beta is None else options.beta
+        return logits, natural + beta * divergence(clean, logits).mean()
 
 
 def divergence(first: Tensor, second: Tensor) -> Tensor:

@@ -71,13 +71,31 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
 
 
 def _check_method(fit: jobs.FitFlags) -> None:
-    """Refuse options that the training method has no use for."""
-    for name, methods in USERS.items():
-        if getattr(fit, name) and fit.method not in methods:
+    """Refuse options that the training methods have no use for."""
+    chosen = {"--method": fit.method}
+    if isinstance(fit, jobs.RoundsFitFlags):
+        chosen["--retrain-method"] = fit.retrain_method
+    for name, methods in {**USERS, "static": ("ensemble",)}.items():
+        if getattr(fit, name) and not {*chosen.values()} & {*methods}:
+            given = " and ".join(f"{option} {method}" for option, method in chosen.items())
             raise ValueError(
-                f"--{flag(name)} has no use with --method {fit.method}; leave it out, or give "
-                f"--method {' or '.join(methods)}"
+                f"--{flag(name)} has no use with {given}; leave it out, or give "
+                f"{next(reversed(chosen))} {' or '.join(methods)}"
             )
+    if isinstance(fit, jobs.LoneFitFlags):
+        _check_bank(fit)
+
+
+def _check_bank(fit: jobs.LoneFitFlags) -> None:
+    """Refuse a bank where it is not fitted, and a method that lacks it."""
+    if fit.bank is None and (fit.method == "bank" or fit.ratio is not None):
+        what = "--method bank" if fit.method == "bank" else f"--ratio {fit.ratio:g}"
+        raise ValueError(f"{what} needs a bank; give --bank DIR, such as a run's bank/")
+    if fit.bank is not None and fit.method == "standard":
+        raise ValueError(
+            "--bank has no use with --method standard; leave it out, or give --method bank to fit "
+            "its samples beside the originals"
+        )
 
 
 def _check_coding(

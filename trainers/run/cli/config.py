@@ -120,20 +120,30 @@ class FitFlags:
     such as classic:rotation=10,zoom=0.1,brightness=0.2,contrast=0.2,saturation=0.2,hue=0.05, or
     classic:colour_cast=0.1,vignette=0.3,distortion=0.1; none: samples as they are."""
     method: MethodName = "standard"
-    """standard: fit the samples as they are; pgd-at (Madry), trades, mart, fast (one step from a
-    random start): fit perturbed ones, made anew in each step."""
+    """standard: fit the samples as they are; bank: with those of a bank. Of perturbed ones, made
+    anew in each step: pgd-at (Madry), trades, mart, fast (one step from a random start), free (a
+    gradient serves weights and samples), ensemble (also for classifiers of other fits)."""
     train_norm: Literal["linf", "l2", "l1"] | None = None
     """Norm that such a method perturbs in. None: --norm."""
     train_eps: float | None = option(None, above=0, at_most=10**9)
     """Budget that it perturbs within. None: --eps, in another norm than --norm the usual one."""
     train_steps: int | None = option(None, at_least=1, at_most=LARGEST)
-    """Steps of pgd-at (None: 7), trades and mart (None: 10)."""
+    """Steps of pgd-at (None: 7), trades and mart (None: 10); steps of free on a batch (None: 4)."""
     train_step_size: float | None = option(None, above=0, at_most=10**9)
-    """Size of each. None: 2.5 budgets over the steps, of fast 1.25 budgets."""
+    """Size of each. None: 2.5 budgets over the steps, of fast 1.25, of free and ensemble 1."""
     beta: float | None = option(None, at_least=0, at_most=10**9)
     """Weight of the answers' divergence in trades (None: 6) and mart (None: 5)."""
     clean_share: float | None = option(None, at_least=0, below=1)
-    """Share of a batch that pgd-at and fast leave as it is, at least 0 and below 1. None: 0."""
+    """Share of a batch that stays as it is, at least 0 and below 1. None: 0, of ensemble 0.5."""
+    awp: float = option(0.0, at_least=0, below=1)
+    """Move the weights up the loss before its gradient is taken, by this share of their length
+    (0.005 is usual). 0: off."""
+    static: tuple[str, ...] = ()
+    """Weights of further classifiers, like --model, that ensemble perturbs samples for."""
+    val_samples: int = option(256, at_least=0, at_most=10**9)
+    """Validation samples, of a tenth of the training data where it has none of its own. A fit by
+    any method but standard keeps the epoch that is most robust on them, and ends where it overfits
+    its own attack; rounds hand over the round that is. 0: keep the last."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,9 @@ class RoundsFitFlags(FitFlags):
     """Peak learning rate of round 0."""
     weight_decay: float = option(0.5, at_least=0, at_most=10**6)
     """Weight decay of round 0."""
+    retrain_method: MethodName = "fast"
+    """Method of every later round, as --method; with any but standard the samples of the bank are
+    fitted beside the others, as they are; bank perturbs nothing itself."""
     retrain_epochs: int = option(8, at_least=1, at_most=10**6)
     """Epochs of every later round."""
     retrain_lr: float = option(1e-3, above=0, at_most=10**6)
@@ -187,9 +200,14 @@ class LoopFlags:
     generator_test_samples: int = option(64, at_least=1, at_most=10**9)
     """Test samples that the generator, or else the first of --attacks, is measured on."""
     ratio: float | None = option(None, at_least=0, at_most=10**6)
-    """Perturbed samples for each original in retraining. 0: only originals; None: all accepted."""
+    """Samples of the bank for each original in retraining. 0: none; None: those chosen, once."""
+    bank_per_sample: int | None = option(None, at_least=1, at_most=10**6)
+    """Use so many samples of the bank made of one original. None: all that were accepted."""
+    bank_first: Literal["newest", "hardest"] = "newest"
+    """Which they are: newest, or hardest by the loss of the classifier that is retrained."""
     start: Literal["keep", "scratch"] = "keep"
-    """keep: go on from the last round; scratch: from the first weights, each round anew."""
+    """keep: go on from the last round; scratch: from the first weights, each round anew, for as
+    many epochs as the first fit and at its rate."""
     review: Literal["off", "wait"] = "off"
     """wait: stop after each attack until the samples in the bank are accepted or rejected."""
     loss_threshold: float = option(0.5, at_least=0, at_most=10**9)
@@ -275,8 +293,19 @@ class FittedFlags:
 
 
 @dataclass(frozen=True)
+class LoneFitFlags(FitFlags):
+    """How the classifier is fitted, with or without a bank."""
+
+    bank: str | None = None
+    """Folder of a sample bank, such as a run's bank/; its accepted samples are fitted as they are
+    beside the originals, by any method but standard."""
+    ratio: float | None = option(None, at_least=0, at_most=10**6)
+    """Samples of the bank for each original. None: all accepted, once."""
+
+
+@dataclass(frozen=True)
 class FitConfig(SamplesConfig):
     """Fit a classifier, also against attacks (--method), and measure it."""
 
-    fit: Annotated[FitFlags, arg(name="training")] = field(default_factory=FitFlags)
+    fit: Annotated[LoneFitFlags, arg(name="training")] = field(default_factory=LoneFitFlags)
     measure: Annotated[FittedFlags, arg(name="measurement")] = field(default_factory=FittedFlags)

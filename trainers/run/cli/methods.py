@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-MethodName = Literal["standard", "pgd-at", "trades", "mart", "fast"]
-PERTURBING = ("pgd-at", "trades", "mart", "fast")
+MethodName = Literal["standard", "bank", "pgd-at", "trades", "mart", "fast", "free", "ensemble"]
+PERTURBING = ("pgd-at", "trades", "mart", "fast", "free", "ensemble")
 # The methods that have a use for an option.
 USERS: dict[str, tuple[str, ...]] = {
     "train_norm": PERTURBING,
     "train_eps": PERTURBING,
-    "train_steps": ("pgd-at", "trades", "mart"),
+    "train_steps": ("pgd-at", "trades", "mart", "free"),
     "train_step_size": PERTURBING,
     "beta": ("trades", "mart"),
-    "clean_share": ("pgd-at", "fast"),
-    "label_smoothing": ("standard", "pgd-at", "trades", "fast"),
+    "clean_share": PERTURBING,
+    "label_smoothing": ("standard", "bank", "pgd-at", "trades", "fast", "free", "ensemble"),
 }

@@ -58,6 +58,7 @@ FEW: dict[str, Any] = {
     "retrain_epochs": 1,
     "attack_samples": ("generator=8", "pgd=64"),
     "generator_test_samples": 8,
+    "val_samples": 32,
     "samples": 8,
     "fit_samples": 64,
 }

@@ -163,6 +163,8 @@ def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
             for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
+    for text in options.get("static", ()):
+        yield f"--static {text}", Path(text)
     for text in options.get("code", ()):
         for file in list_codes(Path(text)):
             yield f"--code {file}", file

@@ -29,6 +29,8 @@ IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 %
 ROUND_TERMS = {
     "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
     f"and under one; {IN_BRACKETS}",
+    "worst case": "right under whichever of the test attacks does best on each sample; those of "
+    "one budget",
     "success": "share that the attack turns into errors; counted of the samples (of) that could be "
     "attacked, those that were right before",
     "loss": "mean of what the attack minimises or maximises, at its end",
@@ -73,6 +75,7 @@ def columns(row: Row) -> dict[str, str]:
     return {
         "round": str(row["round"]),
         "clean acc.": percent(row["clean_accuracy"], row.get("clean_accuracy_interval")),
+        "worst case acc.": percent(row["worst_case"], row.get("worst_case_interval")),
         **robust,
         f"{row.get('attack', 'attack')} success": success,
         "of": number(row.get("attackable"), "d"),
@@ -102,6 +105,7 @@ def line(row: Row) -> str:
     r"""Return one round's cells, right-aligned below their headings.
 
     >>> row = dict(round=1, clean_accuracy=.98, robust_accuracy={"pgd": .7}, attack_success=.5,
+    ...            worst_case=.6,
     ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0, attackable=60,
     ...            attack_success_interval=(.377, .623))
     >>> print(heading(row), line(row), sep="\n")
@@ -259,7 +263,8 @@ def places(folder: RunFolder) -> str:
     path = folder.path
     names = [(name, path / file) for name, file in PLACES.items()]
     models = sorted(folder.checkpoints.glob("round-*.safetensors"))
-    names += [("classifier", file) for file in models[-1:]]
+    best = folder.checkpoints / "best.safetensors"
+    names += [("classifier", best)] if best.exists() else [("classifier", f) for f in models[-1:]]
     names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
     names += [("picture", file) for file in sorted(folder.figures.glob("*"))]
     lines = [f"{name:<11} {file}" for name, file in names if file.exists()]

@@ -1,7 +1,6 @@
-"""Two rules that end the rounds, both measured on held-out samples."""
+"""Which round is the best, and two rules that end them; all by held-out samples."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 from trainers.run.cli.config import LoopFlags
@@ -23,9 +22,9 @@ def stop_reason(rows: Sequence[Row], loop: LoopFlags) -> str | None:
             f"could be attacked at a loss of {loop.loss_threshold:g} or more (the score of their "
             "original top classes, without the distance)"
         )
-    robust = [fmean(row["robust_accuracy"].values()) for row in rows]
-    if loop.patience and stalled(robust, loop.patience):
-        return f"robust accuracy has not grown for {loop.patience} rounds"
+    if loop.patience and stalled([robustness(row) for row in rows], loop.patience):
+        where = " on validation samples" if last["validation"] else ""
+        return f"robust accuracy{where} has not grown for {loop.patience} rounds"
     if last["round"] >= loop.rounds:
         return f"all {loop.rounds} rounds are done" if loop.rounds != 1 else "the one round is done"
     return None
@@ -56,3 +55,19 @@ def stalled(values: Sequence[float], patience: int) -> bool:
     (True, False)
     """
     return len(values) > patience and max(values[-patience:]) <= max(values[:-patience])
+
+
+def robustness(row: Row) -> float:
+    """Return a round's worst case, on validation samples where there are any."""
+    measured: float = (row["validation"] or row)["worst_case"]
+    return measured
+
+
+def best_round(rows: Sequence[Row]) -> int:
+    """Return the number of the most robust round, the last of several.
+
+    Without validation samples it is the last of all, for test samples choose nothing.
+    """
+    if rows[0]["validation"] is None:
+        return len(rows) - 1
+    return max(range(len(rows)), key=lambda number: (robustness(rows[number]), number))

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.jobs.rounds.setup import round_name
+from trainers.jobs.rounds.stopping import best_round
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
@@ -65,6 +67,7 @@ class RoundsReport:
             "job": "rounds",
             "seconds": sum(row["seconds"] for row in rows),
             "stopped": reason,
+            "best_round": best_round(rows),
             "rounds": list(rows),
         }
         write_summary(self.folder.path / "summary.json", summary)
@@ -75,18 +78,12 @@ class RoundsReport:
         write_report(self.folder, "rounds.html", content, config=self.config, finished=over)
 
 
-def round_name(number: int) -> str:
-    """Return how a round's files and its line of metrics.jsonl are called.
-
-    >>> round_name(1)
-    'round-001'
-    """
-    return f"round-{number:03}"
-
-
 def scalars(row: Row) -> dict[str, float]:
     """Return a round's numbers by TensorBoard tag."""
     robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
+    robust["robust/worst case"] = row["worst_case"]
+    if row["validation"]:
+        robust["validation/worst case"] = row["validation"]["worst_case"]
     names = (
         "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
         "delta_sparsity", "bank_size", "accepted",
@@ -98,6 +95,7 @@ def scalars(row: Row) -> dict[str, float]:
 def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     """Return the curves of clean accuracy, robust accuracies and the main attack's success."""
     result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
+    result["worst case"] = [(row["round"], row["worst_case"]) for row in rows]
     for name in rows[0]["robust_accuracy"]:
         result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
     attack = f"{rows[0]['attack']} succeeds"
@@ -113,7 +111,7 @@ def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, A
         f"Round {row['round']}": drawn_pictures(figures / round_name(row["round"])) for row in rows
     }
     return {
-        "verdict": verdict(rows[0], rows[-1]),
+        "verdict": verdict(rows[0], rows[summary["best_round"]]),
         "ending": ending(summary),
         "rows": [columns(row) for row in rows],
         "meanings": ROUND_TERMS,
@@ -123,19 +121,24 @@ def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def verdict(first: Row, last: Row) -> str:
-    """Say in a sentence what the rounds changed."""
+def verdict(first: Row, best: Row) -> str:
+    """Say in a sentence what the rounds changed, up to the best of them."""
     robust = ", ".join(
-        f"under {name} {value:.1%} -> {last['robust_accuracy'][name]:.1%}"
+        f"under {name} {value:.1%} -> {best['robust_accuracy'][name]:.1%}"
         for name, value in first["robust_accuracy"].items()
     )
     success = " -> ".join(
-        f"{percent(row['attack_success'])} of {row['attackable']}" for row in (first, last)
+        f"{percent(row['attack_success'])} of {row['attackable']}" for row in (first, best)
     )
+    worst = " -> ".join(
+        percent(row["worst_case"], row["worst_case_interval"]) for row in (first, best)
+    )
+    chosen = "" if best["validation"] is None else ", the most robust on validation samples"
     return (
-        f"Accuracy from round {first['round']} to round {last['round']}: "
-        f"clean {first['clean_accuracy']:.1%} -> {last['clean_accuracy']:.1%}, {robust}. "
-        f"{last['attack']} succeeds on {success} samples that could be attacked."
+        f"Right under whichever of {', '.join(best['worst_case_attacks'])} does best on each "
+        f"test sample: {worst}, from round {first['round']} to round {best['round']}{chosen}; "
+        f"clean {first['clean_accuracy']:.1%} -> {best['clean_accuracy']:.1%}, {robust}. "
+        f"{best['attack']} succeeds on {success} samples that could be attacked."
     )
 
 

@@ -1,0 +1,134 @@
+"""What is measured of a round's classifier, on test and on validation samples."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from augment import Dataset
+from trainers.evaluate.batch_figures import draw_batch
+from trainers.evaluate.budgets import budget_of
+from trainers.evaluate.evaluation import OWN, AttackedBatch
+from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
+from trainers.evaluate.robustness import worst_cases
+from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
+from trainers.evenly_spaced import evenly_spaced
+from trainers.intervals import wilson
+from trainers.jobs.rounds.setup import Rounds, round_name
+from trainers.run.cli.config import LoopFlags
+from trainers.run.cli.specs import slug
+
+log = logging.getLogger(__name__)
+Row = dict[str, Any]
+
+
+def measure_round(rounds: Rounds, number: int) -> Row:
+    """Attack held-out samples with the test attacks, and some of them with the main attack."""
+    bank = rounds.bank(number)
+    robust = measure_split(rounds, number, "test", rounds.test)
+    strongest = strongest_case(robust, rounds.config.loop)
+    first = next(iter(robust.values()))
+    intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
+    for doubt in first.doubts:
+        log.warning("%s", doubt)
+    return {
+        "round": number,
+        "clean_accuracy": first.clean_accuracy,
+        "clean_accuracy_interval": first.clean_accuracy_interval,
+        "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
+        "robust_accuracy_interval": intervals,
+        "worst_case": strongest["accuracy"],
+        "worst_case_interval": strongest["interval"],
+        "worst_case_attacks": strongest["attacks"],
+        "validation": validate_round(rounds, number),
+        **measure_main_attack(rounds, number),
+        "bank_size": len(bank),
+        "accepted": len(bank.indices(status="accepted")),
+        "warnings": first.doubts,
+    }
+
+
+def measure_split(
+    rounds: Rounds, number: int, split: str, ds: Dataset
+) -> dict[str, AttackMeasurement]:
+    """Measure a round's classifier under each test attack, by name."""
+    measured = {}
+    for name, attack in rounds.test_attacks.items():
+        items = rounds.file(number) / f"{split}-{slug(name)}"
+        stage = f"round {number}: {name}" + (f" ({split})" if split != "test" else "")
+        task = AttackTask(stage, attack, ds, items, rounds.measuring_seed)
+        measured[name], _ = measure_resumable(rounds.context, task)
+    return measured
+
+
+def strongest_case(measured: Mapping[str, AttackMeasurement], loop: LoopFlags) -> Row:
+    """Return the accuracy under whichever attack does best on each sample.
+
+    It joins those of one budget, the run's where there are any; where none has a budget, it is the
+    least accuracy under any.
+    """
+    cases = worst_cases(measured, first=budget_of(loop))
+    if cases:
+        kept, samples = int(cases[0].survived.sum()), len(cases[0].survived)
+        return {
+            "accuracy": kept / samples,
+            "interval": wilson(kept, samples),
+            "attacks": cases[0].attacks,
+        }
+    name = min(measured, key=lambda name: measured[name].robust_accuracy)
+    found = measured[name]
+    interval = found.robust_accuracy_interval
+    return {"accuracy": found.robust_accuracy, "interval": interval, "attacks": [name]}
+
+
+def validate_round(rounds: Rounds, number: int) -> Row | None:
+    """Measure on validation samples what the choice of a round, and the end of all, go by."""
+    if rounds.val is None:
+        return None
+    measured = measure_split(rounds, number, "val", rounds.val)
+    first = next(iter(measured.values()))
+    strongest = strongest_case(measured, rounds.config.loop)
+    return {
+        "samples": first.samples,
+        "clean_accuracy": first.clean_accuracy,
+        "worst_case": strongest["accuracy"],
+        "worst_case_interval": strongest["interval"],
+    }
+
+
+def measure_main_attack(rounds: Rounds, number: int) -> Row:
+    """Attack some held-out samples with the main attack."""
+    loop, test = rounds.config.loop, rounds.test
+    some = test.subset(evenly_spaced(len(test), loop.generator_test_samples))
+    attack, items = rounds.attacks[rounds.main_attack], rounds.file(number) / "lead"
+    seed = rounds.measuring_seed
+    task = AttackTask(f"round {number}: {rounds.main_attack}", attack, some, items, seed)
+
+    def draw_first(item: int, batch: AttackedBatch) -> list[Path]:
+        model, stem = rounds.context.model, rounds.context.folder.figures / round_name(number)
+        return [] if item else draw_batch(stem, model, batch, test.classes)
+
+    measurement, columns = measure_resumable(rounds.context, task, watch=draw_first)
+    return {
+        "attack": rounds.main_attack,
+        "attack_success": finite_or_none(measurement.success),
+        "attack_success_interval": measurement.success_interval,
+        "attackable": measurement.attackable,
+        "fooled": measurement.fooled,
+        "attack_loss": finite_or_none(measurement.loss),
+        "delta_l1": finite_or_none(measurement.delta_l1),
+        "delta_sparsity": finite_or_none(measurement.delta_sparsity),
+        "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
+    }
+
+
+def share_above_threshold(columns: Columns, threshold: float) -> float | None:
+    """Return the share of the attackable samples on which a generator missed the threshold.
+
+    What counts is the score sum of eq. (1), without the distance, after the attack. None for
+    another attack, which has no such loss, and where no sample could be attacked.
+    """
+    scores, attackable = columns.get(f"{OWN}score_sum"), columns["attackable"]
+    if scores is None or not attackable.any():
+        return None
+    return float((~(scores[attackable] < threshold)).double().mean())

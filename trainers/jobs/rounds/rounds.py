@@ -1,0 +1,93 @@
+"""The rounds: attack the training samples, retrain on what fools, attack again.
+
+The run folder is the only state. Every item of work (a batch attacked, an epoch fitted, a batch
+measured, a round) ends with a file that appears whole, and whose presence means done; what the
+file holds follows from the options, the seed and the item's place alone. To resume is therefore
+to run again: what is done is skipped, and nothing else differs.
+
+Source: Rey-de-Castro & Rabitz 2018, section 5.3.
+"""
+
+import logging
+from functools import partial
+from typing import Any
+
+from augment.bank.bank import stored_keys
+from augment.bank.review_log import reviewed_keys
+from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.fit.fit_or_load import load_weights
+from trainers.jobs.rounds.measuring import measure_round
+from trainers.jobs.rounds.report import RoundsReport
+from trainers.jobs.rounds.setup import Rounds, round_name, setup
+from trainers.jobs.rounds.stopping import best_round, cannot_stop, stop_reason
+from trainers.jobs.rounds.training import list_round_items, train_round
+from trainers.run.cli.config import RoundsConfig
+from trainers.run.folder.atomic import cached_json, is_cached, is_present
+from trainers.run.folder.checkpoint import load_item, save_item
+from trainers.run.folder.folder import RunFolder, remove_items
+from trainers.run.folder.metrics import Stopwatch
+
+BEST = "best.safetensors"  # the classifier that the run hands over
+
+log = logging.getLogger(__name__)
+Row = dict[str, Any]
+
+
+def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
+    """Attack, retrain and measure, round by round, until there is a reason to stop."""
+    rounds, report = setup(config, folder), RoundsReport(folder, config)
+    rows: list[Row] = []
+    reason = None
+    while reason is None:
+        number = len(rows)
+        rows.append(run_round(rounds, number))
+        reason = stop_reason(rows, config.loop)
+        if cannot_stop(rows, config.loop):
+            log.info(
+                "the generator leaves most test samples above --loss-threshold in round 0 already; "
+                "that rule waits for a round in which it does not"
+            )
+        if reason is not None:
+            hand_over(rounds, best_round(rows))
+        report.publish(rows, reason)
+        remove_items(rounds.file(number))  # its row is all that is needed
+
+
+def hand_over(rounds: Rounds, number: int) -> None:
+    """Keep the classifier of the best round under a name of its own."""
+    file = rounds.context.folder.checkpoints / BEST
+    if not is_present(file):
+        save_item(file, *load_item(rounds.file(number, ".safetensors")))
+    load_weights(rounds.context.model, file)
+
+
+def run_round(rounds: Rounds, number: int) -> Row:
+    """Attack, retrain and measure once; round 0 only fits and measures.
+
+    What is missing of a round that is over is made again, with the classifier and the bank of then.
+    Its seconds are those of all processes that worked on it; of a killed one, up to the last item
+    it finished, or a second less.
+    """
+    folder = rounds.context.folder
+    stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
+    if not is_complete(rounds, number):
+        train_round(rounds, number)
+    row: Row = cached_json(
+        rounds.file(number, ".json"),
+        lambda: measure_round(rounds, number) | {"seconds": stopwatch.seconds},
+        beside=partial(drawn_pictures, folder.figures / round_name(number)),
+    )
+    return row
+
+
+def is_complete(rounds: Rounds, number: int) -> bool:
+    """Tell whether nothing that a round leaves is missing."""
+    keys = {key for key, *_ in list_round_items(rounds, number)}
+    bank = rounds.context.folder.path / "bank"
+    return (
+        is_present(rounds.file(number, ".safetensors"))
+        and keys <= stored_keys(bank)
+        and keys <= reviewed_keys(bank)
+        and is_cached(rounds.file(number, ".json"))
+        and round_name(number) in rounds.context.folder.metrics.lines
+    )
