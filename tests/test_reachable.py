@@ -13,10 +13,10 @@ import pytest
 from attacks import ATTACKS, FITTED, Architecture, Attack, AttackResult, Perturbation
 from augment import ClassicAugmentation, Entry
 from compress import BlendWeight, Codec, Coefficients, NetworkConfig, TaskQuantiser
-from trainers import AttackedBatch
+from trainers import AttackedBatch, MaskingCheck
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.run.cli import compress_config, config, detect_config
+from trainers.run.cli import compress_config, config, detect_config, evaluate_config
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs import BOOLEANS
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "trainers", "examples")
 FLAGS = [
     kind
-    for module in (config, compress_config, detect_config)
+    for module in (config, compress_config, detect_config, evaluate_config)
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)
 ]
@@ -35,13 +35,13 @@ TEXTS = [
 ]  # fmt: skip
 CALLED = [Architecture, Codec, FitOptions, NetworkConfig]  # made by packages and examples
 SAVED = Perturbation.__bases__[0]  # of fitted attacks, which are results and no options
-RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight]
+RESULTS = [AttackResult, AttackedBatch, Entry, Coefficients, BlendWeight, MaskingCheck]
 
 
 def trees() -> Iterator[ast.Module]:
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*.py")):
-            if file.name not in ("config.py", "compress_config.py", "detect_config.py"):
+            if not file.name.endswith("config.py"):
                 yield ast.parse(file.read_text())
 
 

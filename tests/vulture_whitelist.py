@@ -19,6 +19,9 @@ retrain_epochs  # a flag: `fit_flags` takes the names of retraining by their pre
 retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
+_.prose  # the template evaluate.html reads it
+_.ece  # `asdict` puts it into summary.json
+_.adaptive_ece  # likewise
 population  # an option of fooling images, which reads it by name
 _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it

@@ -8,16 +8,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trainers.evaluate.calibration import Calibration as Calibration
+    from trainers.evaluate.calibration import measure_calibration as measure_calibration
+    from trainers.evaluate.curve import RobustnessCurve as RobustnessCurve
+    from trainers.evaluate.curve import curve_of as curve_of
+    from trainers.evaluate.curve import join_curves as join_curves
     from trainers.evaluate.evaluation import AttackedBatch as AttackedBatch
     from trainers.evaluate.evaluation import attack_batches as attack_batches
     from trainers.evaluate.evaluation import clean_accuracy as clean_accuracy
     from trainers.evaluate.evaluation import evaluate_attack as evaluate_attack
     from trainers.evaluate.evaluation import predict as predict
     from trainers.evaluate.evaluation import score_batch as score_batch
+    from trainers.evaluate.masking.check_masking import check_masking as check_masking
+    from trainers.evaluate.masking.compare_attacks import MaskingCheck as MaskingCheck
+    from trainers.evaluate.per_class import class_table as class_table
+    from trainers.evaluate.per_class import confusion_matrix as confusion_matrix
     from trainers.evaluate.robustness import worst_case as worst_case
     from trainers.evaluate.robustness import worst_cases as worst_cases
     from trainers.evaluate.scores import AttackMeasurement as AttackMeasurement
     from trainers.evaluate.scores import summarise as summarise
+    from trainers.evaluate.transfer import transfer_table as transfer_table
     from trainers.fit.classifier import FitResult as FitResult
     from trainers.fit.classifier import fit_classifier as fit_classifier
     from trainers.fit.options import FitOptions as FitOptions
@@ -36,25 +46,35 @@ if TYPE_CHECKING:
 _HOMES = {
     "AttackMeasurement": "trainers.evaluate.scores",
     "AttackedBatch": "trainers.evaluate.evaluation",
+    "Calibration": "trainers.evaluate.calibration",
     "FitOptions": "trainers.fit.options",
     "FitResult": "trainers.fit.classifier",
     "FitState": "trainers.fit.state",
+    "MaskingCheck": "trainers.evaluate.masking.compare_attacks",
     "NetworkFit": "trainers.reconstruction.fit",
     "ReconstructionOptions": "trainers.reconstruction.options",
+    "RobustnessCurve": "trainers.evaluate.curve",
     "attack_batches": "trainers.evaluate.evaluation",
+    "check_masking": "trainers.evaluate.masking.check_masking",
+    "class_table": "trainers.evaluate.per_class",
     "clean_accuracy": "trainers.evaluate.evaluation",
     "coded_steps": "trainers.reconstruction.fit",
+    "confusion_matrix": "trainers.evaluate.per_class",
+    "curve_of": "trainers.evaluate.curve",
     "evaluate_attack": "trainers.evaluate.evaluation",
     "fit_classifier": "trainers.fit.classifier",
     "fit_network": "trainers.reconstruction.fit",
+    "join_curves": "trainers.evaluate.curve",
     "load_classifier": "trainers.models.load",
     "load_network": "trainers.reconstruction.files",
+    "measure_calibration": "trainers.evaluate.calibration",
     "network_bytes": "trainers.reconstruction.files",
     "predict": "trainers.evaluate.evaluation",
     "probe_classifier": "trainers.models.probe",
     "save_network": "trainers.reconstruction.files",
     "score_batch": "trainers.evaluate.evaluation",
     "summarise": "trainers.evaluate.scores",
+    "transfer_table": "trainers.evaluate.transfer",
     "wilson": "trainers.intervals",
     "worst_case": "trainers.evaluate.robustness",
     "worst_cases": "trainers.evaluate.robustness",

@@ -1,4 +1,4 @@
-"""Confidence intervals of rates."""
+"""Confidence intervals of rates, and how surprising a comparison of two is."""
 
 import math
 
@@ -33,3 +33,23 @@ def wilson(successes: int, n: int) -> Interval:
     half = SURE * math.sqrt(rate * (1 - rate) / n + weight / (4 * n)) / (1 + weight)
     low = 0.0 if successes == 0 else middle - half  # exact at both ends, whatever is rounded
     return low, 1.0 if successes == n else middle + half
+
+
+def sign_test(more: int, less: int) -> float:
+    """Return the chance that one of two equals wins as often as `more`, losing `less` times.
+
+    Args:
+        more: samples that the one fooled and the other did not.
+        less: the reverse; samples that both or neither fooled say nothing.
+
+    Returns:
+        P(X >= more) of X binomial with more + less trials at 1/2; 1 where there are none.
+
+    Source: the sign test, Arbuthnot 1710; one-sided McNemar's test in its exact form.
+
+    >>> sign_test(3, 0), sign_test(0, 0)
+    (0.125, 1.0)
+    """
+    n = more + less
+    at_least: int = sum(math.comb(n, k) for k in range(more, n + 1))
+    return at_least / 2**n if n else 1.0

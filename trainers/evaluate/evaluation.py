@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 from attacks.attack import Attack, AttackResult
 from attacks.common.frozen import frozen
 from attacks.common.goal import logits_of
-from attacks.common.randomness import derive_seed
-from augment import Dataset, iterate
+from augment import Dataset
+from augment.batches import LabelledBatch, Samples, labelled_batches
 from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.scores import AttackMeasurement, Columns, doubts_of, summarise
 
@@ -32,6 +33,8 @@ class AttackedBatch:
         classes: how many classes it tells apart.
         result: what the attack returned.
         target: (B,) the classes to reach; None for any wrong one.
+        after: (B,) its answers to the perturbed samples, as `before`; None where not asked.
+        confidences: (B, 2) the softmax of its answers before and after; None where not asked.
     """
 
     index: Tensor
@@ -40,6 +43,8 @@ class AttackedBatch:
     classes: int
     result: AttackResult
     target: Tensor | None = None
+    after: Tensor | None = None
+    confidences: Tensor | None = None
 
     @property
     def clean(self) -> Tensor:
@@ -66,22 +71,32 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
 
 def clean_accuracy(
     model: nn.Module,
-    ds: Dataset,
+    ds: Samples,
     *,
     batch_size: int = 256,
-    device: str | torch.device = "cpu",
+    device: str | torch.device | None = None,
 ) -> float:
     """Share of samples whose top class is the label; a sample with a NaN logit is wrong.
+
+    Args:
+        model: the classifier.
+        ds: a `Dataset`, or any iterable of batches (x, y), such as a DataLoader.
+        batch_size: samples in a batch of a `Dataset`.
+        device: where to work; None takes the model's.
 
     Raises:
         ValueError: when there are no samples.
     """
-    _check_samples(ds)
+    device = device or device_of(model)
     right = torch.zeros((), dtype=torch.int64, device=device)
+    n = 0
     with frozen(model), torch.no_grad():
-        for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
-            right += (top_classes(logits_of(model, x)) == y).sum()
-    return int(right) / len(ds)
+        for batch in labelled_batches(ds, batch_size=batch_size, device=device):
+            right += (top_classes(logits_of(model, batch.x)) == batch.y).sum()
+            n += len(batch.x)
+    if not n:
+        raise no_samples(ds)
+    return int(right) / n
 
 
 def clean_doubts(
@@ -89,73 +104,105 @@ def clean_doubts(
 ) -> list[str]:
     """Return why a classifier may be none, by its answers to clean samples; see `doubts_of`."""
     before, labels, classes = [], [], 2
-    for x, y, _ in iterate(ds, batch_size=batch_size, device=device):
-        logits = predict(model, x)
+    for batch in labelled_batches(ds, batch_size=batch_size, device=device):
+        logits = predict(model, batch.x)
         own, classes = top_classes(logits), logits.shape[1]
         before.append(own.cpu())
-        labels.append(torch.where(y < 0, own, y).cpu())
+        labels.append(torch.where(batch.y < 0, own, batch.y).cpu())
     return doubts_of(torch.cat(before), torch.cat(labels), classes=classes)
 
 
 def attack_batches(
     attack: Attack,
     model: nn.Module,
-    ds: Dataset,
+    ds: Samples,
     *,
-    batch_size: int,
-    seed: int,
-    device: str | torch.device = "cpu",
+    batch_size: int = 256,
+    seed: int = 0,
+    device: str | torch.device | None = None,
     target: int | None = None,
     numbers: Sequence[int] | None = None,
 ) -> Iterator[AttackedBatch]:
     """Attack the samples of ``ds`` in order, a batch at a time.
 
-    A sample's random numbers follow from ``seed`` and its id, whatever the batch or a resume.
+    A sample's random numbers follow from ``seed`` and its id, of a loader without ids its content,
+    whatever the batch or a resume.
 
     Args:
         attack: any of ``ATTACKS``, with its options.
         model: the classifier, on ``device``.
-        ds: what to attack.
-        batch_size: samples in a batch.
+        ds: what to attack: a `Dataset`, or any iterable of batches (x, y), such as a DataLoader.
+        batch_size: samples in a batch of a `Dataset`.
         seed: of the attack.
-        device: where to attack.
+        device: where to attack; None takes the model's.
         target: class that every sample is driven to; None for any wrong class.
         numbers: which batches, ascending; None for all.
     """
-    rows: Sequence[int] = range(len(ds))
-    if numbers is not None:
-        rows = [row for n in numbers for row in rows[n * batch_size : (n + 1) * batch_size]]
-    index_of = torch.tensor(rows)  # of a place among those rows
-    for x, y, places in iterate(ds.subset(rows), batch_size=batch_size, device=device):
-        index = index_of[places]
-        logits = predict(model, x)
-        y = torch.where(y < 0, logits.argmax(1), y)
-        wanted = None if target is None else torch.full_like(y, target)
-        ids = [derive_seed(ds.ids[i]) for i in index.tolist()]
-        result = attack(model, x, y, target=wanted, seed=seed, sample_ids=ids)
-        yield AttackedBatch(index, y, top_classes(logits), logits.shape[1], result, wanted)
+    device = device or device_of(model)
+    if isinstance(ds, Dataset) and numbers is not None:  # the others are not even read
+        rows = [i for n in numbers for i in range(len(ds))[n * batch_size : (n + 1) * batch_size]]
+        places = torch.tensor(rows)  # of the rows in the whole
+        ds, numbers = ds.subset(rows), None
+    else:
+        places = None
+    for number, batch in enumerate(labelled_batches(ds, batch_size=batch_size, device=device)):
+        if numbers is None or number in numbers:
+            yield _attack_batch(attack, model, batch, seed=seed, target=target, places=places)
+
+
+def _attack_batch(
+    attack: Attack,
+    model: nn.Module,
+    batch: LabelledBatch,
+    *,
+    seed: int,
+    target: int | None,
+    places: Tensor | None,
+) -> AttackedBatch:
+    """Attack a batch; `places` (N,) are those of its samples, where they are others."""
+    logits = predict(model, batch.x)
+    y = torch.where(batch.y < 0, logits.argmax(1), batch.y)
+    wanted = None if target is None else torch.full_like(y, target)
+    result = attack(model, batch.x, y, target=wanted, seed=seed, sample_ids=batch.ids)
+    later = predict(model, result.x_adv)
+    return AttackedBatch(
+        batch.index if places is None else places[batch.index],
+        y,
+        top_classes(logits),
+        logits.shape[1],
+        result,
+        wanted,
+        top_classes(later),
+        torch.stack([each.softmax(1).amax(1) for each in (logits, later)], 1),  # (B, 2)
+    )
 
 
 def evaluate_attack(
     attack: Attack,
     model: nn.Module,
-    ds: Dataset,
+    ds: Samples,
     *,
-    batch_size: int,
-    seed: int,
-    device: str | torch.device = "cpu",
+    batch_size: int = 256,
+    seed: int = 0,
+    device: str | torch.device | None = None,
     target: int | None = None,
 ) -> AttackMeasurement:
-    """Attack every sample of ``ds`` (see ``attack_batches``) and measure."""
-    _check_samples(ds)
+    """Attack every sample of ``ds`` and measure; see ``attack_batches`` for the arguments.
+
+    Raises:
+        ValueError: when there are no samples.
+    """
     start = time.perf_counter()
-    columns, warnings = [], []
+    columns, warnings, classes = [], [], 2
     for batch in attack_batches(
         attack, model, ds, batch_size=batch_size, seed=seed, device=device, target=target
     ):
         columns.append(score_batch(batch))
         warnings += batch.result.info.get("warnings", [])
-    seconds, budget, classes = time.perf_counter() - start, budget_of(attack), batch.classes
+        classes = batch.classes
+    if not columns:
+        raise no_samples(ds)
+    seconds, budget = time.perf_counter() - start, budget_of(attack)
     return summarise(columns, seconds=seconds, warnings=warnings, budget=budget, classes=classes)
 
 
@@ -165,8 +212,8 @@ def score_batch(batch: AttackedBatch) -> Columns:
     Returns:
         index, label, before, clean, attackable, fooled (the goal is met, by those too that could
         not be attacked), linf, l2, l1, delta_l1, delta_sparsity, loss, queries; see
-        ``AttackMeasurement``. What the attack alone reports of each sample follows as
-        "info.NAME", (B,) or (B, n).
+        ``AttackMeasurement``; after, confidence and confidence_after where they were asked for.
+        What the attack alone reports of each sample follows as "info.NAME", (B,) or (B, n).
     """
     result, change = batch.result, batch.result.delta.abs().flatten(1)  # (B, C*H*W)
     columns = {
@@ -184,6 +231,9 @@ def score_batch(batch: AttackedBatch) -> Columns:
         "loss": result.loss,
         "queries": result.queries,
     }
+    if batch.after is not None and batch.confidences is not None:
+        early, late = (column.clone() for column in batch.confidences.unbind(1))
+        columns |= {"after": batch.after, "confidence": early, "confidence_after": late}
     own = {f"{OWN}{name}": column for name, column in own_columns(result).items()}
     return {name: column.detach().cpu() for name, column in {**columns, **own}.items()}
 
@@ -214,6 +264,13 @@ def top_classes(logits: Tensor) -> Tensor:
     return logits.argmax(1).masked_fill(~torch.isfinite(logits).all(1), -1)
 
 
-def _check_samples(ds: Dataset) -> None:
-    if not len(ds):
-        raise ValueError(f"{ds.name} has no samples to evaluate; give at least one")
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a model's first weights; the CPU for a model without."""
+    held = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if held is None else held.device
+
+
+def no_samples(ds: Samples) -> ValueError:
+    """Return the error of nothing to evaluate."""
+    name = ds.name if isinstance(ds, Dataset) else f"the {type(ds).__name__}"
+    return ValueError(f"{name} has no samples to evaluate; give at least one")

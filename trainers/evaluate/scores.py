@@ -37,6 +37,8 @@ class AttackMeasurement:
         clean: (N,) bool, right before.
         survived: (N,) bool, right before and not fooled.
         sizes: lengths of all changes by norm, (N,) each.
+        columns: all per-sample scores, (N,) or (N, n) each, see `score_batch`.
+        classes: how many the classifier tells apart; None where it was not said.
         budget: what the attack was held to; None for nothing.
         warnings: what the attack reported, each once.
         doubts: why the classifier itself may be the wrong one, see `doubts_of`; empty where
@@ -61,6 +63,8 @@ class AttackMeasurement:
     clean: Tensor
     survived: Tensor
     sizes: Columns
+    columns: Columns
+    classes: int | None
     budget: Budget | None
     warnings: list[str]
     doubts: list[str]
@@ -104,6 +108,8 @@ def summarise(
         clean=clean,
         survived=survived,
         sizes={norm: table[norm] for norm in ("linf", "l2", "l1")},
+        columns=table,
+        classes=classes,
         budget=budget,
         warnings=list(dict.fromkeys(warnings)),
         doubts=doubts_of(table["before"], table["label"], classes=classes) if classes else [],

@@ -52,7 +52,8 @@ def save_and_draw(
     model, saved = context.model, batch
     if save_as == "bytes":
         goal, budget = Goal(batch.y, batch.target), budget_of(task.attack)
-        saved = replace(batch, result=round_to_bytes(model, batch.result, goal, budget))
+        rounded = round_to_bytes(model, batch.result, goal, budget)
+        saved = replace(batch, result=rounded, after=None, confidences=None)
     file = context.folder.checkpoints / "samples" / item_file(number)
     save_batch(file, model, batch, saved)
     if number:

@@ -1,4 +1,4 @@
-"""The job `evaluate`: a classifier's accuracy, clean and under each attack."""
+"""The job `evaluate`: a classifier's accuracy, clean and under each attack, and what it says."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +13,30 @@ from augment import Dataset
 from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
+from trainers.evaluate.per_class import rate
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
 from trainers.evaluate.scores import AttackMeasurement, finite_or_none
 from trainers.fit.fit_or_load import load_or_fit_classifier
-from trainers.intervals import wilson
 from trainers.jobs.defended import compare_knowledge, measure_anew
-from trainers.run.cli.config import EvaluateConfig
-from trainers.run.cli.specs import attack_defaults, build_attacks, slug
+from trainers.jobs.evaluation.answers import draw_answers, summarise_answers
+from trainers.jobs.evaluation.curve import build_curve_attacks, measure_curve
+from trainers.jobs.evaluation.evaluation_run import EvaluationRun
+from trainers.jobs.evaluation.masking import find_masking, masking_summary
+from trainers.jobs.evaluation.transfer import load_others, measure_transfer
+from trainers.run.cli.evaluate_config import EvaluateConfig
+from trainers.run.cli.specs import attack_defaults, build_attack, build_attacks, slug
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, check_attacks, check_labelled, load_split
-from trainers.run.show.outcome import ATTACK_TERMS, attacks_table, legend, outcome
+from trainers.run.show.evaluation_outcome import EVALUATION_TERMS, headline, sections
+from trainers.run.show.outcome import (
+    ATTACK_TERMS,
+    attacks_table,
+    evaluation_table,
+    legend,
+    outcome,
+)
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
@@ -32,27 +44,39 @@ log = logging.getLogger(__name__)
 
 
 def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
-    """Measure with each attack in turn and write the summary."""
+    """Measure with each attack in turn, look closer, and write what came of it."""
+    flags = config.measure
     defaults = attack_defaults(
         config,
-        eps=config.measure.eps,
-        norm=config.measure.norm,
+        eps=flags.eps,
+        norm=flags.norm,
         measuring=not config.classifier.defence,  # by which one draw would decide
     )
-    attacks = build_attacks(config.measure.attacks, defaults=defaults)
+    attacks = build_attacks(flags.attacks, defaults=defaults)
+    curve_attacks = build_curve_attacks(config, defaults)
+    transfer_attack = {"--transfer-attack": build_attack(flags.transfer_attack, defaults=defaults)}
     test = load_split(config, "test", folder)
     check_labelled(test)
-    check_attacks(attacks, test)
+    check_attacks({**attacks, **curve_attacks, **transfer_attack}, test)
+    others = load_others(config, folder, test)
     context = load_or_fit_classifier(config, folder, test)
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     defended = isinstance(context.model, DefendedClassifier)
     measure = partial(measure_anew, context) if defended else None
     results = measure_attacks(context, attacks, test, measure=measure)
-    summary = make_summary(results, usual_budget=budget_of(config.measure))
+    run = EvaluationRun(config, context, test, attacks, defaults, results)
+    summary = make_summary(results, usual_budget=budget_of(flags))
+    case = next(iter(worst_cases(results, first=budget_of(flags))), None)
+    summary |= summarise_answers(results, test.classes, case)
+    summary["curve"] = measure_curve(run, curve_attacks)
+    summary["transfer"], found = measure_transfer(run, others)
+    summary["masking"] = masking_summary(run, [*find_masking(run), *found])
     if defended:
         summary["defence"] = compare_knowledge(context, attacks, test)
-    publish(folder, board, summary, attacks_table(summary), config=text)
+    note_numbers(folder, summary)
+    draw_answers(folder.figures, results, summary, test.classes)
+    publish_evaluation(folder, board, summary, config=text)
 
 
 def measure_attacks(
@@ -103,6 +127,45 @@ def publish(
     log.info("%s", outcome(folder))
 
 
+def note_numbers(folder: RunFolder, summary: Mapping[str, Any]) -> None:
+    """Note the numbers beside those of single attacks as metrics."""
+    curve, calibration = summary["curve"], summary["calibration"]
+    values = {
+        "worst_case": summary["worst_case"],
+        "clean_accuracy": summary["clean_accuracy"],
+        "curve/area": curve and curve["area"],
+        "masking/signs": len(summary["masking"]["signs"]),
+        "ece/clean": calibration["clean"] and calibration["clean"]["ece"],
+        **{f"ece/{name}": one and one["ece"] for name, one in calibration["attacks"].items()},
+    }
+    known = {name: value for name, value in values.items() if value is not None}
+    folder.metrics.add("evaluate", step=0, values=known)
+
+
+def publish_evaluation(
+    folder: RunFolder, board: TensorBoardWriter, summary: dict[str, Any], *, config: str
+) -> None:
+    """Write summary, TensorBoard and the report of the whole job, and show it."""
+    doubts = summary["curve"]["warnings"] if summary["curve"] else []
+    summary["warnings"] = [*summary["masking"]["signs"], *doubts, *summary["warnings"]]
+    write_summary(folder.path / "summary.json", summary)
+    board.text("results", evaluation_table(summary))
+    for picture in sorted(folder.figures.glob("*.png")):
+        board.picture(f"evaluate/{picture.stem}", picture, step=0)
+    board.close()
+    meanings = {**ATTACK_TERMS, **EVALUATION_TERMS}
+    content = {
+        "headline": headline(summary),
+        "outcome": attacks_table(summary),
+        "messages": summary["warnings"],
+        "sections": sections(summary, folder.figures),
+        "meanings": meanings,
+    }
+    write_report(folder, "evaluate.html", content, config=config)
+    log.info("%s\n", legend(meanings))
+    log.info("%s", outcome(folder))
+
+
 def make_summary(
     results: Mapping[str, AttackMeasurement],
     *,
@@ -147,12 +210,10 @@ def attack_entry(m: AttackMeasurement) -> dict[str, Any]:
 
 def worst_case_entry(case: WorstCase) -> dict[str, Any]:
     """Return what summary.json says of a worst case."""
-    kept, samples = int(case.survived.sum()), len(case.survived)
     return {
         "norm": case.budget.norm,
         "eps": case.budget.eps,
         "budget": str(case.budget),
         "attacks": case.attacks,
-        "accuracy": kept / samples,
-        "interval": wilson(kept, samples),
+        **rate(int(case.survived.sum()), len(case.survived)),
     }

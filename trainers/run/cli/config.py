@@ -258,28 +258,6 @@ class AttackConfig(SamplesConfig):
 
 
 @dataclass(frozen=True)
-class EvaluateFlags:
-    """What to measure."""
-
-    attacks: tuple[str, ...] = ("fgsm", "pgd:steps=20")
-    """Attacks to measure with: NAME or NAME:OPTION=VALUE,..."""
-    norm: Literal["linf", "l2", "l1"] = "linf"
-    """Norm of the budget."""
-    eps: float = option(0.1, above=0, at_most=10**9)
-    """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
-    images, 2/255 (1.5, 50) on videos."""
-
-
-@dataclass(frozen=True)
-class EvaluateConfig(SamplesConfig):
-    """Measure a classifier: clean accuracy, and accuracy under each attack."""
-
-    measure: Annotated[EvaluateFlags, arg(name="measurement")] = field(
-        default_factory=EvaluateFlags
-    )
-
-
-@dataclass(frozen=True)
 class FittedFlags:
     """What a fitted classifier is measured with."""
 

@@ -61,6 +61,11 @@ FEW: dict[str, Any] = {
     "val_samples": 32,
     "samples": 8,
     "fit_samples": 64,
+    "curve": ("fmn:steps=10",),
+    "curve_samples": 24,
+    "curve_checks": 1,
+    "masking_samples": 8,
+    "transfer_samples": 16,
 }
 FEWER = {job: FEW | {"test_samples": 8} for job in ("attack", "compress-encode")}
 FEW_CLIPS: dict[str, Any] = {

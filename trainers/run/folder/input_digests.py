@@ -1,7 +1,7 @@
 """inputs.json: what a run depends on, known by content, so that a resumed run reads the same."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b, file_digest
 from inspect import getmodule
 from pathlib import Path
@@ -163,11 +163,18 @@ def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
             for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
-    for text in options.get("static", ()):
-        yield f"--static {text}", Path(text)
+    yield from list_other_weights(options)
     for text in options.get("code", ()):
         for file in list_codes(Path(text)):
             yield f"--code {file}", file
+
+
+def list_other_weights(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield the weights of further classifiers that options name, each with its flag."""
+    for text in options.get("static", ()):
+        yield f"--static {text}", Path(text)
+    for text in options.get("transfer", ()):
+        yield f"--transfer {text}", Path(text.partition("=")[2].partition(",model=")[0])
 
 
 def list_codes(path: Path) -> list[Path]:

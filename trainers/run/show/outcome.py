@@ -8,7 +8,8 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
 from trainers.run.show.defence_outcome import defence_lines
 from trainers.run.show.detect_outcome import detect_table
-from trainers.run.show.text_table import format_row, format_table, number, percent
+from trainers.run.show.evaluation_outcome import evaluation_lines
+from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
 # What the jobs leave, and where in the run folder.
@@ -25,7 +26,6 @@ PLACES = {
 }
 WIDTH = 100  # characters of a line of prose
 TOP = 5  # classes whose scores `attack` adds up
-IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
 ROUND_TERMS = {
     "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
     f"and under one; {IN_BRACKETS}",
@@ -143,6 +143,11 @@ def attacks_table(summary: Row) -> str:
     return "\n".join(lines)
 
 
+def evaluation_table(summary: Row) -> str:
+    """Return all that the job `evaluate` found."""
+    return "\n".join([attacks_table(summary), *evaluation_lines(summary)])
+
+
 def fit_table(summary: Row) -> str:
     """Return how a classifier was fitted, and the table of its evaluation."""
     last, budget = summary["history"][-1], summary["train_budget"]
@@ -252,7 +257,7 @@ def outcome(folder: RunFolder) -> str:
     if summary["job"] == "rounds":
         found = rounds_table(summary["rounds"])
     else:
-        say = {"evaluate": attacks_table, "attack": attack_lines, "fit": fit_table}
+        say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
         say["detect"] = detect_table
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+IN_BRACKETS = "in brackets the range, in %, that the true rate lies in with 95 % confidence"
+
 
 def number(value: float | None, form: str) -> str:
     """Return a number in a format; "-" for none."""

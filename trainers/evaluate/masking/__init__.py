@@ -1,0 +1,1 @@
+"""Signs that an attack failed for want of a gradient: comparisons of attacks, and probes."""
