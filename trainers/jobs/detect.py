@@ -16,6 +16,7 @@ from trainers.detector.measure import collect_activations, look, score_attack, s
 from trainers.detector.rejecting_classifier import RejectingClassifier
 from trainers.detector.roc import area, area_interval, roc_curve, threshold_at
 from trainers.detector.safety_net import SafetyNet
+from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.scores import Columns
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
@@ -70,6 +71,11 @@ class DetectSetup:
     layer: str
     given: SafetyNet | None
 
+    @property
+    def attacks(self) -> Mapping[str, Attack]:
+        """All attacks that it is measured with."""
+        return {**self.fitted, **self.unseen, EVASION: self.evasion}
+
 
 def run_detect(config: DetectConfig, folder: RunFolder) -> None:
     """Fit a detector, or load one, and measure it by attacks that do and do not know it."""
@@ -79,10 +85,9 @@ def run_detect(config: DetectConfig, folder: RunFolder) -> None:
     detector = fit_or_load_detector(config, setup).to(setup.context.device)
     threshold = detector.thresholds[config.detection.false_alarms]
     model = RejectingClassifier(setup.context.model, detector, threshold).eval()
-    attacks = {**setup.fitted, **setup.unseen, EVASION: setup.evasion}
     scores = {
         name: score_attack(setup.context, model, name, attack, setup.test)
-        for name, attack in attacks.items()
+        for name, attack in setup.attacks.items()
     }
     summary = make_summary(config, setup, detector, scores)
     write_summary(folder.path / "summary.json", summary)
@@ -194,7 +199,11 @@ def make_summary(
         "threshold": threshold,
         "clean_refused": rate(first["clean"] > threshold),
         "attacks": {
-            name: {"kind": kinds.get(name, "knows it"), **describe_attack(columns, threshold)}
+            name: {
+                "kind": kinds.get(name, "knows it"),
+                "budget": str(budget_of(setup.attacks[name])),
+                **describe_attack(columns, threshold),
+            }
             for name, columns in scores.items()
         },
     }

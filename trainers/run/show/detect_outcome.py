@@ -29,6 +29,7 @@ def detect_table(summary: Mapping[str, Any]) -> str:
         {
             "attack": name,
             "detector": each["kind"],
+            "budget": each["budget"],
             "success": _percent(each["success"]),
             "auc": area(each["auc"], each["auc_interval"]),
             **{f"at {float(s):.0%}": _percent(r) for s, r in each["detection"].items()},
@@ -51,13 +52,14 @@ def detect_table(summary: Mapping[str, Any]) -> str:
 def verdict(attacks: Mapping[str, Mapping[str, Any]]) -> str:
     """Say how much more gets through of the attack that knows the detector."""
     known = next(each for each in attacks.values() if each["kind"] == "knows it")
-    rest = [e["gets_through"]["rate"] for e in attacks.values() if e["kind"] != "knows it"]
+    others = [e for e in attacks.values() if e["kind"] != "knows it"]
+    rest = [e["gets_through"]["rate"] for e in others if e["budget"] == known["budget"]]
     if known["gets_through"]["rate"] is None:
         return "no sample was right before: there was nothing to attack"
-    return (
-        f"of the attack that knows the detector {known['gets_through']['rate']:.1%} get through, "
-        f"of the others at most {max(rest):.1%}"
-    )
+    text = f"of the attack that knows the detector {known['gets_through']['rate']:.1%} get through"
+    if not rest:
+        return text
+    return f"{text}, of the others at {known['budget']} at most {max(rest):.1%}"
 
 
 def area(value: float | None, interval: tuple[float, float] | None) -> str:
