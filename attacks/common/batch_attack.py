@@ -19,7 +19,7 @@ from attacks.common.bpda import stand_ins
 from attacks.common.forward import TRIED, expected, wrap_forward
 from attacks.common.frozen import check_module, frozen
 from attacks.common.goal import Classifier, Goal, detached_logits
-from attacks.common.options import Count, Options
+from attacks.common.options import Count, Options, Text
 from attacks.common.randomness import generator_for, ids_of
 
 RANGE_TOLERANCE = 1e-4
@@ -184,7 +184,7 @@ class GradientAttack(BatchAttack, ABC):
     """
 
     eot: Count = field(default=1, kw_only=True)
-    bpda: str | None = field(default=None, kw_only=True)
+    bpda: Text | None = field(default=None, kw_only=True)
 
     def run(self, call: Call) -> AttackResult:
         """Attack the samples of a call, with the mean of passes and with stand-ins if asked."""

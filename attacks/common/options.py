@@ -53,6 +53,7 @@ Natural = Annotated[int, at_least(0)]
 Positive = Annotated[float, above(0)]
 NonNegative = Annotated[float, at_least(0)]
 Share = Annotated[float, Bound(lambda value: 0 < value <= 1, "in (0, 1]")]
+Text = Annotated[str, Bound(bool, "that is not empty")]
 BelowOne = Annotated[float, Bound(lambda value: 0 <= value < 1, "in [0, 1)")]
 
 

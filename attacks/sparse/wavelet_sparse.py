@@ -55,7 +55,7 @@ class WaveletSparse(GradientAttack):
         prune: forward passes that look for coefficients to leave out.
         wavelet: see `compress.dwt`.
         levels: see `compress.dwt`.
-        **others: see `GradientAttack`.
+        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: proximal gradient (ISTA): Daubechies, Defrise & De Mol 2004; perturbations as wavelet
     coefficients: Rey-de-Castro & Rabitz 2018, section 5.4.

@@ -63,6 +63,8 @@ def test_all_attacks_with_gradients_have_the_options_and_no_others():
         build_attack("square:eot=2")
     with pytest.raises(ValueError, match=r"eot is 0; give a whole number >= 1"):
         PGD(eot=0)
+    with pytest.raises(ValueError, match="bpda is ''; give text that is not empty or None"):
+        build_attack("pgd:bpda=")
     with pytest.raises(ValueError, match="compile=True with bpda='identity'"):
         PGD(compile=True, bpda="identity")
 
@@ -86,7 +88,7 @@ def test_queries_count_the_passes(net, batch):
     x, y = batch(8)
     model, seen = net(), []
     model.register_forward_hook(lambda _, given, __: seen.append(given[0].detach()))
-    result = PGD(steps=4, eot=3, random_start=False)(model, x, y)
+    result = PGD(steps=4, eot=3, random_start=False, early_stop=True)(model, x, y)
     assert result.queries.tolist() == [3 * (4 + 1 + 1)] * 8  # steps, the end, and the verdict
     whole = [given for given in seen if len(given) == 8]  # without the looks at two samples
     assert len(whole) == 18

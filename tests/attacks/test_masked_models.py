@@ -2,6 +2,10 @@
 
 Digits and small networks; robust accuracies at linf 0.1 are over all 360 test samples, and over 30
 passes where a model is random. "Open" is the same classifier without what masks its gradient.
+
+    python -m pytest -s tests/attacks/test_masked_models.py
+
+prints all of them.
 """
 
 import re
@@ -98,7 +102,9 @@ def robust(attack, model, digits, *, passes=1):
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(1)
         right = [(model(result.x_adv).argmax(1) == y).float().mean() for _ in range(passes)]
-    return float(torch.stack(right).mean()), " ".join(result.info.get("warnings", []))
+    accuracy, asked = float(torch.stack(right).mean()), (attack.loss, attack.eot, attack.bpda)
+    print(f"\n{type(attack).__name__} {asked}: {accuracy:.3f}", end="")
+    return accuracy, " ".join(result.info.get("warnings", []))
 
 
 def remedy(warning, pattern):

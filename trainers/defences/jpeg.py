@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -15,6 +16,7 @@ from trainers.defences.defence import Defence, from_frames, to_frames
 
 Levels = NDArray[np.uint8]
 _CHANNELS = (1, 3)  # grey, RGB
+_BLOCK = 16  # pixels, of colour at half the resolution
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,20 @@ class JPEG(Defence):
         return from_frames(decoded, x) + 0 * x  # a sample that is NaN stays NaN
 
     def surrogate(self, x: Tensor) -> Tensor:
-        """Return the samples as they are."""
-        return x
+        """Return the samples through a JPEG whose rounding is a polynomial.
+
+        Source: Shin & Song 2017, section 3; Reich et al. 2024.
+        """
+        from kornia.enhance import jpeg_codec_differentiable  # takes a second
+
+        frames = to_frames(x)
+        height, width = frames.shape[-2:]
+        padding = (0, -width % _BLOCK, 0, -height % _BLOCK)
+        rgb = F.pad(frames.clamp(0, 1), padding, mode="replicate").expand(-1, 3, -1, -1)
+        soft = jpeg_codec_differentiable(rgb, rgb.new_tensor([self.quality]))
+        if frames.shape[1] == 1:
+            soft = soft.mean(1, keepdim=True)
+        return from_frames(soft[..., :height, :width], x)
 
 
 def recompress(levels: Levels, quality: int) -> Levels:
