@@ -11,13 +11,28 @@ from torch import nn
 from attacks import FGSM, PGD, Square
 from augment import load_dataset
 from trainers import FitOptions, evaluate_attack, fit_classifier
-from trainers.evaluate.masking.check_masking import check_masking
-from trainers.evaluate.masking.compare_attacks import BLACK, compare, compare_measured
+from trainers.evaluate.masking.check_masking import (
+    AVERAGE,
+    FAILS,
+    FLAT,
+    FLOW,
+    INNER,
+    check_masking,
+)
+from trainers.evaluate.masking.compare_attacks import (
+    BLACK,
+    ONE_STEP,
+    RANDOM,
+    TRANSFER,
+    compare,
+    compare_measured,
+)
 from trainers.intervals import sign_test
 from trainers.run.cli.specs import build_attack
 
 EPS = 0.1
 SAMPLES = 30
+OPTIONS = {f.name for f in fields(PGD)}  # EOT and BPDA may not be there yet
 
 
 def fit(method: str, **options: Any) -> nn.Module:
@@ -197,14 +212,16 @@ def test_attacks_that_were_measured_are_compared_by_budget(honest):
         assert [c.check.split(" beats")[0] for c in found if c.sign] == wanted
 
 
-@pytest.mark.parametrize(
-    "text", ["autoattack", "pgd:loss=dlr,steps=100", "pgd:loss=margin", "square"]
-)
-def test_the_attacks_that_are_advised_can_be_named(text):
-    assert build_attack(text, defaults={"eps": EPS})
+ADVICE = [
+    *(kind[1] for kind in (BLACK, ONE_STEP, RANDOM, TRANSFER)),
+    AVERAGE, FAILS, FLAT, FLOW, INNER,
+]  # fmt: skip
 
 
-@pytest.mark.skipif("eot" not in {f.name for f in fields(PGD)}, reason="no EOT and BPDA yet")
-@pytest.mark.parametrize("text", ["pgd:bpda=identity", "pgd:eot=20", "autoattack:version=rand"])
-def test_the_options_that_are_advised_can_be_named(text):
-    assert build_attack(text, defaults={"eps": EPS})
+@pytest.mark.parametrize("advice", ADVICE)
+def test_the_attacks_that_are_advised_can_be_named(advice):
+    texts = advice.partition("--attacks ")[2].split()
+    assert texts
+    for text in texts:
+        if "eot" in OPTIONS or not ("bpda" in text or "eot" in text or "rand" in text):
+            assert build_attack(text, defaults={"eps": EPS})

@@ -22,11 +22,10 @@ from attacks.common.randomness import generator_for, ids_of
 from attacks.common.threat import Threat
 from trainers.evaluate.evaluation import top_classes
 from trainers.evaluate.masking.compare_attacks import (
-    AUTOATTACK,
     BLACK,
-    BPDA,
     ONE_STEP,
     RANDOM,
+    RUN,
     MaskingCheck,
     compare,
 )
@@ -36,11 +35,11 @@ STEPS, QUERIES, POINTS = 20, 300, 50  # of the probing PGD, of Square, of random
 AVERAGE = "average over it: run --attacks pgd:eot=20 autoattack:version=rand"
 INNER = (
     "attacks may stop at the inner optimisation: let its result carry a gradient "
-    f"(create_graph=True), and run {BPDA} and {AUTOATTACK}"
+    f"(create_graph=True), and {RUN}"
 )
-FLOW = f"run {BPDA}, and --attacks square"
-FLAT = f"the slope is hidden: run --attacks pgd:loss=margin, {BPDA}, and {AUTOATTACK}"
-FAILS = f"any sample can be reached there, so the attack fails: run {AUTOATTACK}, and {BPDA}"
+FLOW = "put a stand-in where it stops: run --attacks pgd:bpda=identity square"
+FLAT = "the slope is hidden: run --attacks pgd:loss=margin pgd:bpda=identity autoattack"
+FAILS = f"any sample can be reached there, so the attack fails: {RUN}"
 
 
 def check_masking(

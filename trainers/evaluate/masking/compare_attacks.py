@@ -18,16 +18,15 @@ from trainers.intervals import sign_test
 WHITE_BOX = (PGD, APGD, BIM, MIFGSM)
 BLACK_BOX = (Square, KeyframeSquare, Substitute)  # they take no gradient of the classifier
 SURPRISE = 0.01  # chance of a comparison as lopsided between two attacks that are alike
-AUTOATTACK = "--attacks autoattack"
-BPDA = "--attacks pgd:bpda=identity"
+RUN = "run --attacks pgd:bpda=identity autoattack"
 # What is compared, and what to run when the weaker wins.
-BLACK = ("black box beats white box", f"gradients mislead: run {AUTOATTACK}, and {BPDA}")
+BLACK = ("black box beats white box", f"gradients mislead: {RUN}")
 ONE_STEP = (
     "one step beats many",
-    f"the loss is no guide beyond one step: run {AUTOATTACK} pgd:loss=dlr,steps=100",
+    "the loss misleads beyond one step: run --attacks pgd:loss=dlr,steps=100 autoattack",
 )
-RANDOM = ("random search beats white box", f"gradients mislead: run {AUTOATTACK}, and {BPDA}")
-TRANSFER = ("transfer beats white box", f"gradients mislead: run {AUTOATTACK}, and {BPDA}")
+RANDOM = ("random search beats white box", f"gradients mislead: {RUN}")
+TRANSFER = ("transfer beats white box", f"gradients mislead: {RUN}")
 
 
 @dataclass(frozen=True)

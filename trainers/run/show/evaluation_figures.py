@@ -15,6 +15,7 @@ Matrix = Sequence[Sequence[float]]
 NUMBERED = 16  # classes whose cells are numbered
 NAMED = 40  # classes that are named beside a matrix
 CLEAN, ATTACKED, GREY = COLOURS[0], COLOURS[1], COLOURS[7]
+MARGINS = {"left": 0.06, "right": 0.98, "top": 0.93, "bottom": 0.1, "wspace": 0.08}
 WIDE = (10.0, 4.9)  # inches, of two charts side by side
 LONG = 14  # characters of a class name
 CHARACTERS = 36  # of all names that stand side by side
@@ -164,10 +165,10 @@ def reliability_chart(charts: Mapping[str, Row]) -> Figure:
     with chart_style():
         figure = Figure(figsize=WIDE)
         figure.set_layout_engine("none")  # to look for a layout would double the time
-        figure.subplots_adjust(left=0.06, right=0.98, top=0.93, bottom=0.1, wspace=0.08)
         grid = figure.subplots(
-            2, len(charts), height_ratios=(4, 1), sharex=True, sharey="row", squeeze=False
-        )
+            2, len(charts), height_ratios=(4, 1), sharex=True, sharey="row", squeeze=False,
+            gridspec_kw=MARGINS,
+        )  # fmt: skip
         colours = (CLEAN, ATTACKED)
         for place, (heading, chart) in enumerate(charts.items()):
             upper, lower = grid[0][place], grid[1][place]

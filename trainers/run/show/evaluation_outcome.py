@@ -98,11 +98,12 @@ def curve_lines(curve: Row | None) -> list[str]:
     if curve is None:
         return []
     low, high = curve["area_interval"]
-    half = curve["median_distance"]
+    half, names = curve["median_distance"], ", ".join(curve["attacks"])
+    to = f" up to {curve['area_to']:.4g}" if curve["never_fooled"] else ""
     lines = [
-        f"curve over eps ({curve['norm']}, {curve['samples']} samples, by "
-        f"{', '.join(curve['attacks'])}): area {curve['area']:.4g} ({low:.4g}-{high:.4g}); half of "
-        f"those right fall within {'no radius' if half is None else f'{half:.4g}'}"
+        f"curve over eps ({curve['norm']}, {curve['samples']} samples, by {names}): area{to} "
+        f"{curve['area']:.4g} ({low:.4g}-{high:.4g}); half of those right fall "
+        f"{'at no radius' if half is None else f'within {half:.4g}'}"
     ]
     if curve["never_fooled"]:
         lines.append(
@@ -225,8 +226,11 @@ def masking_lines(masking: Row, *, brief: bool = False) -> list[str]:
     checks, signs = masking["checks"], masking["signs"]
     if not checks:
         return []
-    seen = f"{len(signs)} of {len(checks)} checks saw a sign" if signs else "no sign in any check"
-    head = f"gradient masking: {seen}, {len(checks)} in all, on {masking['samples']} samples"
+    on = f"on {masking['samples']} samples and " if masking["samples"] else ""
+    head = (
+        f"gradient masking: {len(signs) or 'none'} of {len(checks)} checks saw a sign, {on}by the "
+        "attacks above"
+    )
     return [head] if brief else [head, *signs]
 
 
