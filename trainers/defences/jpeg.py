@@ -16,6 +16,7 @@ from trainers.defences.defence import Defence, from_frames, to_frames
 
 Levels = NDArray[np.uint8]
 _CHANNELS = (1, 3)  # grey, RGB
+_PLAIN = 0.2  # share of x in the surrogate, chosen on validation samples: docs/defences.md
 _BLOCK = 16  # pixels, of colour at half the resolution
 
 
@@ -51,7 +52,9 @@ class JPEG(Defence):
         return from_frames(decoded, x) + 0 * x  # a sample that is NaN stays NaN
 
     def surrogate(self, x: Tensor) -> Tensor:
-        """Return the samples through a JPEG whose rounding is a polynomial.
+        """Return the samples through a JPEG whose rounding is a polynomial, with a share of x.
+
+        By the polynomial alone, coefficients near whole numbers, such as 0, would have no slope.
 
         Source: Shin & Song 2017, section 3; Reich et al. 2024.
         """
@@ -64,7 +67,8 @@ class JPEG(Defence):
         soft = jpeg_codec_differentiable(rgb, rgb.new_tensor([self.quality]))
         if frames.shape[1] == 1:
             soft = soft.mean(1, keepdim=True)
-        return from_frames(soft[..., :height, :width], x)
+        soft = from_frames(soft[..., :height, :width], x)
+        return _PLAIN * x + (1 - _PLAIN) * soft
 
 
 def recompress(levels: Levels, quality: int) -> Levels:
