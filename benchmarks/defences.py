@@ -18,6 +18,7 @@ DEFENCES = (
     "jpeg:quality=50", "bit-depth:bits=3", "median-blur", "gaussian-blur", "total-variation",
     "wavelet", "resize-pad:largest=1.25", "crop-ensemble:crops=10",
 )  # fmt: skip
+NOTHING_ELSE = ("--curve", "none", "--masking-samples", "0")
 COLUMNS = ("undefended", "blind", "as_is", "adaptive")
 
 
@@ -53,7 +54,7 @@ def main() -> None:
         fit = ("--epochs", known.epochs, "--test-attacks", "fgsm")
         job(place / "fit", "fit", *common, *fit)
         weights = str(place / "fit/checkpoints/round-000.safetensors")
-        asked = ("--weights", weights, "--attacks", known.attack)
+        asked = ("--weights", weights, "--attacks", known.attack, *NOTHING_ELSE)
         defence = job(place / "evaluate", "evaluate", *common, *asked)["defence"]
         (rates,) = defence["attacks"].values()
         cells = [defence["clean_accuracy"], *(rates[name] for name in COLUMNS)]
