@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from augment import Dataset, MixedDataset, SampleBank, classic_for, iterate
+from augment.bank.mixed import choose_of_each
 
 
 @pytest.fixture
@@ -124,3 +125,24 @@ def test_videos_pass_through_the_bank_and_the_mixture(tmp_path):
     assert mixed.subset([5, 1]).stack([0, 1])[0].shape == (2, *shape)
     with pytest.raises(ValueError, match="use a new bank"):
         again.append("round3", torch.zeros(1, 2, 4, 3), [entry(0, 3)])
+
+
+def test_each_original_gives_the_samples_of_the_highest_values(originals, bank):
+    candidates = bank.indices(status="accepted")
+    newest = choose_of_each(
+        bank, candidates, 1, value=[bank.entries()[i].round for i in candidates]
+    )
+    # Sample 1 was left pending in round 2, and sample 0 rejected in round 1.
+    assert [(bank.entries()[i].source, bank.entries()[i].round) for i in newest] == [
+        ("s1", 1), ("s0", 2), ("s2", 2), ("s3", 2), ("s4", 2), ("s5", 2),
+    ]  # fmt: skip
+    oldest = choose_of_each(
+        bank, candidates, 1, value=[-bank.entries()[i].round for i in candidates]
+    )
+    assert sorted(bank.entries()[i].source for i in oldest) == originals.ids
+    assert {bank.entries()[i].round for i in oldest} == {1, 2}
+    assert choose_of_each(bank, candidates, 2, value=[0.0] * len(candidates)) == candidates
+    mixed = MixedDataset(originals, bank, chosen=newest)
+    assert mixed.ids[6:] == [f"bank:{bank.entries()[i].id}" for i in newest]
+    assert mixed.perturbed.tolist() == [False] * 6 + [True] * 6
+    assert not originals.perturbed.any()

@@ -107,12 +107,12 @@ class BestEpoch:
         Source: Wong et al. 2020, section 5 and figure 3.
         """
         was, now = int(self.record.sum()), int(self.last.sum())
-        right = [record["accuracy"] for record in history[-3:]]
-        if 2 * now >= was or fall(self.record, self.last) < SIGNIFICANT or right[-1] < min(right):
+        *before, right = (record["accuracy"] for record in history[-3:])
+        if 2 * now >= was or fall(self.record, self.last) < SIGNIFICANT or right < min(before):
             return None
         return (
             f"catastrophic overfitting in epoch {len(history)}: {now} of {len(self.last)} "
-            f"validation samples are right under PGD, {was} were before, while {right[-1]:.0%} of "
+            f"validation samples are right under PGD, {was} were before, while {right:.0%} of "
             "the training samples are right as fitted; the fit ended there, with weights of "
             "before. Take the method pgd-at, or a smaller train_step_size"
         )

@@ -55,7 +55,8 @@ def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
     for name in [*names.split(), "tensorboard", "checkpoints", "bank", "figures", "report.html"]:
         assert (run / name).exists(), name
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
-        "best.safetensors", "round-000.json", "round-000.safetensors", "round-001.json", "round-001.safetensors",
+        "best.safetensors",
+        *(f"round-{n:03}.{end}" for n in (0, 1) for end in ("json", "safetensors")),
     ]  # fmt: skip
     report = (run / "report.html").read_text()
     assert report.count("data:image/png;base64,") == 5

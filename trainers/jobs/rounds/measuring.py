@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attacks import Attack
 from augment import Dataset
 from trainers.evaluate.batch_figures import draw_batch
 from trainers.evaluate.budgets import budget_of
@@ -14,6 +15,7 @@ from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import wilson
+from trainers.jobs.evaluate import make_summary
 from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs import slug
@@ -25,7 +27,7 @@ Row = dict[str, Any]
 def measure_round(rounds: Rounds, number: int) -> Row:
     """Attack held-out samples with the test attacks, and some of them with the main attack."""
     bank = rounds.bank(number)
-    robust = measure_split(rounds, number, "test", rounds.test)
+    robust = measure_split(rounds, number, "test", rounds.test, rounds.test_attacks)
     strongest = strongest_case(robust, rounds.config.loop)
     first = next(iter(robust.values()))
     intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
@@ -49,16 +51,22 @@ def measure_round(rounds: Rounds, number: int) -> Row:
 
 
 def measure_split(
-    rounds: Rounds, number: int, split: str, ds: Dataset
+    rounds: Rounds, number: int, split: str, ds: Dataset, attacks: Mapping[str, Attack]
 ) -> dict[str, AttackMeasurement]:
-    """Measure a round's classifier under each test attack, by name."""
+    """Measure the classifier of a round under each attack, by name."""
     measured = {}
-    for name, attack in rounds.test_attacks.items():
+    for name, attack in attacks.items():
         items = rounds.file(number) / f"{split}-{slug(name)}"
         stage = f"round {number}: {name}" + (f" ({split})" if split != "test" else "")
         task = AttackTask(stage, attack, ds, items, rounds.measuring_seed)
         measured[name], _ = measure_resumable(rounds.context, task)
     return measured
+
+
+def measure_best(rounds: Rounds, number: int) -> Row:
+    """Measure the classifier that is handed over, a round's, under --final-attacks."""
+    measured = measure_split(rounds, number, "final", rounds.test, rounds.final_attacks)
+    return {"round": number} | make_summary(measured, usual_budget=budget_of(rounds.config.loop))
 
 
 def strongest_case(measured: Mapping[str, AttackMeasurement], loop: LoopFlags) -> Row:
@@ -85,7 +93,7 @@ def validate_round(rounds: Rounds, number: int) -> Row | None:
     """Measure on validation samples what the choice of a round, and the end of all, go by."""
     if rounds.val is None:
         return None
-    measured = measure_split(rounds, number, "val", rounds.val)
+    measured = measure_split(rounds, number, "val", rounds.val, rounds.test_attacks)
     first = next(iter(measured.values()))
     strongest = strongest_case(measured, rounds.config.loop)
     return {

@@ -14,6 +14,7 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.show.images import write_png
 from trainers.run.show.outcome import (
     ROUND_TERMS,
+    attacks_table,
     columns,
     heading,
     legend,
@@ -39,12 +40,14 @@ class RoundsReport:
         self.config = dump(folder.job, config)
         self.board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, self.config)
 
-    def publish(self, rows: Sequence[Row], reason: str | None) -> None:
+    def publish(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> None:
         """Show the last of the rounds.
 
         Args:
             rows: all rounds so far.
             reason: why it was the last one; None when more will come.
+            final: what `evaluate` says of the classifier that is handed over; None where it was
+                not asked.
         """
         last = rows[-1]
         if len(rows) == 1:
@@ -55,13 +58,15 @@ class RoundsReport:
         for picture in drawn_pictures(self.folder.figures / round_name(number)):
             tag = f"{last['attack']}/{picture.stem.rpartition('-')[2]}"
             self.board.picture(tag, picture, step=number)
-        self.write(rows, reason)
+        self.write(rows, reason, final)
         if reason is not None:
+            if final:
+                log.info("%s", final_lines(final))
             log.info("stopped: %s\n\n%s", reason, places(self.folder))
             self.board.text("rounds", rounds_table(rows))
             self.board.close()
 
-    def write(self, rows: Sequence[Row], reason: str | None) -> None:
+    def write(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> None:
         """Write the files that show all rounds at once."""
         summary = {
             "job": "rounds",
@@ -70,6 +75,7 @@ class RoundsReport:
             "best_round": best_round(rows),
             "rounds": list(rows),
         }
+        summary |= {"final": final} if final else {}
         write_summary(self.folder.path / "summary.json", summary)
         title = "Accuracy on test samples"
         chart = line_chart(accuracies(rows), title=title, x_label="round", y_label="share")
@@ -113,6 +119,7 @@ def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, A
     return {
         "verdict": verdict(rows[0], rows[summary["best_round"]]),
         "ending": ending(summary),
+        "final": final_lines(summary["final"]) if "final" in summary else "",
         "rows": [columns(row) for row in rows],
         "meanings": ROUND_TERMS,
         "messages": [text for row in rows for text in row.get("warnings", [])],
@@ -140,6 +147,11 @@ def verdict(first: Row, best: Row) -> str:
         f"clean {first['clean_accuracy']:.1%} -> {best['clean_accuracy']:.1%}, {robust}. "
         f"{best['attack']} succeeds on {success} samples that could be attacked."
     )
+
+
+def final_lines(final: Row) -> str:
+    """Say how the classifier that is handed over was measured at the end."""
+    return f"handed over: round {final['round']}\n{attacks_table(final)}"
 
 
 def ending(summary: Row) -> str:

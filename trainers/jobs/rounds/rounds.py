@@ -16,7 +16,7 @@ from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
 from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.fit.fit_or_load import load_weights
-from trainers.jobs.rounds.measuring import measure_round
+from trainers.jobs.rounds.measuring import measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
 from trainers.jobs.rounds.setup import Rounds, round_name, setup
 from trainers.jobs.rounds.stopping import best_round, cannot_stop, stop_reason
@@ -47,18 +47,26 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
                 "the generator leaves most test samples above --loss-threshold in round 0 already; "
                 "that rule waits for a round in which it does not"
             )
-        if reason is not None:
-            hand_over(rounds, best_round(rows))
-        report.publish(rows, reason)
+        final = hand_over(rounds, best_round(rows)) if reason is not None else None
+        report.publish(rows, reason, final)
         remove_items(rounds.file(number))  # its row is all that is needed
 
 
-def hand_over(rounds: Rounds, number: int) -> None:
-    """Keep the classifier of the best round under a name of its own."""
-    file = rounds.context.folder.checkpoints / BEST
-    if not is_present(file):
+def hand_over(rounds: Rounds, number: int) -> Row | None:
+    """Keep the classifier of a round under a name of its own, and measure it as was asked.
+
+    Returns:
+        What `evaluate` says of it under --final-attacks; None where there are none.
+    """
+    checkpoints = rounds.context.folder.checkpoints
+    if not is_present(file := checkpoints / BEST):
         save_item(file, *load_item(rounds.file(number, ".safetensors")))
     load_weights(rounds.context.model, file)
+    if not rounds.final_attacks:
+        return None
+    final: Row = cached_json(checkpoints / "final.json", lambda: measure_best(rounds, number))
+    remove_items(rounds.file(number))
+    return final
 
 
 def run_round(rounds: Rounds, number: int) -> Row:

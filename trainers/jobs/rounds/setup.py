@@ -39,6 +39,7 @@ class Rounds:
     test: Dataset
     attacks: Mapping[str, Attack]
     test_attacks: Mapping[str, Attack]
+    final_attacks: Mapping[str, Attack]
 
     @property
     def main_attack(self) -> str:
@@ -66,16 +67,27 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
     attacks = build_attacks(loop.attacks, defaults=defaults)
     measuring = attack_defaults(config, eps=loop.eps, norm=loop.norm, measuring=True)
     test_attacks = build_attacks(loop.test_attacks, defaults=measuring)
+    final_attacks = build_attacks(loop.final_attacks, defaults=measuring)
     sample_counts(loop.attack_samples, list(attacks))
-    train, test = load_splits(config, folder, {**attacks, **test_attacks})
+    train, test = load_splits(config, folder, {**attacks, **test_attacks, **final_attacks})
     val = load_validation(config, folder, count=config.fit.val_samples)
     build_augmentation(config.fit.augmentation, train)
     for number in (0, 1):
         fit_options(fit_flags(config, number), batch_size=config.source.batch_size)
     context = load_job_classifier(config, folder, train)
     first_weights = deepcopy(context.model.state_dict())
-    static = load_static(config, folder, train, config.fit.static)
-    return Rounds(context, first_weights, static, config, train, val, test, attacks, test_attacks)
+    return Rounds(
+        context=context,
+        first_weights=first_weights,
+        static=load_static(config, folder, train, config.fit.static),
+        config=config,
+        train=train,
+        val=val,
+        test=test,
+        attacks=attacks,
+        test_attacks=test_attacks,
+        final_attacks=final_attacks,
+    )
 
 
 def fit_flags(config: RoundsConfig, number: int) -> FitFlags:

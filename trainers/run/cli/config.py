@@ -14,6 +14,9 @@ from trainers.run.cli.methods import MethodName
 from trainers.run.cli.numbers import LARGEST
 from trainers.run.cli.option import option
 
+# Two climbs of Auto-PGD, which together come near to AutoAttack, and PGD to compare with others.
+STRONG = ("apgd:steps=20", "apgd-t:steps=20,targets=2,loss=margin", "pgd:steps=20")
+
 
 @dataclass(frozen=True)
 class RunFlags:
@@ -180,7 +183,7 @@ class SamplesConfig:
 class LoopFlags:
     """Attack, retrain, re-attack: with what, how often, and when to stop."""
 
-    rounds: int = option(4, at_least=0, at_most=10**4)
+    rounds: int = option(2, at_least=0, at_most=10**4)
     """Rounds of attacking and retraining."""
     attacks: tuple[str, ...] = ("generator:top_k=1,lam=15,steps=100", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
@@ -195,8 +198,12 @@ class LoopFlags:
     eps: float = option(0.1, above=0, at_most=10**9)
     """Budget of attacks that have one: 0.1 (l2 1, l1 4) on digits, 8/255 (0.5, 12) on
     images, 2/255 (1.5, 50) on videos."""
-    test_attacks: tuple[str, ...] = ("pgd:steps=20",)
-    """Attacks that robust accuracy is measured with."""
+    test_attacks: tuple[str, ...] = STRONG
+    """Attacks that robust accuracy is measured with, on test and validation samples. The worst
+    case of those with one budget is what rounds are chosen by."""
+    final_attacks: tuple[str, ...] = ()
+    """Attacks that the classifier which is handed over is measured with at the end, such as
+    autoattack. None: no others."""
     generator_test_samples: int = option(64, at_least=1, at_most=10**9)
     """Test samples that the generator, or else the first of --attacks, is measured on."""
     ratio: float | None = option(None, at_least=0, at_most=10**6)
@@ -261,7 +268,7 @@ class AttackConfig(SamplesConfig):
 class FittedFlags:
     """What a fitted classifier is measured with."""
 
-    test_attacks: tuple[str, ...] = ("pgd:steps=20",)
+    test_attacks: tuple[str, ...] = STRONG
     """Attacks that robust accuracy is measured with: NAME or NAME:OPTION=VALUE,..."""
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""

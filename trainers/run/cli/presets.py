@@ -13,7 +13,7 @@ BUDGETS = {
 
 PHOTOGRAPHS: dict[str, Any] = {
     "attacks": ("generator:top_k=1,lam=10,steps=150", "pgd"),
-    "attack_samples": ("generator=64", "pgd=all"),
+    "attack_samples": ("generator=64", "pgd=1000"),
     "batch_size": 128,
     "augmentation": "classic",
     "rounds": 3,
@@ -57,6 +57,7 @@ FEW: dict[str, Any] = {
     "rounds": 1,
     "retrain_epochs": 1,
     "attack_samples": ("generator=8", "pgd=64"),
+    "test_attacks": ("pgd:steps=20",),
     "generator_test_samples": 8,
     "val_samples": 32,
     "samples": 8,

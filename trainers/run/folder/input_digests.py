@@ -24,6 +24,7 @@ ATTACKS = (
     "attacks",
     "test_attacks",
     "evasion",
+    "final_attacks",
 )  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder
 PYTHON = sys.stdlib_module_names | {"__main__"}

@@ -35,6 +35,7 @@ ROUND_TERMS = {
     "attacked, those that were right before",
     "loss": "mean of what the attack minimises or maximises, at its end",
     "change": "mean change of a value, black to white being 1, of the samples it fooled",
+    "sparsity": "share of the values that it changes by less than 1/255, of those samples",
     "bank": "perturbed samples collected for retraining so far",
 }
 ATTACK_TERMS = {
@@ -81,6 +82,7 @@ def columns(row: Row) -> dict[str, str]:
         "of": number(row.get("attackable"), "d"),
         "loss": number(row["attack_loss"], ".3f"),
         "change": number(row["delta_l1"], ".4f"),
+        "sparsity": number(row.get("delta_sparsity"), ".2f"),
         "bank": str(row["bank_size"]),
         "seconds": f"{row['seconds']:.1f}",
     }

@@ -1,0 +1,156 @@
+"""Banks and methods together: in rounds, and in `fit` with the bank of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from augment import SampleBank, load_dataset
+from trainers.run.main import main
+
+TINY = [
+    "--smoke", "--threads", "1", "--train-samples", "80", "--test-samples", "40",
+    "--batch-size", "16", "--augmentation", "none",
+]  # fmt: skip
+ROUNDS = [
+    *TINY, "--epochs", "2", "--retrain-epochs", "1", "--rounds", "2", "--attacks", "pgd:steps=2",
+    "--attack-samples", "pgd=20", "--test-attacks", "fgsm",
+]  # fmt: skip
+
+
+def rounds(folder: Path, *words: str) -> Path:
+    assert main(["rounds", *ROUNDS, "--run-dir", str(folder), *words]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rounds(tmp_path_factory.mktemp("bank") / "run")
+
+
+def weights(folder: Path, number: int) -> dict[str, torch.Tensor]:
+    return load_file(folder / f"checkpoints/round-{number:03}.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], tensor) for name, tensor in second.items())
+
+
+def test_the_run_hands_over_the_round_that_validates_best(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    found = [row["validation"]["worst_case"] for row in summary["rounds"]]
+    assert found[summary["best_round"]] == max(found)
+    best = load_file(run / "checkpoints/best.safetensors")
+    assert same(best, weights(run, summary["best_round"]))
+    assert {row["validation"]["samples"] for row in summary["rounds"]} == {32}
+
+
+def test_what_is_handed_over_is_made_again(run: Path, tmp_path: Path) -> None:
+    file = run / "checkpoints/best.safetensors"
+    before = file.read_bytes()
+    file.unlink()
+    rounds(run)
+    assert file.read_bytes() == before
+
+
+def test_without_validation_samples_the_last_round_counts(tmp_path: Path) -> None:
+    folder = rounds(tmp_path / "r", "--val-samples", "0")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["best_round"] == 2
+    assert [row["validation"] for row in summary["rounds"]] == [None] * 3
+
+
+@pytest.mark.parametrize("words", [
+    ("--retrain-method", "standard"), ("--retrain-method", "bank"),
+    ("--retrain-method", "ensemble"), ("--ratio", "0"), ("--start", "scratch"),
+])  # fmt: skip
+def test_what_a_round_fits_is_chosen(words: tuple[str, ...], run: Path, tmp_path: Path) -> None:
+    folder = rounds(tmp_path / "r", *words)
+    assert same(weights(folder, 0), weights(run, 0))
+    assert not same(weights(folder, 1), weights(run, 1))
+
+
+def test_the_bank_is_capped(run: Path, tmp_path: Path) -> None:
+    # Of each sample the bank has a hard and an easy one a round, in this order.
+    both = ("--attacks", "fgsm:eps=0.2", "pgd:steps=1,eps=0.01")
+    common = (*both, "--attack-samples", "fgsm=all", "pgd=all")
+    several = rounds(tmp_path / "all", *common)
+    for first in ("newest", "hardest"):
+        capped = rounds(tmp_path / first, *common, "--bank-per-sample", "1", "--bank-first", first)
+        assert not same(weights(capped, 1), weights(several, 1))
+        assert len(SampleBank(capped / "bank")) == 320
+    newest, hardest = (weights(tmp_path / first, 2) for first in ("newest", "hardest"))
+    assert not same(newest, hardest)
+
+
+def fit(folder: Path, *words: str) -> int:
+    return main(["fit", *TINY, "--epochs", "2", "--run-dir", str(folder), *words])
+
+
+def test_fit_takes_the_bank_of_a_run(run: Path, tmp_path: Path) -> None:
+    bank = ("--bank", str(run / "bank"))
+    for name, words in {
+        "bank": ("--method", "bank", *bank), "fast": ("--method", "fast", *bank),
+        "ratio": ("--method", "fast", *bank, "--ratio", "2"), "alone": ("--method", "fast"),
+        "standard": ("--method", "standard"),
+    }.items():  # fmt: skip
+        assert fit(tmp_path / name, *words) == 0
+    found = [weights(tmp_path / name, 0) for name in ("bank", "fast", "ratio", "alone", "standard")]
+    assert not any(same(a, b) for i, a in enumerate(found) for b in found[:i])
+
+
+def test_another_bank_is_refused_on_resume(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = load_dataset("digits", "train", samples=80)
+    bank = SampleBank(tmp_path / "bank")
+    entry = {
+        "source": train.ids[0], "label": int(train.labels[0]), "round": 1, "attack": "pgd",
+        "seed": 0, "loss": 0.0, "linf": 0.0, "l2": 0.0, "l1": 0.0,
+    }  # fmt: skip
+    words = ("--method", "bank", "--bank", str(bank.folder))
+    bank.append("first", torch.zeros(1, 1, 8, 8), [entry])
+    assert fit(tmp_path / "r", *words) == 3
+    assert "no accepted samples" in capsys.readouterr().err
+    bank.set_status([0], "accepted")
+    assert fit(tmp_path / "r", *words) == 0
+    (tmp_path / "r/summary.json").unlink()
+    bank.append("second", torch.ones(1, 1, 8, 8), [entry])
+    bank.set_status([1], "accepted")
+    assert fit(tmp_path / "r", *words) == 3
+    assert "is not what it was" in capsys.readouterr().err
+
+
+def test_static_classifiers_are_files_of_weights(run: Path, tmp_path: Path) -> None:
+    files = [str(run / f"checkpoints/round-00{n}.safetensors") for n in (0, 1)]
+    assert fit(tmp_path / "own", "--method", "ensemble") == 0
+    assert fit(tmp_path / "two", "--method", "ensemble", "--static", *files) == 0
+    assert not same(weights(tmp_path / "own", 0), weights(tmp_path / "two", 0))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "--method", "bank"], "--method bank needs a bank; give --bank DIR"),
+        (["fit", "--method", "fast", "--ratio", "1"], "--ratio 1 needs a bank"),
+        (["fit", "--bank", "x"], "--bank has no use with --method standard"),
+        (["fit", "--method", "fast", "--static", "x.pt"], "--static has no use with --method fast"),
+        (["rounds", "--beta", "3"], "--method standard and --retrain-method fast; leave it out, or "
+         "give --retrain-method trades or mart"),
+        (["rounds", "--retrain-method", "fat"], "--retrain-method"),
+        (["rounds", "--bank-per-sample", "0"], "--bank-per-sample is 0"),
+    ],
+)  # fmt: skip
+def test_what_has_no_use_is_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--run-dir", str(tmp_path / "r")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_options_of_either_method_may_be_given(tmp_path: Path) -> None:
+    folder = rounds(tmp_path / "r", "--retrain-method", "trades", "--beta", "2", "--rounds", "1")
+    assert len(json.loads((folder / "summary.json").read_text())["rounds"]) == 2
