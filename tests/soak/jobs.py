@@ -52,7 +52,7 @@ def jobs(given: Path) -> dict[str, list[str]]:
             "evaluate", *FEW, *weights, "--attacks", "pgd:steps=5",
             "--defence", "jpeg", "resize-pad:largest=1.3",
         ],
-        "detect": ["detect", *FEW, *TRAIN, *weights, "--test-attacks", "fgsm"],
+        "detect": ["detect", *FEW, *TRAIN, *weights, "--unseen-attacks", "fgsm"],
         "compress fit": ["compress", "fit", *SMALL, *TRAIN, "--network", "unet:width=4,epochs=3"],
         "compress fit delta": ["compress", "fit", *SMALL, *TRAIN, *weights, "--kind", "delta"],
         "compress encode": [*encode, *TRAIN],

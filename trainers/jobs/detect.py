@@ -109,11 +109,11 @@ def set_up_detection(config: DetectConfig, folder: RunFolder) -> DetectSetup:
     given = load_given(flags.detector, flags.false_alarms) if flags.detector else None
     defaults = attack_defaults(config, eps=flags.eps, norm=flags.norm)
     fitted = build_attacks(flags.attacks, defaults=defaults)
-    unseen = build_attacks(flags.test_attacks, defaults=defaults)
+    unseen = build_attacks(flags.unseen_attacks, defaults=defaults)
     evasion = Evasion(build_attack(flags.evasion, defaults=defaults), flags.evasion_classes)
     if twice := [name for name in unseen if name in fitted or name == EVASION]:
         raise ValueError(
-            f"--test-attacks names {twice[0]}, which the detector is fitted to; name it once"
+            f"--unseen-attacks names {twice[0]}, which the detector is fitted to; name it once"
         )
     train, val, test = (load_split(config, split, folder) for split in ("train", "val", "test"))
     for ds in (train, val, test):

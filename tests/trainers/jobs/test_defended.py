@@ -79,7 +79,7 @@ def test_a_defence_that_does_not_fit_is_refused(
 def detected(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of the job detect."""
     folder = tmp_path_factory.mktemp("detected") / "run"
-    run(folder, "detect", "--weights", str(fitted), "--test-attacks", "fgsm")
+    run(folder, "detect", "--weights", str(fitted), "--unseen-attacks", "fgsm")
     return folder
 
 
@@ -101,7 +101,7 @@ def test_a_detector_is_fitted_and_measured(detected: Path) -> None:
 
 
 def test_a_detector_is_measured_again(fitted: Path, detected: Path, tmp_path: Path) -> None:
-    words = ["--weights", str(fitted), "--test-attacks", "fgsm", "--evasion-classes", "1"]
+    words = ["--weights", str(fitted), "--unseen-attacks", "fgsm", "--evasion-classes", "1"]
     again = run(tmp_path / "b", "detect", *words, "--detector", f"{detected}/detector.safetensors")
     summary = json.loads((detected / "summary.json").read_text())
     assert again["threshold"] == summary["threshold"]
@@ -113,7 +113,11 @@ def test_a_detector_is_measured_again(fitted: Path, detected: Path, tmp_path: Pa
     ("words", "code", "message"),
     [
         (["--eps", "1e-6"], 1, "fooled none of 64 training samples"),
-        (["--test-attacks", "pgd"], 2, "--test-attacks names pgd, which the detector is fitted to"),
+        (
+            ["--unseen-attacks", "pgd"],
+            2,
+            "--unseen-attacks names pgd, which the detector is fitted to",
+        ),
         (["--layer", "stage9"], 2, "layer is 'stage9'; the model's layers are stage1"),
         (["--detector", "none.safetensors"], 3, "give a file that the job detect wrote"),
         (["--detector", "DETECTOR", "--false-alarms", "0.2"], 2, "has thresholds for "),

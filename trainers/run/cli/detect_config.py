@@ -15,7 +15,7 @@ class DetectFlags:
 
     attacks: tuple[str, ...] = ("pgd",)
     """Attacks whose samples it is fitted to: NAME or NAME:OPTION=VALUE,..."""
-    test_attacks: tuple[str, ...] = ("fgsm", "apgd:steps=50", "deepfool")
+    unseen_attacks: tuple[str, ...] = ("fgsm", "apgd:steps=50", "deepfool")
     """Attacks that it is measured with besides, which it has not seen."""
     evasion: str = "pgd:steps=50,loss=margin"
     """Attack that knows the detector, aimed at the likeliest wrong classes in turn."""

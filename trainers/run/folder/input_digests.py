@@ -23,6 +23,7 @@ ATTACKS = (
     "attack",
     "attacks",
     "test_attacks",
+    "unseen_attacks",
     "evasion",
     "final_attacks",
 )  # whose texts may name the file of a fitted one
