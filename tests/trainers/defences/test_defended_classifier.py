@@ -39,6 +39,7 @@ def test_defences_come_in_turn_in_front_of_the_model(model, x):
 
 
 def test_an_ensemble_answers_by_the_mean_of_probabilities(model, x):
+    model.head.weight.data.mul_(100)  # so that crops get different answers
     defended = DefendedClassifier(model, [CropEnsemble(crops=7, side=0.6)]).eval()
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -11,6 +11,7 @@ from scipy.fft import dctn, idctn
 from scipy.ndimage import gaussian_filter, median_filter
 from torchvision.io import decode_jpeg, encode_jpeg
 
+from compress import dwt, idwt
 from trainers.defences import DEFENCES
 from trainers.defences.bit_depth import BitDepth
 from trainers.defences.crop_ensemble import CropEnsemble
@@ -165,6 +166,18 @@ def test_wavelet_denoising_is_pywavelets(threshold):
 
         clean = [low, *(tuple(map(shrunk, level)) for level in details)]
         np.testing.assert_allclose(z, pywt.waverec2(clean, "haar").clip(0, 1), atol=1e-5)
+
+
+def test_the_gradient_of_wavelet_denoising_takes_thresholds_for_constant():
+    x = (smooth(2, 1, 16, 16) / 2 + 0.25).requires_grad_()
+    weights = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
+    out = WaveletDenoising(wavelet="haar")(x)
+    assert 0 < float(out.min()) <= float(out.max()) < 1  # where nothing is clipped
+    (slope,) = torch.autograd.grad((out * weights).sum(), x)
+    kept = dwt(out, wavelet="haar", levels=2).values.abs() > 1e-5
+    assert 0.1 < kept.double().mean() < 0.9
+    c = dwt(weights, wavelet="haar", levels=2)  # which is orthonormal
+    torch.testing.assert_close(slope, idwt(c.with_values(c.values * kept)), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", PLANE)
