@@ -29,8 +29,8 @@ def train(
 
 COMMON = (
     "--smoke --seed --device --threads --run-dir --resume --data --model --weights --classes "
-    "--num-classes --binary --size --frames --stride --clips --mean --std --train-samples "
-    "--test-samples --batch-size --download --debug --config --print-config"
+    "--num-classes --binary --size --frames --stride --clips --mean --std --defence "
+    "--train-samples --test-samples --batch-size --download --debug --config --print-config"
 )
 OVERVIEW = """\
 usage: train.py [JOB] [OPTIONS]        (no job: rounds)
@@ -39,6 +39,7 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
   fit                Fit a classifier, also against attacks (--method), and measure it.
   attack             Perturb samples and save them, with scores and pictures.
   evaluate           Measure a classifier: clean accuracy, and accuracy under each attack.
+  detect             Fit a detector of attacked samples; measure it, also by attacks that know it.
   compress fit       Fit a codec's statistics to a data set, for `compress encode`.
   compress encode    Code samples as small files; of a folder of pictures, a file for each.
   compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
@@ -61,7 +62,7 @@ usage: train.py compress JOB [OPTIONS]
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 """
 JOBS = (
-    "rounds, fit, attack, evaluate, compress fit, compress encode, compress decode, "
+    "rounds, fit, attack, evaluate, detect, compress fit, compress encode, compress decode, "
     "compress evaluate, models"
 )
 
@@ -74,7 +75,16 @@ def test_the_overview(words: list[str], page: str) -> None:
 
 @pytest.mark.parametrize(
     "job",
-    ["rounds", "fit", "attack", "evaluate", "compress fit", "compress encode", "compress evaluate"],
+    [
+        "rounds",
+        "fit",
+        "attack",
+        "evaluate",
+        "detect",
+        "compress fit",
+        "compress encode",
+        "compress evaluate",
+    ],
 )
 def test_help_is_quick_and_names_its_options(job: str) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -95,6 +105,7 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
         ("fit", "run data classifier training measurement"),
         ("attack", "run data classifier attack"),
         ("evaluate", "run data classifier measurement"),
+        ("detect", "run data classifier detector"),
         ("compress fit", "run data classifier codec"),
         ("compress encode", "run data classifier code"),
         ("compress decode", "run code"),

@@ -17,7 +17,7 @@ from trainers import AttackedBatch, MaskingCheck
 from trainers.fit.classifier import FitResult
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.run.cli import compress_config, config, evaluate_config
+from trainers.run.cli import compress_config, config, detect_config, evaluate_config
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs import BOOLEANS
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "trainers", "examples")
 FLAGS = [
     kind
-    for module in (config, compress_config, evaluate_config)
+    for module in (config, compress_config, detect_config, evaluate_config)
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)
 ]
@@ -44,7 +44,7 @@ RESULTS = [
 def trees() -> Iterator[ast.Module]:
     for folder in FOLDERS:
         for file in sorted((ROOT / folder).rglob("*.py")):
-            if file.name not in ("config.py", "compress_config.py", "evaluate_config.py"):
+            if not file.name.endswith("config.py"):
                 yield ast.parse(file.read_text())
 
 

@@ -3,12 +3,14 @@
 
 _.l0  # a property of the public AttackResult, beside linf, l2 and l1
 __getattr__  # PEP 562: Python calls it for public names that are imported on first use
+_.extra_repr  # torch calls it to show a module
 _.find_class  # pickle.Unpickler calls it
 _.thread_count  # PyAV reads it from the codec context
 _.pix_fmt  # PyAV reads it from the stream
 run_attack  # run/main.py imports jobs by name
 run_decode  # likewise
 run_encode  # likewise
+run_detect  # likewise
 run_evaluate  # likewise
 run_fit  # likewise
 run_rounds  # likewise

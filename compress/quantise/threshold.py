@@ -48,24 +48,52 @@ def soft(c: Coefficients, threshold: float | Tensor) -> Coefficients:
 def bayes_shrink(c: Coefficients) -> Coefficients:
     """Soft-threshold each band of each channel by noise variance over signal deviation.
 
-    The noise is estimated from the median of each sample's finest diagonal band; the low-pass
-    band stays.
+    The noise is that of `noise_level`; the low-pass band stays.
 
     Source: Chang, Yu & Vetterli 2000, eqs. (9) to (12).
     """
-    finest = [b for b in c.bands if all(b.high[1:])]
-    if not finest:
-        return c
-    noise = _median(c.band(finest[-1]).flatten(2).abs()) / _MEDIAN_OF_NORMAL  # (B, C)
+    noise = noise_level(c)  # (B, C)
     out = c.with_values(c.values.clone())
     for band in c.bands:
         if any(band.high):
             part = out.band(band)  # (B, C, T, H, W)
             signal = ((part**2).flatten(2).mean(2) - noise**2).clamp_min(0).sqrt()
             size = noise**2 / signal  # inf where there is noise alone
-            size = torch.nan_to_num(size, nan=0.0, posinf=math.inf)[..., None, None, None]
-            part.copy_(part.sign() * (part.abs() - size).clamp_min(0))
+            _shrink(part, torch.nan_to_num(size, nan=0.0, posinf=math.inf))
     return out
+
+
+def universal_shrink(c: Coefficients) -> Coefficients:
+    """Soft-threshold all bands of each channel but the low-pass one by sqrt(2 log n) noise levels.
+
+    n is the number of values in a channel.
+
+    Source: Donoho & Johnstone 1994, section 2.4 (VisuShrink).
+    """
+    size = noise_level(c) * math.sqrt(2 * math.log(c.values[0, 0].numel()))  # (B, C)
+    out = c.with_values(c.values.clone())
+    for band in c.bands:
+        if any(band.high):
+            _shrink(out.band(band), size)
+    return out
+
+
+def noise_level(c: Coefficients) -> Tensor:
+    """Estimate the noise in each channel, (B, C), from the median of its finest diagonal band.
+
+    It is 0 where there is no such band.
+
+    Source: Donoho & Johnstone 1994, section 4.1.
+    """
+    finest = [b for b in c.bands if all(b.high[1:])]
+    if not finest:
+        return c.values.new_zeros(c.values.shape[:2])
+    return _median(c.band(finest[-1]).flatten(2).abs()) / _MEDIAN_OF_NORMAL
+
+
+def _shrink(part: Tensor, size: Tensor) -> None:
+    """Move coefficients (B, C, T, H, W) towards 0 in place, by thresholds (B, C)."""
+    part.copy_(part.sign() * (part.abs() - size[..., None, None, None]).clamp_min(0))
 
 
 def top_k(c: Coefficients, k: int) -> Coefficients:

@@ -50,6 +50,11 @@ def jobs(given: Path) -> dict[str, list[str]]:
             "--corruptions", "glass_blur", "shot_noise",
             "--transfer", f"other={weights[1]}",
         ],
+        "evaluate a defence": [
+            "evaluate", *FEW, *weights, "--attacks", "pgd:steps=5",
+            "--defence", "jpeg", "resize-pad:largest=1.3",
+        ],
+        "detect": ["detect", *FEW, *TRAIN, *weights, "--unseen-attacks", "fgsm"],
         "compress fit": ["compress", "fit", *SMALL, *TRAIN, "--network", "unet:width=4,epochs=3"],
         "compress fit delta": ["compress", "fit", *SMALL, *TRAIN, *weights, "--kind", "delta"],
         "compress encode": [*encode, *TRAIN],

@@ -12,6 +12,7 @@ from attacks import PGD
 from attacks.attack import Norm
 from attacks.common.randomness import derive_seed
 from augment import Dataset
+from trainers.defences.adaptive import adaptive_options
 from trainers.fit.augmentation import build_augmentation
 from trainers.fit.classifier import FitResult, fit_classifier
 from trainers.fit.options import FitOptions
@@ -185,7 +186,8 @@ def watched(
     if val is None or flags.method == "standard" or flags.train_norm is None:
         return None
     eps = flags.train_eps or budget(context.config.source.data, flags.train_norm)
-    attack = PGD(norm=flags.train_norm, eps=eps, steps=PROBE_STEPS, early_stop=True)
+    knowing = adaptive_options(getattr(context.model, "defences", ()))
+    attack = PGD(norm=flags.train_norm, eps=eps, steps=PROBE_STEPS, early_stop=True, **knowing)
     x, y = samples_to_watch(val, fitted=fitted, device=context.device)
     return Validation(x, y, attack, derive_seed(context.seed, "validation"))
 

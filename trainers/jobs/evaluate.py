@@ -1,7 +1,8 @@
 """The job `evaluate`: a classifier's accuracy, clean and under each attack, and what it says."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from attacks import Attack
 from attacks.common.randomness import derive_seed
 from augment import Dataset
+from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.evaluate.budgets import Budget, budget_of
 from trainers.evaluate.masking.check_masking import missing_gradient
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
@@ -16,6 +18,7 @@ from trainers.evaluate.per_class import rate
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
 from trainers.evaluate.scores import AttackMeasurement, finite_or_none
 from trainers.fit.fit_or_load import load_or_fit_classifier
+from trainers.jobs.defended import compare_knowledge, measure_anew
 from trainers.jobs.evaluation.answers import draw_answers, summarise_answers
 from trainers.jobs.evaluation.corruptions import measure_common_corruptions
 from trainers.jobs.evaluation.curve import build_curve_attacks, measure_curve
@@ -45,7 +48,12 @@ log = logging.getLogger(__name__)
 def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     """Measure with each attack in turn, look closer, and write what came of it."""
     flags = config.measure
-    defaults = attack_defaults(config, eps=flags.eps, norm=flags.norm, measuring=True)
+    defaults = attack_defaults(
+        config,
+        eps=flags.eps,
+        norm=flags.norm,
+        measuring=not config.classifier.defence,  # by which one draw would decide
+    )
     attacks = build_attacks(flags.attacks, defaults=defaults)
     curve_attacks = build_curve_attacks(config, defaults)
     transfer_attack = {"--transfer-attack": build_attack(flags.transfer_attack, defaults=defaults)}
@@ -56,7 +64,9 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     context = load_or_fit_classifier(config, folder, test)
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
-    results = measure_attacks(context, attacks, test)
+    defended = isinstance(context.model, DefendedClassifier)
+    measure = partial(measure_anew, context) if defended else None
+    results = measure_attacks(context, attacks, test, measure=measure)
     run = EvaluationRun(config, context, test, attacks, defaults, results)
     summary = make_summary(results, usual_budget=budget_of(flags))
     case = next(iter(worst_cases(results, first=budget_of(flags))), None)
@@ -69,20 +79,34 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     summary["transfer"], found = measure_transfer(run, others)
     summary["masking"] = masking_summary(run, [*find_masking(run), *found])
     summary["corruptions"] = measure_common_corruptions(run, summary["clean_accuracy"])
+    if defended:
+        summary["defence"] = compare_knowledge(context, attacks, test)
     note_numbers(folder, summary)
     draw_answers(folder.figures, results, summary, test.classes)
     publish_evaluation(folder, board, summary, config=text)
 
 
 def measure_attacks(
-    context: JobContext, attacks: Mapping[str, Attack], test: Dataset
+    context: JobContext,
+    attacks: Mapping[str, Attack],
+    test: Dataset,
+    *,
+    measure: Callable[[AttackTask], AttackMeasurement] | None = None,
 ) -> dict[str, AttackMeasurement]:
-    """Measure with each attack in turn, by name; the rates are noted as metrics."""
+    """Measure with each attack in turn, by name; the rates are noted as metrics.
+
+    Args:
+        context: the job's classifier.
+        attacks: by name.
+        test: labelled samples.
+        measure: makes each measurement; None takes `measure_resumable`.
+    """
     results: dict[str, AttackMeasurement] = {}
     for name, attack in attacks.items():
         items = context.folder.checkpoints / f"test-{slug(name)}"
         seed = derive_seed(context.seed, "measure")
-        results[name], _ = measure_resumable(context, AttackTask(name, attack, test, items, seed))
+        task = AttackTask(name, attack, test, items, seed)
+        results[name] = measure(task) if measure else measure_resumable(context, task)[0]
         values = {"robust": results[name].robust_accuracy, "success": results[name].success}
         values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         context.folder.metrics.add(name, step=0, values=values)

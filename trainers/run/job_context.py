@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import chdir, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,12 @@ from attacks import Attack, RefusedInput
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset, load_dataset
+from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.models.load import load_classifier
+from trainers.models.probe import probe_classifier
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import EMBEDDED
+from trainers.run.cli.specs import build_defences
 from trainers.run.cli.toml import replace_options
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_device, choose_threads
@@ -93,6 +96,7 @@ def load_job_classifier(
     """
     device = choose_device(config.run.device)
     flags = config.classifier
+    defences = build_defences(flags.defence)
     classes = flags.num_classes or ds.num_classes or None
     if classes == 1:
         raise RefusedInput(
@@ -113,6 +117,9 @@ def load_job_classifier(
             device=device,
         )
     folder.inputs.check_model(flag, flags.model or "", model, given=flags.weights is not None)
+    if defences:
+        model = DefendedClassifier(model, defences).eval()
+        probe_classifier(model, ds.shape, classes)
     return JobContext(config, folder, model, device)
 
 
@@ -170,6 +177,8 @@ def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | No
     """
     x, _ = ds.stack([0])
     y = torch.zeros(1, dtype=torch.int64)
+    if getattr(attack, "bpda", None):  # it names layers of the model that is not there
+        attack = replace(cast(Any, attack), bpda=None)
     with suppress(_Asked):
         try:
             if isinstance(attack, Fittable):

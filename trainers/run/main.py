@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from trainers.run import errors
-from trainers.run.cli import compress_config, config, evaluate_config
+from trainers.run.cli import compress_config, config, detect_config, evaluate_config
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program, suggest
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
@@ -27,6 +27,7 @@ JOBS: dict[str, type[Any]] = {
     "fit": config.FitConfig,
     "attack": config.AttackConfig,
     "evaluate": evaluate_config.EvaluateConfig,
+    "detect": detect_config.DetectConfig,
     "compress-fit": compress_config.CompressFitConfig,
     "compress-encode": compress_config.CompressEncodeConfig,
     "compress-decode": compress_config.CompressDecodeConfig,

@@ -1,7 +1,7 @@
 """What a training method is, what it is given, and the inner problem that most of them pose."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.common.bpda import SURROGATE, stand_ins
 from attacks.common.frozen import reentrant_checkpoints
 from attacks.common.goal import Classifier, cross_entropy, logits_of, value_and_gradient
 from attacks.common.threat import Threat
@@ -108,13 +109,21 @@ def inner_problem(training: TrainingStep) -> Iterator[Classifier]:
             module.training = False
         for parameter in asking:
             parameter.requires_grad_(False)
-        with reentrant_checkpoints():
+        with reentrant_checkpoints(), look_behind(model):
             yield partial(evaluate, training, model)
     finally:
         for module, flag in flags:
             module.training = flag
         for parameter in asking:
             parameter.requires_grad_(True)
+
+
+def look_behind(model: nn.Module) -> AbstractContextManager[None]:
+    """Let gradients pass in the body through the layers that have a surrogate, as defences do."""
+    names = [name for name, module in model.named_modules() if hasattr(module, SURROGATE)]
+    if not names:
+        return nullcontext()
+    return stand_ins(model, torch.empty(0), f"{SURROGATE}:{'+'.join(names)}")
 
 
 def evaluate(training: TrainingStep, model: nn.Module, x: Tensor) -> Tensor:

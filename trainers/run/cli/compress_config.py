@@ -11,7 +11,14 @@ from trainers.run.cli.option import option
 PeerName = Literal["jpeg", "jpeg2000", "webp", "avif", "x264", "av1"]
 LARGEST_RATE = 10**12  # bytes a sample
 CLASSIFIER_KINDS = ("x-task", "delta")  # of code, that a classifier is asked for
-CLASSIFIER_OPTIONS = ("model", "weights", "num_classes", "mean", "std")  # of no use with others
+CLASSIFIER_OPTIONS = (
+    "model",
+    "weights",
+    "num_classes",
+    "mean",
+    "std",
+    "defence",
+)  # of no use with others
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ class ClassifierFlags:
     """Mean of each channel, subtracted in front of the model; give it with --std, or neither."""
     std: tuple[float, ...] = ()
     """Standard deviation of each channel, divided by in front of the model."""
+    defence: tuple[str, ...] = ()
+    """Transforms of samples in front of the model, in turn, in training too: jpeg | bit-depth |
+    median-blur | gaussian-blur | total-variation | wavelet | resize-pad | crop-ensemble, each with
+    options, such as jpeg:quality=75. Attacks know them, unless told otherwise."""
 
 
 @dataclass(frozen=True)

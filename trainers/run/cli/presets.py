@@ -63,6 +63,7 @@ FEW: dict[str, Any] = {
     "generator_test_samples": 8,
     "val_samples": 32,
     "samples": 8,
+    "fit_samples": 64,
     "curve": ("fmn:steps=10",),
     "curve_samples": 24,
     "curve_checks": 1,

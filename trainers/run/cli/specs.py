@@ -11,6 +11,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
 from compress import TaskQuantiser
+from trainers.defences import DEFENCES
+from trainers.defences.adaptive import adaptive_options
+from trainers.defences.defence import Defence
 from trainers.run.cli.command import suggest
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.numbers import READERS, check_size
@@ -69,6 +72,21 @@ def build_task(text: str | None, *, smoke: bool) -> TaskQuantiser:
     """
     options = read_options("--task", text or "", types_of(TaskQuantiser))
     return TaskQuantiser(**({"steps": 4} if smoke else {}) | options)
+
+
+def build_defences(texts: Sequence[str]) -> tuple[Defence, ...]:
+    """Make the defences that texts describe, NAME or NAME:OPTION=VALUE,... each.
+
+    Raises:
+        ValueError: for an unknown name or option, or a value that is not allowed.
+    """
+    made = []
+    for name, _, rest in (text.partition(":") for text in texts):
+        if name not in DEFENCES:
+            hint = suggest(name, list(DEFENCES))
+            raise ValueError(f"there is no defence {name!r}; {hint}allowed: {', '.join(DEFENCES)}")
+        made.append(DEFENCES[name](**read_options(name, rest, types_of(DEFENCES[name]))))
+    return tuple(made)
 
 
 def read_options(what: str, text: str, known: Options) -> dict[str, Any]:
@@ -229,11 +247,13 @@ def attack_defaults(
     """Return the options that attacks take where neither their text nor a flag says otherwise.
 
     Those that only measure let a sample go once it is fooled: the same successes in less time.
-    Networks P begin as the identity; `vary_start` lets further instances begin elsewhere.
+    Networks P begin as the identity; `vary_start` lets further instances begin elsewhere. What a
+    defence hides from gradients they look behind.
     """
+    defences = build_defences(config.classifier.defence)
     quick = {"early_stop": True} if measuring else {}
     small = SMOKE_OPTIONS if config.run.smoke else {}
-    return {"eps": eps, "norm": norm, "noise": 0.0} | quick | small
+    return {"eps": eps, "norm": norm, "noise": 0.0} | quick | adaptive_options(defences) | small
 
 
 def sample_counts(texts: Sequence[str], names: Sequence[str]) -> dict[str, int | None]:

@@ -18,12 +18,23 @@ from trainers.run.cli.toml import flag, flatten
 from trainers.run.errors import OURS
 from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_json, write_json
 
-FILES = ("weights", "judge_weights", "codec", "delta_codec", "network", "classes", "static")
+FILES = (
+    "weights",
+    "judge_weights",
+    "codec",
+    "delta_codec",
+    "network",
+    "classes",
+    "detector",
+    "static",
+)
 MODELS = ("model", "judge_model")
 ATTACKS = (
     "attack",
     "attacks",
     "test_attacks",
+    "unseen_attacks",
+    "evasion",
     "final_attacks",
 )  # whose texts may name the file of a fitted one
 FOLDERS_OF_SAMPLES = ("imagefolder", "videofolder")  # data that is whatever is in a folder

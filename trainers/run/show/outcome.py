@@ -6,6 +6,8 @@ from typing import Any
 
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.compress_outcome import compress_lines
+from trainers.run.show.defence_outcome import defence_lines
+from trainers.run.show.detect_outcome import detect_table
 from trainers.run.show.evaluation_outcome import evaluation_lines
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
@@ -137,7 +139,10 @@ def attacks_table(summary: Row) -> str:
     ]
     clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
     of = f" of {summary['samples']} test samples" if "samples" in summary else ""
-    return "\n".join([format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)])
+    lines = [format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)]
+    if "defence" in summary:
+        lines += ["", *defence_lines(summary["defence"])]
+    return "\n".join(lines)
 
 
 def evaluation_table(summary: Row) -> str:
@@ -255,6 +260,7 @@ def outcome(folder: RunFolder) -> str:
         found = rounds_table(summary["rounds"])
     else:
         say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
+        say["detect"] = detect_table
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 

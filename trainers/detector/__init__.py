@@ -1,0 +1,1 @@
+"""A detector of attacked samples, by a classifier's late activations."""
