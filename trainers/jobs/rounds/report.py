@@ -21,6 +21,7 @@ from trainers.run.show.outcome import (
     line,
     places,
     rounds_table,
+    shown,
 )
 from trainers.run.show.plots import line_chart, to_picture
 from trainers.run.show.report import write_report
@@ -101,8 +102,9 @@ def scalars(row: Row) -> dict[str, float]:
 def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     """Return the curves of clean accuracy, robust accuracies and the main attack's success."""
     result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
-    result["worst case"] = [(row["round"], row["worst_case"]) for row in rows]
-    for name in rows[0]["robust_accuracy"]:
+    if len(rows[0]["robust_accuracy"]) > 1:
+        result["worst case"] = [(row["round"], row["worst_case"]) for row in rows]
+    for name in shown(rows[0]["robust_accuracy"]):
         result[f"under {name}"] = [(row["round"], row["robust_accuracy"][name]) for row in rows]
     attack = f"{rows[0]['attack']} succeeds"
     known = [row for row in rows if row["attack_success"] is not None]
@@ -133,6 +135,7 @@ def verdict(first: Row, best: Row) -> str:
     robust = ", ".join(
         f"under {name} {value:.1%} -> {best['robust_accuracy'][name]:.1%}"
         for name, value in first["robust_accuracy"].items()
+        if name in shown(first["robust_accuracy"])
     )
     success = " -> ".join(
         f"{percent(row['attack_success'])} of {row['attackable']}" for row in (first, best)

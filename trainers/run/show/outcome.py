@@ -1,6 +1,6 @@
 """Outcomes of the jobs as text for a terminal, and the table of rounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
@@ -65,18 +65,23 @@ def legend(meanings: Mapping[str, str]) -> str:
     )
 
 
+def shown(names: Iterable[str]) -> list[str]:
+    """Return the attacks that are shown beside the worst case: of more than two the last."""
+    every = list(names)
+    return every if len(every) <= 2 else every[-1:]
+
+
 def columns(row: Row) -> dict[str, str]:
     """Return one round's cells by heading."""
-    intervals = row.get("robust_accuracy_interval", {})
-    robust = {
-        f"{name} acc.": percent(value, intervals.get(name))
-        for name, value in row["robust_accuracy"].items()
-    }
+    rates, intervals = row["robust_accuracy"], row.get("robust_accuracy_interval", {})
+    robust = {f"{name} acc.": percent(rates[name], intervals.get(name)) for name in shown(rates)}
+    if len(rates) > 1:
+        worst = percent(row["worst_case"], row.get("worst_case_interval"))
+        robust = {"worst case acc.": worst} | robust
     success = percent(row["attack_success"], row.get("attack_success_interval"))
     return {
         "round": str(row["round"]),
         "clean acc.": percent(row["clean_accuracy"], row.get("clean_accuracy_interval")),
-        "worst case acc.": percent(row["worst_case"], row.get("worst_case_interval")),
         **robust,
         f"{row.get('attack', 'attack')} success": success,
         "of": number(row.get("attackable"), "d"),
