@@ -19,7 +19,9 @@ from trainers.jobs.evaluate import make_summary, measure_attacks, publish
 from trainers.run.cli.config import FitConfig, FitFlags, LoneFitFlags
 from trainers.run.cli.specs import attack_defaults, build_attacks
 from trainers.run.cli.toml import dump
-from trainers.run.folder.folder import RunFolder
+from trainers.run.folder.atomic import cached_json
+from trainers.run.folder.folder import RunFolder, remove_items
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import (
     JobContext,
     load_job_classifier,
@@ -45,9 +47,13 @@ def run_fit(config: FitConfig, folder: RunFolder) -> None:
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     file = folder.checkpoints / "round-000.safetensors"
     samples = join_bank(train, folder, flags, seed=context.seed)
+    stopwatch = folder.stopwatch = Stopwatch(folder.checkpoints / "fit/seconds.json")
     fitted = fit_or_load(context, file, samples, flags=flags, number=0, val=val, static=static)
+    took = cached_json(folder.checkpoints / "fit.json", lambda: {"seconds": stopwatch.seconds})
+    folder.stopwatch = None
+    remove_items(folder.checkpoints / "fit")
     results = measure_attacks(context, attacks, test)
-    summary = summarise_fit(config, flags, fitted, results)
+    summary = summarise_fit(config, flags, fitted, results) | {"fit_seconds": took["seconds"]}
     folder.metrics.add("fitted", step=0, values={"clean_accuracy": summary["clean_accuracy"]})
     chart = folder.figures / "fit.png"
     write_png(chart, to_picture(accuracy_chart(fitted.history)))

@@ -55,6 +55,26 @@ def test_what_is_handed_over_is_made_again(run: Path, tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+def test_what_is_handed_over_is_measured_once_more(run: Path, tmp_path: Path) -> None:
+    folder = rounds(tmp_path / "r", "--final-attacks", "pgd:steps=3", "fgsm")
+    summary = json.loads((folder / "summary.json").read_text())
+    final, best = summary["final"], summary["rounds"][summary["best_round"]]
+    assert final["round"] == summary["best_round"]
+    assert set(final["attacks"]) == {"pgd", "fgsm"}
+    assert final["clean_accuracy"] == best["clean_accuracy"]
+    assert final["attacks"]["fgsm"]["robust_accuracy"] == best["robust_accuracy"]["fgsm"]
+    assert f"handed over: round {final['round']}" in (folder / "report.html").read_text()
+    (folder / "checkpoints/final.json").unlink()
+    (folder / "summary.json").unlink()
+    rounds(folder, "--final-attacks", "pgd:steps=3", "fgsm")
+    again = json.loads((folder / "summary.json").read_text())["final"]
+    for each in (final, again):  # but for times
+        for attack in each["attacks"].values():
+            del attack["seconds"]
+    assert again == final
+    assert "final" not in json.loads((run / "summary.json").read_text())
+
+
 def test_without_validation_samples_the_last_round_counts(tmp_path: Path) -> None:
     folder = rounds(tmp_path / "r", "--val-samples", "0")
     summary = json.loads((folder / "summary.json").read_text())
