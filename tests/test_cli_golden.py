@@ -154,10 +154,11 @@ def test_help_loads_nothing_heavy() -> None:
         (["fit", "--beta", "3"], 2, "train.py: --beta has no use with --method standard; leave it "
          "out, or give --method trades or mart"),
         (["rounds", "--method", "fast", "--train-steps", "3"], 2, "train.py: --train-steps has no "
-         "use with --method fast; leave it out, or give --method pgd-at or trades or mart"),
+         "use with --method fast and --retrain-method fast; leave it out, or give --retrain-method "
+         "pgd-at or trades or mart or free"),
         (["fit", "--method", "mart", "--label-smoothing", "0.1"], 2, "train.py: --label-smoothing "
-         "has no use with --method mart; leave it out, or give --method standard or pgd-at or "
-         "trades or fast"),
+         "has no use with --method mart; leave it out, or give --method standard or bank or "
+         "pgd-at or trades or fast or free or ensemble"),
         (["attack", "--eps", "1/x"], 2, "'1/x' is no number; write 0.03 or 8/255"),
         (["--epss", "1"], 2, "Unrecognized options: --epss"),
         (["evaluate", "--data", "cifar10:x"], 3,

@@ -128,10 +128,10 @@ CASES = [
     Case("apgd", dict(norm="l1", eps=6.0, steps=10), "l1", random=True, strong=dict(eps=40.0)),
     Case(
         "apgd-t",
-        dict(norm="linf", eps=0.1, steps=6, loss="margin", targets=2),
-        "linf",
+        dict(norm="l2", eps=0.9, steps=4, loss="margin", targets=2),
+        "l2",
         random=True,
-        strong=dict(eps=0.4),
+        strong=dict(eps=4.0),
     ),
     Case(
         "square",

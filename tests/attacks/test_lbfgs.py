@@ -6,6 +6,7 @@ import torch
 from attacks import CW, LBFGS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["margin", "ce"])
 def test_every_loss_finds_what_others_find(net, batch, loss):
     x, _ = batch(12)

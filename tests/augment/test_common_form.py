@@ -200,6 +200,7 @@ def test_lists_of_videos_share_one_form_too(tmp_path):
     assert shapes(f"kinetics:{tmp_path}", frames=2) == {(3, 2, 6, 8)}
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_channels(tmp_path):
     fill(tmp_path / "d", picture, ".png", splits=("train", "test"), count=12)
     picture(tmp_path / "d/train/a/x.png", colour=True)

@@ -22,6 +22,7 @@ from trainers.run.cli.presets import EMBEDDED
 from trainers.run.cli.specs import build_defences
 from trainers.run.cli.toml import replace_options
 from trainers.run.folder.folder import RunFolder
+from trainers.run.folder.input_digests import ChangedInput
 from trainers.run.session import choose_device, choose_threads
 
 log = logging.getLogger(__name__)
@@ -202,9 +203,20 @@ def load_splits(
 
 
 def load_validation(config: SamplesConfig, folder: RunFolder, *, count: int) -> Dataset | None:
-    """Load up to `count` validation samples, none of them a training sample; None for none."""
-    val = load_split(config, "val", folder, count=count) if count else None
-    if not val:
+    """Load up to `count` validation samples, none of them a training sample; None for none.
+
+    Of few samples a tenth may be none: then the last epoch and the last round are kept.
+    """
+    if not count:
+        return None
+    try:
+        val = load_split(config, "val", folder, count=count)
+    except ChangedInput:
+        raise
+    except RefusedInput as error:
+        log.warning("no validation samples, so the last epoch and round are kept: %s", error)
+        return None
+    if not len(val):
         return None
     check_labelled(val)
     return val

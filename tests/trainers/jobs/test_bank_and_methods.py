@@ -92,6 +92,7 @@ def test_what_a_round_fits_is_chosen(words: tuple[str, ...], run: Path, tmp_path
     assert not same(weights(folder, 1), weights(run, 1))
 
 
+@pytest.mark.slow
 def test_the_bank_is_capped(run: Path, tmp_path: Path) -> None:
     # Of each sample the bank has a hard and an easy one a round, in this order.
     both = ("--attacks", "fgsm:eps=0.2", "pgd:steps=1,eps=0.01")

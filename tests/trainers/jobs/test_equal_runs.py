@@ -69,6 +69,7 @@ def test_the_bank_of_a_round_has_no_later_samples(tmp_path: Path) -> None:
     assert [len(SampleBank(tmp_path, until=number)) for number in (0, 1, 2, None)] == [0, 1, 2, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.multiprocess
 def test_a_start_killed_before_its_config_is_started_again(tmp_path: Path) -> None:
     """A child kills itself at each of its first writes: of the mark, then of the config."""

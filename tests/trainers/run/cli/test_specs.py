@@ -81,7 +81,9 @@ def test_a_norm_without_a_ball_needs_no_budget() -> None:
 
 @pytest.mark.parametrize("smoke", [False, True])
 def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
-    config = SimpleNamespace(run=SimpleNamespace(smoke=smoke))
+    config = SimpleNamespace(
+        run=SimpleNamespace(smoke=smoke), classifier=SimpleNamespace(defence=())
+    )
     defaults = attack_defaults(cast(SamplesConfig, config), eps=0.1, norm="linf")
     standard, quick = AutoAttack(eps=0.1), AutoAttack("linf", 0.1, "custom", 3, None, 30)
     assert build_attack("autoattack", defaults=defaults) == (quick if smoke else standard)
@@ -90,7 +92,8 @@ def test_a_smoke_run_takes_no_standard(smoke: bool) -> None:
 
 
 def test_what_only_measures_lets_fooled_samples_go() -> None:
-    config = cast(SamplesConfig, SimpleNamespace(run=SimpleNamespace(smoke=False)))
+    shown = {"run": SimpleNamespace(smoke=False), "classifier": SimpleNamespace(defence=())}
+    config = cast(SamplesConfig, SimpleNamespace(**shown))
     defaults = attack_defaults(config, eps=0.1, norm="linf", measuring=True)
     assert build_attack("pgd", defaults=defaults) == PGD(eps=0.1, early_stop=True)
     assert build_attack("pgd:early_stop=false", defaults=defaults) == PGD(eps=0.1)

@@ -17,10 +17,11 @@ from trainers.run.folder.checkpoint import check_items, is_finished, load_item, 
 from trainers.run.folder.metrics import Metrics
 from trainers.run.main import main, parse_command
 
-WORDS = [
-    "evaluate", "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12",
-    "--batch-size", "8", "--attacks", "fgsm",
+COMMON = [
+    "--smoke", "--threads", "1", "--train-samples", "24", "--test-samples", "12", "--batch-size",
+    "8",
 ]  # fmt: skip
+WORDS = ["evaluate", *COMMON, "--attacks", "fgsm", "--curve", "none", "--masking-samples", "0"]
 DEEP = "[" * 100_000
 BAD = [
     ("status.json", "{}"),
@@ -82,9 +83,9 @@ def test_a_damaged_file_is_named_with_a_remedy(
 
 JOBS = {
     "evaluate": WORDS,
-    "attack": ["attack", *WORDS[1:-2], "--attack", "fgsm"],
-    "universal": ["attack", *WORDS[1:-2], "--attack", "universal:passes=1"],
-    "encode": ["compress", "encode", *WORDS[1:-2]],
+    "attack": ["attack", *COMMON, "--attack", "fgsm"],
+    "universal": ["attack", *COMMON, "--attack", "universal:passes=1"],
+    "encode": ["compress", "encode", *COMMON],
 }
 
 

@@ -126,7 +126,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 OWN = ("helper", "package", "package.net", "package.helper", "lazy_parts", "far_away")
 DATA, WEIGHTS = ["--data", "npz:d.npz"], ["--weights", "w.safetensors"]
-EVALUATE = ["evaluate", *TINY, "--attacks", "fgsm"]
+EVALUATE = [
+    "evaluate", *TINY, "--attacks", "fgsm", "--curve", "none", "--masking-samples", "0",
+]  # fmt: skip
 PHOTOS = ["--data", "imagefolder:photos"]
 CODEC = ["--codec", "fit/codec.sprt"]
 NETWORK = ["--network", "fit/network.safetensors"]

@@ -100,6 +100,7 @@ def row(number: int) -> dict:
     return {
         "round": number, "clean_accuracy": 0.98, "robust_accuracy": {"pgd": 0.5, "fgsm": 0.7},
         "attack": "generator", "attack_success": 0.25, "attack_loss": 0.1, "delta_l1": 0.02,
+        "worst_case": 0.4,
         "bank_size": 10, "seconds": 1.0,
     }  # fmt: skip
 
