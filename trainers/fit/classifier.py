@@ -23,6 +23,7 @@ from trainers.fit.methods.method import TrainingStep
 from trainers.fit.options import FitOptions
 from trainers.fit.state import FitState, Record, pack, unpack
 from trainers.fit.validation import BestEpoch, Validation
+from trainers.run.cli.methods import PERTURBING
 
 
 class Augment(Protocol):
@@ -103,6 +104,8 @@ def fit_classifier(
                 kept = best.state() if best else {}
                 on_epoch(pack(model, fit.optimizer, fit.ema, history, kept))
         if best:
+            if warning is None and options.method in PERTURBING:
+                warning = best.masked(history)
             model.load_state_dict(best.weights)
         elif fit.ema:
             model.load_state_dict(fit.ema.average)

@@ -15,6 +15,7 @@ from trainers.fit.state import Record
 
 LEAST, SHARE = 64, 50  # an epoch is followed by a look at 64 samples, or a fiftieth of its own
 SIGNIFICANT = 3.0  # standard errors of a fall
+MASKED = 0.3  # by how much more is right as fitted than under PGD, at least
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,22 @@ class BestEpoch:
             f"validation samples are right under PGD, {was} were before, while {right:.0%} of "
             "the training samples are right as fitted; the fit ended there, with weights of "
             "before. Take the method pgd-at, or a smaller train_step_size"
+        )
+
+    def masked(self, history: Sequence[Record]) -> str | None:
+        """Tell of a fit that never withstood what its own attack does not find, or None.
+
+        Args:
+            history: a record of each epoch of a method that perturbs.
+        """
+        right, now = history[-1]["accuracy"], float(self.record.double().mean())
+        if now > right / 4 or right - now < MASKED:
+            return None
+        return (
+            f"{right:.0%} of the training samples are right as fitted, and under PGD never more "
+            f"than {now:.0%} of {len(self.record)} validation samples: the method's own attack "
+            "fails where PGD does not. Take the method pgd-at, or a smaller train_eps or "
+            "train_step_size"
         )
 
 
