@@ -53,7 +53,7 @@ def run_fit(config: FitConfig, folder: RunFolder) -> None:
     folder.stopwatch = None
     remove_items(folder.checkpoints / "fit")
     results = measure_attacks(context, attacks, test)
-    summary = summarise_fit(config, flags, fitted, results) | {"fit_seconds": took["seconds"]}
+    summary = summarise_fit(config, flags, fitted, results) | {"fitting": took}
     folder.metrics.add("fitted", step=0, values={"clean_accuracy": summary["clean_accuracy"]})
     chart = folder.figures / "fit.png"
     write_png(chart, to_picture(accuracy_chart(fitted.history)))

@@ -43,7 +43,7 @@ def test_the_summary_says_how_it_was_fitted_and_what_it_withstands(run: Path) ->
     assert summary["train_budget"] == "linf 0.1"
     assert [record["epoch"] for record in summary["history"]] == [0, 1, 2]
     assert summary["kept_epoch"] in (0, 1, 2)
-    assert 0 < summary["fit_seconds"] < 600
+    assert 0 < summary["fitting"]["seconds"] < 600
     (measured,) = summary["attacks"].values()
     assert measured["robust_accuracy"] <= summary["clean_accuracy"]
     for rate, interval in (

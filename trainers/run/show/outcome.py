@@ -162,7 +162,7 @@ def fit_table(summary: Row) -> str:
     fitted = (
         f"fitted by {how}, epochs: {len(summary['history'])}; at the end loss {last['loss']:.3f}, "
         f"accuracy {last['accuracy']:.1%} on training samples as fitted; kept is epoch "
-        f"{summary['kept_epoch'] + 1}; {summary['fit_seconds']:.0f} seconds"
+        f"{summary['kept_epoch'] + 1}; {summary['fitting']['seconds']:.0f} seconds."
     )
     return f"{fitted}\n{attacks_table(summary)}"
 
