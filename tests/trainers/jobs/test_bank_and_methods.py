@@ -97,7 +97,7 @@ def test_the_bank_is_capped(run: Path, tmp_path: Path) -> None:
     # Of each sample the bank has a hard and an easy one a round, in this order.
     both = ("--attacks", "fgsm:eps=0.2", "pgd:steps=1,eps=0.01")
     common = (*both, "--attack-samples", "fgsm=all", "pgd=all")
-    several = rounds(tmp_path / "all", *common)
+    several = rounds(tmp_path / "all", *common, "--bank-per-sample", "0")
     for first in ("newest", "hardest"):
         capped = rounds(tmp_path / first, *common, "--bank-per-sample", "1", "--bank-first", first)
         assert not same(weights(capped, 1), weights(several, 1))
@@ -161,7 +161,7 @@ def test_static_classifiers_are_files_of_weights(run: Path, tmp_path: Path) -> N
         (["rounds", "--beta", "3"], "--method standard and --retrain-method fast; leave it out, or "
          "give --retrain-method trades or mart"),
         (["rounds", "--retrain-method", "fat"], "--retrain-method"),
-        (["rounds", "--bank-per-sample", "0"], "--bank-per-sample is 0"),
+        (["rounds", "--bank-per-sample", "-1"], "--bank-per-sample is -1"),
     ],
 )  # fmt: skip
 def test_what_has_no_use_is_refused(

@@ -57,7 +57,7 @@ def comes_fitted(config: RoundsConfig) -> bool:
 def choose_stored(rounds: Rounds, bank: SampleBank) -> list[int]:
     """Return the numbers of the bank's samples that are fitted, by what the options say."""
     loop, accepted = rounds.config.loop, bank.indices(status="accepted")
-    if loop.bank_per_sample is None:
+    if not loop.bank_per_sample:
         return accepted
     if loop.bank_first == "newest":
         entries = bank.entries()

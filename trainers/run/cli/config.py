@@ -187,7 +187,7 @@ class SamplesConfig:
 class LoopFlags:
     """Attack, retrain, re-attack: with what, how often, and when to stop."""
 
-    rounds: int = option(2, at_least=0, at_most=10**4)
+    rounds: int = option(3, at_least=0, at_most=10**4)
     """Rounds of attacking and retraining."""
     attacks: tuple[str, ...] = ("generator:top_k=1,lam=15,steps=100", "pgd")
     """Attacks that make training samples: NAME or NAME:OPTION=VALUE,..."""
@@ -212,8 +212,8 @@ class LoopFlags:
     """Test samples that the generator, or else the first of --attacks, is measured on."""
     ratio: float | None = option(None, at_least=0, at_most=10**6)
     """Samples of the bank for each original in retraining. 0: none; None: those chosen, once."""
-    bank_per_sample: int | None = option(None, at_least=1, at_most=10**6)
-    """Use so many samples of the bank made of one original. None: all that were accepted."""
+    bank_per_sample: int = option(1, at_least=0, at_most=10**6)
+    """Use so many samples of the bank made of one original. 0: all that were accepted."""
     bank_first: Literal["newest", "hardest"] = "newest"
     """Which they are: newest, or hardest by the loss of the classifier that is retrained."""
     start: Literal["keep", "scratch"] = "keep"
