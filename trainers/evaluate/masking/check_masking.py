@@ -88,17 +88,7 @@ def check_masking(
     found = [check_optimisation(model, x), check_randomness(model, x)]
     if missing := missing_gradient(model, x[:1], y[:1]):  # so attacks would refuse the model too
         return [*found, MaskingCheck("no gradient", missing, sign=True, advice=FLOW)]
-    pgd = PGD(norm=norm, eps=eps, steps=steps, early_stop=True)
-    probes: dict[str, Probe] = {
-        f"pgd ({steps} steps)": partial(success, pgd),
-        f"square ({queries} queries)": partial(
-            success, Square(norm=norm, eps=eps, queries=queries)
-        ),
-        "fgsm": partial(success, FGSM(norm=norm, eps=eps)),
-        f"the best of {POINTS} random points": partial(random_search, norm=norm, eps=eps),
-        f"pgd ({steps} steps) at eps 1": partial(success, replace(pgd, norm="linf", eps=1.0)),
-        "gradients": zero_gradients,
-    }
+    probes = make_probes(norm=norm, eps=eps, steps=steps, queries=queries)
     seen: dict[str, Tensor] = {}
     for name, probe in probes.items():
         parts = [
@@ -128,6 +118,20 @@ class Probe(Protocol):
     ) -> Tensor:
         """Answer it for x (B, ...) with labels y, (B,) bool."""
         ...
+
+
+def make_probes(*, norm: Norm, eps: float, steps: int, queries: int) -> dict[str, Probe]:
+    """Return what is asked of each sample, by name: PGD, what is compared with it, and the rest."""
+    pgd = PGD(norm=norm, eps=eps, steps=steps, early_stop=True)
+    square = Square(norm=norm, eps=eps, queries=queries)
+    return {
+        f"pgd ({steps} steps)": partial(success, pgd),
+        f"square ({queries} queries)": partial(success, square),
+        "fgsm": partial(success, FGSM(norm=norm, eps=eps)),
+        f"the best of {POINTS} random points": partial(random_search, norm=norm, eps=eps),
+        f"pgd ({steps} steps) at eps 1": partial(success, replace(pgd, norm="linf", eps=1.0)),
+        "gradients": zero_gradients,
+    }
 
 
 def success(

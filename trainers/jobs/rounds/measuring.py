@@ -14,8 +14,7 @@ from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
-from trainers.intervals import wilson
-from trainers.jobs.evaluate import make_summary
+from trainers.jobs.evaluate import make_summary, worst_case_entry
 from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs import slug
@@ -77,12 +76,7 @@ def strongest_case(measured: Mapping[str, AttackMeasurement], loop: LoopFlags) -
     """
     cases = worst_cases(measured, first=budget_of(loop))
     if cases:
-        kept, samples = int(cases[0].survived.sum()), len(cases[0].survived)
-        return {
-            "accuracy": kept / samples,
-            "interval": wilson(kept, samples),
-            "attacks": cases[0].attacks,
-        }
+        return worst_case_entry(cases[0])
     name = min(measured, key=lambda name: measured[name].robust_accuracy)
     found = measured[name]
     interval = found.robust_accuracy_interval

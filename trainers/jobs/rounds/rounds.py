@@ -61,9 +61,9 @@ def hand_over(rounds: Rounds, number: int) -> Row | None:
     checkpoints = rounds.context.folder.checkpoints
     if not is_present(file := checkpoints / BEST):
         save_item(file, *load_item(rounds.file(number, ".safetensors")))
-    load_weights(rounds.context.model, file)
     if not rounds.final_attacks:
         return None
+    load_weights(rounds.context.model, file)
     final: Row = cached_json(checkpoints / "final.json", lambda: measure_best(rounds, number))
     remove_items(rounds.file(number))
     return final
