@@ -89,7 +89,7 @@ def test_rounds_take_it_as_it_comes(tmp_path):
 
 
 def test_a_fit_becomes_an_entry_of_the_zoo(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])  # syspath_prepend wants pkg_resources
     from benchmarks import zoo as tool
 
     folder = tmp_path / "zoo"
