@@ -50,7 +50,7 @@ class Net(nn.Module):
         (resnet18, 2, 20),
         (mobilenet_v3_small, 2, 34),
         (densenet121, 2, 59),  # of 121: the others' norms come first
-        (r3d_18, 3, 20),
+        pytest.param(r3d_18, 3, 20, marks=pytest.mark.slow),
         (Net, 2, 2),
     ],
 )

@@ -203,13 +203,20 @@ DEEPFOOL = dict(steps=50, overshoot=0.02)
 SEARCH = dict(binary_search_steps=4, steps=50, stepsize=0.05, initial_const=1.0)
 SMALLEST = [
     duel("deepfool", DEEPFOOL | dict(norm="l2"), foolbox("L2DeepFoolAttack", **DEEPFOOL)),
-    duel("deepfool", DEEPFOOL | dict(norm="linf"), foolbox("LinfDeepFoolAttack", **DEEPFOOL)),
-    duel("fmn", dict(norm="linf", steps=50), foolbox("LInfFMNAttack", steps=50)),
+    duel(
+        "deepfool",
+        DEEPFOOL | dict(norm="linf"),
+        foolbox("LinfDeepFoolAttack", **DEEPFOOL),
+        slow=True,
+    ),
+    duel("fmn", dict(norm="linf", steps=50), foolbox("LInfFMNAttack", steps=50), slow=True),
     duel("fmn", dict(norm="l2", steps=50), foolbox("L2FMNAttack", steps=50)),
-    duel("fmn", dict(norm="l1", steps=50), foolbox("L1FMNAttack", steps=50)),
+    duel("fmn", dict(norm="l1", steps=50), foolbox("L1FMNAttack", steps=50), slow=True),
     duel("fab", dict(norm="linf", steps=20, targets=3), torchattacks(fab("Linf", 1e3)), slow=True),
     duel("fab", dict(norm="l2", steps=20, targets=3), torchattacks(fab("L2", 1e3)), slow=True),
-    duel("cw", dict(steps=50, search_steps=4), foolbox("L2CarliniWagnerAttack", **SEARCH)),
+    duel(
+        "cw", dict(steps=50, search_steps=4), foolbox("L2CarliniWagnerAttack", **SEARCH), slow=True
+    ),
 ]
 
 
@@ -242,7 +249,9 @@ def share_after(subject, name, count, *, norm, eps):
     return part.share(ATTACKS[name](norm=norm, eps=eps, **budget)(*part).x_adv)
 
 
-@pytest.mark.parametrize("norm", RADII)
+@pytest.mark.parametrize(
+    "norm", ["linf", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("l2", "l1"))]
+)
 @pytest.mark.parametrize("name", ["bim", "mifgsm", "pgd", "apgd", "square", "fab"])
 class TestSuccessGrows:
     def test_with_eps_up_to_all(self, subject, name, norm):

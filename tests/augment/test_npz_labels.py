@@ -170,6 +170,7 @@ def test_headers_of_huge_shapes_are_refused_before_memory_is_taken(tmp_path, des
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_memory_is_taken(tmp_path):
     size = 1200 * 2**20
     path = tmp_path / "a.npz"

@@ -195,6 +195,7 @@ def test_a_classifier_gets_what_it_needs(codec, photographs, loss, views):
     assert parse(task).head.kind == "x-task"
 
 
+@pytest.mark.slow
 def test_what_is_coded_depends_on_no_threads(codec, photographs, tmp_path):
     codec.save(tmp_path / "codec")
     torch.save(photographs[300:], tmp_path / "x.pt")

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from augment.corruptions import CORRUPTIONS
@@ -11,6 +12,7 @@ from augment.corruptions.corruption import Corruption
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_each_corruption_at_its_place(tmp_path):
     """Severities 1 and 5 of contrast deviate from grey in the ratio of its numbers."""
     words = ["--output", str(tmp_path / "sheet.png"), "--size", "32", "--shown", "32"]

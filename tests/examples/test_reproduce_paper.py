@@ -96,6 +96,7 @@ def test_figures_are_small_pictures(folder, done):
     assert all(file.stat().st_size < 300_000 for file in files.values())
 
 
+@pytest.mark.slow
 def test_only_what_changed_runs_again(folder, done):
     times = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("*.npz")}
     again = run(folder, "--published-steps", "5")

@@ -314,6 +314,7 @@ def robust_accuracy():
     return {method: measure(method) for method in METHODS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in PERTURBING if name != "ensemble"])
 def test_it_makes_digits_more_robust_than_standard_training(method, robust_accuracy):
     assert robust_accuracy[method] > robust_accuracy["standard"] + 0.1

@@ -192,6 +192,7 @@ def test_weights_come_back_after_an_error():
     assert torch.equal(model.net[1].weight, before)
 
 
+@pytest.mark.slow
 def test_digits_are_more_robust_after_ensemble_training():
     train, test = load_dataset("digits", "train"), load_dataset("digits", "test")
     fitted = {}

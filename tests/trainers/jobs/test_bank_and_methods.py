@@ -55,6 +55,7 @@ def test_what_is_handed_over_is_made_again(run: Path, tmp_path: Path) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_what_is_handed_over_is_measured_once_more(run: Path, tmp_path: Path) -> None:
     folder = rounds(tmp_path / "r", "--final-attacks", "pgd:steps=3", "fgsm")
     summary = json.loads((folder / "summary.json").read_text())
@@ -83,8 +84,10 @@ def test_without_validation_samples_the_last_round_counts(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("words", [
-    ("--retrain-method", "standard"), ("--retrain-method", "bank"),
-    ("--retrain-method", "ensemble"), ("--ratio", "0"), ("--start", "scratch"),
+    ("--retrain-method", "bank"), ("--ratio", "0"),
+    *(pytest.param(words, marks=pytest.mark.slow) for words in (
+        ("--retrain-method", "standard"), ("--retrain-method", "ensemble"), ("--start", "scratch"),
+    )),
 ])  # fmt: skip
 def test_what_a_round_fits_is_chosen(words: tuple[str, ...], run: Path, tmp_path: Path) -> None:
     folder = rounds(tmp_path / "r", *words)
@@ -110,6 +113,7 @@ def fit(folder: Path, *words: str) -> int:
     return main(["fit", *TINY, "--epochs", "2", "--run-dir", str(folder), *words])
 
 
+@pytest.mark.slow
 def test_fit_takes_the_bank_of_a_run(run: Path, tmp_path: Path) -> None:
     bank = ("--bank", str(run / "bank"))
     for name, words in {

@@ -104,6 +104,7 @@ def test_a_killed_fit_ends_like_an_undisturbed_one(
     assert summary_of(folder)["worst_cases"] == summary_of(run)["worst_cases"]
 
 
+@pytest.mark.slow
 def test_every_fit_of_the_rounds_is_by_the_method(tmp_path: Path) -> None:
     words = ["--attacks", "pgd", "--attack-samples", "pgd=16", "--test-attacks", "fgsm"]
     common = ["rounds", *TINY, *words, "--epochs", "1", "--rounds", "1", "--augmentation", "none"]

@@ -78,7 +78,13 @@ def outcome(folder: Path, without_seconds: Callable[[Any], Any]) -> dict[str, An
     }
 
 
-@pytest.mark.parametrize("name", ON_IMAGES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (number > 0))
+        for number, name in enumerate(ON_IMAGES)
+    ],
+)
 def test_a_fit_goes_on_after_its_last_pass(
     name: str,
     weights: Path,

@@ -75,7 +75,7 @@ def without(folder: Path, names: str, copy: Path) -> Path:
     return copy
 
 
-QUICK = 3  # of each job: the others are for the slow suite
+QUICK = 2  # of each job: the others are for the slow suite
 CASES = [
     pytest.param(job, names, marks=[pytest.mark.slow] if number >= QUICK else [])
     for job, lines in GONE.items()

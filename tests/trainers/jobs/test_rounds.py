@@ -153,6 +153,7 @@ def test_the_seconds_of_a_round_are_those_of_all_its_processes(tmp_path: Path) -
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_from_scratch_and_instances(tmp_path: Path) -> None:
     words = ["--start", "scratch", "--instances", "2", "--patience", "0", "--rounds", "2"]
     assert rounds(tmp_path / "r", *words, "--attacks", "fgsm", "pgd") == 0

@@ -27,6 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_rounds_attack_bank_and_show_clips(run: Path) -> None:
     before, after = json.loads((run / "summary.json").read_text())["rounds"]
     assert (before["bank_size"], after["bank_size"]) == (0, 12 + 36)
@@ -61,7 +62,10 @@ def test_files_of_any_name_are_attacked_and_named(
         assert "bad\\udcff.mp4: no whole video" in said
 
 
-@pytest.mark.parametrize("attack", ["keyframe", "pgd", "square"])
+@pytest.mark.parametrize(
+    "attack",
+    ["keyframe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pgd", "square"))],
+)
 def test_evaluate_measures_clips(run: Path, tmp_path: Path, attack: str) -> None:
     weights = str(run / "checkpoints" / "round-001.safetensors")
     words = ["--attacks", attack, "--weights", weights, "--run-dir", str(tmp_path / "e")]

@@ -104,6 +104,7 @@ def test_weights_of_one_logit_say_what_to_do_and_load_with_it(tmp_path):
     assert torch.equal(again(x), model(x))
 
 
+@pytest.mark.slow
 def test_the_jobs_fit_attack_and_measure_it(factory, samples, tmp_path):
     words = ["--data", samples, "--model", f"{factory}:Flat", "--smoke", "--threads", "1"]
     weights = tmp_path / "w.safetensors"

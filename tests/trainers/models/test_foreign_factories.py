@@ -93,7 +93,13 @@ def samples(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("name", [*FITTED, *SCRIPTS, *PRECISE])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (number % 3 > 0))
+        for number, name in enumerate([*FITTED, *SCRIPTS, *PRECISE])
+    ],
+)
 def test_the_jobs_take_it(factory, samples, tmp_path, name):
     common = ["--data", samples, "--model", f"{factory}:{name}", "--smoke", "--threads", "1"]
     words = ["evaluate", *common, "--attacks", "pgd", "--run-dir", str(tmp_path / "e")]

@@ -73,9 +73,13 @@ def fail(folder: Path, what: str, *, after: int) -> None:
 @pytest.mark.parametrize(
     ("job", "what", "after"),
     [
-        *(("evaluate", what, 4) for what in ERRORS),
+        *(("attack", what, 4) for what in ERRORS),
         *(("evaluate", what, 20) for what in list(ERRORS)[:1] + list(ERRORS)[3:4]),
-        *((job, what, 3) for job in JOBS for what in (*list(ERRORS)[:1], *list(ERRORS)[3:4])),
+        *(
+            pytest.param(job, what, 3, marks=[pytest.mark.slow] * (number > 0))
+            for number, what in enumerate([*list(ERRORS)[:1], *list(ERRORS)[3:4]])
+            for job in JOBS
+        ),
     ],
 )
 def test_code_of_the_user_s_that_fails_midway(

@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
@@ -199,10 +201,10 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def to_picture(figure: Figure) -> Image.Image:
     """Return a figure as a picture, of 960 x 540 pixels where it has the usual size."""
-    picture = io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
     with chart_style():
-        figure.savefig(picture, format="png")
-    return Image.open(picture).convert("RGB")
+        canvas.draw()  # once: `savefig` draws all twice, to lay it out first
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def to_svg(figure: Figure) -> str:

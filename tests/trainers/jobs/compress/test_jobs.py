@@ -179,6 +179,7 @@ def test_bytes_out_of_reach_are_refused(tmp_path, capsys):
     assert "the nearest that these samples can have is" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_network_restores_what_is_decoded(photos, tmp_path, capsys):
     words = ["--data", photos[0], "--step", "0.3", "--network", "unet:epochs=8,width=8,lr=5e-3"]
     fit = job("fit", tmp_path / "f", *words)
@@ -266,6 +267,7 @@ def test_points_are_those_of_the_files(evaluated):
     assert summary["points"][0]["bytes_with_tables"] == len(whole) / 60
 
 
+@pytest.mark.slow
 def test_thresholds_are_rows_beside_ours(tmp_path):
     words = ["--smoke", "--rates", "20", "--peers", "--kinds", "x"]
     ways = ["hard", "soft", "bayes", "top-k"]
@@ -388,6 +390,7 @@ def test_samples_without_classes_are_measured_by_eye_alone(photos, codec, tmp_pa
     assert "there is no classifier; --weights FILE names one" in summary["warnings"]
 
 
+@pytest.mark.slow
 def test_differences_are_measured_beside_samples(tmp_path):
     words = ["--smoke", "--kinds", "delta", "--attack", "fgsm", "--peers", "--test-samples", "30"]
     summary = job("evaluate", tmp_path / "e", *words, "--rates", "8", "30")

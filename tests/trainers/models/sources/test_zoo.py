@@ -88,6 +88,7 @@ def test_rounds_take_it_as_it_comes(tmp_path):
     assert all(torch.equal(first[key], stored[key]) for key in stored)
 
 
+@pytest.mark.slow
 def test_a_fit_becomes_an_entry_of_the_zoo(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])  # syspath_prepend wants pkg_resources
     from benchmarks import zoo as tool

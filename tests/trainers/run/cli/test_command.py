@@ -24,7 +24,13 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("script", STARTS)
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * (number > 1))
+        for number, each in enumerate(STARTS)
+    ],
+)
 def test_everything_names_the_command(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -89,8 +89,19 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize("finished", [True, False])
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize(
+    ("job", "finished"),
+    [
+        ("encode", False),
+        ("attack", True),
+        *(
+            pytest.param(job, finished, marks=pytest.mark.slow)
+            for job in JOBS
+            for finished in (True, False)
+            if (job, finished) not in (("encode", False), ("attack", True))
+        ),
+    ],
+)
 def test_a_folder_in_place_of_a_file_and_the_reverse(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str, finished: bool
 ) -> None:

@@ -282,6 +282,7 @@ def test_links_to_run_folders_work(tmp_path: Path, capsys: pytest.CaptureFixture
     assert sorted(os.listdir(tmp_path)) == ["link", "nowhere", "real"]
 
 
+@pytest.mark.slow
 def test_runs_of_one_second_have_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

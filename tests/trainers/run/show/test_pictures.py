@@ -141,6 +141,7 @@ def test_a_chart_in_svg_has_its_words_and_lines() -> None:
     assert all("stroke-dasharray" in path.get("style") for path in dashed)
 
 
+@pytest.mark.slow
 def test_charts_have_the_same_bytes_in_every_process_whatever_the_users_settings(tmp_path) -> None:
     """Neither a date nor a version nor an id drawn at random may be in them."""
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 30\n")
