@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PILOT = 2000  # samples that an epoch is timed on
 ROUNDS, BANKED, STATIC = 3, 4000, 2
 FIRST = 0.2  # share of the seconds that round 0, and each static classifier, takes
+# Of rounds on stored samples alone: they need decay this strong, or they are merely learnt.
+DECAYING = ["--retrain-lr", "2e-3", "--retrain-weight-decay", "2"]
 QUICK = ["--test-samples", "40", "--test-attacks", "pgd:steps=5", "--generator-test-samples", "8"]
 
 
@@ -122,6 +124,7 @@ def rounds(method: str, attacks: Sequence[str] = ()) -> Row:
         words += ["--rounds", str(ROUNDS), "--retrain-method", method]
         if attacks:
             words += ["--attacks", *attacks, "--attack-samples", "generator=64", f"pgd={BANKED}"]
+            words += DECAYING
         took = bench.run("rounds", folder, *words)
         return folder / "checkpoints/best.safetensors", took
 

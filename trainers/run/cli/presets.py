@@ -18,11 +18,11 @@ PHOTOGRAPHS: dict[str, Any] = {
     "augmentation": "classic",
     "rounds": 3,
     "epochs": 12,
-    "retrain_epochs": 3,
+    "retrain_epochs": 5,
     "lr": 3e-3,
-    "retrain_lr": 2e-3,
+    "retrain_lr": 3e-3,
     "weight_decay": 5e-4,
-    "retrain_weight_decay": 2.0,
+    "retrain_weight_decay": 5e-4,
 }
 VIDEOS = PHOTOGRAPHS | {
     "attacks": ("flicker:eps=0.1,steps=50", "pgd"),
@@ -30,6 +30,8 @@ VIDEOS = PHOTOGRAPHS | {
     "batch_size": 8,
     "epochs": 16,
     "retrain_epochs": 6,
+    "retrain_lr": 2e-3,
+    "retrain_weight_decay": 2.0,
     "generator_test_samples": 32,
     "curve_samples": 64,
     "masking_samples": 16,
@@ -47,7 +49,7 @@ SOURCES: dict[str, dict[str, Any]] = {
 EMBEDDED = ("digits", "moving-digits")  # a classifier of these is fitted where none is given
 # Of clips of real videos, found by leaving training people out: see docs/videos.md.
 REAL_CLIPS: dict[str, dict[str, Any]] = {"lrcn": {"epochs": 40}}
-# Decay that strong makes the small CNN robust; in a network fitted elsewhere it would undo much.
+# In a network that was fitted elsewhere, steps that large would undo much.
 GENTLE: dict[str, Any] = {"retrain_lr": 3e-4, "retrain_weight_decay": 0.05}
 
 # Of any job with --smoke, as far as it has them; of the jobs that save samples, fewer.

@@ -19,7 +19,7 @@ def options(*words: str) -> dict:
 
 def test_only_the_small_cnn_is_retrained_with_strong_decay() -> None:
     photographs = ["rounds", "--data", "imagefolder:x"]
-    assert options(*photographs)["retrain_weight_decay"] == 2
+    assert options(*photographs)["retrain_weight_decay"] == 5e-4
     other = options(*photographs, "--model", "resnet18-cifar")
     assert (other["retrain_lr"], other["retrain_weight_decay"]) == (3e-4, 0.05)
     mine = options(*photographs, "--model", "resnet18", "--retrain-lr", "1e-3")
