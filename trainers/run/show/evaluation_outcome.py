@@ -121,8 +121,10 @@ def curve_lines(curve: Row | None) -> list[str]:
         )
     if curve["checks"]:
         worst = max(curve["checks"], key=lambda row: abs(row["difference"]))
+        count = len(curve["checks"])
+        places = "1 radius" if count == 1 else f"{count} radii"
         lines.append(
-            f"{curve['checked_by']} checks the curve at {len(curve['checks'])} radii: the largest "
+            f"checked by {curve['checked_by']} at {places}: the largest "
             f"difference is {100 * worst['difference']:+.1f} points, at {worst['budget']}"
         )
     return lines
