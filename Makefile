@@ -13,7 +13,7 @@ test:  ## the default suite, with coverage of the packages
 	python -m pytest -n auto --cov --cov-fail-under=90
 
 slow:  ## minutes long: twenty kills of a run, and the like
-	python -m pytest -m "slow and not gpu and not soak"
+	python -m pytest -n auto --dist worksteal -m "slow and not gpu and not soak"
 
 demo:  ## the main job on the embedded digits
 	python train.py
