@@ -4,11 +4,12 @@
         [--methods fast pgd-at rounds ...] [--seeds 0 1 2] [--eps 4/255]
 
 Each row is a command of `train.py`, on one thread; its epochs are as many as fit into the seconds,
-by the time that an epoch of 2,000 samples took just before. Nothing is chosen by test samples. What
-is done is kept in OUT: called again, the command goes on, and prints the table of what there is.
+by the time that an epoch of 2,000 samples took just before. Nothing is chosen by test samples. Rows
+that are done are kept in OUT: called again, the command goes on with the others.
 """
 
 import argparse
+import itertools
 import json
 import math
 import resource
@@ -53,7 +54,9 @@ class Bench:
         """Time an epoch on some samples, and return what one on all will take."""
         some = load_dataset(self.args.data, "train", samples=PILOT)
         torch.manual_seed(0)
-        model = load_classifier(self.args.model, num_classes=some.num_classes)
+        channels, *size = some.shape
+        form = {"num_classes": some.num_classes, "in_channels": channels, "image_size": size}
+        model = load_classifier(self.args.model, **form)
         options = FitOptions(
             epochs=1, batch_size=128, method=method, train_eps=fraction(self.args.eps)
         )
@@ -150,19 +153,27 @@ ROWS: dict[str, Row] = {
 def measure(bench: Bench, name: str, seed: int) -> dict[str, Any]:
     """Return a row of the table: made, or read where it was made before."""
     args = bench.args
-    folder = args.folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-    file = folder.with_suffix(".json")
+    row = f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    fit, file = args.folder / f"{row}-fit.json", args.folder / f"{row}.json"
+    if not fit.exists():
+        weights, seconds = ROWS[name](bench, unused(args.folder / row), seed, args.seconds)
+        fit.write_text(json.dumps({"weights": str(weights), "seconds": seconds}))
     if not file.exists():
-        weights, seconds = ROWS[name](bench, folder, seed, args.seconds)
-        place = folder.with_name(f"{folder.name}-evaluated")
+        fitted, place = json.loads(fit.read_text()), args.folder / f"{row}-evaluated"
         words = ["--attacks", "pgd:steps=50", "autoattack", "--eps", args.eps]
-        words += ["--test-samples", str(args.test_samples), "--weights", str(weights)]
+        words += ["--test-samples", str(args.test_samples), "--weights", fitted["weights"]]
         bench.run("evaluate", place, *words)
         summary = json.loads((place / "summary.json").read_text())
         robust = {key: each["robust_accuracy"] for key, each in summary["attacks"].items()}
-        found = {"clean": summary["clean_accuracy"], **robust, "seconds": seconds}
+        found = {"clean": summary["clean_accuracy"], **robust, "seconds": fitted["seconds"]}
         file.write_text(json.dumps(found))
     return dict(json.loads(file.read_text()))
+
+
+def unused(folder: Path) -> Path:
+    """Return the folder, or one beside it: a fit that was cut short is timed anew as a whole."""
+    names = (folder.with_name(f"{folder.name}-again-{i}") for i in itertools.count(1))
+    return next(each for each in itertools.chain([folder], names) if not each.exists())
 
 
 def fraction(text: str) -> float:
