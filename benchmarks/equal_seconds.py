@@ -9,7 +9,6 @@ that are done are kept in OUT: called again, the command goes on with the others
 """
 
 import argparse
-import itertools
 import json
 import math
 import resource
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from augment import classic_for, load_dataset
 from trainers import FitOptions, fit_classifier, load_classifier
+from trainers.run.session import unused
 
 ROOT = Path(__file__).resolve().parents[1]
 PILOT = 2000  # samples that an epoch is timed on
@@ -54,9 +54,10 @@ class Bench:
         """Time an epoch on some samples, and return what one on all will take."""
         some = load_dataset(self.args.data, "train", samples=PILOT)
         torch.manual_seed(0)
-        channels, *size = some.shape
-        form = {"num_classes": some.num_classes, "in_channels": channels, "image_size": size}
-        model = load_classifier(self.args.model, **form)
+        model = load_classifier(
+            self.args.model, num_classes=some.num_classes, in_channels=some.shape[0],
+            image_size=some.shape[1:],
+        )  # fmt: skip
         options = FitOptions(
             epochs=1, batch_size=128, method=method, train_eps=fraction(self.args.eps)
         )
@@ -155,7 +156,7 @@ def measure(bench: Bench, name: str, seed: int) -> dict[str, Any]:
     args = bench.args
     row = f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
     fit, file = args.folder / f"{row}-fit.json", args.folder / f"{row}.json"
-    if not fit.exists():
+    if not fit.exists():  # one that was cut short is timed anew as a whole, in another folder
         weights, seconds = ROWS[name](bench, unused(args.folder / row), seed, args.seconds)
         fit.write_text(json.dumps({"weights": str(weights), "seconds": seconds}))
     if not file.exists():
@@ -168,12 +169,6 @@ def measure(bench: Bench, name: str, seed: int) -> dict[str, Any]:
         found = {"clean": summary["clean_accuracy"], **robust, "seconds": fitted["seconds"]}
         file.write_text(json.dumps(found))
     return dict(json.loads(file.read_text()))
-
-
-def unused(folder: Path) -> Path:
-    """Return the folder, or one beside it: a fit that was cut short is timed anew as a whole."""
-    names = (folder.with_name(f"{folder.name}-again-{i}") for i in itertools.count(1))
-    return next(each for each in itertools.chain([folder], names) if not each.exists())
 
 
 def fraction(text: str) -> float:

@@ -6,6 +6,7 @@ import torch
 from attacks import CW, FAB, FMN, LBFGS, DeepFool
 from attacks.attack import lengths
 from attacks.minimum_norm.nearest_boundary import shortest_step
+from tests.slow_but import slow_but
 
 # The attack of a norm, and how much longer than exact its answers may be.
 ATTACKS = {
@@ -26,13 +27,6 @@ DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
 
 @pytest.fixture(params=ATTACKS)
 def row(request):
-    return ATTACKS[request.param]
-
-
-@pytest.fixture(
-    params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "lbfgs")) for name in ATTACKS]
-)
-def quick_row(request):
     return ATTACKS[request.param]
 
 
@@ -140,12 +134,13 @@ def test_a_flat_model_is_reported(row, batch):
     assert "6 of 6 samples met a zero" in result.info["warnings"][0]
 
 
-def test_success_survives_other_batches(quick_row, net, batch):
+@pytest.mark.parametrize("row", slow_but(ATTACKS.keys() - {"lbfgs"}, ATTACKS), indirect=True)
+def test_success_survives_other_batches(row, net, batch):
     """The nearest success is not one by rounding only."""
     x, _ = batch(16)
     model = net().eval()
     y = model(x).argmax(1)
-    result = quick_row[0](model, x, y)
+    result = row[0](model, x, y)
     assert result.success.any()
     for size in (1, 3, 16):
         answers = torch.cat([model(part).argmax(1) for part in result.x_adv.split(size)])

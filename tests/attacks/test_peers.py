@@ -20,6 +20,7 @@ import torch
 from attacks import ATTACKS
 from attacks.attack import lengths
 from augment import load_dataset
+from tests.slow_but import slow_but
 from trainers import FitOptions, fit_classifier, load_classifier, predict
 
 SAMPLES = 100
@@ -249,9 +250,7 @@ def share_after(subject, name, count, *, norm, eps):
     return part.share(ATTACKS[name](norm=norm, eps=eps, **budget)(*part).x_adv)
 
 
-@pytest.mark.parametrize(
-    "norm", ["linf", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("l2", "l1"))]
-)
+@pytest.mark.parametrize("norm", slow_but(["linf"], RADII))
 @pytest.mark.parametrize("name", ["bim", "mifgsm", "pgd", "apgd", "square", "fab"])
 class TestSuccessGrows:
     def test_with_eps_up_to_all(self, subject, name, norm):

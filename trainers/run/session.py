@@ -141,14 +141,19 @@ def folder_path(start: ParsedCommand) -> Path:
     if run.resume in ("auto", "never"):
         if run.run_dir:
             return Path(run.run_dir)
-        first = Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}")
-        later = (first.with_name(f"{first.name}-{n}") for n in count(2))  # of the same second
-        return next(path for path in chain([first], later) if not os.path.lexists(path))
+        # Another run may be of the same second.
+        return unused(Path("runs", f"{time.strftime('%Y%m%d-%H%M%S')}-{start.job}"))
     if run.run_dir and Path(run.run_dir).resolve() != Path(run.resume).resolve():
         raise ValueError(
             f"--run-dir {run.run_dir} and --resume {run.resume} are two folders; give one of them"
         )
     return Path(run.resume)
+
+
+def unused(first: Path) -> Path:
+    """Return a path, or the first with -2, -3, ... behind its name that is not taken."""
+    later = (first.with_name(f"{first.name}-{n}") for n in count(2))
+    return next(path for path in chain([first], later) if not os.path.lexists(path))
 
 
 class QuietStreamHandler(logging.StreamHandler[TextIO]):

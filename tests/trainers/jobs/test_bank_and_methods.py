@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from augment import SampleBank, load_dataset
+from tests.slow_but import slow_but
 from trainers.run.main import main
 
 TINY = [
@@ -83,14 +84,15 @@ def test_without_validation_samples_the_last_round_counts(tmp_path: Path) -> Non
     assert [row["validation"] for row in summary["rounds"]] == [None] * 3
 
 
-@pytest.mark.parametrize("words", [
-    ("--retrain-method", "bank"), ("--ratio", "0"),
-    *(pytest.param(words, marks=pytest.mark.slow) for words in (
-        ("--retrain-method", "standard"), ("--retrain-method", "ensemble"), ("--start", "scratch"),
-    )),
-])  # fmt: skip
-def test_what_a_round_fits_is_chosen(words: tuple[str, ...], run: Path, tmp_path: Path) -> None:
-    folder = rounds(tmp_path / "r", *words)
+@pytest.mark.parametrize(("option", "value"), slow_but(
+    [("--retrain-method", "bank"), ("--ratio", "0")],
+    [
+        ("--retrain-method", "standard"), ("--retrain-method", "bank"),
+        ("--retrain-method", "ensemble"), ("--ratio", "0"), ("--start", "scratch"),
+    ],
+))  # fmt: skip
+def test_what_a_round_fits_is_chosen(option: str, value: str, run: Path, tmp_path: Path) -> None:
+    folder = rounds(tmp_path / "r", option, value)
     assert same(weights(folder, 0), weights(run, 0))
     assert not same(weights(folder, 1), weights(run, 1))
 

@@ -12,6 +12,7 @@ import torch
 import trainers.jobs.fitted_attack as module
 from attacks import FITTED, load_fitted
 from augment import load_dataset
+from tests.slow_but import slow_but
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
 from trainers.run.errors import Interrupted
@@ -78,13 +79,7 @@ def outcome(folder: Path, without_seconds: Callable[[Any], Any]) -> dict[str, An
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (number > 0))
-        for number, name in enumerate(ON_IMAGES)
-    ],
-)
+@pytest.mark.parametrize("name", slow_but(ON_IMAGES[:1], ON_IMAGES))
 def test_a_fit_goes_on_after_its_last_pass(
     name: str,
     weights: Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.slow_but import slow_but
 from tests.soak.folders import differences
 from trainers.run.main import main
 
@@ -76,11 +77,10 @@ def without(folder: Path, names: str, copy: Path) -> Path:
 
 
 QUICK = 2  # of each job: the others are for the slow suite
-CASES = [
-    pytest.param(job, names, marks=[pytest.mark.slow] if number >= QUICK else [])
-    for job, lines in GONE.items()
-    for number, names in enumerate(lines)
-]
+CASES = slow_but(
+    [(job, names) for job, lines in GONE.items() for names in lines[:QUICK]],
+    [(job, names) for job, lines in GONE.items() for names in lines],
+)
 
 
 @pytest.mark.parametrize(("job", "names"), CASES)

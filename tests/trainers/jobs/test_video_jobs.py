@@ -10,6 +10,7 @@ from PIL import Image
 
 from augment import SampleBank
 from augment.datasets.videos.write import write_video
+from tests.slow_but import slow_but
 from trainers.run.cli.presets import budget, data_preset
 from trainers.run.main import main
 
@@ -27,7 +28,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_rounds_attack_bank_and_show_clips(run: Path) -> None:
     before, after = json.loads((run / "summary.json").read_text())["rounds"]
     assert (before["bank_size"], after["bank_size"]) == (0, 12 + 36)
@@ -62,10 +62,7 @@ def test_files_of_any_name_are_attacked_and_named(
         assert "bad\\udcff.mp4: no whole video" in said
 
 
-@pytest.mark.parametrize(
-    "attack",
-    ["keyframe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pgd", "square"))],
-)
+@pytest.mark.parametrize("attack", slow_but(["keyframe"], ["keyframe", "pgd", "square"]))
 def test_evaluate_measures_clips(run: Path, tmp_path: Path, attack: str) -> None:
     weights = str(run / "checkpoints" / "round-001.safetensors")
     words = ["--attacks", attack, "--weights", weights, "--run-dir", str(tmp_path / "e")]

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attacks.errors import RefusedInput
+from tests.slow_but import slow_but
 from trainers import load_classifier
 from trainers.models import BinaryLogits
 from trainers.run.main import main
@@ -94,11 +95,7 @@ def samples(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (number % 3 > 0))
-        for number, name in enumerate([*FITTED, *SCRIPTS, *PRECISE])
-    ],
+    "name", slow_but(("Plain", "Tuple", "traced", "half"), [*FITTED, *SCRIPTS, *PRECISE])
 )
 def test_the_jobs_take_it(factory, samples, tmp_path, name):
     common = ["--data", samples, "--model", f"{factory}:{name}", "--smoke", "--threads", "1"]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.slow_but import slow_but
 from trainers.run.errors import exit_code, sentence
 from trainers.run.main import main
 
@@ -75,10 +76,9 @@ def fail(folder: Path, what: str, *, after: int) -> None:
     [
         *(("attack", what, 4) for what in ERRORS),
         *(("evaluate", what, 20) for what in list(ERRORS)[:1] + list(ERRORS)[3:4]),
-        *(
-            pytest.param(job, what, 3, marks=[pytest.mark.slow] * (number > 0))
-            for number, what in enumerate([*list(ERRORS)[:1], *list(ERRORS)[3:4]])
-            for job in JOBS
+        *slow_but(
+            [(job, "raise SystemExit(0)", 3) for job in JOBS],
+            [(job, what, 3) for job in JOBS for what in (*list(ERRORS)[:1], *list(ERRORS)[3:4])],
         ),
     ],
 )

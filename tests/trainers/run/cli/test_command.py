@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.slow_but import slow_but
 from trainers.jobs.rounds import rounds
 from trainers.run.main import main
 
@@ -24,13 +25,7 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(each, marks=[pytest.mark.slow] * (number > 1))
-        for number, each in enumerate(STARTS)
-    ],
-)
+@pytest.mark.parametrize("script", slow_but(("/usr/bin/sparring", "train.py"), STARTS))
 def test_everything_names_the_command(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -17,9 +17,10 @@ def options(*words: str) -> dict:
     return flatten(parse_command(list(words)).config)
 
 
-def test_only_the_small_cnn_is_retrained_with_strong_decay() -> None:
+def test_only_the_small_cnn_is_retrained_at_the_rate_of_the_first_fit() -> None:
     photographs = ["rounds", "--data", "imagefolder:x"]
-    assert options(*photographs)["retrain_weight_decay"] == 5e-4
+    own = options(*photographs)
+    assert (own["retrain_lr"], own["retrain_weight_decay"]) == (3e-3, 5e-4)
     other = options(*photographs, "--model", "resnet18-cifar")
     assert (other["retrain_lr"], other["retrain_weight_decay"]) == (3e-4, 0.05)
     mine = options(*photographs, "--model", "resnet18", "--retrain-lr", "1e-3")

@@ -4,12 +4,14 @@ import json
 import shlex
 import shutil
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from attacks import RefusedInput
+from tests.slow_but import slow_but
 from tests.soak.folders import differences
 from trainers.run.cli.toml import SEAL
 from trainers.run.folder.atomic import cached_json, is_present, make_checked, read_json
@@ -91,16 +93,7 @@ JOBS = {
 
 @pytest.mark.parametrize(
     ("job", "finished"),
-    [
-        ("encode", False),
-        ("attack", True),
-        *(
-            pytest.param(job, finished, marks=pytest.mark.slow)
-            for job in JOBS
-            for finished in (True, False)
-            if (job, finished) not in (("encode", False), ("attack", True))
-        ),
-    ],
+    slow_but([("encode", False), ("attack", True)], product(JOBS, (True, False))),
 )
 def test_a_folder_in_place_of_a_file_and_the_reverse(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str, finished: bool
