@@ -11,6 +11,11 @@ from attacks.autoattack.autoattack import AutoAttack
 from attacks.black_box.square import Square
 from attacks.common.threat import Threat
 from attacks.errors import RefusedInput
+from attacks.feature.feature import FeatureAdversary
+from attacks.feature.feature_fgsm import FeatureFGSM
+from attacks.feature.feature_linear import FeatureLinear
+from attacks.feature.label_fgsm import LabelFGSM
+from attacks.feature.label_lbfgs import LabelLBFGS
 from attacks.fooling.fooling import FoolingImage
 from attacks.generator.generator import LearnedGenerator
 from attacks.generator.generator_network import (
@@ -73,12 +78,17 @@ __all__ = [
     "AutoAttack",
     "BlackBoxSubstitute",
     "DeepFool",
+    "FeatureAdversary",
+    "FeatureFGSM",
+    "FeatureLinear",
     "FittedATN",
     "Flicker",
     "FlickerUniversal",
     "FoolingImage",
     "Keyframe",
     "KeyframeSquare",
+    "LabelFGSM",
+    "LabelLBFGS",
     "LearnedGenerator",
     "LeastLikely",
     "MostLikely",

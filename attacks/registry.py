@@ -3,6 +3,11 @@
 from attacks.attack import Attack
 from attacks.autoattack.autoattack import AutoAttack
 from attacks.black_box.square import Square
+from attacks.feature.feature import FeatureAdversary
+from attacks.feature.feature_fgsm import FeatureFGSM
+from attacks.feature.feature_linear import FeatureLinear
+from attacks.feature.label_fgsm import LabelFGSM
+from attacks.feature.label_lbfgs import LabelLBFGS
 from attacks.fooling.fooling import FoolingImage
 from attacks.generator.generator import LearnedGenerator
 from attacks.gradient.apgd import APGD
@@ -42,6 +47,11 @@ ATTACKS: dict[str, type[Attack]] = {
     "generator": LearnedGenerator,
     "wavelet-sparse": WaveletSparse,
     "fooling": FoolingImage,
+    "feature": FeatureAdversary,
+    "feature-fgsm": FeatureFGSM,
+    "feature-linear": FeatureLinear,
+    "label-fgsm": LabelFGSM,
+    "label-lbfgs": LabelLBFGS,
     "flicker": Flicker,
     "keyframe": Keyframe,
     "keyframe-square": KeyframeSquare,

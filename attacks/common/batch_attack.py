@@ -38,6 +38,7 @@ class Call:
         given: the samples as they were given; their contents derive the ids where there are none.
         sample_ids: ids as they were given, or None.
         progress: called with (steps done, steps in all).
+        guide: samples like x, to which a `GuidedAttack` leads, or None.
         passes: of the model that the attack makes at most, see `wrap_forward`; so the next two.
         bf16, compiled: whether they run under bfloat16 autocast, or through torch.compile.
         eot: how many passes `forward` and `exact` take the mean of.
@@ -51,6 +52,7 @@ class Call:
     given: Tensor
     sample_ids: Sequence[int] | Tensor | None
     progress: Progress
+    guide: Tensor | None = None
     passes: int | None = None
     bf16: bool = False
     compiled: bool = False

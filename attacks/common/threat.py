@@ -82,7 +82,7 @@ class Threat:
         box: x lies in the box, so clamping to it only shortens delta.
         """
         if self.norm == "linf":
-            low, high = self._ends
+            low, high = self.box
             return torch.clamp(x_adv, low, high)
         delta = x_adv - self.x  # from here on in place: fresh memory is what projecting costs
         if self.norm == "l1":
@@ -98,7 +98,7 @@ class Threat:
         return result.nextafter_(result.lerp(self.x, outside.to(result)))  # to x or to itself
 
     @cached_property
-    def _ends(self) -> tuple[Tensor, Tensor]:
+    def box(self) -> tuple[Tensor, Tensor]:
         """The lowest and the highest samples of a ball in linf, cut to [0, 1]."""
         x, eps = self.x, self.eps
         low, high = (x - eps).clamp_(0, 1), (x + eps).clamp_(0, 1)

@@ -216,6 +216,10 @@ def test_reentrant_checkpoints_let_gradients_through(any_case, whole, batch, sam
     model = plain_net(sample_dims)
     checkpointed = Through(model, recomputed)
     weights = list(model.parameters())
+    if any_case.name == "feature-linear":
+        with pytest.raises(ValueError, match="cannot be differentiated twice"):
+            any_case.attack()(checkpointed, x, y)
+        return
     result = any_case.attack()(checkpointed, x, y)
     assert torch.equal(result.already, any_case.attack()(model, x, y).already)
     with frozen(checkpointed):

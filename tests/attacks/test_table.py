@@ -106,7 +106,7 @@ def test_success_equals_an_independent_evaluation(case, net, batch):
 def test_queries_count_the_forward_passes(case, net, batch):
     x, y = batch()
     model, seen = net(), []
-    handle = model.register_forward_hook(lambda _, given, __: seen.append(given[0].detach()))
+    handle = model.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
     result = case.attack()(model, x, y)
     handle.remove()
     if case.leaves:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks import Attack
+from attacks.common.activations import activations_of
 from attacks.common.frozen import frozen
 from attacks.common.randomness import derive_seed
 from augment import Dataset, iterate
-from trainers.detector.activations import activations_of
 from trainers.detector.evasion import Evasion
 from trainers.detector.rejecting_classifier import RejectingClassifier
 from trainers.detector.safety_net import SafetyNet
@@ -86,7 +86,7 @@ def look(model: nn.Module, layer: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the top classes (B,) of x (B, ...), and a layer's activations (B, D)."""
     with frozen(model), torch.no_grad():
         logits, activations = activations_of(model, layer, x)
-    return top_classes(logits), activations
+    return top_classes(logits), activations.flatten(1)  # (B, D)
 
 
 def is_fooled(before: Tensor, after: Tensor, y: Tensor) -> Tensor:

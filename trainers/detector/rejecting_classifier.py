@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from trainers.detector.activations import activations_of
+from attacks.common.activations import activations_of
 from trainers.detector.safety_net import SafetyNet
 
 
@@ -24,5 +24,5 @@ class RejectingClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (B, K + 1) of samples (B, ...) in [0, 1]."""
         logits, activations = activations_of(self.model, self.detector.layer, x)
-        refused = logits.amax(1) + self.detector(activations) - self.threshold  # (B,)
+        refused = logits.amax(1) + self.detector(activations.flatten(1)) - self.threshold  # (B,)
         return torch.cat([logits, refused[:, None]], 1)

@@ -1,8 +1,9 @@
 """What a classifier gets right, clean and under attack."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,7 @@ from attacks.common.goal import logits_of
 from augment import Dataset
 from augment.batches import LabelledBatch, Samples, labelled_batches
 from trainers.evaluate.budgets import budget_of
+from trainers.evaluate.guides import attack_with_guides
 from trainers.evaluate.scores import AttackMeasurement, Columns, doubts_of, summarise
 
 SPARSE_BELOW = 1 / 255  # a smaller change of a value does not show in an 8-bit picture
@@ -139,6 +141,7 @@ def attack_batches(
         numbers: which batches, ascending; None for all.
     """
     device = device or device_of(model)
+    others = ds
     if isinstance(ds, Dataset) and numbers is not None:  # the others are not even read
         rows = [i for n in numbers for i in range(len(ds))[n * batch_size : (n + 1) * batch_size]]
         places = torch.tensor(rows)  # of the rows in the whole
@@ -147,11 +150,12 @@ def attack_batches(
         places = None
     for number, batch in enumerate(labelled_batches(ds, batch_size=batch_size, device=device)):
         if numbers is None or number in numbers:
-            yield _attack_batch(attack, model, batch, seed=seed, target=target, places=places)
+            perturb = partial(attack_with_guides, attack, others=others)
+            yield _attack_batch(perturb, model, batch, seed=seed, target=target, places=places)
 
 
 def _attack_batch(
-    attack: Attack,
+    perturb: Callable[..., AttackResult],
     model: nn.Module,
     batch: LabelledBatch,
     *,
@@ -163,7 +167,7 @@ def _attack_batch(
     logits = predict(model, batch.x)
     y = torch.where(batch.y < 0, logits.argmax(1), batch.y)
     wanted = None if target is None else torch.full_like(y, target)
-    result = attack(model, batch.x, y, target=wanted, seed=seed, sample_ids=batch.ids)
+    result = perturb(model, batch.x, y, target=wanted, seed=seed, sample_ids=batch.ids)
     later = predict(model, result.x_adv)
     return AttackedBatch(
         batch.index if places is None else places[batch.index],

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from attacks import Attack, RefusedInput
+from attacks.common.activations import last_rectifier
 from augment import Dataset
-from trainers.detector.activations import last_rectifier
 from trainers.detector.evasion import Evasion
 from trainers.detector.measure import collect_activations, look, score_attack, score_clean
 from trainers.detector.rejecting_classifier import RejectingClassifier

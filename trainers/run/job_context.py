@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from attacks import Attack, RefusedInput
 from attacks.common.randomness import derive_seed
+from attacks.feature.guided_attack import GuidedAttack
 from attacks.universal.fitting import Fittable
 from augment import Dataset, load_dataset
 from trainers.defences.defended_classifier import DefendedClassifier
@@ -185,7 +186,8 @@ def rehearse(name: str, attack: Attack | Fittable, ds: Dataset, target: int | No
             if isinstance(attack, Fittable):
                 attack.fit(_Unasked().eval(), [(x, y)])
             else:
-                attack(_Unasked().eval(), x, y, target=target)
+                guide: Any = {"guide": x} if isinstance(attack, GuidedAttack) else {}
+                attack(_Unasked().eval(), x, y, target=target, **guide)
         except ValueError as error:
             raise ValueError(f"the attack {name} cannot do this: {error}") from error
 

@@ -9,8 +9,8 @@ from sklearn.svm import SVC
 from torch import nn
 
 from attacks import PGD, RefusedInput
+from attacks.common.activations import activations_of
 from trainers.detector import roc
-from trainers.detector.activations import activations_of, last_rectifier, layer_outputs
 from trainers.detector.evasion import Evasion
 from trainers.detector.rejecting_classifier import RejectingClassifier
 from trainers.detector.safety_net import SafetyNet, quantise_softly
@@ -100,36 +100,6 @@ class Net(nn.Module):
 def net():
     torch.manual_seed(0)
     return Net().eval()
-
-
-def test_a_layer_is_looked_at(net):
-    x = random(4, 3, 2, 2)
-    assert last_rectifier(net, x) == "act"
-    logits, activations = activations_of(net, "act", x)
-    torch.testing.assert_close(activations, net.first(x.flatten(1)).relu())
-    torch.testing.assert_close(logits, net(x))
-    assert not net.act._forward_hooks
-    with pytest.raises(ValueError, match="layer is 'none'; the model's layers are first, second"):
-        activations_of(net, "none", x)
-    with pytest.raises(ValueError, match="layer 'unused' was not called"):
-        activations_of(net, "unused", x)
-    with pytest.raises(ValueError, match="no module of Linear is a ReLU"):
-        last_rectifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 3))[1], x.flatten(1))
-    with pytest.raises(ValueError, match="returns 8 rows of 4 samples"):
-        activations_of(nn.Sequential(Doubled(), nn.Linear(12, 3), Halved()), "1", x)
-    with pytest.raises(RuntimeError), layer_outputs(net, "act"):
-        raise RuntimeError
-    assert not net.act._forward_hooks
-
-
-class Doubled(nn.Module):
-    def forward(self, x):
-        return torch.cat([x, x]).flatten(1)
-
-
-class Halved(nn.Module):
-    def forward(self, x):
-        return x[: len(x) // 2]
 
 
 @pytest.fixture

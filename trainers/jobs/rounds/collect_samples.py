@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from attacks import Attack, AttackResult, LearnedGenerator
 from attacks.common.randomness import derive_seed, generator_for
+from attacks.feature.guided_attack import GuidedAttack
 from augment import Dataset, SampleBank
 from augment.bank.samples import ENCODINGS, Encoding, read_back, smallest_encodings
 from trainers.evaluate.evaluation import predict, top_classes
+from trainers.evaluate.guides import attack_with_guides
 from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs import sample_counts, slug
@@ -60,7 +62,8 @@ def collect_adversarial_samples(
     """Attack the training samples of a round; items that are in the bank are not made again."""
     held = set(bank.keys())
     for name in sorted({name for _, name, instance, _ in todo if instance}):
-        if not getattr(attacks[name], "draws", True):
+        draws = getattr(attacks[name], "draws", True) or isinstance(attacks[name], GuidedAttack)
+        if not draws:
             log.warning("%s draws nothing at random: its instances of a sample are the same", name)
     missing = [item for item in todo if item[0] not in held]
     done = len(todo) - len(missing)
@@ -69,7 +72,9 @@ def collect_adversarial_samples(
             seed = derive_seed(context.seed, "attack", number, name, instance)
             x, y = (tensor.to(context.device) for tensor in train.stack(rows))
             attack = vary_start(attacks[name], instance)
-            result = attack(context.model, x, y, seed=seed, sample_ids=rows)
+            result = attack_with_guides(
+                attack, context.model, x, y, others=train, seed=seed, sample_ids=rows
+            )
             context.folder.check_held()
             log_warnings(name, result)
             common = {"round": number, "attack": name, "seed": seed}
