@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("attacks", "augment", "compress", "trainers")
+PACKAGES = ("attacks", "augment", "compress", "explain", "trainers")
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 FOLDERS = sorted({file.parent.relative_to(ROOT).as_posix() for file in FILES})
 PAGE = (ROOT / "docs/ARCHITECTURE.md").read_text()
@@ -70,6 +70,6 @@ def test_attacks_load_no_codec():
     assert not [m for m in modules if m.startswith(("compress.codec", "compress.entropy"))]
 
 
-@pytest.mark.parametrize("package", ["augment", "compress", "trainers"])
+@pytest.mark.parametrize("package", ["augment", "compress", "explain", "trainers"])
 def test_packages_are_lazy(package):
     assert [m for m in loaded(f"import {package}") if m.startswith(f"{package}.")] == []

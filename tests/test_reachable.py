@@ -22,7 +22,7 @@ from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs import BOOLEANS
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("attacks", "augment", "compress", "trainers", "examples")
+FOLDERS = ("attacks", "augment", "compress", "explain", "trainers", "examples")
 FLAGS = [
     kind
     for module in (config, compress_config, detect_config, evaluate_config)
@@ -111,7 +111,7 @@ def test_every_option_of_what_packages_make_is_given_somewhere(kind, given):
 
 def test_no_public_dataclass_is_forgotten():
     known = {*FLAGS, *TEXTS, *CALLED, *RESULTS}
-    for package in ("attacks", "augment", "compress", "trainers"):
+    for package in ("attacks", "augment", "compress", "explain", "trainers"):
         module = importlib.import_module(package)
         for name in module.__all__:
             kind = getattr(module, name)

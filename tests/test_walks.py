@@ -14,7 +14,7 @@ from attacks import APGD, CW, FMN, PGD, DeepFool, Square
 from compress import Codec
 
 ROOT = Path(attacks.__file__).parents[1]
-PACKAGES = tuple(str(ROOT / name) for name in ("attacks", "augment", "compress", "trainers"))
+PACKAGES = tuple(str(ROOT / name) for name in ("attacks", "augment", "compress", "explain", "trainers"))
 
 
 def files_run(work):

@@ -1,0 +1,106 @@
+"""What every explanation method owes its caller."""
+
+import pytest
+import torch
+from torch import nn
+
+from explain import METHODS, ExplanationMethod
+from tests.explain.methods import QUICK
+
+
+def random(*shape, seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Net(nn.Module):
+    """A small CNN with batch norm and dropout, in training mode."""
+
+    def __init__(self, dims=2):
+        super().__init__()
+        conv, norm, pool = (
+            (nn.Conv2d, nn.BatchNorm2d, nn.AdaptiveAvgPool2d)
+            if dims == 2
+            else (nn.Conv3d, nn.BatchNorm3d, nn.AdaptiveAvgPool3d)
+        )
+        torch.manual_seed(dims)
+        self.features = nn.Sequential(conv(3, 6, 3, padding=1), norm(6), nn.ReLU(), nn.Dropout())
+        self.pool, self.head = pool(2), nn.Linear(6 * 2**dims, 4)
+
+    def forward(self, x):
+        return self.head(self.pool(self.features(x)).flatten(1))
+
+
+@pytest.fixture(params=METHODS, ids=str)
+def method(request):
+    return QUICK[request.param]
+
+
+def test_every_method_has_a_quick_row():
+    assert set(QUICK) == set(METHODS)
+    assert all(isinstance(each, ExplanationMethod) for each in QUICK.values())
+    assert all(isinstance(each(), ExplanationMethod) for each in METHODS.values())
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_maps_have_the_shape_of_the_samples_and_leave_the_model_alone(method, dims):
+    model, x = Net(dims), random(3, 3, *[8] * dims)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    state, own = torch.get_rng_state(), x.clone()
+    maps = method(model, x, torch.tensor([0, 1, 2]))
+    assert maps.shape == (3, *x.shape[2:])
+    assert maps.dtype == torch.float32
+    assert torch.isfinite(maps).all()
+    assert maps.min() >= 0
+    assert maps.amax() > 0
+    assert not maps.requires_grad
+    assert torch.equal(x, own)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
+
+
+def test_a_map_does_not_depend_on_its_batch(method):
+    model, x = Net(), random(4, 3, 8, 8)
+    y, ids = torch.tensor([0, 1, 2, 3]), [5, 6, 7, 8]
+    whole = method(model, x, y, seed=1, sample_ids=ids)
+    for i in range(4):
+        alone = method(model, x[i : i + 1], y[i : i + 1], seed=1, sample_ids=ids[i : i + 1])
+        torch.testing.assert_close(alone[0], whole[i], rtol=1e-3, atol=1e-4 * float(whole.amax()))
+
+
+def test_the_prediction_is_explained_where_no_class_is_given(method):
+    model, x = Net(), random(2, 3, 8, 8)
+    y = model.eval()(x).argmax(1)
+    assert torch.equal(method(model, x, seed=3), method(model, x, y, seed=3))
+
+
+def test_samples_whose_logits_are_not_finite_have_an_empty_map(method):
+    class Broken(Net):
+        def forward(self, x):
+            return super().forward(x).masked_fill((x.mean((1, 2, 3)) < 0.1)[:, None], torch.nan)
+
+    x = random(3, 3, 8, 8)
+    x[1] *= 0.01
+    maps = method(Broken(), x, torch.tensor([0, 1, 2]))
+    assert not maps[1].any()
+    assert maps[0].any()
+    assert maps[2].any()
+
+
+def test_progress_ends_at_the_end(method):
+    seen = []
+    method(Net(), random(2, 3, 8, 8), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1][0] == seen[-1][1]
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_wrong_arguments_are_refused(method):
+    x = random(2, 3, 8, 8)
+    with pytest.raises(ValueError, match="y asks for class 9 of 4 classes"):
+        method(Net(), x, torch.tensor([9, 0]))
+    with pytest.raises(ValueError, match="put the normalisation inside the model"):
+        method(Net(), 3 * x)
+    with pytest.raises(ValueError, match="model is a function"):
+        method(lambda x: x, x)
