@@ -14,7 +14,8 @@ from attacks import APGD, CW, FMN, PGD, DeepFool, Square
 from compress import Codec
 
 ROOT = Path(attacks.__file__).parents[1]
-PACKAGES = tuple(str(ROOT / name) for name in ("attacks", "augment", "compress", "explain", "trainers"))
+NAMES = ("attacks", "augment", "compress", "explain", "trainers")
+PACKAGES = tuple(str(ROOT / name) for name in NAMES)
 
 
 def files_run(work):

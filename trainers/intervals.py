@@ -1,6 +1,8 @@
 """Confidence intervals of rates, and how surprising a comparison of two is."""
 
 import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
 
 Interval = tuple[float, float]
 SURE = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal variable
@@ -33,6 +35,21 @@ def wilson(successes: int, n: int) -> Interval:
     half = SURE * math.sqrt(rate * (1 - rate) / n + weight / (4 * n)) / (1 + weight)
     low = 0.0 if successes == 0 else middle - half  # exact at both ends, whatever is rounded
     return low, 1.0 if successes == n else middle + half
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Return the 95 % interval of a mean, by the normal approximation; None of fewer than two.
+
+    Args:
+        values: independent, finite.
+
+    >>> [round(end, 2) for end in mean_interval([1.0, 2.0, 3.0])]
+    [0.87, 3.13]
+    """
+    if len(values) < 2:
+        return None
+    mean, half = fmean(values), SURE * stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
 
 
 def sign_test(more: int, less: int) -> float:

@@ -79,23 +79,24 @@ class _OriginalsThenPerturbed:
 def choose_of_each(
     bank: SampleBank, candidates: Sequence[int], count: int, *, value: Sequence[float]
 ) -> list[int]:
-    """Choose the samples of the highest values among those made of one original.
+    """Choose the samples of the highest values among those that an attack made of an original.
 
     Args:
         bank: The bank.
         candidates: Numbers of the samples to choose from.
-        count: How many of each original; it may have fewer.
+        count: How many of each original by each attack; there may be fewer.
         value: Value of each candidate; of equal ones the later comes first.
 
     Returns:
         Their numbers, ascending.
     """
-    entries, taken = bank.entries(), Counter[str]()
+    entries, taken = bank.entries(), Counter[tuple[str, str]]()
     ranked = sorted(zip(value, candidates, strict=True), reverse=True)
     kept = []
     for _, number in ranked:
-        taken[entries[number].source] += 1
-        if taken[entries[number].source] <= count:
+        made = entries[number].source, entries[number].attack
+        taken[made] += 1
+        if taken[made] <= count:
             kept.append(number)
     return sorted(kept)
 

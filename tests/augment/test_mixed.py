@@ -146,3 +146,17 @@ def test_each_original_gives_the_samples_of_the_highest_values(originals, bank):
     assert mixed.ids[6:] == [f"bank:{bank.entries()[i].id}" for i in newest]
     assert mixed.perturbed.tolist() == [False] * 6 + [True] * 6
     assert not originals.perturbed.any()
+
+
+def test_each_attack_has_its_own_share_of_an_original(tmp_path):
+    bank = SampleBank(tmp_path)
+    for round_ in (1, 2):
+        for attack in ("zoo", "pgd", "generator"):
+            x = torch.full((2, 1, 2, 2), round_ / 255)
+            entries = [entry(i, round_) | {"attack": attack} for i in range(2)]
+            bank.append(f"round{round_}-{attack}", x, entries)
+    rows = bank.indices()
+    chosen = choose_of_each(bank, rows, 1, value=[bank.entries()[i].round for i in rows])
+    made = {(bank.entries()[i].source, bank.entries()[i].attack) for i in chosen}
+    assert len(chosen) == len(made) == 6
+    assert {bank.entries()[i].round for i in chosen} == {2}

@@ -7,7 +7,7 @@ from attacks.attack import Norm
 from attacks.common.optimizers import half_cosine
 from attacks.common.options import BelowOne, Count, NonNegative, Options, Positive
 from attacks.common.threat import check_radius
-from trainers.run.cli.methods import USERS, MethodName
+from trainers.run.cli.methods import USERS, MethodName, is_given
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class FitOptions(Options):
             value = getattr(self, name)
             # A norm and a radius there always are: given or not is not known.
             known = name not in ("train_norm", "train_eps")
-            if known and value and self.method not in methods:
+            if known and is_given(name, value) and self.method not in methods:
                 raise ValueError(
                     f"{name} is {value!r}, and the method {self.method} has no use for it; leave "
                     f"it out, or take {' or '.join(methods)}"

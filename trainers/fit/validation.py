@@ -125,12 +125,12 @@ class BestEpoch:
             history: a record of each epoch of a method that perturbs.
         """
         right, now = history[-1]["accuracy"], float(self.record.double().mean())
-        if now > right / 4 or right - now < MASKED:
+        if now > right / 2 or right - now < MASKED:
             return None
         return (
             f"{right:.0%} of the training samples are right as fitted, and under PGD never more "
             f"than {now:.0%} of {len(self.record)} validation samples: the method's own attack "
-            "fails where PGD does not. Take the method pgd-at, or a smaller train_eps or "
+            "fails where PGD does not. Take the method pgd-at, a smaller train_eps, or the usual "
             "train_step_size"
         )
 

@@ -12,7 +12,7 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset
 from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.evaluate.budgets import Budget, budget_of
-from trainers.evaluate.masking.check_masking import missing_gradient
+from trainers.evaluate.masking.check_masking import TRIED, check_randomness, missing_gradient
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.per_class import rate
 from trainers.evaluate.robustness import WorstCase, outsiders, worst_cases
@@ -43,17 +43,17 @@ from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
+ANEW = (
+    "the classifier answers at random: it was asked anew about what each attack made of a sample, "
+    "and that one answer counts; a worst case joins one draw for each attack, so it is the lower "
+    "the more attacks there are"
+)
 
 
 def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     """Measure with each attack in turn, look closer, and write what came of it."""
     flags = config.measure
-    defaults = attack_defaults(
-        config,
-        eps=flags.eps,
-        norm=flags.norm,
-        measuring=not config.classifier.defence,  # by which one draw would decide
-    )
+    defaults = evaluation_defaults(config, random=bool(config.classifier.defence))
     attacks = build_attacks(flags.attacks, defaults=defaults)
     curve_attacks = build_curve_attacks(config, defaults)
     transfer_attack = {"--transfer-attack": build_attack(flags.transfer_attack, defaults=defaults)}
@@ -65,18 +65,25 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     defended = isinstance(context.model, DefendedClassifier)
-    measure = partial(measure_anew, context) if defended else None
+    random = defended or answers_at_random(context, test)
+    if random:
+        defaults = evaluation_defaults(config, random=True)
+        attacks = build_attacks(flags.attacks, defaults=defaults)
+    measure = partial(measure_anew, context) if random else None
     results = measure_attacks(context, attacks, test, measure=measure)
     run = EvaluationRun(config, context, test, attacks, defaults, results)
     summary = make_summary(results, usual_budget=budget_of(flags))
     case = next(iter(worst_cases(results, first=budget_of(flags))), None)
     summary |= summarise_answers(results, test.classes, case)
     x, y = (part.to(context.device) for part in test.stack([0]))
-    missing = missing_gradient(context.model, x, y) if curve_attacks else None
+    bpda = defaults.get("bpda")
+    missing = missing_gradient(context.model, x, y, bpda=bpda) if curve_attacks else None
     summary["curve"] = measure_curve(run, {} if missing else curve_attacks)
     if missing:
         summary["warnings"].append(f"no curve by {' '.join(curve_attacks)}: {missing}")
     summary["transfer"], found = measure_transfer(run, others)
+    if random and not defended:
+        summary["warnings"].append(ANEW)
     summary["masking"] = masking_summary(run, [*find_masking(run), *found])
     summary["corruptions"] = measure_common_corruptions(run, summary["clean_accuracy"])
     if defended:
@@ -84,6 +91,18 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     note_numbers(folder, summary)
     draw_answers(folder.figures, results, summary, test.classes)
     publish_evaluation(folder, board, summary, config=text)
+
+
+def evaluation_defaults(config: EvaluateConfig, *, random: bool) -> dict[str, Any]:
+    """Return the options that attacks take by default; of a random classifier no draw decides."""
+    flags = config.measure
+    return attack_defaults(config, eps=flags.eps, norm=flags.norm, measuring=not random)
+
+
+def answers_at_random(context: JobContext, ds: Dataset) -> bool:
+    """Tell whether two passes of the same samples differ."""
+    x, _ = ds.stack(range(min(len(ds), TRIED)))
+    return check_randomness(context.model, x.to(context.device)).sign
 
 
 def measure_attacks(

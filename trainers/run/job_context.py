@@ -128,11 +128,14 @@ def load_job_classifier(
 def load_static(
     config: SamplesConfig, folder: RunFolder, ds: Dataset, files: Sequence[str]
 ) -> list[nn.Module]:
-    """Load further classifiers like the job's, a file of weights each."""
-    return [
-        load_job_classifier(replace_options(config, {"weights": file}), folder, ds).model
-        for file in files
-    ]
+    """Load further classifiers, WEIGHTS of one like the job's or WEIGHTS,model=MODEL each."""
+    found = []
+    for text in files:
+        weights, _, model = text.partition(",model=")
+        chosen = {"weights": weights} | ({"model": model} if model else {})
+        own = replace_options(config, chosen)
+        found.append(load_job_classifier(own, folder, ds, flag=f"--static {text}").model)
+    return found
 
 
 def check_attacks(

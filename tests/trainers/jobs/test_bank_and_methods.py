@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from safetensors.torch import load_file
 
 from augment import SampleBank, load_dataset
 from tests.slow_but import slow_but
+from trainers.jobs.rounds.training import choose_stored
+from trainers.run.cli.config import LoopFlags, RoundsConfig
 from trainers.run.main import main
 
 TINY = [
@@ -111,6 +114,32 @@ def test_the_bank_is_capped(run: Path, tmp_path: Path) -> None:
     assert not same(newest, hardest)
 
 
+def test_every_attack_and_instance_has_a_part_in_the_fit(tmp_path: Path) -> None:
+    both = ("--attacks", "pgd:steps=2", "fgsm", "--attack-samples", "pgd=20", "fgsm=20")
+    folder = rounds(tmp_path / "r", *both, "--instances", "2", "--rounds", "1")
+    bank = SampleBank(folder / "bank")
+    run = SimpleNamespace(config=RoundsConfig(loop=LoopFlags(instances=2)))
+    chosen = choose_stored(run, bank)
+    assert len(chosen) == len(bank) == 80
+
+
+def test_what_went_wrong_in_a_fit_is_said_of_its_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "--train-eps", "0.5", "--train-step-size", "0.001", "--retrain-epochs", "12",
+        "--rounds", "1", "--train-samples", "300", "--attacks", "pgd:steps=1",
+    )  # fmt: skip
+    folder = rounds(tmp_path / "r", *words)
+    (warning,) = json.loads((folder / "summary.json").read_text())["rounds"][1]["warnings"]
+    assert warning.startswith("fit of round 1: ")
+    assert "the method&#39;s own attack fails" in (folder / "report.html").read_text()
+    capsys.readouterr()
+    rounds(folder, *words)
+    best = json.loads((folder / "summary.json").read_text())["best_round"]
+    assert f"handed over: round {best}, the most robust on validation" in capsys.readouterr().out
+
+
 def fit(folder: Path, *words: str) -> int:
     return main(["fit", *TINY, "--epochs", "2", "--run-dir", str(folder), *words])
 
@@ -152,9 +181,19 @@ def test_another_bank_is_refused_on_resume(
 
 def test_static_classifiers_are_files_of_weights(run: Path, tmp_path: Path) -> None:
     files = [str(run / f"checkpoints/round-00{n}.safetensors") for n in (0, 1)]
-    assert fit(tmp_path / "own", "--method", "ensemble") == 0
+    assert fit(tmp_path / "one", "--method", "ensemble", "--static", files[0]) == 0
     assert fit(tmp_path / "two", "--method", "ensemble", "--static", *files) == 0
-    assert not same(weights(tmp_path / "own", 0), weights(tmp_path / "two", 0))
+    assert not same(weights(tmp_path / "one", 0), weights(tmp_path / "two", 0))
+
+
+def test_a_static_classifier_may_be_of_another_kind(tmp_path: Path) -> None:
+    assert fit(tmp_path / "other", "--model", "dense-memory") == 0
+    other = tmp_path / "other/checkpoints/round-000.safetensors"
+    static = f"{other},model=dense-memory"
+    assert fit(tmp_path / "own", "--method", "ensemble", "--static", static) == 0
+    assert fit(tmp_path / "bad", "--method", "ensemble", "--static", str(other)) == 3
+    inputs = json.loads((tmp_path / "own/inputs.json").read_text())
+    assert f"--static {static}" in inputs
 
 
 @pytest.mark.parametrize(
@@ -168,6 +207,14 @@ def test_static_classifiers_are_files_of_weights(run: Path, tmp_path: Path) -> N
          "give --retrain-method trades or mart"),
         (["rounds", "--retrain-method", "fat"], "--retrain-method"),
         (["rounds", "--bank-per-sample", "-1"], "--bank-per-sample is -1"),
+        (["fit", "--method", "ensemble"], "give --static WEIGHTS"),
+        (["rounds", "--method", "ensemble"], "give --static WEIGHTS"),
+        (["fit", "--method", "fast", "--beta", "0"], "--beta has no use with --method fast"),
+        (["fit", "--clean-share", "0"], "--clean-share has no use with --method standard"),
+        (["rounds", "--start", "scratch", "--epochs", "0"], "--epochs is 0; give --start keep"),
+        (["rounds", "--retrain-method", "standard", "--ratio", "2"], "--ratio and --bank-first"),
+        (["rounds", "--bank-first", "hardest", "--bank-per-sample", "0"], "leave one of them out"),
+        (["rounds", "--retrain-method", "bank", "--ratio", "0"], "no sample of the bank"),
     ],
 )  # fmt: skip
 def test_what_has_no_use_is_refused(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from attacks import ATTACKS
+from attacks.feature.guided_attack import GuidedAttack
 from augment import SampleBank
 from trainers import load_classifier
 from trainers.jobs.rounds.collect_samples import vary_start
@@ -62,5 +63,6 @@ def test_who_draws_nothing_is_known(name):
     x = torch.rand(2, 3, 4, 8, 8) if getattr(kind, "needs_videos", False) else None
     x = torch.rand(2, 3, 16, 16) if x is None else x
     y = model(x).argmax(1)
-    results = [vary_start(attack, 1)(model, x, y, seed=seed).x_adv for seed in (1, 2)]
+    guide = {"guide": 1 - x} if isinstance(attack, GuidedAttack) else {}
+    results = [vary_start(attack, 1)(model, x, y, seed=seed, **guide).x_adv for seed in (1, 2)]
     assert torch.equal(*results) == (not kind.draws)

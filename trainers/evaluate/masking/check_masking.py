@@ -5,6 +5,7 @@ Source: Athalye et al. 2018, section 3.1; Carlini et al. 2019, sections 4 and 5;
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from attacks import FGSM, PGD, Attack, Square
 from attacks.attack import Norm, Progress
+from attacks.common.bpda import stand_ins
 from attacks.common.forward import is_random
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, detached_logits, value_and_gradient, without_slope
@@ -51,6 +53,8 @@ def check_masking(
     eps: float = 8 / 255,
     steps: int = STEPS,
     queries: int = QUERIES,
+    bpda: str | None = None,
+    eot: int = 1,
     batch_size: int = 64,
     seed: int = 0,
     sample_ids: Sequence[int] | None = None,
@@ -70,6 +74,8 @@ def check_masking(
         eps: its radius.
         steps: of PGD.
         queries: of the Square Attack.
+        bpda: of PGD and the single step, for a model that hides its gradient.
+        eot: of both, for a random model.
         batch_size: samples that are attacked at a time.
         seed: of the attacks.
         sample_ids: B integers; None derives them from the samples.
@@ -86,9 +92,11 @@ def check_masking(
         return [MaskingCheck("samples", f"none of {len(x)} is right: nothing to check", sign=False)]
     x, y, ids = x[right], y[right], [ids[row] for row in right.tolist()]
     found = [check_optimisation(model, x), check_randomness(model, x)]
-    if missing := missing_gradient(model, x[:1], y[:1]):  # so attacks would refuse the model too
+    missing = missing_gradient(model, x[:1], y[:1], bpda=bpda)
+    if missing:  # so attacks would refuse the model too
         return [*found, MaskingCheck("no gradient", missing, sign=True, advice=FLOW)]
-    probes = make_probes(norm=norm, eps=eps, steps=steps, queries=queries)
+    pgd = PGD(norm=norm, eps=eps, steps=steps, early_stop=True, bpda=bpda, eot=eot)
+    probes = make_probes(pgd, queries=queries)
     seen: dict[str, Tensor] = {}
     for name, probe in probes.items():
         parts = [
@@ -120,17 +128,18 @@ class Probe(Protocol):
         ...
 
 
-def make_probes(*, norm: Norm, eps: float, steps: int, queries: int) -> dict[str, Probe]:
+def make_probes(pgd: PGD, *, queries: int) -> dict[str, Probe]:
     """Return what is asked of each sample, by name: PGD, what is compared with it, and the rest."""
-    pgd = PGD(norm=norm, eps=eps, steps=steps, early_stop=True)
+    norm, eps = pgd.norm, pgd.eps
     square = Square(norm=norm, eps=eps, queries=queries)
+    single = FGSM(norm=norm, eps=eps, bpda=pgd.bpda, eot=pgd.eot)
     return {
-        f"pgd ({steps} steps)": partial(success, pgd),
+        f"pgd ({pgd.steps} steps)": partial(success, pgd),
         f"square ({queries} queries)": partial(success, square),
-        "fgsm": partial(success, FGSM(norm=norm, eps=eps)),
+        "fgsm": partial(success, single),
         f"the best of {POINTS} random points": partial(random_search, norm=norm, eps=eps),
-        f"pgd ({steps} steps) at eps 1": partial(success, replace(pgd, norm="linf", eps=1.0)),
-        "gradients": zero_gradients,
+        f"pgd ({pgd.steps} steps) at eps 1": partial(success, replace(pgd, norm="linf", eps=1.0)),
+        "gradients": partial(zero_gradients, bpda=pgd.bpda),
     }
 
 
@@ -188,9 +197,17 @@ def check_randomness(model: nn.Module, x: Tensor) -> MaskingCheck:
 
 
 def zero_gradients(
-    model: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0, sample_ids: Sequence[int] = ()
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    bpda: str | None = None,
+    seed: int = 0,
+    sample_ids: Sequence[int] = (),
 ) -> Tensor:
     """Tell at which samples (B, ...) the gradient of the cross-entropy is zero or not finite.
+
+    With `bpda` it is the gradient of stand-ins.
 
     Returns:
         (B,) bool.
@@ -198,15 +215,17 @@ def zero_gradients(
     Raises:
         ValueError: when no gradient flows through the model.
     """
-    with frozen(model):
+    with frozen(model), stand_ins(model, x, bpda) if bpda else nullcontext():
         _, _, gradient = value_and_gradient(model, x, Goal(y).objective)
     return without_slope(gradient)
 
 
-def missing_gradient(model: nn.Module, x: Tensor, y: Tensor) -> str | None:
+def missing_gradient(
+    model: nn.Module, x: Tensor, y: Tensor, *, bpda: str | None = None
+) -> str | None:
     """Say why no gradient flows through the model to x (B, ...); None where one does."""
     try:
-        zero_gradients(model, x, y)
+        zero_gradients(model, x, y, bpda=bpda)
     except torch.OutOfMemoryError:
         raise
     except (ValueError, RuntimeError) as error:  # NumPy's conversion raises the latter
@@ -234,7 +253,7 @@ def random_search(
     y: Tensor,
     *,
     norm: Norm,
-    eps: float,
+    eps: float | Tensor,
     seed: int,
     sample_ids: Sequence[int],
 ) -> Tensor:

@@ -29,6 +29,8 @@ def find_masking(run: EvaluationRun) -> list[MaskingCheck]:
                 norm=flags.norm,
                 eps=flags.eps,
                 queries=run.defaults.get("queries", QUERIES),  # fewer in a smoke test
+                bpda=run.defaults.get("bpda"),
+                eot=run.defaults.get("eot", 1),
                 batch_size=run.context.batch_size,
                 seed=derive_seed(run.context.seed, "masking"),
                 sample_ids=[derive_seed(run.test.ids[row]) for row in rows],

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from attacks import Attack
 from augment import Dataset
 from trainers.evaluate.batch_figures import draw_batch
@@ -14,10 +17,12 @@ from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
+from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
 from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs import slug
+from trainers.run.folder.checkpoint import load_item
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -32,6 +37,8 @@ def measure_round(rounds: Rounds, number: int) -> Row:
     intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
     for doubt in first.doubts:
         log.warning("%s", doubt)
+    _, fitted = load_item(rounds.file(number, ".safetensors"))
+    troubles = [f"fit of round {number}: {fitted['warning']}"] if fitted["warning"] else []
     return {
         "round": number,
         "clean_accuracy": first.clean_accuracy,
@@ -45,7 +52,7 @@ def measure_round(rounds: Rounds, number: int) -> Row:
         **measure_main_attack(rounds, number),
         "bank_size": len(bank),
         "accepted": len(bank.indices(status="accepted")),
-        "warnings": first.doubts,
+        "warnings": [*first.doubts, *troubles],
     }
 
 
@@ -111,6 +118,7 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
         return [] if item else draw_batch(stem, model, batch, test.classes)
 
     measurement, columns = measure_resumable(rounds.context, task, watch=draw_first)
+    fooled = columns["attackable"] & columns["fooled"]
     return {
         "attack": rounds.main_attack,
         "attack_success": finite_or_none(measurement.success),
@@ -118,10 +126,18 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
         "attackable": measurement.attackable,
         "fooled": measurement.fooled,
         "attack_loss": finite_or_none(measurement.loss),
+        "attack_loss_interval": interval_of(columns["loss"]),
         "delta_l1": finite_or_none(measurement.delta_l1),
+        "delta_l1_interval": interval_of(columns["delta_l1"][fooled]),
         "delta_sparsity": finite_or_none(measurement.delta_sparsity),
+        "delta_sparsity_interval": interval_of(columns["delta_sparsity"][fooled]),
         "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
     }
+
+
+def interval_of(values: Tensor) -> Interval | None:
+    """Return the 95 % interval of the mean of the finite values of (N,)."""
+    return mean_interval(values[torch.isfinite(values)].double().tolist())
 
 
 def share_above_threshold(columns: Columns, threshold: float) -> float | None:

@@ -14,8 +14,8 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.show.images import write_png
 from trainers.run.show.outcome import (
     ROUND_TERMS,
-    attacks_table,
     columns,
+    handed_over,
     heading,
     legend,
     line,
@@ -59,16 +59,14 @@ class RoundsReport:
         for picture in drawn_pictures(self.folder.figures / round_name(number)):
             tag = f"{last['attack']}/{picture.stem.rpartition('-')[2]}"
             self.board.picture(tag, picture, step=number)
-        self.write(rows, reason, final)
+        summary = self.write(rows, reason, final)
         if reason is not None:
-            if final:
-                log.info("%s", final_lines(final))
-            log.info("stopped: %s\n\n%s", reason, places(self.folder))
+            log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), places(self.folder))
             self.board.text("rounds", rounds_table(rows))
             self.board.close()
 
-    def write(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> None:
-        """Write the files that show all rounds at once."""
+    def write(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> Row:
+        """Write the files that show all rounds at once; return what summary.json has."""
         summary = {
             "job": "rounds",
             "seconds": sum(row["seconds"] for row in rows),
@@ -83,6 +81,7 @@ class RoundsReport:
         write_png(self.folder.figures / "accuracy.png", to_picture(chart))
         content, over = report_content(self.folder, summary), reason is not None
         write_report(self.folder, "rounds.html", content, config=self.config, finished=over)
+        return summary
 
 
 def scalars(row: Row) -> dict[str, float]:
@@ -121,7 +120,7 @@ def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, A
     return {
         "verdict": verdict(rows[0], rows[summary["best_round"]]),
         "ending": ending(summary),
-        "final": final_lines(summary["final"]) if "final" in summary else "",
+        "final": handed_over(summary) if "final" in summary else "",
         "rows": [columns(row) for row in rows],
         "meanings": ROUND_TERMS,
         "messages": [text for row in rows for text in row.get("warnings", [])],
@@ -150,11 +149,6 @@ def verdict(first: Row, best: Row) -> str:
         f"clean {first['clean_accuracy']:.1%} -> {best['clean_accuracy']:.1%}, {robust}. "
         f"{best['attack']} succeeds on {success} samples that could be attacked."
     )
-
-
-def final_lines(final: Row) -> str:
-    """Say how the classifier that is handed over was measured at the end."""
-    return f"handed over: round {final['round']}\n{attacks_table(final)}"
 
 
 def ending(summary: Row) -> str:

@@ -55,7 +55,10 @@ def comes_fitted(config: RoundsConfig) -> bool:
 
 
 def choose_stored(rounds: Rounds, bank: SampleBank) -> list[int]:
-    """Return the numbers of the bank's samples that are fitted, by what the options say."""
+    """Return the numbers of the bank's samples that are fitted, by what the options say.
+
+    The instances that an attack makes of a sample in one round count as one.
+    """
     loop, accepted = rounds.config.loop, bank.indices(status="accepted")
     if not loop.bank_per_sample:
         return accepted
@@ -64,7 +67,8 @@ def choose_stored(rounds: Rounds, bank: SampleBank) -> list[int]:
         value: Sequence[float] = [entries[i].round for i in accepted]
     else:
         value = losses(rounds.context, *bank.stack(accepted)).tolist()
-    return choose_of_each(bank, accepted, loop.bank_per_sample, value=value)
+    count = loop.bank_per_sample * loop.instances
+    return choose_of_each(bank, accepted, count, value=value)
 
 
 def losses(context: JobContext, x: Tensor, y: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
 from trainers.run.cli.corruptions import corruption_names
 from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
-from trainers.run.cli.methods import USERS
+from trainers.run.cli.methods import USERS, is_given
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.toml import flag, flatten
 
@@ -30,7 +30,7 @@ def check(config: Any) -> None:
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
     match config:
         case jobs.RoundsConfig() | jobs.FitConfig():
-            _check_method(config.fit)
+            _check_fit(config)
         case EvaluateConfig():
             _check_corruptions(config.measure)
         case compress.CompressDecodeConfig() if not config.coding.code:
@@ -74,20 +74,57 @@ def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         )
 
 
+def _check_fit(config: jobs.RoundsConfig | jobs.FitConfig) -> None:
+    """Refuse options of fits that nothing reads, or that contradict each other."""
+    _check_method(config.fit)
+    if isinstance(config, jobs.RoundsConfig):
+        _check_retraining(config.fit, config.loop)
+
+
 def _check_method(fit: jobs.FitFlags) -> None:
     """Refuse options that the training methods have no use for."""
     chosen = {"--method": fit.method}
     if isinstance(fit, jobs.RoundsFitFlags):
         chosen["--retrain-method"] = fit.retrain_method
     for name, methods in {**USERS, "static": ("ensemble",)}.items():
-        if getattr(fit, name) and not {*chosen.values()} & {*methods}:
+        if is_given(name, getattr(fit, name)) and not {*chosen.values()} & {*methods}:
             given = " and ".join(f"{option} {method}" for option, method in chosen.items())
             raise ValueError(
                 f"--{flag(name)} has no use with {given}; leave it out, or give "
                 f"{next(reversed(chosen))} {' or '.join(methods)}"
             )
+    if fit.method == "ensemble" and not fit.static:
+        raise ValueError(
+            "--method ensemble perturbs samples for other classifiers, too, and there are none; "
+            "give --static WEIGHTS, such as those of other fits"
+        )
     if isinstance(fit, jobs.LoneFitFlags):
         _check_bank(fit)
+
+
+def _check_retraining(fit: jobs.RoundsFitFlags, loop: jobs.LoopFlags) -> None:
+    """Refuse options of later rounds that contradict each other, or that nothing reads."""
+    if loop.start == "scratch" and fit.epochs == 0:
+        raise ValueError(
+            "--start scratch trains for as many epochs as the first fit, and --epochs is 0; give "
+            "--start keep, or --epochs"
+        )
+    picky = loop.ratio is not None or loop.bank_first != "newest"
+    if fit.retrain_method == "standard" and picky:
+        raise ValueError(
+            "--ratio and --bank-first choose samples of the bank, which --retrain-method standard "
+            "does not fit; leave them out, or give another method, such as fast"
+        )
+    if loop.bank_first != "newest" and not loop.bank_per_sample:
+        raise ValueError(
+            f"--bank-first {loop.bank_first} has no use with --bank-per-sample 0, which takes all; "
+            "leave one of them out"
+        )
+    if fit.retrain_method == "bank" and loop.ratio == 0:
+        raise ValueError(
+            "--ratio 0 leaves --retrain-method bank no sample of the bank; give a ratio above 0, "
+            "or --retrain-method standard"
+        )
 
 
 def _check_bank(fit: jobs.LoneFitFlags) -> None:

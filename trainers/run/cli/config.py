@@ -145,7 +145,8 @@ class FitFlags:
     """Move the weights up the loss before its gradient is taken, by this share of their length
     (0.005 is usual). 0: off."""
     static: tuple[str, ...] = ()
-    """Weights of further classifiers, like --model, that ensemble perturbs samples for."""
+    """Further classifiers that ensemble perturbs samples for: WEIGHTS of one like --model, or
+    WEIGHTS,model=MODEL."""
     val_samples: int = option(256, at_least=0, at_most=10**9)
     """Validation samples, of a tenth of the training data where it has none of its own. A fit by
     any method but standard keeps the epoch that is most robust on them, and ends where it overfits
@@ -213,7 +214,8 @@ class LoopFlags:
     ratio: float | None = option(None, at_least=0, at_most=10**6)
     """Samples of the bank for each original in retraining. 0: none; None: those chosen, once."""
     bank_per_sample: int = option(1, at_least=0, at_most=10**6)
-    """Use so many samples of the bank made of one original. 0: all that were accepted."""
+    """Use so many samples of the bank that one attack made of one original, times --instances.
+    0: all that were accepted."""
     bank_first: Literal["newest", "hardest"] = "newest"
     """Which they are: newest, or hardest by the loss of the classifier that is retrained."""
     start: Literal["keep", "scratch"] = "keep"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from trainers.run.cli.config import SamplesConfig
+from trainers.run.cli.config import STRONG, SamplesConfig
 from trainers.run.cli.corruptions import CorruptionName, Severity
 from trainers.run.cli.option import option
 
@@ -14,7 +14,7 @@ from trainers.run.cli.option import option
 class EvaluateFlags:
     """What to measure."""
 
-    attacks: tuple[str, ...] = ("fgsm", "pgd:steps=20")
+    attacks: tuple[str, ...] = STRONG
     """Attacks to measure with: NAME or NAME:OPTION=VALUE,..."""
     norm: Literal["linf", "l2", "l1"] = "linf"
     """Norm of the budget."""

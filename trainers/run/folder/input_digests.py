@@ -1,7 +1,7 @@
 """inputs.json: what a run depends on, known by content, so that a resumed run reads the same."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from inspect import getmodule
 from pathlib import Path
@@ -26,7 +26,6 @@ FILES = (
     "network",
     "classes",
     "detector",
-    "static",
 )
 MODELS = ("model", "judge_model")
 ATTACKS = (
@@ -175,11 +174,18 @@ def list_named_files(config: Any) -> Iterator[tuple[str, Path]]:
             for part in (text, *(each.partition("=")[2].strip() for each in text.split(","))):
                 if part.endswith(".safetensors"):
                     yield f"--{flag(name)} {part}", Path(part)
-    for text in options.get("transfer", ()):
-        yield f"--transfer {text}", Path(text.partition("=")[2].partition(",model=")[0])
+    yield from _list_others(options)
     for text in options.get("code", ()):
         for file in list_codes(Path(text)):
             yield f"--code {file}", file
+
+
+def _list_others(options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+    """Yield the weights of further classifiers, each with its flag."""
+    for name, mark in (("static", ""), ("transfer", "=")):
+        for text in options.get(name, ()):
+            weights = text.partition(mark)[2] if mark else text
+            yield f"--{name} {text}", Path(weights.partition(",model=")[0])
 
 
 def texts(value: str | Sequence[str] | None) -> Sequence[str]:

@@ -52,6 +52,7 @@ def evaluation_lines(summary: Row) -> list[str]:
         return []
     return [
         *curve_lines(summary["curve"]),
+        *(summary["curve"] or {}).get("warnings", ()),
         suffer_line(summary),
         calibration_line(summary),
         *transfer_lines(summary["transfer"]),
@@ -108,7 +109,7 @@ def curve_lines(curve: Row | None) -> list[str]:
         return []
     low, high = curve["area_interval"]
     half, names = curve["median_distance"], ", ".join(curve["attacks"])
-    to = f" up to {curve['area_to']:.4g}" if curve["never_fooled"] else ""
+    to = f" over eps up to {curve['area_to']:.4g}:" if curve["never_fooled"] else ""
     lines = [
         f"curve over eps ({curve['norm']}, {curve['samples']} samples, by {names}): area{to} "
         f"{curve['area']:.4g} ({low:.4g}-{high:.4g}); half of those right fall "

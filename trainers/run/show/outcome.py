@@ -33,7 +33,8 @@ ROUND_TERMS = {
     "one budget",
     "success": "share that the attack turns into errors; counted of the samples (of) that could be "
     "attacked, those that were right before",
-    "loss": "mean of what the attack minimises or maximises, at its end",
+    "loss": "mean of what the attack minimises or maximises, at its end; behind ± half of the "
+    "range that the true mean lies in with 95 % confidence",
     "change": "mean change of a value, black to white being 1, of the samples it fooled",
     "sparsity": "share of the values that it changes by less than 1/255, of those samples",
     "bank": "perturbed samples collected for retraining so far",
@@ -85,18 +86,29 @@ def columns(row: Row) -> dict[str, str]:
         **robust,
         f"{row.get('attack', 'attack')} success": success,
         "of": number(row.get("attackable"), "d"),
-        "loss": number(row["attack_loss"], ".3f"),
-        "change": number(row["delta_l1"], ".4f"),
-        "sparsity": number(row.get("delta_sparsity"), ".2f"),
+        "loss": mean_cell(row, "attack_loss", ".3f"),
+        "change": mean_cell(row, "delta_l1", ".3f"),
+        "sparsity": mean_cell(row, "delta_sparsity", ".2f"),
         "bank": str(row["bank_size"]),
         "seconds": f"{row['seconds']:.1f}",
     }
 
 
+def mean_cell(row: Row, name: str, form: str) -> str:
+    """Return a mean and half of its interval.
+
+    >>> mean_cell({"loss": 0.5, "loss_interval": (0.4, 0.6)}, "loss", ".2f")
+    '0.50±.10'
+    """
+    low, high = row.get(f"{name}_interval") or (None, None)
+    half = "" if low is None or high is None else f"±{(high - low) / 2:{form}}"
+    return f"{number(row.get(name), form)}{half.replace('±0.', '±.')}"
+
+
 def aligned(cells: Mapping[str, str]) -> str:
     """Return cells in columns as wide as their headings, or as a rate with its interval."""
     rates, wide = ("acc.", "success"), len("88.8% (88-100)")
-    least = {"loss": 5, "change": 6, "bank": 5}  # characters
+    least = {"loss": 10, "change": 10, "sparsity": 8, "bank": 5}  # characters
     widths = {
         name: max(len(name), wide if name.endswith(rates) else least.get(name, 0)) for name in cells
     }
@@ -109,15 +121,14 @@ def heading(row: Row) -> str:
 
 
 def line(row: Row) -> str:
-    r"""Return one round's cells, right-aligned below their headings.
+    """Return one round's cells, right-aligned below their headings.
 
     >>> row = dict(round=1, clean_accuracy=.98, robust_accuracy={"pgd": .7}, attack_success=.5,
     ...            worst_case=.6,
     ...            attack_loss=.1, delta_l1=.02, bank_size=9, seconds=1.0, attackable=60,
     ...            attack_success_interval=(.377, .623))
-    >>> print(heading(row), line(row), sep="\n")
-    round      clean acc.        pgd acc.  attack success  of   loss  change   bank  seconds
-        1           98.0%           70.0%   50.0% (37-63)  60  0.100  0.0200      9      1.0
+    >>> line(row).split()
+    ['1', '98.0%', '70.0%', '50.0%', '(37-63)', '60', '0.100', '0.020', '-', '9', '1.0']
     """
     return aligned(columns(row))
 
@@ -125,6 +136,18 @@ def line(row: Row) -> str:
 def rounds_table(rows: Sequence[Row]) -> str:
     """Return the table of all rounds."""
     return "\n".join([heading(rows[0]), *(line(row) for row in rows)])
+
+
+def handed_over(summary: Row) -> str:
+    """Say which round's classifier a run hands over, why, and how it was measured if asked.
+
+    >>> handed_over({"best_round": 2, "rounds": [{"validation": None}]})
+    'handed over: round 2, the last'
+    """
+    chosen = summary["rounds"][0]["validation"] is not None
+    why = "the most robust on validation samples" if chosen else "the last"
+    lines = [f"handed over: round {summary['best_round']}, {why}"]
+    return "\n".join(lines + ([attacks_table(summary["final"])] if "final" in summary else []))
 
 
 def attacks_table(summary: Row) -> str:
@@ -263,7 +286,7 @@ def outcome(folder: RunFolder) -> str:
     """Return a finished run's table and where its files are."""
     summary = folder.summary()
     if summary["job"] == "rounds":
-        found = rounds_table(summary["rounds"])
+        found = f"{rounds_table(summary['rounds'])}\n{handed_over(summary)}"
     else:
         say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
         say["detect"] = detect_table
