@@ -30,8 +30,9 @@ def load_dataset(
     """Load one split of a dataset.
 
     Args:
-        spec: `digits`, `imagefolder:DIR`, `cifar10:DIR`, `npz:FILE`, `torchvision:NAME[:ROOT]`
-            or `NAME[:ROOT]` with NAME such as `CIFAR10`. Videos: `moving-digits`,
+        spec: `digits`, `photos` (two, of the split test), `imagefolder:DIR`, `cifar10:DIR`,
+            `npz:FILE`, `torchvision:NAME[:ROOT]` or `NAME[:ROOT]` with NAME such as `CIFAR10`.
+            Videos: `moving-digits`,
             `videofolder:DIR`, `ucf101:DIR[:FOLD]`, `hmdb51:DIR[:FOLD]`, `kinetics:DIR`, `npz:FILE`.
         split: `train`, `val` or `test`; of labelled data the three never share a sample.
         size: Side of the square images or videos; None keeps the size they have.

@@ -9,12 +9,14 @@ from augment.datasets.arrays.moving_digits import read_moving_digits
 from augment.datasets.arrays.npz import read_npz
 from augment.datasets.arrays.torchvision_arrays import read_torchvision
 from augment.datasets.images.imagefolder import read_imagefolder
+from augment.datasets.images.photos import read_photos
 from augment.datasets.request import Request
 from augment.datasets.videos.video_lists import read_hmdb51, read_kinetics, read_ucf101
 from augment.datasets.videos.videofolder import read_videofolder
 
 SOURCES: dict[str, Callable[[Request], Dataset]] = {
     "digits": read_digits,
+    "photos": read_photos,
     "imagefolder": read_imagefolder,
     "cifar10": read_cifar10,
     "npz": read_npz,
