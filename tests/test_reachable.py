@@ -19,7 +19,7 @@ from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli import compress_config, config, detect_config, evaluate_config
 from trainers.run.cli.numbers import READERS
-from trainers.run.cli.specs import BOOLEANS
+from trainers.run.cli.specs.attacks import BOOLEANS
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "explain", "trainers", "examples")

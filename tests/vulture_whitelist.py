@@ -12,6 +12,7 @@ run_decode  # likewise
 run_encode  # likewise
 run_detect  # likewise
 run_evaluate  # likewise
+run_explain  # likewise
 run_fit  # likewise
 run_rounds  # likewise
 _.num_batches_tracked  # torch's BatchNorm reads it
@@ -20,6 +21,7 @@ retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
 _.prose  # the template evaluate.html reads it
+_.histogram  # of the public Dissection, for the chart of its detectors
 _.ece  # `asdict` puts it into summary.json
 _.adaptive_ece  # likewise
 population  # an option of fooling images, which reads it by name

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from scipy.special import stdtrit
+
 Interval = tuple[float, float]
 SURE = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal variable
 
@@ -38,17 +40,18 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Return the 95 % interval of a mean, by the normal approximation; None of fewer than two.
+    """Return the 95 % interval of a mean, by Student's t; None of fewer than two.
 
     Args:
         values: independent, finite.
 
     >>> [round(end, 2) for end in mean_interval([1.0, 2.0, 3.0])]
-    [0.87, 3.13]
+    [-0.48, 4.48]
     """
     if len(values) < 2:
         return None
-    mean, half = fmean(values), SURE * stdev(values) / math.sqrt(len(values))
+    wide = float(stdtrit(len(values) - 1, 0.975))
+    mean, half = fmean(values), wide * stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
 
 

@@ -7,9 +7,9 @@ from augment.datasets.arrays.cifar10 import read_cifar10
 from augment.datasets.arrays.digits import read_digits
 from augment.datasets.arrays.moving_digits import read_moving_digits
 from augment.datasets.arrays.npz import read_npz
+from augment.datasets.arrays.photos import read_photos
 from augment.datasets.arrays.torchvision_arrays import read_torchvision
 from augment.datasets.images.imagefolder import read_imagefolder
-from augment.datasets.images.photos import read_photos
 from augment.datasets.request import Request
 from augment.datasets.videos.video_lists import read_hmdb51, read_kinetics, read_ucf101
 from augment.datasets.videos.videofolder import read_videofolder

@@ -11,7 +11,7 @@ from torch import nn
 from attacks import ATTACKS, FITTED, PGD
 from attacks.common.expectation import Expectation
 from attacks.common.goal import cross_entropy, value_and_gradient
-from trainers.run.cli.specs import build_attack
+from trainers.run.cli.specs.attacks import build_attack
 
 SLOPED = [n for n, kind in ATTACKS.items() if "eot" in {f.name for f in fields(kind)}]
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from attacks import APGD, PGD
 from augment import load_dataset
-from trainers.run.cli.specs import build_attack
+from trainers.run.cli.specs.attacks import build_attack
 
 EPS, POINTS = 0.1, 0.02
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from attacks import FITTED, Keyframe, frame_weights
 from attacks.video.flicker_loss import cost_and_slope
-from trainers.run.cli.specs import build_attack
+from trainers.run.cli.specs.attacks import build_attack
 
 
 def test_windows_that_the_end_of_a_clip_cuts_off_count_as_nothing():

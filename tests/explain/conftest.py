@@ -19,7 +19,7 @@ class Patch(nn.Module):
         super().__init__()
         self.top, self.left, self.side, self.frames = top, left, side, frames
         self.gain = nn.Parameter(torch.tensor(4.0))
-        self.act = nn.ReLU()
+        self.act, self.seen = nn.ReLU(), nn.Identity()
 
     def mask(self, x):
         mask = torch.zeros(x.shape[2:], dtype=torch.bool)  # (H, W) or (T, H, W)
@@ -28,7 +28,7 @@ class Patch(nn.Module):
         return mask
 
     def forward(self, x):
-        seen = (x * self.mask(x).to(x)).flatten(1).sum(1) / self.mask(x).sum() / x.shape[1]
+        seen = self.seen(x * self.mask(x).to(x)).flatten(1).sum(1) / self.mask(x).sum() / x.shape[1]
         logit = self.gain * (self.act(seen) - 0.25)
         return torch.stack([-logit, logit], 1)
 

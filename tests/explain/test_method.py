@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from explain import METHODS, ExplanationMethod
-from tests.explain.methods import QUICK
+from tests.explain.methods import QUICK, THOROUGH
 
 
 def random(*shape, seed=0):
@@ -61,6 +61,16 @@ def test_maps_have_the_shape_of_the_samples_and_leave_the_model_alone(method, di
     assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 12, 12), (4, 3, 4, 12, 12)], ids=["images", "videos"])
+@pytest.mark.parametrize("name", METHODS)
+def test_the_maximum_lies_in_the_patch_that_the_model_reads(name, shape, patch):
+    model = patch(frames=(1, 3) if len(shape) == 5 else None)
+    x = random(*shape)
+    maps = THOROUGH[name](model, x, torch.ones(4, dtype=torch.int64)).flatten(1)
+    inside = model.mask(x).flatten()
+    assert (maps[:, inside].amax(1) > maps[:, ~inside].amax(1)).all()
+
+
 def test_a_map_does_not_depend_on_its_batch(method):
     model, x = Net(), random(4, 3, 8, 8)
     y, ids = torch.tensor([0, 1, 2, 3]), [5, 6, 7, 8]
@@ -76,17 +86,17 @@ def test_the_prediction_is_explained_where_no_class_is_given(method):
     assert torch.equal(method(model, x, seed=3), method(model, x, y, seed=3))
 
 
-def test_samples_whose_logits_are_not_finite_have_an_empty_map(method):
+def test_samples_whose_logits_are_not_finite_have_an_empty_map_and_the_others_their_own(method):
     class Broken(Net):
         def forward(self, x):
-            return super().forward(x).masked_fill((x.mean((1, 2, 3)) < 0.1)[:, None], torch.nan)
+            return super().forward(x).masked_fill((x.amax((1, 2, 3)) < 0.1)[:, None], torch.nan)
 
-    x = random(3, 3, 8, 8)
+    x, y, ids = random(4, 3, 8, 8), torch.tensor([0, 1, 2, 3]), [5, 6, 7, 8]
     x[1] *= 0.01
-    maps = method(Broken(), x, torch.tensor([0, 1, 2]))
+    maps, sound = (method(model, x, y, sample_ids=ids) for model in (Broken(), Net()))
     assert not maps[1].any()
-    assert maps[0].any()
-    assert maps[2].any()
+    assert sound[[0, 2, 3]].any()
+    assert torch.equal(maps[[0, 2, 3]], sound[[0, 2, 3]])
 
 
 def test_progress_ends_at_the_end(method):

@@ -23,7 +23,7 @@ from trainers.evaluate.measure_resumable import (
     measure_resumable,
 )
 from trainers.evaluate.scores import Columns
-from trainers.run.cli.specs import slug
+from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import save_item
 from trainers.run.job_context import JobContext
 

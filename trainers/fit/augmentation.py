@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from augment import Dataset
 from trainers.fit.classifier import Augment
-from trainers.run.cli.specs import read_options, types_of
+from trainers.run.cli.specs.attacks import read_options, types_of
 
 
 def build_augmentation(text: str, dataset: Dataset) -> Augment | None:

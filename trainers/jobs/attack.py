@@ -20,7 +20,12 @@ from trainers.jobs.attack_files import SaveAs, save_and_draw, summarise_reported
 from trainers.jobs.fitted_attack import fit_if_needed, with_target
 from trainers.run.cli.config import AttackConfig
 from trainers.run.cli.presets import budget
-from trainers.run.cli.specs import attack_defaults, build_attack, build_fittable, is_fittable
+from trainers.run.cli.specs.attacks import (
+    attack_defaults,
+    build_attack,
+    build_fittable,
+    is_fittable,
+)
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
@@ -81,7 +86,7 @@ def choose_attack(config: AttackConfig) -> Attack | Fittable:
     return attack
 
 
-def class_number(text: str | None, ds: Dataset) -> int | None:
+def class_number(text: str | None, ds: Dataset, *, flag: str = "--target") -> int | None:
     """Return the class of a number or a name.
 
     Raises:
@@ -96,7 +101,7 @@ def class_number(text: str | None, ds: Dataset) -> int | None:
         return int(text)
     near = [name for name in ds.classes if text.lower() in name.lower()][:5] or ds.classes[:5]
     raise ValueError(
-        f"--target is {text!r}; allowed: a class number below {len(names)}, or a name such as "
+        f"{flag} is {text!r}; allowed: a class number below {len(names)}, or a name such as "
         + ", ".join(near)
     )
 

@@ -22,7 +22,7 @@ from trainers.evaluate.measure_resumable import (
 )
 from trainers.evaluate.scores import AttackMeasurement, summarise
 from trainers.intervals import wilson
-from trainers.run.cli.specs import slug
+from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import save_item
 from trainers.run.job_context import JobContext
 

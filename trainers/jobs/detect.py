@@ -22,7 +22,7 @@ from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.run.cli.detect_config import DetectConfig
-from trainers.run.cli.specs import attack_defaults, build_attack, build_attacks
+from trainers.run.cli.specs.attacks import attack_defaults, build_attack, build_attacks
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import make_checked, write_summary
 from trainers.run.folder.folder import RunFolder
@@ -33,9 +33,9 @@ from trainers.run.job_context import (
     check_labelled,
     load_split,
 )
-from trainers.run.show.detect_outcome import DETECT_TERMS, detect_table, roc_chart
 from trainers.run.show.images import write_png
 from trainers.run.show.outcome import legend, outcome
+from trainers.run.show.outcomes.detect import DETECT_TERMS, detect_table, roc_chart
 from trainers.run.show.plots import to_picture
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter

@@ -26,12 +26,11 @@ from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.jobs.evaluation.masking import find_masking, masking_summary
 from trainers.jobs.evaluation.transfer import load_others, measure_transfer
 from trainers.run.cli.evaluate_config import EvaluateConfig
-from trainers.run.cli.specs import attack_defaults, build_attack, build_attacks, slug
+from trainers.run.cli.specs.attacks import attack_defaults, build_attack, build_attacks, slug
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, check_attacks, check_labelled, load_split
-from trainers.run.show.evaluation_outcome import EVALUATION_TERMS, headline, sections
 from trainers.run.show.outcome import (
     ATTACK_TERMS,
     attacks_table,
@@ -39,6 +38,7 @@ from trainers.run.show.outcome import (
     legend,
     outcome,
 )
+from trainers.run.show.outcomes.evaluation import EVALUATION_TERMS, headline, sections
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 

@@ -17,7 +17,7 @@ from trainers.fit.fit_or_load import fit_options, fit_or_load, with_budget
 from trainers.fit.state import Record
 from trainers.jobs.evaluate import make_summary, measure_attacks, publish
 from trainers.run.cli.config import FitConfig, FitFlags, LoneFitFlags
-from trainers.run.cli.specs import attack_defaults, build_attacks
+from trainers.run.cli.specs.attacks import attack_defaults, build_attacks
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import cached_json
 from trainers.run.folder.folder import RunFolder, remove_items

@@ -20,7 +20,7 @@ from trainers.models.load import load_classifier
 from trainers.models.probe import probe_classifier
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import EMBEDDED
-from trainers.run.cli.specs import build_defences
+from trainers.run.cli.specs.attacks import build_defences
 from trainers.run.cli.toml import replace_options
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import ChangedInput

@@ -12,7 +12,13 @@ from pkgutil import resolve_name
 from typing import Any
 
 from trainers.run import errors
-from trainers.run.cli import compress_config, config, detect_config, evaluate_config
+from trainers.run.cli import (
+    compress_config,
+    config,
+    detect_config,
+    evaluate_config,
+    explain_config,
+)
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program, suggest
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
@@ -28,6 +34,7 @@ JOBS: dict[str, type[Any]] = {
     "attack": config.AttackConfig,
     "evaluate": evaluate_config.EvaluateConfig,
     "detect": detect_config.DetectConfig,
+    "explain": explain_config.ExplainConfig,
     "compress-fit": compress_config.CompressFitConfig,
     "compress-encode": compress_config.CompressEncodeConfig,
     "compress-decode": compress_config.CompressDecodeConfig,

@@ -17,7 +17,7 @@ from trainers.defences.resize_pad import ResizePad
 from trainers.fit.methods import METHODS
 from trainers.fit.methods.method import TrainingStep
 from trainers.models.networks.smallcnn import SmallCNN
-from trainers.run.cli.specs import build_defences
+from trainers.run.cli.specs.attacks import build_defences
 
 
 @pytest.fixture

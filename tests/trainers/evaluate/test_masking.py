@@ -28,7 +28,7 @@ from trainers.evaluate.masking.compare_attacks import (
     compare_measured,
 )
 from trainers.intervals import sign_test
-from trainers.run.cli.specs import build_attack
+from trainers.run.cli.specs.attacks import build_attack
 
 EPS = 0.1
 SAMPLES = 30

@@ -18,7 +18,7 @@ from trainers.evaluate.corruption_accuracy import summarise_corruptions
 from trainers.intervals import wilson
 from trainers.run.cli.corruptions import CorruptionName, Severity, corruption_names
 from trainers.run.main import main
-from trainers.run.show.corruption_outcome import corruption_lines
+from trainers.run.show.outcomes.corruption import corruption_lines
 
 WORDS = [
     "evaluate", "--smoke", "--threads", "1", "--train-samples", "100", "--test-samples", "30",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.run.cli.specs import build_attack
+from trainers.run.cli.specs.attacks import build_attack
 from trainers.run.main import main
 from trainers.run.show.outcome import attacks_table
 

@@ -16,7 +16,7 @@ from trainers.evaluate.evaluation import AttackedBatch, clean_doubts
 from trainers.evaluate.measure_resumable import AttackTask, item_file, item_files, measure_resumable
 from trainers.run.cli.config import SamplesConfig
 from trainers.run.cli.presets import budget
-from trainers.run.cli.specs import attack_defaults, build_attack
+from trainers.run.cli.specs.attacks import attack_defaults, build_attack
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.job_context import JobContext
 

@@ -26,7 +26,7 @@ from trainers.reconstruction.fit import fit_network
 from trainers.reconstruction.options import ReconstructionOptions
 from trainers.run.cli.compress_config import CompressFitConfig
 from trainers.run.cli.config import SamplesConfig
-from trainers.run.cli.specs import build_task, convert, read_options, types_of
+from trainers.run.cli.specs.attacks import build_task, convert, read_options, types_of
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import ChangedInput
 from trainers.run.job_context import JobContext, check_attacks, load_split

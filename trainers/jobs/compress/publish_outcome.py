@@ -8,8 +8,8 @@ from typing import Any
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.compress_outcome import compress_lines, point_terms
 from trainers.run.show.outcome import legend, outcome
+from trainers.run.show.outcomes.compress import compress_lines, point_terms
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 

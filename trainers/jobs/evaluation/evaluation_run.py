@@ -11,7 +11,7 @@ from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.scores import AttackMeasurement
 from trainers.evenly_spaced import evenly_spaced
 from trainers.run.cli.evaluate_config import EvaluateConfig
-from trainers.run.cli.specs import Options
+from trainers.run.cli.specs.attacks import Options
 from trainers.run.job_context import JobContext
 
 

@@ -17,7 +17,7 @@ from trainers.evaluate.evaluation import predict, top_classes
 from trainers.evaluate.guides import attack_with_guides
 from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
-from trainers.run.cli.specs import sample_counts, slug
+from trainers.run.cli.specs.attacks import sample_counts, slug
 from trainers.run.errors import Waiting
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress

@@ -21,7 +21,7 @@ from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
 from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.cli.config import LoopFlags
-from trainers.run.cli.specs import slug
+from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import load_item
 
 log = logging.getLogger(__name__)

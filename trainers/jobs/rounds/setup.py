@@ -13,7 +13,7 @@ from augment import Dataset, SampleBank
 from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fit_or_load import fit_options, with_budget
 from trainers.run.cli.config import FitFlags, RoundsConfig
-from trainers.run.cli.specs import attack_defaults, build_attacks, sample_counts
+from trainers.run.cli.specs.attacks import attack_defaults, build_attacks, sample_counts
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import (
     JobContext,

@@ -48,7 +48,8 @@ class SourceFlags:
 
     data: str = "digits"
     """digits | photos (two, for --model efficientnet-lite0) | imagefolder:DIR | cifar10:DIR |
-    npz:FILE | torchvision:NAME[:ROOT]; of videos: moving-digits | videofolder:DIR | ucf101:DIR | hmdb51:DIR | kinetics:DIR | npz:FILE."""
+    npz:FILE | torchvision:NAME[:ROOT]; of videos: moving-digits | videofolder:DIR | ucf101:DIR |
+    hmdb51:DIR | kinetics:DIR | npz:FILE."""
     classes: str | None = None
     """Class list: one class a line, folder name first. None: the names that the data has."""
     size: int | None = option(None, at_least=1, at_most=8192)

@@ -5,10 +5,11 @@ from textwrap import fill
 from typing import Any
 
 from trainers.run.folder.folder import RunFolder
-from trainers.run.show.compress_outcome import compress_lines
-from trainers.run.show.defence_outcome import defence_lines
-from trainers.run.show.detect_outcome import detect_table
-from trainers.run.show.evaluation_outcome import evaluation_lines
+from trainers.run.show.outcomes.compress import compress_lines
+from trainers.run.show.outcomes.defence import defence_lines
+from trainers.run.show.outcomes.detect import detect_table
+from trainers.run.show.outcomes.evaluation import evaluation_lines
+from trainers.run.show.outcomes.explain import explanation_table
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
@@ -289,7 +290,7 @@ def outcome(folder: RunFolder) -> str:
         found = f"{rounds_table(summary['rounds'])}\n{handed_over(summary)}"
     else:
         say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
-        say["detect"] = detect_table
+        say |= {"detect": detect_table, "explain": explanation_table}
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 

@@ -13,7 +13,7 @@ from attacks import ATTACKS, FITTED
 from trainers.jobs.compress.fit import build_reconstruction
 from trainers.run.cli.checks import check
 from trainers.run.cli.numbers import number
-from trainers.run.cli.specs import build_attack, build_fittable, build_task
+from trainers.run.cli.specs.attacks import build_attack, build_fittable, build_task
 from trainers.run.cli.toml import (
     UNSAVED,
     check_options,

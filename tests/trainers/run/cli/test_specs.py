@@ -10,7 +10,7 @@ from attacks import ATTACKS, FAB, FGSM, PGD, AutoAttack, DeepFool
 from augment import ClassicAugmentation, Dataset
 from trainers.fit.augmentation import build_augmentation
 from trainers.run.cli.config import SamplesConfig
-from trainers.run.cli.specs import (
+from trainers.run.cli.specs.attacks import (
     attack_defaults,
     build_attack,
     build_attacks,

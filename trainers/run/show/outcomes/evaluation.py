@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainers.run.show.corruption_outcome import (
+from trainers.run.show.outcomes.corruption import (
     corruption_lines,
     corruption_rows,
     corruption_sentences,

@@ -3,10 +3,13 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import fields
 from hashlib import blake2b
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
 
 from attacks import ATTACKS, FITTED, Attack, load_fitted
 from attacks.universal.fitting import Fittable
@@ -92,7 +95,7 @@ def build_defences(texts: Sequence[str]) -> tuple[Defence, ...]:
 def read_options(what: str, text: str, known: Options) -> dict[str, Any]:
     """Read `OPTION=VALUE,...` as values of the types of some options."""
     options = {}
-    for key, value in _pairs(what, text).items():
+    for key, value in pairs_of(what, text).items():
         if key not in known:
             raise ValueError(f"{what} has no option {key!r}; it has: {', '.join(known)}")
         options[key] = convert(value, known[key], what=f"{what}:{key}")
@@ -127,7 +130,7 @@ def _options(
     name, _, rest = text.partition(":")
     known = types_of(kind)
     inner = next((key for key, hint in known.items() if hint is Attack), None)
-    written = _pairs(name, rest)
+    written = pairs_of(name, rest)
     inside = {key: value for key, value in overrides.items() if inner and key not in known}
     options = {key: value for key, value in defaults.items() if key in known}
     if getattr(kind, "own_eps", False):
@@ -153,7 +156,7 @@ def _options(
     return options
 
 
-def _pairs(name: str, text: str) -> dict[str, str]:
+def pairs_of(name: str, text: str) -> dict[str, str]:
     """Split `top-k=3, steps=9` into option and value; each option once."""
     words = [part.partition("=") for part in text.split(",") if part.strip()]
     keys = [key.strip().replace("-", "_") for key, _, _ in words]
@@ -214,7 +217,10 @@ def convert(text: str, hint: Any, *, what: str) -> Any:
     if get_origin(hint) in (Union, UnionType):
         if NoneType in inner and text.lower() == "none":
             return None
-        return convert(text, next(kind for kind in inner if kind is not NoneType), what=what)
+        first, *others = (kind for kind in inner if kind not in (NoneType, Tensor))
+        with suppress(ValueError) if others else nullcontext():
+            return convert(text, first, what=what)
+        return convert(text, others[0], what=what)
     if get_origin(hint) is tuple:
         return tuple(convert(part, inner[0], what=what) for part in text.split(":"))
     if hint is bool and text.lower() in BOOLEANS:

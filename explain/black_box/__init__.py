@@ -1,0 +1,1 @@
+"""Black box: how a classifier's answer changes as parts of a sample are hidden."""

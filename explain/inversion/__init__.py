@@ -1,0 +1,1 @@
+"""Images from representations: what a layer has kept of a sample."""

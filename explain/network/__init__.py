@@ -1,0 +1,1 @@
+"""What the layers of a network respond to: filters, activations, patches, neighbours, concepts."""

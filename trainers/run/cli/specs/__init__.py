@@ -1,0 +1,1 @@
+"""From what users write of attacks, defences and explanation methods to the objects."""

@@ -1,0 +1,1 @@
+"""What each job found, as text and tables for terminal and report."""
