@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from explain.captum_method import CaptumMethod as CaptumMethod
-    from explain.inversion.invert import Inversion as Inversion
     from explain.method import ExplanationMethod as ExplanationMethod
     from explain.network.activation_maps import activation_grid as activation_grid
     from explain.network.class_image import class_images as class_images
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "CaptumMethod": "explain.captum_method",
     "ExplanationMethod": "explain.method",
-    "Inversion": "explain.inversion.invert",
     "METHODS": "explain.registry",
     "activation_grid": "explain.network.activation_maps",
     "agreement": "explain.scores.agreement",

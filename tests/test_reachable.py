@@ -13,11 +13,18 @@ import pytest
 from attacks import ATTACKS, FITTED, Architecture, Attack, AttackResult, Perturbation
 from augment import ClassicAugmentation, Entry
 from compress import BlendWeight, Codec, Coefficients, NetworkConfig, TaskQuantiser
+from explain import METHODS, CaptumMethod
 from trainers import AttackedBatch, MaskingCheck
 from trainers.fit.classifier import FitResult
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.run.cli import compress_config, config, detect_config, evaluate_config
+from trainers.run.cli import (
+    compress_config,
+    config,
+    detect_config,
+    evaluate_config,
+    explain_config,
+)
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs.attacks import BOOLEANS
 
@@ -25,13 +32,13 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "explain", "trainers", "examples")
 FLAGS = [
     kind
-    for module in (config, compress_config, detect_config, evaluate_config)
+    for module in (config, compress_config, detect_config, evaluate_config, explain_config)
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)
 ]
 # Read from texts: --attack NAME:OPTION=VALUE, --task, --network FORM:OPTION=VALUE, --augmentation.
 TEXTS = [
-    *dict.fromkeys([*ATTACKS.values(), *FITTED.values()]),
+    *dict.fromkeys([*ATTACKS.values(), *FITTED.values(), *METHODS.values(), CaptumMethod]),
     TaskQuantiser, ReconstructionOptions, ClassicAugmentation,
 ]  # fmt: skip
 CALLED = [Architecture, Codec, FitOptions, NetworkConfig]  # made by packages and examples
@@ -76,7 +83,7 @@ def is_text(hint: Any) -> bool:
     """Whether `specs.convert` can read a value of this type, or it names another attack."""
     inner = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
-        return is_text(next(kind for kind in inner if kind is not NoneType))
+        return any(is_text(kind) for kind in inner if kind is not NoneType)
     if get_origin(hint) is tuple:
         return is_text(inner[0])
     return get_origin(hint) is Literal or hint in READERS or (hint is bool and bool(BOOLEANS))

@@ -21,6 +21,7 @@ retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
 _.prose  # the template evaluate.html reads it
+Inversion  # explain.inversion has it for users; no job calls it yet
 _.histogram  # of the public Dissection, for the chart of its detectors
 _.ece  # `asdict` puts it into summary.json
 _.adaptive_ece  # likewise

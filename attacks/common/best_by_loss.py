@@ -167,7 +167,6 @@ def verify(
     already = goal.is_adversarial(detached_logits(call.exact, call.x))
     value = goal.objective(logits)
     best = BestByLoss.seen(x_adv.contiguous(), goal, logits=logits, value=value)
-    stuck = None if stuck is None else stuck & best.finite
     state = SearchState(goal, best, queries + 1, stuck, already)
     return state.result(
         call, already=already, logits=logits, random=random, history=history, info=info

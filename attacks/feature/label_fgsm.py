@@ -47,6 +47,6 @@ class LabelFGSM(GuidedAttack):
             queries=torch.full_like(call.y, 1 + goal.any_class),
             random=call.random,
             history=goal.as_loss(before)[None],  # (1, B)
-            stuck=without_slope(gradient),
+            stuck=without_slope(gradient) & before.isfinite(),
             info={"target": goal.target},
         )

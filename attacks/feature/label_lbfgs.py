@@ -58,7 +58,7 @@ class LabelLBFGS(GuidedAttack):
             queries=found.queries + goal.any_class,
             random=call.random,
             history=found.history,
-            stuck=without_slope(found.gradient),
+            stuck=without_slope(found.gradient) & found.value.isfinite(),
             info={"target": goal.target},
         )
         return replace(result, loss=found.value.masked_fill(result.loss.isnan(), torch.nan))

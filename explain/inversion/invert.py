@@ -11,14 +11,24 @@ from attacks.attack import Progress
 from attacks.common.activations import Representation, find_layers, last_hidden
 from attacks.common.batch_attack import check_samples
 from attacks.common.frozen import check_module, frozen
-from attacks.common.optimizers import Adam, half_cosine
-from attacks.common.options import Count, Natural, NonNegative, Options, Positive, Text, at_least
+from attacks.common.optimizers import half_cosine
+from attacks.common.options import (
+    BelowOne,
+    Count,
+    Natural,
+    NonNegative,
+    Options,
+    Positive,
+    Text,
+    at_least,
+)
 from attacks.common.randomness import derive_seed, generator_for, ids_of, normal, unit
+from attacks.common.threat import column
 from explain.black_box.crop import crop
 from explain.inversion.priors import alpha_norm, total_variation
 
-START = 0.1  # standard deviation of the noise around grey that the search begins with
-_TINY = 1e-30  # of a squared length
+START = 0.01  # standard deviation of the noise around grey that the search begins with
+_TINY = 1e-30  # keeps 0 from dividing by 0
 
 
 @dataclass(frozen=True)
@@ -39,21 +49,26 @@ class Inversion(Options):
     """Search for an image, or a clip, whose representation is that of a sample.
 
     It minimises ||phi(x) - phi0||^2 / ||phi0||^2 + alpha_weight x alpha norm + tv_weight x total
-    variation over x in [0, 1] by Adam, whose learning rate falls along a half cosine. The start is
-    grey with noise. What the layer does not keep is up to the two priors, and comes out smooth and
-    grey. So a feature adversary looks like its source at low layers, and like its guide at that
-    which it was made for.
+    variation over x in [0, 1], by gradient descent with momentum. Each sample's gradient is scaled
+    to a root mean square of 1, and steps shorten along a half cosine. (Adam, which scales each
+    value's, left MobileNet's images as near, but grey and noisy.) The start is grey with noise.
+    What the layer does not keep is up to the two priors, and comes out smooth and grey. So a
+    feature adversary looks like its source at low layers, and more like its guide at the layer
+    that it was made for.
 
     Args:
         layer: whose output, as `named_modules()` has it. None: the last but one that is called.
-        steps: of Adam, each a forward and a backward pass.
-        lr: Adam's first, in pixel units.
+        steps: each a forward and a backward pass.
+        step_size: of the first steps, in pixel units: the root mean square of a value's change,
+            where the gradients agree.
+        decay: what momentum keeps of the mean of gradients at each step.
         alpha: exponent of the norm that keeps values near grey.
         alpha_weight: of that norm.
         beta: exponent of the total variation, which keeps neighbours alike.
-        tv_weight: of that; the higher the layer, the more of it an image needs.
+        tv_weight: of that. More makes smoother images, of layers that keep little.
         jitter: pixels by which each step moves the image at most, along each side; then the image
-            does not rest on the grid of a strided layer.
+            does not rest on the grid of a strided layer. A few help at high layers, and blur what
+            low ones keep.
         chunk: samples optimised at once, which bounds the memory.
 
     Source: Mahendran & Vedaldi 2015, eqs. (2) to (4); jitter: Mahendran & Vedaldi 2016.
@@ -61,11 +76,12 @@ class Inversion(Options):
 
     layer: Text | None = None
     steps: Count = 400
-    lr: Positive = 0.05
+    step_size: Positive = 0.05
+    decay: BelowOne = 0.9
     alpha: Annotated[float, at_least(1)] = 6.0
     alpha_weight: NonNegative = 0.01
     beta: Annotated[float, at_least(1)] = 2.0
-    tv_weight: NonNegative = 1.0
+    tv_weight: NonNegative = 1e-3
     jitter: Natural = 0
     chunk: Count = 64
 
@@ -102,11 +118,12 @@ class Inversion(Options):
                 rows = slice(start, start + self.chunk)
                 target = [output.detach() for output in phi(own[rows])]
                 image = normal(own[rows], generators[rows]).mul_(START).add_(0.5).clamp_(0, 1)
-                adam = Adam.like(image)
+                direction = torch.zeros_like(image)
                 for step in range(self.steps):
                     gradient = self._gradient(phi, target, image, generators[rows])
-                    lr = self.lr * half_cosine(step, self.steps)
-                    image = (image - adam.step(gradient, number=step + 1, lr=lr)).clamp_(0, 1)
+                    direction = torch.lerp(gradient, direction, self.decay)
+                    length = self.step_size * half_cosine(step, self.steps)
+                    image = (image - length * direction).clamp_(0, 1)
                     if progress:
                         progress(number * self.steps + step + 1, len(parts) * self.steps)
                 images.append(image)
@@ -121,7 +138,7 @@ class Inversion(Options):
         image: Tensor,
         generators: Sequence[torch.Generator],
     ) -> Tensor:
-        """Return the gradient of the objective, like the images (B, ...); 0 where not finite."""
+        """Return the gradient of the objective, of root mean square 1, like the images (B, ...)."""
         image = image.detach().requires_grad_()
         seen = _moved(image, generators, self.jitter) if self.jitter else image
         error = relative_error(phi(seen), target)
@@ -135,7 +152,9 @@ class Inversion(Options):
             + self.tv_weight * total_variation(image, beta=self.beta)
         )  # (B,)
         (gradient,) = torch.autograd.grad(value.sum(), image)
-        return gradient.nan_to_num(0, 0, 0)
+        gradient = gradient.nan_to_num(0, 0, 0)
+        size = gradient.flatten(1).square().mean(1).sqrt().clamp_min(_TINY)  # (B,)
+        return gradient / column(size, gradient)
 
 
 def relative_error(outputs: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:

@@ -24,8 +24,9 @@ def alpha_norm(x: Tensor, *, alpha: float) -> Tensor:
 def total_variation(x: Tensor, *, beta: float) -> Tensor:
     """Return the mean of |slope|^beta, (B,).
 
-    The slope has the differences of a value from the next along each axis, with none beyond the
-    last. Of videos time is an axis, too.
+    A slope has the differences of a value from the next along each axis, with none beyond the
+    last, in units of the shorter side: then it is that of the picture, however fine its grid. Of
+    videos time is an axis, too, and a frame counts like a pixel.
 
     Args:
         x: images (B, C, H, W) or videos (B, C, T, H, W) in [0, 1].
@@ -34,12 +35,13 @@ def total_variation(x: Tensor, *, beta: float) -> Tensor:
     Source: Mahendran & Vedaldi 2015, section 3, divided by the number of values.
 
     >>> total_variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]]), beta=2)
-    tensor([0.5000])
+    tensor([2.])
     """
     squares = torch.zeros_like(x)
     for axis in range(2, x.ndim):
         last = x.narrow(axis, x.shape[axis] - 1, 1)
         squares = squares + x.diff(dim=axis, append=last).square()
+    squares = squares * min(x.shape[-2:]) ** 2
     if beta != 2:
         squares = (squares + _TINY).pow(beta / 2)
     return squares.flatten(1).mean(1)

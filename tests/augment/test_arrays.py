@@ -292,7 +292,7 @@ def test_size_samples_and_class_list_hold_for_every_source(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "options", "words"),
     [
-        ("digitz", {}, "known are digits, imagefolder"),
+        ("digitz", {}, "known are digits, photos, imagefolder"),
         ("digits:3", {}, "write `digits`"),
         ("digits", {"split": "training"}, "choose one of train, val, test"),
         ("digits", {"size": 0}, "size=0"),

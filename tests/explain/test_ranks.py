@@ -81,19 +81,22 @@ def test_a_small_class_has_no_ranks():
 
 
 def test_shared_neighbours_are_scikit_learns():
-    refs = clusters(per_class=10)
-    mine = guided(refs, refs.vectors[[13, 14, 12]] + 0.6 * normal(3, 6, seed=2),
-                  guides=(13, 14, 12))  # fmt: skip
+    refs, n = clusters(per_class=10), 12
+    guides = torch.arange(n) + 13
+    x = refs.vectors[guides] + 0.6 * normal(n, 6, seed=2)
+    x[::3] = refs.vectors[:n:3] + 0.6 * normal(4, 6, seed=3)  # these stay near their sources
+    mine = guided(refs, x, sources=range(n), guides=guides.tolist())
     found = shared_neighbours(mine, refs, k=3)
-    for i, (source, guide) in enumerate(((0, 13), (1, 14), (2, 12))):
-        rows = np.setdiff1d(np.arange(30), [source, guide])
+    for i in range(n):
+        rows = np.setdiff1d(np.arange(30), [i, i + 13])
         oracle = NearestNeighbors(n_neighbors=3).fit(refs.vectors[rows].numpy())
         x, g, s = (set(oracle.kneighbors(each[i : i + 1].numpy())[1][0])
                    for each in (mine.adversary, mine.guide, mine.source))  # fmt: skip
         assert found["shared_with_guide"][i] == len(x & g)
         assert found["shared_with_source"][i] == len(x & s)
         assert found["same_neighbours"][i] == (x == g)
-    assert 0 < found["shared_with_guide"].sum() < 9
+    assert 0 < found["same_neighbours"].sum() < n
+    assert 0 < found["shared_with_source"].sum() < 3 * n
 
 
 def test_copies_share_all_neighbours():

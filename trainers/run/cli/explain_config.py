@@ -37,7 +37,7 @@ class ExplainFlags:
 
 @dataclass(frozen=True)
 class ExplainConfig(SamplesConfig):
-    """Show what a classifier looked at, by several methods, and how good their maps are."""
+    """Show what a classifier looked at, by several methods, and score the maps."""
 
     explaining: Annotated[ExplainFlags, arg(name="explanation")] = field(
         default_factory=ExplainFlags

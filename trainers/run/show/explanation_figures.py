@@ -1,6 +1,7 @@
 """A figure of one sample's maps: a row for each method, on one colour scale."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from trainers.run.show.plots import chart_style
 
 COLOURS = "inferno"
 CELL = 1.9  # inches of a sample in the figure
-LABEL = 1.7  # inches of the names of the methods
+WIDE = 23  # characters of a line of the names of the methods
+LABEL = 1.7  # inches that they take
 FRAMES = 6  # of a clip
 BRIGHTEST = 0.995  # quantile of a map that has the last colour
 OVERLAY = 0.65  # opacity of a map over its sample
@@ -84,7 +86,8 @@ def _show(
 
 
 def _name(axis: Axes, method: str, note: str) -> None:
-    """Write the method's name and a note to the left of its row."""
+    """Write the method's name, in lines that fit, and a note to the left of its row."""
+    lines = fill(method.replace(":", ": ").replace(",", ", "), WIDE)
     axis.set_ylabel(
-        f"{method}\n{note}".rstrip(), rotation=0, ha="right", va="center", fontsize=9, labelpad=8
+        f"{lines}\n{note}".rstrip(), rotation=0, ha="right", va="center", fontsize=9, labelpad=8
     )
