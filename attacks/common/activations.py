@@ -23,7 +23,8 @@ def last_rectifier(model: nn.Module, x: Tensor) -> str:
     Raises:
         ValueError: when there is none.
     """
-    called = _called(model, x, lambda module: isinstance(module, RECTIFIERS))
+    with frozen(model), torch.no_grad():
+        called = called_layers(model, x, lambda module, _: isinstance(module, RECTIFIERS))
     if not called:
         raise ValueError(
             f"no module of {type(model).__name__} is a ReLU; name a layer whose outputs to look "
@@ -39,25 +40,40 @@ def last_hidden(model: nn.Module, x: Tensor) -> str:
     outputs carry no gradient to x do not count. Of a model with a single layer it is "", the model
     itself, and of one in TorchScript, which lets nobody look inside.
     """
-    called = _called(model, x, lambda module: not any(True for _ in module.children()))
+
+    def wanted(module: nn.Module, output: Any) -> bool:
+        alone = not any(True for _ in module.children())
+        return alone and getattr(output, "requires_grad", True)
+
+    with frozen(model):
+        called = called_layers(model, x.detach().requires_grad_(), wanted)
     return called[-2] if len(called) > 1 else ""
 
 
-def _called(model: nn.Module, x: Tensor, wanted: Callable[[nn.Module], bool]) -> list[str]:
-    """Return the names of the wanted modules that a pass of x (B, ...) calls, in their order."""
+def called_layers(
+    model: nn.Module, x: Tensor, wanted: Callable[[nn.Module, Any], bool]
+) -> list[str]:
+    """Return the names of the layers that a pass of x (B, ...) calls, in the order of their ends.
+
+    Args:
+        model: the classifier, `frozen`.
+        x: samples.
+        wanted: tells by a module and its output whether the layer counts.
+    """
     called: list[str] = []
 
-    def note(name: str, output: Any) -> None:
-        if getattr(output, "requires_grad", True):
+    def note(name: str, module: nn.Module, output: Any) -> None:
+        if wanted(module, output):
             called.append(name)
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            if wanted(module) and not isinstance(module, torch.jit.ScriptModule):
-                hook = module.register_forward_hook(lambda _, a, out, name=name: note(name, out))
+            if not isinstance(module, torch.jit.ScriptModule):
+                hook = module.register_forward_hook(
+                    lambda own, _, output, name=name: note(name, own, output)
+                )
                 stack.callback(hook.remove)
-        stack.enter_context(frozen(model))
-        logits_of(model, x.detach().requires_grad_())
+        logits_of(model, x)
     return called
 
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks.common.activations import find_layers
-from attacks.common.goal import detached_logits, logits_of
+from attacks.common.activations import called_layers, find_layers
+from attacks.common.goal import logits_of
 from attacks.common.options import Text
 from explain.class_scores import class_logits
 from explain.gradient.uncompiled import uncompiled
@@ -51,22 +51,12 @@ def last_spatial(model: nn.Module, x: Tensor) -> str:
     Raises:
         ValueError: when there is none, as in a network of linear layers.
     """
-    found: list[str] = []
-
-    def note(name: str, output: Any) -> None:
-        if _has_positions(output, x) and output.shape[-2:].numel() > 1:
-            found.append(name)
-
-    hooks = [
-        module.register_forward_hook(lambda _, a, output, name=name: note(name, output))
-        for name, module in model.named_modules()
-        if name and not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
-        detached_logits(model, x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad():
+        found = called_layers(
+            model,
+            x,
+            lambda _, output: _has_positions(output, x) and output.shape[-2:].numel() > 1,
+        )
     if not found:
         raise ValueError(
             f"no layer of {type(model).__name__} returns channels at more than one position; "

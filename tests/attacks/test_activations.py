@@ -57,6 +57,21 @@ def test_a_layer_is_looked_at(net):
     assert not net.act._forward_hooks
 
 
+class Quantised(nn.Module):
+    """Leaves torch on the way, so that no gradient flows."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(torch.from_numpy(x.numpy().round(1)))
+
+
+def test_the_last_rectifier_is_found_behind_what_has_no_gradient(net):
+    assert last_rectifier(Quantised(net), random(4, 3, 2, 2)) == "net.act"
+
+
 def test_names_may_leave_out_what_a_wrapper_put_in_front(net):
     wrapped = nn.Sequential(nn.Identity(), net)
     assert find_layers(wrapped, "act+1.first") == ["1.act", "1.first"]
