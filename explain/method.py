@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress
+from attacks.attack import Progress, tell_nobody
 from attacks.common.batch_attack import check_labels, check_samples
 from attacks.common.frozen import check_module, frozen
 from attacks.common.goal import detached_logits
@@ -83,7 +83,7 @@ class ExplanationMethod(Options, ABC):
             if int(y.max()) >= logits.shape[1]:
                 raise ValueError(f"y asks for class {int(y.max())} of {logits.shape[1]} classes")
             maps = self.explain(
-                ExplanationCall(model, own, y, seed, sample_ids, progress or _tell_nobody)
+                ExplanationCall(model, own, y, seed, sample_ids, progress or tell_nobody)
             )
         broken = ~torch.isfinite(logits).all(1)
         return (
@@ -93,7 +93,3 @@ class ExplanationMethod(Options, ABC):
     @abstractmethod
     def explain(self, call: ExplanationCall) -> Tensor:
         """Return the maps (B, H, W) or (B, T, H, W) of a call; negative values count as 0."""
-
-
-def _tell_nobody(done: int, steps: int) -> None:
-    pass

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress
+from attacks.attack import AttackResult, Progress, tell_nobody
 from attacks.common.bpda import stand_ins
 from attacks.common.forward import TRIED, expected, wrap_forward
 from attacks.common.frozen import check_module, frozen
@@ -154,7 +154,7 @@ class BatchAttack(Options, ABC):
             own = x.detach().clone().clamp_(0, 1)
             y = detached_logits(model, own).argmax(1) if y is None else y.detach().clone()
             target = None if target is None else target.detach().clone()
-            call = Call(model, own, y, target, seed, x, sample_ids, progress or _tell_nobody)
+            call = Call(model, own, y, target, seed, x, sample_ids, progress or tell_nobody)
             if self.needs_videos:
                 check_clips(x)
             return self.run(call)
@@ -200,10 +200,6 @@ class GradientAttack(BatchAttack, ABC):
         own = torch.stack(passes)[rows % self.eot, rows]  # (B, K): of one pass for each sample
         success = Goal(call.y, call.target).is_adversarial(own)
         return replace(result, success=success, queries=self.eot * (result.queries + 1))
-
-
-def _tell_nobody(done: int, steps: int) -> None:
-    pass
 
 
 def _check_plain(seed: int, progress: Progress | None) -> None:

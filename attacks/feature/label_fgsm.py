@@ -1,17 +1,14 @@
 """One step towards a guide's class: the paper's label-fgrad."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.batch_attack import Call
-from attacks.common.best_by_loss import verify
-from attacks.common.goal import value_and_gradient, without_slope
-from attacks.common.threat import Threat
 from attacks.feature.guided_attack import GuidedAttack, goal_of_guide
+from attacks.gradient.fgsm import single_step
 
 
 @dataclass(frozen=True)
@@ -36,17 +33,9 @@ class LabelFGSM(GuidedAttack):
     def perturb(self, call: Call) -> AttackResult:
         """Take the step. Nothing here is random."""
         goal = goal_of_guide(call)
-        threat = Threat.around(call.x, norm=self.norm, eps=self.eps)
-        _, before, gradient = value_and_gradient(call.forward, call.x, goal.objective)
-        x_adv = threat.project(call.x + threat.ascent(gradient, length=threat.eps))
-        call.progress(1, 1)
-        return verify(
-            call,
-            x_adv,
-            goal,
-            queries=torch.full_like(call.y, 1 + goal.any_class),
-            random=call.random,
-            history=goal.as_loss(before)[None],  # (1, B)
-            stuck=without_slope(gradient) & before.isfinite(),
-            info={"target": goal.target},
+        result = single_step(call, goal, norm=self.norm, eps=self.eps)
+        return replace(
+            result,
+            queries=result.queries + goal.any_class,  # that of the guide
+            info={"target": goal.target, **result.info},
         )

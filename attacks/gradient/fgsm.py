@@ -36,18 +36,29 @@ class FGSM(GradientAttack):
 
     def perturb(self, call: Call) -> AttackResult:
         """Take one gradient step. Nothing here is random."""
-        call = replace(call, passes=2)
-        forward, x, goal = call.forward, call.x, Goal(call.y, call.target, self.loss)
-        threat = Threat.around(x, norm=self.norm, eps=self.eps)
-        clean, before, gradient = value_and_gradient(forward, x, goal.objective)
-        x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
-        logits = detached_logits(forward, x_adv)
-        best = BestByLoss.seen(x_adv, goal, logits=logits, value=goal.objective(logits))
-        already = goal.is_adversarial(clean)
-        stuck = without_slope(gradient) & best.finite & ~already
-        call.progress(1, 1)
-        state = SearchState(goal, best, torch.full_like(goal.y, 2), stuck, best.success)
-        history = goal.as_loss(before)[None]  # (1, B)
-        return state.result(
-            call, already=already, logits=clean, random=call.random, history=history
-        )
+        goal = Goal(call.y, call.target, self.loss)
+        return single_step(call, goal, norm=self.norm, eps=self.eps)
+
+
+def single_step(call: Call, goal: Goal, *, norm: Norm, eps: float | Tensor) -> AttackResult:
+    """Step from x to the edge of the ball, along the gradient of a goal.
+
+    Args:
+        call: the samples, and the model.
+        goal: its objective is raised.
+        norm: of the ball.
+        eps: its radius, a number or one a sample (B,).
+    """
+    call = replace(call, passes=2)
+    forward, x = call.forward, call.x
+    threat = Threat.around(x, norm=norm, eps=eps)
+    clean, before, gradient = value_and_gradient(forward, x, goal.objective)
+    x_adv = threat.project(x + threat.ascent(gradient, length=threat.eps))
+    logits = detached_logits(forward, x_adv)
+    best = BestByLoss.seen(x_adv, goal, logits=logits, value=goal.objective(logits))
+    already = goal.is_adversarial(clean)
+    stuck = without_slope(gradient) & best.finite & ~already
+    call.progress(1, 1)
+    state = SearchState(goal, best, torch.full_like(goal.y, 2), stuck, best.success)
+    history = goal.as_loss(before)[None]  # (1, B)
+    return state.result(call, already=already, logits=clean, random=call.random, history=history)

@@ -1,7 +1,6 @@
 """Meaningful perturbation: the least part of a sample to blur for a class to go unseen."""
 
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +10,9 @@ from attacks.common.goal import check_differentiable, logits_of
 from attacks.common.optimizers import Adam
 from attacks.common.options import BelowOne, Count, NonNegative, Positive
 from attacks.common.randomness import unit
-from explain.black_box.crop import crop
 from explain.class_scores import class_logits
+from explain.crop import crop
+from explain.gaussian_blur import gaussian_blur
 from explain.method import ExplanationCall, ExplanationMethod
 
 START = 0.5  # of the masks: neither shown nor blurred, so that no probability is saturated
@@ -81,26 +81,6 @@ def total_variation(mask: Tensor) -> Tensor:
     for axis in range(2, mask.ndim):
         total = total + mask.diff(dim=axis).abs().pow(3).flatten(1).sum(1)
     return total / mask[0].numel()
-
-
-def gaussian_blur(x: Tensor, *, sigma: float) -> Tensor:
-    """Return samples (B, C, ..., H, W) blurred along H and W, with their edges repeated beyond.
-
-    Args:
-        x: the samples.
-        sigma: standard deviation in pixels.
-    """
-    reach = ceil(3 * sigma)
-    offsets = torch.arange(-reach, reach + 1, device=x.device)
-    weights = torch.exp(-((offsets / sigma) ** 2) / 2)
-    weights = (weights / weights.sum()).to(x)
-    for axis in (-2, -1):
-        side = x.shape[axis]
-        pixels = torch.arange(side, device=x.device)[:, None]
-        sources = (pixels + offsets).clamp(0, side - 1)  # (side, offsets)
-        matrix = x.new_zeros(side, side).scatter_add_(1, sources, weights.expand(side, -1))
-        x = (x.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
-    return x
 
 
 def _starts(sides: torch.Size, jitter: float, numbers: Tensor) -> Tensor:

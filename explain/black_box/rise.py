@@ -10,8 +10,8 @@ from torch import Tensor
 
 from attacks.common.options import Count, inside
 from attacks.common.randomness import generator_for
-from explain.black_box.crop import crop
 from explain.black_box.masked_probabilities import masked_probabilities
+from explain.crop import crop
 from explain.method import ExplanationCall, ExplanationMethod
 
 

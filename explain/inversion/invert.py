@@ -24,7 +24,7 @@ from attacks.common.options import (
 )
 from attacks.common.randomness import derive_seed, generator_for, ids_of, normal, unit
 from attacks.common.threat import column
-from explain.black_box.crop import crop
+from explain.crop import crop
 from explain.inversion.priors import alpha_norm, total_variation
 
 START = 0.01  # standard deviation of the noise around grey that the search begins with

@@ -1,15 +1,14 @@
 """Deletion and insertion: how the class's probability goes as pixels leave or come by a map."""
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks.common.frozen import frozen
 from explain.class_scores import probabilities
+from explain.gaussian_blur import gaussian_blur
 from explain.scores.checks import check_alike, check_maps
 
 Fill = float | Literal["blur"]  # what stands where a pixel is not shown: a value, or the blur
@@ -94,21 +93,8 @@ def blur(x: Tensor, *, sigma: float | None = None) -> Tensor:
 
     Source: Petsiuk, Das & Saenko 2018, section 4.1, whose images of 224 pixels have sigma 5.
     """
-    height, width = x.shape[-2:]
-    sigma = max(1.0, 5 * min(height, width) / 224) if sigma is None else sigma
-    reach = math.ceil(3 * sigma)
-    places = torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device)
-    kernel = (-(places**2) / (2 * sigma**2)).exp()
-    kernel = kernel / kernel.sum()  # (2 R + 1,)
-    planes = x.reshape(-1, 1, height, width)
-    planes = _padded(planes, reach)
-    planes = F.conv2d(F.conv2d(planes, kernel[None, None, :, None]), kernel[None, None, None])
-    return planes.reshape(x.shape)
-
-
-def _padded(planes: Tensor, reach: int) -> Tensor:
-    """Repeat the borders of planes (N, 1, H, W) by some pixels on each side."""
-    return F.pad(planes, (reach,) * 4, mode="replicate")
+    sigma = max(1.0, 5 * min(x.shape[-2:]) / 224) if sigma is None else sigma
+    return gaussian_blur(x, sigma=sigma)
 
 
 def _filled(x: Tensor, fill: Fill) -> Tensor:

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
-from explain.black_box.blur_mask import MeaningfulPerturbation, gaussian_blur, total_variation
+from explain.black_box.blur_mask import MeaningfulPerturbation, total_variation
+from explain.gaussian_blur import gaussian_blur
 
 ONES = torch.ones(2, dtype=torch.int64)
 

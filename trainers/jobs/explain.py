@@ -103,7 +103,8 @@ def choose_classes(context: JobContext, ds: Dataset, asked: int | None) -> Expla
     """Return the samples with the classes to explain: the one asked for, or the predicted ones."""
     x, _ = ds.stack(range(len(ds)))
     x = x.to(context.device)
-    shares = predict(context.model, x).softmax(1)
+    parts = torch.split(x, context.batch_size)
+    shares = torch.cat([predict(context.model, part).softmax(1) for part in parts])  # (N, K)
     y = shares.argmax(1) if asked is None else torch.full_like(shares.argmax(1), asked)
     return Explained(context, ds, x, y, shares.gather(1, y[:, None])[:, 0].cpu())
 
