@@ -30,7 +30,8 @@ from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import check_attacks, load_split
-from trainers.run.show.outcome import attack_lines, outcome
+from trainers.run.show.outcome import outcome
+from trainers.run.show.outcomes.attack import attack_lines
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 

@@ -14,7 +14,7 @@ from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
 from trainers.jobs.attack import class_number
 from trainers.run.main import main
-from trainers.run.show.outcome import not_counted
+from trainers.run.show.outcomes.attack import not_counted
 
 TINY = ["--smoke", "--threads", "1"]
 

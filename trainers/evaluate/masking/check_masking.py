@@ -99,13 +99,7 @@ def check_masking(
     probes = make_probes(pgd, queries=queries)
     seen: dict[str, Tensor] = {}
     for name, probe in probes.items():
-        parts = [
-            probe(
-                model, x[rows], y[rows], seed=seed, sample_ids=[ids[row] for row in rows.tolist()]
-            )
-            for rows in split(x, batch_size)
-        ]
-        seen[name] = torch.cat(parts).cpu()  # (N,)
+        seen[name] = ask(probe, model, x, y, batch_size=batch_size, seed=seed, sample_ids=ids)
         if progress:
             progress(len(seen), len(probes))
     (white, strong), *weaker, (name, unbounded), (_, flat) = seen.items()
@@ -141,6 +135,24 @@ def make_probes(pgd: PGD, *, queries: int) -> dict[str, Probe]:
         f"pgd ({pgd.steps} steps) at eps 1": partial(success, replace(pgd, norm="linf", eps=1.0)),
         "gradients": partial(zero_gradients, bpda=pgd.bpda),
     }
+
+
+def ask(
+    probe: Probe,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    batch_size: int,
+    seed: int,
+    sample_ids: Sequence[int],
+) -> Tensor:
+    """Return the answers of a probe to samples (N, ...), batch by batch, (N,) bool on the CPU."""
+    parts = [
+        probe(model, x[rows], y[rows], seed=seed, sample_ids=[sample_ids[i] for i in rows.tolist()])
+        for rows in split(x, batch_size)
+    ]
+    return torch.cat(parts).cpu()
 
 
 def success(

@@ -146,8 +146,7 @@ class FitFlags:
     """Move the weights up the loss before its gradient is taken, by this share of their length
     (0.005 is usual). 0: off."""
     static: tuple[str, ...] = ()
-    """Further classifiers that ensemble perturbs samples for: WEIGHTS of one like --model, or
-    WEIGHTS,model=MODEL."""
+    """Further classifiers for ensemble: WEIGHTS of one like --model, or WEIGHTS,model=MODEL."""
     val_samples: int = option(256, at_least=0, at_most=10**9)
     """Validation samples, of a tenth of the training data where it has none of its own. A fit by
     any method but standard keeps the epoch that is most robust on them, and ends where it overfits
@@ -215,8 +214,7 @@ class LoopFlags:
     ratio: float | None = option(None, at_least=0, at_most=10**6)
     """Samples of the bank for each original in retraining. 0: none; None: those chosen, once."""
     bank_per_sample: int = option(1, at_least=0, at_most=10**6)
-    """Use so many samples of the bank that one attack made of one original, times --instances.
-    0: all that were accepted."""
+    """Samples of the bank by each attack of one original, times --instances. 0: all accepted."""
     bank_first: Literal["newest", "hardest"] = "newest"
     """Which they are: newest, or hardest by the loss of the classifier that is retrained."""
     start: Literal["keep", "scratch"] = "keep"
@@ -228,8 +226,7 @@ class LoopFlags:
     """Stop when the generator can no longer bring the score of the original top classes (its loss
     without the distance) below this on --threshold-share of its test samples, and once could."""
     threshold_share: float = option(0.9, at_least=0, at_most=1)
-    """Share of the test samples that the generator could attack at which --loss-threshold ends the
-    rounds."""
+    """Share of the test samples it could attack at which --loss-threshold ends the rounds."""
     patience: int = option(2, at_least=0, at_most=10**6)
     """Stop when robust accuracy has not grown for so many rounds. 0: never."""
 
