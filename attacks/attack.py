@@ -88,10 +88,6 @@ class AttackResult:
 Progress = Callable[[int, int], None]  # called with (steps done, steps in all)
 
 
-def tell_nobody(done: int, steps: int) -> None:
-    """Let progress pass in silence."""
-
-
 class Attack(Protocol):
     """A frozen dataclass of options that turns samples into perturbed ones."""
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Progress, tell_nobody
+from attacks.attack import Progress
 from attacks.common.batch_attack import check_labels, check_samples
 from attacks.common.frozen import check_module, frozen
 from attacks.common.goal import detached_logits
@@ -83,7 +83,9 @@ class ExplanationMethod(Options, ABC):
             if int(y.max()) >= logits.shape[1]:
                 raise ValueError(f"y asks for class {int(y.max())} of {logits.shape[1]} classes")
             maps = self.explain(
-                ExplanationCall(model, own, y, seed, sample_ids, progress or tell_nobody)
+                ExplanationCall(
+                    model, own, y, seed, sample_ids, progress or (lambda done, steps: None)
+                )
             )
         broken = ~torch.isfinite(logits).all(1)
         return (

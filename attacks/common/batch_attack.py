@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import AttackResult, Progress, tell_nobody
+from attacks.attack import AttackResult, Progress
 from attacks.common.bpda import stand_ins
 from attacks.common.forward import TRIED, expected, wrap_forward
 from attacks.common.frozen import check_module, frozen
@@ -154,7 +154,9 @@ class BatchAttack(Options, ABC):
             own = x.detach().clone().clamp_(0, 1)
             y = detached_logits(model, own).argmax(1) if y is None else y.detach().clone()
             target = None if target is None else target.detach().clone()
-            call = Call(model, own, y, target, seed, x, sample_ids, progress or tell_nobody)
+            call = Call(
+                model, own, y, target, seed, x, sample_ids, progress or (lambda done, steps: None)
+            )
             if self.needs_videos:
                 check_clips(x)
             return self.run(call)
