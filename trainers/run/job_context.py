@@ -122,6 +122,7 @@ def load_job_classifier(
     if defences:
         model = DefendedClassifier(model, defences).eval()
         probe_classifier(model, ds.shape, classes)
+    folder.at_work = True  # what the user's code raises from here on is its failure
     return JobContext(config, folder, model, device)
 
 

@@ -118,7 +118,7 @@ def read_outcome(folder: RunFolder) -> str:
 def failed_midway(error: BaseException, folder: RunFolder) -> bool:
     """Tell whether work that had begun failed, whatever the error would mean before it.
 
-    That is: the user's code asked to exit; a stage of work had begun, and the error is none that
+    That is: the user's code asked to exit; work had begun, and the error is none that
     this program raises; or items of work were finished, and it is about no file of the run.
     """
     if isinstance(error, SystemExit):

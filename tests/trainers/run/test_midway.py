@@ -55,6 +55,7 @@ ERRORS = {
 JOBS = {
     "attack": ["attack", "--attack", "pgd"],
     "evaluate": ["evaluate", "--attacks", "pgd", "--curve", "none", "--masking-samples", "0"],
+    "explain": ["explain", "--method", "saliency"],
     "rounds": ["rounds", "--epochs", "1", "--attacks", "pgd"],
     "encode": ["compress", "encode", "--kind", "x-task"],
 }

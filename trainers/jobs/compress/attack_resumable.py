@@ -44,7 +44,6 @@ def choose_attack(config: SamplesConfig, text: str | None) -> tuple[str, Attack]
 def log_doubts(context: JobContext, ds: Dataset) -> None:
     """Say where the classifier of a job does not seem to know the samples."""
     model, device = context.model, context.device
-    context.folder.at_work = True  # what the user's code raises from here on is its failure
     for doubt in clean_doubts(model, ds, batch_size=context.batch_size, device=device):
         log.warning("%s", doubt)
 

@@ -38,7 +38,7 @@ class RunFolder:
         fresh: whether no work was done there when the folder was opened.
         finished: whether the run was complete then.
         stopwatch: of the work being done, kept each time items of it are finished; or None.
-        at_work: whether a stage of work has begun in this process.
+        at_work: whether a stage of work has begun in this process, or the classifier was found fit.
         items: how many items of work this process has finished.
     """
 
