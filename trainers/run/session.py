@@ -1,5 +1,6 @@
 """The session around a job: run folder, logs, threads, status, exit."""
 
+import ctypes
 import logging
 import os
 import platform
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "numpy", "kornia", "safetensors", "tyro")
 TINY = 1024  # values in a sample for which a second thread costs more than it brings
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
 
 @contextmanager
 def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | None]:
@@ -55,6 +58,7 @@ def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | 
                     log.info("going on with the run in %s", path)
                 write_environment(path, words)
                 folder.inputs.check_files(start.config)
+                keep_freed_memory()
                 choose_device(run.device)  # refused at once, also by jobs with no use for it
                 torch.backends.cudnn.deterministic = True
                 yield folder
@@ -217,3 +221,18 @@ def choose_device(name: str) -> torch.device:
 def choose_threads(threads: int, values: int) -> None:
     """Set torch's threads; 0 takes one for tiny samples of so many values, else all cores."""
     torch.set_num_threads(threads or (1 if values <= TINY else os.cpu_count() or 1))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the large blocks that are freed, for the next step; elsewhere do nothing.
+
+    By default it gives each block above 32 MB back to the system and is given a new one, page by
+    page: a pass of 32 photographs through a MobileNet and back takes 1.8 times as long. A setting
+    of the user's, in MALLOC_* or GLIBC_TUNABLES, stands.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    with suppress(OSError, AttributeError, TypeError):  # another C library, or another system
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, size in ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1)):
+            mallopt(parameter, size)
