@@ -28,6 +28,7 @@ FRAMES = 6  # of a clip
 BRIGHTEST = 0.995  # quantile of a map that has the last colour
 OVERLAY = 0.65  # opacity of a map over its sample
 BOX = "#22d3ee"
+BARE: dict[str, Any] = {"xticks": [], "yticks": []}  # axes that have none are quicker, too
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def explanation_figure(x: Tensor, maps: Sequence[ShownMap], *, title: str) -> Fi
         figure = _clip_rows(x, maps) if is_clip(x) else _image_columns(x, maps)
         figure.suptitle(title, fontsize=11)
         for axis in figure.axes:
-            axis.set_axis_off() if not axis.images else axis.set(xticks=[], yticks=[])
+            if not axis.images:
+                axis.set_axis_off()
         scale = ScalarMappable(ColourScale(0, 1), COLOURS)
         bar = figure.colorbar(scale, ax=figure.axes, shrink=0.6, aspect=30, pad=0.02)
         bar.set_label("share of the map's 99.5 % quantile", fontsize=8.5)
@@ -93,7 +95,7 @@ def _image_columns(x: Tensor, maps: Sequence[ShownMap]) -> Figure:
     across = min(ACROSS, 1 + len(maps))
     blocks = -(-(1 + len(maps)) // across)
     figure = Figure(figsize=(across * CELL + 1.1, blocks * (2 * CELL + HEAD) + 0.4))
-    axes = figure.subplots(2 * blocks, across, squeeze=False)
+    axes = figure.subplots(2 * blocks, across, squeeze=False, subplot_kw=BARE)
     picture = to_uint8(x)
     show_picture(axes[0, 0], picture)
     axes[0, 0].set_title("sample", fontsize=9, loc="center")
@@ -111,7 +113,7 @@ def _clip_rows(x: Tensor, maps: Sequence[ShownMap]) -> Figure:
     figure = Figure(
         figsize=(LABEL + len(frames) * CELL + 1.1, 0.6 + (1 + len(maps)) * (CELL + 0.1))
     )
-    axes = figure.subplots(1 + len(maps), len(frames), squeeze=False)
+    axes = figure.subplots(1 + len(maps), len(frames), squeeze=False, subplot_kw=BARE)
     pictures = [to_uint8(x[:, t]) for t in frames]
     for axis, picture, t in zip(axes[0], pictures, frames, strict=True):
         show_picture(axis, picture)
