@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from attacks.attack import Progress
 from attacks.common.batch_attack import check_labels, check_samples
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import check_module, frozen
-from attacks.common.goal import detached_logits
+from attacks.common.goal import Classifier, detached_logits
 from attacks.common.options import Options
 from attacks.common.randomness import derive_seed, generator_for, ids_of
 
@@ -35,6 +36,11 @@ class ExplanationCall:
     seed: int
     sample_ids: Sequence[int] | Tensor | None
     progress: Progress
+
+    @cached_property
+    def forward(self) -> Classifier:
+        """The forward pass that `wrap_forward` chose, for methods of many passes."""
+        return wrap_forward(self.model, self.x)[0]
 
     @cached_property
     def generators(self) -> list[torch.Generator]:

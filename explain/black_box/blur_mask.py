@@ -59,7 +59,7 @@ class MeaningfulPerturbation(ExplanationMethod):
             sharp, blunt = crop(x, starts, sides), crop(blurred, starts, sides)
             mask.requires_grad_()
             shown = _upsampled(mask, sides)  # (B, 1, ...)
-            logits = logits_of(call.model, blunt + shown * (sharp - blunt))
+            logits = logits_of(call.forward, blunt + shown * (sharp - blunt))
             check_differentiable(logits)
             cost = self.area * (1 - mask).flatten(1).mean(1) + self.tv * total_variation(mask)
             loss = class_logits(logits.softmax(1), call.y) + cost  # (B,)

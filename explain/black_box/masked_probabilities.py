@@ -33,7 +33,7 @@ def masked_probabilities(
         first, last = start // samples, (start + len(pairs) - 1) // samples + 1
         shown = masks(first, last)[number - first, None].to(call.x)  # (N, 1, *sides)
         masked = call.x[sample] * shown + fill * (1 - shown)  # (N, C, *sides)
-        shares = probabilities(call.model, masked, call.y[sample], chunk=chunk)
+        shares = probabilities(call.forward, masked, call.y[sample], chunk=chunk)
         found[pairs] = shares.nan_to_num(0)
         call.progress(start + len(pairs), len(found))
     return found.view(count, samples).T

@@ -47,7 +47,7 @@ class Occlusion(ExplanationMethod):
         def masks(first: int, last: int) -> Tensor:
             return ~_boxes(hidden, torch.arange(first, last, device=call.x.device))
 
-        whole = probabilities(call.model, call.x, call.y, chunk=self.chunk)  # (B,)
+        whole = probabilities(call.forward, call.x, call.y, chunk=self.chunk)  # (B,)
         left = masked_probabilities(
             call, masks, count=prod(places), fill=self.fill, chunk=self.chunk
         )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from attacks.common.goal import Classifier
 from attacks.common.options import Count, between
 from explain.class_scores import logit_gradient
 from explain.method import ExplanationCall, ExplanationMethod
@@ -30,13 +31,18 @@ class IntegratedGradients(ExplanationMethod):
     def explain(self, call: ExplanationCall) -> Tensor:
         """Return |sum over channels of the attributions|, (B, H, W) or (B, T, H, W)."""
         attributions = integrated_gradients(
-            call.model, call.x, call.y, baseline=self.baseline, steps=self.steps, tell=call.progress
+            call.forward,
+            call.x,
+            call.y,
+            baseline=self.baseline,
+            steps=self.steps,
+            tell=call.progress,
         )
         return attributions.sum(1).abs()
 
 
 def integrated_gradients(
-    model: nn.Module,
+    model: Classifier,
     x: Tensor,
     y: Tensor,
     *,

@@ -33,6 +33,6 @@ class SmoothGrad(ExplanationMethod):
         total = torch.zeros_like(call.x)
         for sample in range(self.samples):
             noisy = call.x + sigma * normal(call.x, call.generators)
-            total += logit_gradient(call.model, noisy, call.y)
+            total += logit_gradient(call.forward, noisy, call.y)
             call.progress(sample + 1, self.samples)
         return (total / self.samples).abs().amax(1)

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from attacks.common.forward import wrap_forward
 from attacks.common.frozen import frozen
 from explain.class_scores import probabilities
 from explain.gaussian_blur import gaussian_blur
@@ -125,12 +126,13 @@ def _curve(
     sizes = torch.linspace(0, order.shape[1], steps + 1, device=maps.device).round().long()
     points, found = len(first) * (steps + 1), []
     with frozen(model):
+        forward = wrap_forward(model, first)[0]
         for start in range(0, points, chunk):
             number = torch.arange(start, min(start + chunk, points), device=maps.device)
             rows, size = number // (steps + 1), sizes[number % (steps + 1)]
             changed = rank[rows] < size.reshape(-1, *[1] * (first.ndim - 1))
             mixed = torch.where(changed, last[rows], first[rows])
-            found.append(probabilities(model, mixed, y[rows], chunk=chunk))
+            found.append(probabilities(forward, mixed, y[rows], chunk=chunk))
             if tell:
                 tell(len(number) + start)
     return torch.cat(found).reshape(len(first), steps + 1)

@@ -80,6 +80,14 @@ def test_a_map_does_not_depend_on_its_batch(method):
         torch.testing.assert_close(alone[0], whole[i], rtol=1e-3, atol=1e-4 * float(whole.amax()))
 
 
+def test_many_passes_are_quick_ones_that_change_no_map(method, monkeypatch):
+    model, x, y = Net(), random(2, 3, 8, 8), torch.tensor([0, 1])
+    maps = method(model, x, y, sample_ids=[5, 6])
+    monkeypatch.setattr("explain.method.wrap_forward", lambda model, x: (model, False, None))
+    plain = method(model, x, y, sample_ids=[5, 6])
+    torch.testing.assert_close(maps, plain, rtol=1e-3, atol=1e-4 * float(plain.amax()))
+
+
 def test_the_prediction_is_explained_where_no_class_is_given(method):
     model, x = Net(), random(2, 3, 8, 8)
     y = model.eval()(x).argmax(1)

@@ -184,10 +184,10 @@ def summarise_reported(columns: Columns) -> dict[str, dict[str, float]]:
     return found
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the same keys as CSV."""
+def write_csv(path: Path, rows: Sequence[dict[str, Any]], *, columns: Sequence[str] = ()) -> None:
+    """Write rows with the same keys as CSV; `columns` are the headings where there is no row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
+    writer = csv.DictWriter(text, list(rows[0]) if rows else columns)
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue(), errors="backslashreplace")  # any file name

@@ -31,6 +31,8 @@ GONE = {
         "bank/status-rank000.jsonl",
         "figures/round-001-samples.png",
         "figures/accuracy.png report.html summary.json",
+        "figures/looked-at.png",
+        "checkpoints/looked-at.safetensors",
         "metrics.jsonl status.json",
         "checkpoints/round-000.json",
         "checkpoints/round-000.safetensors",

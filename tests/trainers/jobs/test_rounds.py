@@ -56,6 +56,7 @@ def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
         assert (run / name).exists(), name
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
         "best.safetensors",
+        "looked-at.safetensors",
         *(f"round-{n:03}.{end}" for n in (0, 1) for end in ("json", "safetensors")),
     ]  # fmt: skip
     report = (run / "report.html").read_text()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.jobs.rounds.explaining import FIGURE
 from trainers.jobs.rounds.setup import round_name
 from trainers.jobs.rounds.stopping import best_round
 from trainers.run.cli.config import RoundsConfig
@@ -61,6 +62,8 @@ class RoundsReport:
             self.board.picture(tag, picture, step=number)
         summary = self.write(rows, reason, final)
         if reason is not None:
+            if (looked_at := self.folder.figures / FIGURE).is_file():
+                self.board.picture("looked at", looked_at, step=number)
             log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), places(self.folder))
             self.board.text("rounds", rounds_table(rows))
             self.board.close()
@@ -125,6 +128,7 @@ def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, A
         "meanings": ROUND_TERMS,
         "messages": [text for row in rows for text in row.get("warnings", [])],
         "accuracy": folder.figures / "accuracy.png",
+        "looked_at": folder.figures / FIGURE,
         "pictures": pictures,
     }
 

@@ -16,6 +16,7 @@ from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
 from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.fit.fit_or_load import load_weights
+from trainers.jobs.rounds.explaining import explain_rounds
 from trainers.jobs.rounds.measuring import measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
 from trainers.jobs.rounds.setup import Rounds, round_name, setup
@@ -47,7 +48,10 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
                 "the generator leaves most test samples above --loss-threshold in round 0 already; "
                 "that rule waits for a round in which it does not"
             )
-        final = hand_over(rounds, best_round(rows)) if reason is not None else None
+        final = None
+        if reason is not None:
+            final = hand_over(rounds, best_round(rows))
+            explain_rounds(rounds, best_round(rows))
         report.publish(rows, reason, final)
         remove_items(rounds.file(number))  # its row is all that is needed
 

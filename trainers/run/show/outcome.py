@@ -19,6 +19,7 @@ PLACES = {
     "run folder": "",
     "report": "report.html",
     "scores": "scores.csv",
+    "boxes": "boxes.csv",
     "samples": "samples",
     "codec": "codec.sprt",
     "codes": "codes",
