@@ -20,10 +20,12 @@ class Dissection:
     Attributes:
         thresholds: of each unit, (U,); its mask is where its activation is at least that.
         iou: intersection over union of masks and concepts over all images, (U, K).
+        shares: of all pixels, that each concept is in, (K,).
     """
 
     thresholds: Tensor
     iou: Tensor
+    shares: Tensor
 
     def detectors(self, *, least: float = 0.04) -> Tensor:
         """Return the concept that each unit detects, int64 (U,); -1 where none exceeds `least`."""
@@ -67,11 +69,15 @@ def dissect(
     count = sum(len(batch[0]) for batch in batches)
     with frozen(model):
         thresholds = _thresholds(model, layer, batches, count, quantile=quantile, chunk=chunk)
-        common = union = torch.zeros(())
+        common = union = labelled = torch.zeros(())
+        pixels = 0
         for (_, masks), output in outputs_by_batch(model, layer, batches, chunk=chunk):
             found, area = _overlaps(output, thresholds, masks)
             common, union = common + found, union + area - found  # (U, K)
-    return Dissection(thresholds, (common / union.clamp_min(1)).float())
+            labelled = labelled + masks.sum((0, 2, 3)).double()  # (K,)
+            pixels += masks[:, 0].numel()
+    iou = (common / union.clamp_min(1)).float()
+    return Dissection(thresholds, iou, (labelled / pixels).float())
 
 
 def _thresholds(
