@@ -120,15 +120,15 @@ def _overlaps(output: Tensor, thresholds: Tensor, masks: Tensor) -> tuple[Tensor
         thresholds: (U,).
         masks: of concepts, bool (B, K, H, W).
     """
-    size = masks.shape[2:]
-    labels = masks.transpose(0, 1).flatten(1).float()  # (K, B * H * W)
-    at_once = max(1, VALUES // labels.shape[1])
-    common, areas = [], []
-    parts = torch.split(output, at_once, 1), torch.split(thresholds, at_once)
-    for maps, threshold in zip(*parts, strict=True):
-        scaled = F.interpolate(maps, size, mode="bilinear")
-        active = scaled.transpose(0, 1).flatten(1) >= threshold[:, None]  # (U', B * H * W)
-        common.append(active.float() @ labels.T)
-        areas.append(active.sum(1))
-    area = torch.cat(areas)[:, None] + labels.sum(1)
-    return torch.cat(common).double(), area.double()  # (U, K)
+    labels = masks.flatten(2).double()  # (B, K, H * W)
+    common = labels.new_zeros(output.shape[1], labels.shape[1])
+    areas = labels.new_zeros(output.shape[1])
+    at_once = max(1, VALUES // labels.shape[2])
+    for maps, concepts in zip(output, labels.float(), strict=True):
+        reached = (maps.flatten(1).amax(1) >= thresholds).nonzero()[:, 0]  # between places no more
+        for units in torch.split(reached, at_once):
+            scaled = F.interpolate(maps[None, units], masks.shape[2:], mode="bilinear")[0]
+            active = scaled.flatten(1) >= thresholds[units, None]  # (U', H * W)
+            common[units] += (active.float() @ concepts.T).double()
+            areas[units] += active.sum(1)
+    return common, areas[:, None] + labels.sum((0, 2))  # (U, K)

@@ -36,7 +36,7 @@ JOBS: dict[str, type[Any]] = {
     "evaluate": evaluate_config.EvaluateConfig,
     "detect": detect_config.DetectConfig,
     "explain": explain_config.ExplainConfig,
-    "network": network_config.NetworkConfig,
+    "network": network_config.NetworkJobConfig,
     "compress-fit": compress_config.CompressFitConfig,
     "compress-encode": compress_config.CompressEncodeConfig,
     "compress-decode": compress_config.CompressDecodeConfig,

@@ -151,7 +151,9 @@ def write_masks(root: Path, *, scale: int = 2) -> None:
     (root / "images").mkdir(parents=True)
     for file in sorted(Path("data/test").glob("*/*.png")):
         image = Image.open(file)
-        image.resize((12 * scale, 12 * scale), Image.Resampling.NEAREST).save(root / f"images/{file.name}")
+        image.resize((12 * scale, 12 * scale), Image.Resampling.NEAREST).save(
+            root / f"images/{file.name}"
+        )
         pixels = np.array(image).astype(int)
         name = file.parent.name
         there = pixels[..., list(COLOURS).index(name)] > 80

@@ -7,7 +7,7 @@ from torch import Tensor
 from explain.network.activation_maps import activation_maps
 from trainers.jobs.network.setup import NetworkSetup, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import Cell, CellRow, draw_cells, grid_rows
+from trainers.run.show.cells import CellRow, SheetCell, draw_cells, grid_rows
 from trainers.run.show.explanation_figures import COLOURS
 
 ACROSS = 8  # units in a row
@@ -46,12 +46,14 @@ def show_activations(setup: NetworkSetup, found: Saved) -> Shown:
         channels = tensors["channels"][i].tolist()
         wide = tensors["pictures"].shape[-1] > 3 * tensors["pictures"].shape[-2]
         cells = [
-            Cell(coloured(picture[0]), f"unit {channel}")
+            SheetCell(coloured(picture[0]), f"unit {channel}")
             for picture, channel in zip(tensors["pictures"][i], channels, strict=True)
         ]
         label = setup.class_name(int(ds.labels[i]))
         said = int(tensors["answers"][i]), float(tensors["probabilities"][i])
-        sample = Cell(middle_frame(ds.stack([i])[0][0]), setup.caption(int(ds.labels[i]), *said))
+        sample = SheetCell(
+            middle_frame(ds.stack([i])[0][0]), setup.caption(int(ds.labels[i]), *said)
+        )
         title = (
             f"{name}, its class and what it is taken for\nactivations of {setup.maps.shown}, "
             f"{len(channels)} of {setup.maps.shape[0]} units: black is {low:.3g}, the lowest of "

@@ -6,7 +6,7 @@ from explain.network.class_image import class_images
 from explain.network.grid import frames_in_a_row
 from trainers.jobs.network.setup import NetworkSetup, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import Cell, draw_cells, grid_rows
+from trainers.run.show.cells import SheetCell, draw_cells, grid_rows
 from trainers.run.show.progress import Progress
 
 ACROSS = 5  # images in a row
@@ -42,7 +42,7 @@ def show_classes(setup: NetworkSetup, found: Saved) -> Shown:
     shares = found[0]["probabilities"].tolist()
     pictures = frames_in_a_row(found[0]["images"])
     cells = [
-        Cell(picture, f"{name}\n{share:.0%}")
+        SheetCell(picture, f"{name}\n{share:.0%}")
         for picture, name, share in zip(pictures, names, shares, strict=True)
     ]
     wide = pictures.shape[3] > 3 * pictures.shape[2]

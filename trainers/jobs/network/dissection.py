@@ -11,7 +11,7 @@ from explain.network.dissection import Dissection, dissect
 from explain.network.top_patches import top_patches
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import Cell, CellRow, draw_cells
+from trainers.run.show.cells import CellRow, SheetCell, draw_cells
 from trainers.run.show.network_charts import detector_chart
 from trainers.run.show.plots import to_picture
 
@@ -100,7 +100,7 @@ def unit_rows(setup: NetworkSetup, saved: Saved) -> list[CellRow]:
     for unit, pictures in zip(tensors["units"].tolist(), tensors["pictures"], strict=True):
         best = tensors["iou"][unit].max(0)
         label = f"unit {unit}\n{concepts[int(best.indices)]}\nIoU {float(best.values):.3f}"
-        rows.append(CellRow(label, [Cell(picture.float() / 255, "") for picture in pictures]))
+        rows.append(CellRow(label, [SheetCell(picture.float() / 255, "") for picture in pictures]))
     return rows
 
 

@@ -3,7 +3,7 @@
 from explain.network.filters import filter_pictures, first_convolution
 from trainers.jobs.network.setup import NetworkSetup, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import Cell, draw_cells, grid_rows
+from trainers.run.show.cells import SheetCell, draw_cells, grid_rows
 
 SIDE = 56  # pixels of a filter
 
@@ -17,7 +17,7 @@ def find_filters(setup: NetworkSetup) -> Saved:
 def show_filters(setup: NetworkSetup, found: Saved) -> Shown:
     """Draw the filters with their numbers."""
     pictures, layer = found[0]["pictures"], found[1]["layer"] or "(the model)"
-    cells = [Cell(picture, str(number)) for number, picture in enumerate(pictures)]
+    cells = [SheetCell(picture, str(number)) for number, picture in enumerate(pictures)]
     wide = pictures.shape[3] > 3 * pictures.shape[2]
     over = "" if setup.ds.shape[0] in (1, 3) else ", means of their channels"
     title = f"filters of {layer}: grey is a weight of 0, each scaled by its largest{over}"

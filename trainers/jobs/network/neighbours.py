@@ -8,7 +8,7 @@ from explain.network.neighbours import nearest_neighbours
 from trainers.jobs.network.activations import middle_frame
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import Cell, CellRow, draw_cells
+from trainers.run.show.cells import CellRow, SheetCell, draw_cells
 
 
 def find_neighbours(setup: NetworkSetup) -> Saved:
@@ -47,10 +47,10 @@ def show_neighbours(setup: NetworkSetup, found: Saved) -> Shown:
         label, answer = int(setup.chosen.labels[i]), int(found[0]["answers"][i])
         said = setup.caption(label, answer, float(found[0]["probabilities"][i]))
         wrong = label >= 0 and answer != label
-        first = Cell(middle_frame(setup.chosen.stack([i])[0][0]), said, wrong)
+        first = SheetCell(middle_frame(setup.chosen.stack([i])[0][0]), said, wrong)
         numbers = found[0]["numbers"][i].tolist()
         cells = [
-            Cell(
+            SheetCell(
                 middle_frame(setup.ds.stack([number])[0][0]),
                 f"{row['neighbour_class']}\n{row['distance']:.3f}".strip(),
                 row["same_class"] is False,

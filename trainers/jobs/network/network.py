@@ -10,7 +10,7 @@ from trainers.jobs.attack_files import write_csv
 from trainers.jobs.network.embedding import labels
 from trainers.jobs.network.parts import PARTS, choose_parts
 from trainers.jobs.network.setup import NetworkSetup, Shown, set_up_network
-from trainers.run.cli.network_config import NetworkConfig
+from trainers.run.cli.network_config import NetworkJobConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.checkpoint import Saved, is_finished, load_item, save_item
@@ -24,7 +24,7 @@ from trainers.run.show.tensorboard_writer import TensorBoardWriter
 log = logging.getLogger(__name__)
 
 
-def run_network(config: NetworkConfig, folder: RunFolder) -> None:
+def run_network(config: NetworkJobConfig, folder: RunFolder) -> None:
     """Look at the network part by part, and show what was found."""
     setup = set_up_network(config, folder)
     parts, left_out = choose_parts(setup)

@@ -6,7 +6,7 @@ from explain.network.top_patches import rank_units, top_patches
 from trainers.jobs.network.activations import middle_frame
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import Cell, CellRow, draw_cells
+from trainers.run.show.cells import CellRow, SheetCell, draw_cells
 
 
 def find_patches(setup: NetworkSetup) -> Saved:
@@ -72,14 +72,14 @@ def is_whole(setup: NetworkSetup, found: Saved) -> bool:
     return list(found[0]["patches"].shape[3:]) == list(setup.ds.shape[1:])
 
 
-def patch_cell(setup: NetworkSetup, found: Saved, i: int, k: int, whole: bool) -> Cell:
+def patch_cell(setup: NetworkSetup, found: Saved, i: int, k: int, whole: bool) -> SheetCell:
     """Return the k-th patch of the i-th unit, with a ring where it sees all."""
     tensors = found[0]
     label = setup.class_name(int(setup.ds.labels[int(tensors["numbers"][i, k])]))
     caption = f"{float(tensors['values'][i, k]):.3g}\n{label}".rstrip()
     row, column = tensors["centres"][i, k, -2:].tolist()
     mark = (row, column) if whole and setup.maps.spatial else None
-    return Cell(middle_frame(tensors["patches"][i, k].float() / 255), caption, mark=mark)
+    return SheetCell(middle_frame(tensors["patches"][i, k].float() / 255), caption, mark=mark)
 
 
 def table(setup: NetworkSetup, found: Saved) -> list[Row]:

@@ -21,7 +21,7 @@ from trainers.evaluate.evaluation import predict
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.jobs.attack import class_number
-from trainers.run.cli.network_config import NetworkConfig, NetworkFlags
+from trainers.run.cli.network_config import NetworkFlags, NetworkJobConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, load_split
 from trainers.run.show.progress import Progress
@@ -122,7 +122,7 @@ class Shown:
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
 
-def set_up_network(config: NetworkConfig, folder: RunFolder) -> NetworkSetup:
+def set_up_network(config: NetworkJobConfig, folder: RunFolder) -> NetworkSetup:
     """Load samples and classifier, and find the layers; refuses what cannot be.
 
     Raises:
@@ -154,7 +154,7 @@ def choose_classes(flags: NetworkFlags, ds: Dataset) -> list[int]:
     return [there[i] for i in evenly_spaced(len(there), MOST_CLASSES)]
 
 
-def load_masks(config: NetworkConfig, folder: RunFolder, ds: Dataset) -> MaskedImages:
+def load_masks(config: NetworkJobConfig, folder: RunFolder, ds: Dataset) -> MaskedImages:
     """Find the images with masks, which take the form of the samples."""
     root = Path(str(config.network.masks)).expanduser()
     channels, height, width = ds.shape

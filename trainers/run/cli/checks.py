@@ -7,7 +7,7 @@ from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
 from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
 from trainers.run.cli.methods import USERS, is_given
-from trainers.run.cli.network_config import NetworkConfig, NetworkFlags
+from trainers.run.cli.network_config import NetworkFlags, NetworkJobConfig
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.specs.corruptions import corruption_names
 from trainers.run.cli.toml import flag, flatten
@@ -39,7 +39,7 @@ def _check_job(config: Any, options: dict[str, Any]) -> None:
             _check_fit(config)
         case EvaluateConfig():
             _check_corruptions(config.measure)
-        case NetworkConfig():
+        case NetworkJobConfig():
             _check_network(config.network)
         case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(

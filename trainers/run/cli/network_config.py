@@ -52,7 +52,7 @@ class NetworkFlags:
 
 
 @dataclass(frozen=True)
-class NetworkConfig(SamplesConfig):
+class NetworkJobConfig(SamplesConfig):
     """Show what a classifier's layers respond to."""
 
     network: Annotated[NetworkFlags, arg(name="network")] = field(default_factory=NetworkFlags)

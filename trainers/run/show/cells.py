@@ -26,7 +26,7 @@ GAP = 28  # pixels behind the first cell of a row, where it is set apart
 MARK = 9  # pixels, radius of a ring
 
 
-class Cell(NamedTuple):
+class SheetCell(NamedTuple):
     """A picture (C, H, W) in [0, 1], and what is said of it.
 
     Attributes:
@@ -51,10 +51,10 @@ class CellRow(NamedTuple):
     """
 
     label: str
-    cells: Sequence[Cell]
+    cells: Sequence[SheetCell]
 
 
-def grid_rows(cells: Sequence[Cell], *, columns: int) -> list[CellRow]:
+def grid_rows(cells: Sequence[SheetCell], *, columns: int) -> list[CellRow]:
     """Return cells in rows without labels."""
     return [CellRow("", cells[i : i + columns]) for i in range(0, len(cells), columns)]
 
@@ -119,7 +119,7 @@ def _enlarged(picture: Tensor, side: int) -> Image.Image:
 
 
 def _describe(
-    pen: ImageDraw.ImageDraw, cell: Cell, image: Image.Image, at: tuple[int, int], wide: int
+    pen: ImageDraw.ImageDraw, cell: SheetCell, image: Image.Image, at: tuple[int, int], wide: int
 ) -> None:
     """Write a cell's caption, frame it where it is wrong, and draw its ring."""
     left, top = at
