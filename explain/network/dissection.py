@@ -126,7 +126,7 @@ def _overlaps(output: Tensor, thresholds: Tensor, masks: Tensor) -> tuple[Tensor
     at_once = max(1, VALUES // labels.shape[2])
     for maps, concepts in zip(output, labels.float(), strict=True):
         reached = (maps.flatten(1).amax(1) >= thresholds).nonzero()[:, 0]  # between places no more
-        for units in torch.split(reached, at_once):
+        for units in torch.split(reached, at_once) if len(reached) else ():
             scaled = F.interpolate(maps[None, units], masks.shape[2:], mode="bilinear")[0]
             active = scaled.flatten(1) >= thresholds[units, None]  # (U', H * W)
             common[units] += (active.float() @ concepts.T).double()
