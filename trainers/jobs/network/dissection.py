@@ -1,5 +1,9 @@
 """Which units of a layer detect the concepts of images with masks."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +18,7 @@ from trainers.run.folder.checkpoint import Saved
 from trainers.run.show.cells import CellRow, SheetCell, draw_cells
 from trainers.run.show.network_charts import detector_chart
 from trainers.run.show.plots import to_picture
+from trainers.run.show.progress import Progress
 
 LEAST = 0.04  # IoU above which a unit is a detector
 SILENT = 0.25  # how much of a pixel's light is left where a unit is not active
@@ -25,10 +30,26 @@ def masks_of(setup: NetworkSetup) -> MaskedImages:
     return setup.masked
 
 
+@dataclass(frozen=True)
+class WatchedImages:
+    """Batches of images with masks, with a bar each time they are read."""
+
+    setup: NetworkSetup
+    masked: MaskedImages
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and masks; see `MaskedImages`."""
+        total = math.ceil(len(self.masked.images) / self.masked.batch_size)
+        with Progress(self.setup.context.folder, "dissection", total=total) as bar:
+            for batch in self.masked:
+                yield batch
+                bar.step()
+
+
 def find_dissection(setup: NetworkSetup) -> Saved:
     """Return thresholds, IoU and shares, and pictures of the best detectors."""
     masked, size = masks_of(setup), setup.context.batch_size
-    found = dissect(setup.context.model, setup.maps.name, masked, chunk=size)
+    found = dissect(setup.context.model, setup.maps.name, WatchedImages(setup, masked), chunk=size)
     detectors = found.detectors(least=LEAST)
     best = found.iou.amax(1).argsort(descending=True, stable=True)
     units = [n for n in best.tolist() if detectors[n] >= 0][: setup.flags.units]
@@ -47,7 +68,7 @@ def draw_units(setup: NetworkSetup, found: Dissection, units: list[int]) -> Tens
     """
     model, masked = setup.context.model, masks_of(setup)
     size, device = setup.context.batch_size, setup.context.device
-    only = ([x] for x, _ in masked)
+    only = ([x] for x, _ in WatchedImages(setup, masked))
     numbers = top_patches(
         model, setup.maps.name, only, k=setup.flags.top, units=units, chunk=size
     ).numbers
