@@ -21,7 +21,7 @@ from trainers.run.show.plots import to_picture
 from trainers.run.show.progress import Progress
 
 LEAST = 0.04  # IoU above which a unit is a detector
-SILENT = 0.25  # how much of a pixel's light is left where a unit is not active
+SILENT = 0.4  # how much of a pixel's light is left where a unit is not active
 
 
 def masks_of(setup: NetworkSetup) -> MaskedImages:
