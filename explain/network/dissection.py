@@ -20,10 +20,12 @@ class Dissection:
     Attributes:
         thresholds: of each unit, (U,); its mask is where its activation is at least that.
         iou: intersection over union of masks and concepts over all images, (U, K).
+        shares: of all pixels, that each concept is in, (K,).
     """
 
     thresholds: Tensor
     iou: Tensor
+    shares: Tensor
 
     def detectors(self, *, least: float = 0.04) -> Tensor:
         """Return the concept that each unit detects, int64 (U,); -1 where none exceeds `least`."""
@@ -67,11 +69,15 @@ def dissect(
     count = sum(len(batch[0]) for batch in batches)
     with frozen(model):
         thresholds = _thresholds(model, layer, batches, count, quantile=quantile, chunk=chunk)
-        common = union = torch.zeros(())
+        common = union = labelled = torch.zeros(())
+        pixels = 0
         for (_, masks), output in outputs_by_batch(model, layer, batches, chunk=chunk):
             found, area = _overlaps(output, thresholds, masks)
             common, union = common + found, union + area - found  # (U, K)
-    return Dissection(thresholds, (common / union.clamp_min(1)).float())
+            labelled = labelled + masks.sum((0, 2, 3)).double()  # (K,)
+            pixels += masks[:, 0].numel()
+    iou = (common / union.clamp_min(1)).float()
+    return Dissection(thresholds, iou, (labelled / pixels).float())
 
 
 def _thresholds(
@@ -114,15 +120,15 @@ def _overlaps(output: Tensor, thresholds: Tensor, masks: Tensor) -> tuple[Tensor
         thresholds: (U,).
         masks: of concepts, bool (B, K, H, W).
     """
-    size = masks.shape[2:]
-    labels = masks.transpose(0, 1).flatten(1).float()  # (K, B * H * W)
-    at_once = max(1, VALUES // labels.shape[1])
-    common, areas = [], []
-    parts = torch.split(output, at_once, 1), torch.split(thresholds, at_once)
-    for maps, threshold in zip(*parts, strict=True):
-        scaled = F.interpolate(maps, size, mode="bilinear")
-        active = scaled.transpose(0, 1).flatten(1) >= threshold[:, None]  # (U', B * H * W)
-        common.append(active.float() @ labels.T)
-        areas.append(active.sum(1))
-    area = torch.cat(areas)[:, None] + labels.sum(1)
-    return torch.cat(common).double(), area.double()  # (U, K)
+    labels = masks.flatten(2).double()  # (B, K, H * W)
+    common = labels.new_zeros(output.shape[1], labels.shape[1])
+    areas = labels.new_zeros(output.shape[1])
+    at_once = max(1, VALUES // labels.shape[2])
+    for maps, concepts in zip(output, labels.float(), strict=True):
+        reached = (maps.flatten(1).amax(1) >= thresholds).nonzero()[:, 0]  # between places no more
+        for units in torch.split(reached, at_once) if len(reached) else ():
+            scaled = F.interpolate(maps[None, units], masks.shape[2:], mode="bilinear")[0]
+            active = scaled.flatten(1) >= thresholds[units, None]  # (U', H * W)
+            common[units] += (active.float() @ concepts.T).double()
+            areas[units] += active.sum(1)
+    return common, areas[:, None] + labels.sum((0, 2))  # (U, K)

@@ -29,8 +29,23 @@ def embed(vectors: Tensor, *, perplexity: float = 30.0, seed: int = 0) -> Tensor
             f"perplexity is {perplexity} for vectors {tuple(vectors.shape)}; give (N, D) and a "
             "number above 0 and below N"
         )
-    rows = vectors.detach().cpu().double().numpy()
-    if rows.shape[1] > DIMENSIONS < len(rows):
-        rows = PCA(DIMENSIONS, random_state=seed).fit_transform(rows)
+    rows = reduce_dimensions(vectors, seed=seed).double().numpy()
     method = TSNE(perplexity=perplexity, init="pca", random_state=seed)
     return torch.from_numpy(method.fit_transform(rows)).float()
+
+
+def reduce_dimensions(vectors: Tensor, *, seed: int = 0) -> Tensor:
+    """Project vectors (N, D) on their first 50 principal components; fewer stay as they are.
+
+    Args:
+        vectors: (N, D).
+        seed: of the method, which draws where there are many of both.
+
+    Returns:
+        Vectors (N, min(D, 50)) on the CPU, float32; (N, D) where N is at most 50.
+    """
+    rows = vectors.detach().cpu()
+    if rows.shape[1] <= DIMENSIONS or len(rows) <= DIMENSIONS:
+        return rows.float()
+    found = PCA(DIMENSIONS, random_state=seed).fit_transform(rows.double().numpy())
+    return torch.from_numpy(found).float()

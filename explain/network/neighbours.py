@@ -78,6 +78,6 @@ def distances(first: Tensor, second: Tensor, *, metric: Metric) -> Tensor:
     tensor([[1.]])
     """
     if metric == "cosine":
-        return 1 - F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
+        return (1 - F.normalize(first, dim=1) @ F.normalize(second, dim=1).T).clamp_min(0)
     # The difference itself, for the squares of large vectors would swallow it.
     return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")

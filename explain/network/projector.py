@@ -46,20 +46,21 @@ def write_embedding(
     )
 
 
-def sprites(x: Tensor) -> Tensor:
+def sprites(x: Tensor, *, count: int | None = None) -> Tensor:
     """Return small square pictures in colour of samples, (N, 3, S, S) in [0, 1].
 
     Torch lays them out in a square, and fails on pictures that are higher than wide.
 
     Args:
         x: (N, C, H, W) or (N, C, T, H, W) in [0, 1].
+        count: samples of the whole square, of which these are some; None: these are all.
     """
     pictures = x[:, :, x.shape[2] // 2] if x.ndim == 5 else x  # (N, C, H, W)
     if pictures.shape[1] != 3:
         pictures = pictures.mean(1, keepdim=True)
     height, width = pictures.shape[2:]
     longest = max(height, width)
-    side = max(1, min(longest, SIDE, LARGEST // math.ceil(math.sqrt(len(x)))))
+    side = max(1, min(longest, SIDE, LARGEST // math.ceil(math.sqrt(count or len(x)))))
     size = [max(1, round(each * side / longest)) for each in (height, width)]
     small = F.interpolate(pictures.float(), size, mode="area")
     above, before = ((side - each) // 2 for each in size)

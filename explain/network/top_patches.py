@@ -23,12 +23,15 @@ class TopPatches:
         numbers: of the samples in the order of the data set, int64 (U, k).
         boxes: the pixels behind them, int64 (U, k, dims, 2): first and last plus one of rows and
             columns, of videos of frames before them.
+        centres: the middle of each activation's place among those of its layer, in pixels of the
+            sample, (U, k, dims).
         patches: those pixels, (U, k, C, ...), grey beyond the border of a sample.
     """
 
     values: Tensor
     numbers: Tensor
     boxes: Tensor
+    centres: Tensor
     patches: Tensor
 
 
@@ -44,8 +47,9 @@ def top_patches(
     """Find the k samples that activate each unit of a layer most, and where.
 
     The data set is read once; kept are the samples that are among the highest of some unit. Of
-    equal activations the earlier sample's comes first. A layer that returns vectors has whole
-    samples for patches.
+    equal activations, as of many behind a ReLU6, that of the sample with the higher mean comes
+    first, and else the earlier sample's. A layer that returns vectors has whole samples for
+    patches.
 
     Args:
         model: the classifier; left exactly as it was.
@@ -60,7 +64,7 @@ def top_patches(
 
     Source: Zeiler & Fergus 2014, section 4.1; Girshick et al. 2014, section 3.1.
     """
-    values, numbers, places = torch.empty(3, 0, 0).unbind()  # (U, k) each
+    values, means, numbers, places = torch.empty(4, 0, 0).unbind()  # (U, k) each
     samples: dict[int, Tensor] = {}
     seen, sizes = 0, torch.Size()
     with frozen(model):
@@ -71,11 +75,12 @@ def top_patches(
                     "name one with maps of the pixels, or vectors"
                 )
             chosen = output if units is None else output[:, list(units)]
-            best = chosen.reshape(*chosen.shape[:2], -1).max(2)  # (B, U)
+            flat = chosen.reshape(*chosen.shape[:2], -1)
+            best = flat.max(2)  # (B, U)
             own = torch.arange(seen, seen + len(x), device=x.device).expand(best.values.shape[::-1])
-            news = (best.values.T, own, best.indices.T)  # (U, B) each
-            olds = (values, numbers, places) if seen else [new[:, :0] for new in news]
-            values, numbers, places = _highest(olds, news, k=k)
+            news = (best.values.T, flat.mean(2).T, own, best.indices.T)  # (U, B) each
+            olds = (values, means, numbers, places) if seen else [new[:, :0] for new in news]
+            values, means, numbers, places = _highest(olds, news, k=k)
             samples |= {seen + row: sample for row, sample in enumerate(x)}
             samples = {number: samples[number] for number in torch.unique(numbers).tolist()}
             seen, sizes = seen + len(x), output.shape[2:]
@@ -85,23 +90,50 @@ def top_patches(
             fields = [torch.tensor([[0, size]]) for size in x.shape[2:]]
     boxes = _boxes(fields, places)
     whole = torch.stack([(field[:, 1] - field[:, 0]).amax() for field in fields])  # (dims,)
-    return TopPatches(values, numbers, boxes, _cut(samples, numbers, boxes, whole))
+    patches = _cut(samples, numbers, boxes, whole)
+    return TopPatches(values, numbers, boxes, _centres(fields, places, x.shape[2:]), patches)
 
 
-def _highest(
-    olds: Sequence[Tensor], news: Sequence[Tensor], *, k: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def rank_units(
+    model: nn.Module, layer: str, batches: Iterable[Sequence[Tensor]], *, chunk: int = 64
+) -> Tensor:
+    """Return the numbers of a layer's units, that with the highest activation first, int64 (U,).
+
+    Of equal ones, as of many behind a ReLU6, the unit with the higher mean activation comes first.
+
+    Args:
+        model: the classifier; left exactly as it was.
+        layer: its name; its outputs are (B, U, ...).
+        batches: (x, y) each.
+        chunk: samples in a pass, which bounds the memory.
+    """
+    found = []
+    with frozen(model):
+        for _, output in outputs_by_batch(model, layer, batches, chunk=chunk):
+            units = output.transpose(0, 1).flatten(1).cpu()  # (U, ...)
+            found.append(torch.stack([units.amax(1).double(), units.double().sum(1)]))
+    highest, sums = torch.stack(found).unbind(1)  # (batches, U) each
+    return _descending(highest.amax(0), sums.sum(0))
+
+
+def _descending(values: Tensor, means: Tensor) -> Tensor:
+    """Return the order of values (..., N) from the highest; of equal ones by their means."""
+    order = means.argsort(dim=-1, descending=True, stable=True)
+    again = values.gather(-1, order).argsort(dim=-1, descending=True, stable=True)
+    return order.gather(-1, again)
+
+
+def _highest(olds: Sequence[Tensor], news: Sequence[Tensor], *, k: int) -> list[Tensor]:
     """Return the k highest of each unit's activations, with what goes along, (U, k) each.
 
     Args:
-        olds: activations so far, their samples and places, (U, k) each.
+        olds: activations so far, the means of their samples, these and the places, (U, k) each.
         news: those of further samples, (U, B) each.
         k: how many to keep.
     """
     both = [torch.cat(pair, 1) for pair in zip(olds, news, strict=True)]  # (U, k + B)
-    order = both[0].sort(dim=1, descending=True, stable=True).indices[:, :k]
-    values, numbers, places = (each.gather(1, order) for each in both)
-    return values, numbers, places
+    order = _descending(both[0], both[1])[:, :k]
+    return [each.gather(1, order) for each in both]
 
 
 def _boxes(fields: Sequence[Tensor], places: Tensor) -> Tensor:
@@ -113,6 +145,13 @@ def _boxes(fields: Sequence[Tensor], places: Tensor) -> Tensor:
     """
     index = torch.unravel_index(places.cpu(), [len(field) for field in fields])
     return torch.stack([field[at] for field, at in zip(fields, index, strict=True)], 2)
+
+
+def _centres(fields: Sequence[Tensor], places: Tensor, pixels: Sequence[int]) -> Tensor:
+    """Return the middles of places (U, k) of a layer in pixels of the sample, (U, k, dims)."""
+    counts = torch.tensor([len(field) for field in fields])
+    index = torch.stack(torch.unravel_index(places.cpu(), counts.tolist()), 2)  # (U, k, dims)
+    return (index + 0.5) * torch.tensor(pixels) / counts
 
 
 def _cut(samples: dict[int, Tensor], numbers: Tensor, boxes: Tensor, whole: Tensor) -> Tensor:

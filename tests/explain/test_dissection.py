@@ -32,6 +32,7 @@ def test_a_unit_that_marks_a_concept_has_the_iou_1_and_is_its_detector():
     assert not found.iou[2].any()  # a unit that is always 0 marks nothing
     assert found.detectors(least=0.3).tolist() == [1, -1, -1]
     assert found.histogram(least=0.3).tolist() == [0, 1]
+    torch.testing.assert_close(found.shares, masks.float().mean((0, 2, 3)))
 
 
 @pytest.mark.parametrize("quantile", [0.005, 0.1])
@@ -61,7 +62,7 @@ def test_thresholds_and_overlaps_are_numpys(quantile, size):
 
 def test_the_histogram_counts_units_above_the_bound_by_their_best_concept():
     iou = torch.tensor([[0.05, 0.2], [0.3, 0.1], [0.04, 0.01], [0.0, 0.041]])
-    found = Dissection(torch.zeros(4), iou)
+    found = Dissection(torch.zeros(4), iou, torch.zeros(2))
     assert found.detectors().tolist() == [1, 0, -1, 1]
     assert found.histogram().tolist() == [1, 2]
 

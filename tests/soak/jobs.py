@@ -55,6 +55,7 @@ def jobs(given: Path) -> dict[str, list[str]]:
             "--defence", "jpeg", "resize-pad:largest=1.3",
         ],
         "detect": ["detect", *FEW, *TRAIN, *weights, "--unseen-attacks", "fgsm"],
+        "network": ["network", *FEW, *weights],
         "compress fit": ["compress", "fit", *SMALL, *TRAIN, "--network", "unet:width=4,epochs=3"],
         "compress fit delta": ["compress", "fit", *SMALL, *TRAIN, *weights, "--kind", "delta"],
         "compress encode": [*encode, *TRAIN],

@@ -16,7 +16,7 @@ from tests.soak.folders import differences
 from trainers import load_classifier
 from trainers.evaluate.corruption_accuracy import summarise_corruptions
 from trainers.intervals import wilson
-from trainers.run.cli.corruptions import CorruptionName, Severity, corruption_names
+from trainers.run.cli.specs.corruptions import CorruptionName, Severity, corruption_names
 from trainers.run.main import main
 from trainers.run.show.outcomes.corruption import corruption_lines
 

@@ -56,6 +56,7 @@ JOBS = {
     "attack": ["attack", "--attack", "pgd"],
     "evaluate": ["evaluate", "--attacks", "pgd", "--curve", "none", "--masking-samples", "0"],
     "explain": ["explain", "--method", "saliency"],
+    "network": ["network", "--show", "patches"],
     "rounds": ["rounds", "--epochs", "1", "--attacks", "pgd"],
     "encode": ["compress", "encode", "--kind", "x-task"],
 }

@@ -5,10 +5,11 @@ from typing import Any
 
 from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
-from trainers.run.cli.corruptions import corruption_names
 from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
 from trainers.run.cli.methods import USERS, is_given
+from trainers.run.cli.network_config import NetworkFlags, NetworkJobConfig
 from trainers.run.cli.option import Bounds, bounds_of
+from trainers.run.cli.specs.corruptions import corruption_names
 from trainers.run.cli.toml import flag, flatten
 
 MEAN, STD = (-1e6, 1e6), (1e-6, 1e6)  # what they may be
@@ -28,11 +29,18 @@ def check(config: Any) -> None:
     for name in ("attacks", "test_attacks"):
         if not options.get(name, ("any",)):
             raise ValueError(f"--{flag(name)} names no attack; give at least one, such as pgd")
+    _check_job(config, options)
+
+
+def _check_job(config: Any, options: dict[str, Any]) -> None:
+    """Check the options of a job that belong together."""
     match config:
         case jobs.RoundsConfig() | jobs.FitConfig():
             _check_fit(config)
         case EvaluateConfig():
             _check_corruptions(config.measure)
+        case NetworkJobConfig():
+            _check_network(config.network)
         case compress.CompressDecodeConfig() if not config.coding.code:
             raise ValueError(
                 "--code names no file; give a *.sprc file that `compress encode` made, or the "
@@ -144,6 +152,24 @@ def _check_corruptions(measure: EvaluateFlags) -> None:
     corruption_names(measure.corruptions)
     if not measure.severities:
         raise ValueError("--severities names none; give at least one, from 1 to 5")
+
+
+def _check_network(flags: NetworkFlags) -> None:
+    """Refuse a dissection without masks, and options of what is not shown."""
+    if "dissection" in flags.show and flags.masks is None:
+        raise ValueError(
+            "--show dissection needs images with masks of concepts; give --masks DIR (--help says "
+            "what is in it)"
+        )
+    uses = {"masks": "dissection", "class_images": "classes"}
+    for name, part in uses.items():
+        if flags.show and getattr(flags, name) and part not in flags.show:
+            raise ValueError(
+                f"--{flag(name)} has no use without {part} in --show; leave it out, or name {part}"
+            )
+    for number in flags.unit_numbers:
+        if number < 0:
+            _refuse("unit_numbers", number, "numbers of units, from 0")
 
 
 def _check_coding(

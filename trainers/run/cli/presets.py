@@ -73,6 +73,7 @@ FEW: dict[str, Any] = {
     "transfer_samples": 16,
 }
 FEWER = {job: FEW | {"test_samples": 8} for job in ("attack", "compress-encode")}
+FEWER["network"] = FEW | {"samples": 2, "units": 4, "class_steps": 10}
 FEW_CLIPS: dict[str, Any] = {
     "train_samples": 32,
     "test_samples": 8,

@@ -86,7 +86,9 @@ def draw_sheet(pairs: Sequence[Pair], *, factor: int | None = None) -> Image.Ima
         captions = (pair.before, pair.after, f"change {pair.mean_change:.4f}")
         for tile, caption in zip(pair.tiles(factor), captions, strict=True):
             image.paste(to_image(tile, scale), (left, top))
-            pen.text((left, top + height * scale + 2), _fit(caption, cell_w), fill=INK, font=FONT)
+            pen.text(
+                (left, top + height * scale + 2), fit_caption(caption, cell_w), fill=INK, font=FONT
+            )
             left += cell_w
     return image
 
@@ -170,11 +172,11 @@ def encode_gif(pairs: Sequence[Pair]) -> bytes:
     return buffer.getvalue()
 
 
-def _fit(text: str, width: int) -> str:
+def fit_caption(text: str, width: int) -> str:
     """Cut a caption to the width of its picture, score and all."""
     while FONT.getlength(text) > width - PAD and len(text) > 8:
         name, gap, score = text.rpartition("  ")
-        text = f"{name[:-2].rstrip('…')}…{gap}{score}" if gap else text[:-2]
+        text = f"{name[:-2].rstrip('…')}…{gap}{score}" if gap else f"{text[:-2].rstrip('…')}…"
     return text
 
 

@@ -11,6 +11,7 @@ from trainers.run.show.outcomes.defence import defence_lines
 from trainers.run.show.outcomes.detect import detect_table
 from trainers.run.show.outcomes.evaluation import evaluation_lines
 from trainers.run.show.outcomes.explain import explanation_table
+from trainers.run.show.outcomes.network import network_lines
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
@@ -26,6 +27,10 @@ PLACES = {
     "contents": "samples.csv",
     "arrays": "samples.npz",
     "points": "points.csv",
+    "patches": "patches.csv",
+    "neighbours": "neighbours.csv",
+    "embedding": "embedding.csv",
+    "dissection": "dissection.csv",
 }
 WIDTH = 100  # characters of a line of prose
 ROUND_TERMS = {
@@ -210,7 +215,7 @@ def outcome(folder: RunFolder) -> str:
         found = f"{rounds_table(summary['rounds'])}\n{handed_over(summary)}"
     else:
         say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
-        say |= {"detect": detect_table, "explain": explanation_table}
+        say |= {"detect": detect_table, "explain": explanation_table, "network": network_lines}
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 

@@ -1,6 +1,7 @@
 """TensorBoard: a view of metrics.jsonl and of the pictures, and no state of its own."""
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -25,6 +26,7 @@ class TensorBoardWriter:
         """
         for old in events(folder):
             old.unlink()
+        self.folder = folder
         self.writer = SummaryWriter(str(folder), purge_step=0, filename_suffix=EVENTS)
         self.writer.add_text("config", "```toml\n" + config + "```", 0)
         for line in metrics.lines.values():
@@ -59,6 +61,15 @@ class TensorBoardWriter:
         value = Summary.Value(tag=tag, image=encoded)
         assert self.writer.file_writer is not None  # it is open until `close`
         self.writer.file_writer.add_summary(Summary(value=[value]), step)
+
+    def forget_embeddings(self) -> None:
+        """Take away what an earlier start of the run wrote for the projector."""
+        for name in ("tensors.tsv", "metadata.tsv", "sprite.png"):
+            for file in self.folder.glob(f"00000/*/{name}"):
+                file.unlink()
+        for place in self.folder.glob("00000/*"):
+            with suppress(OSError):  # it holds something else
+                place.rmdir()
 
     def close(self) -> None:
         """Write out what is buffered."""
