@@ -41,6 +41,7 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
   evaluate           Measure a classifier: clean accuracy, and accuracy under each attack.
   detect             Fit a detector of attacked samples; measure it, also by attacks that know it.
   explain            Show what a classifier looked at, by several methods, and score the maps.
+  representation     Lead samples to the representations of others, and tell how like them they get.
   compress fit       Fit a codec's statistics to a data set, for `compress encode`.
   compress encode    Code samples as small files; of a folder of pictures, a file for each.
   compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
@@ -63,8 +64,8 @@ usage: train.py compress JOB [OPTIONS]
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 """
 JOBS = (
-    "rounds, fit, attack, evaluate, detect, explain, compress fit, compress encode, "
-    "compress decode, compress evaluate, models"
+    "rounds, fit, attack, evaluate, detect, explain, representation, compress fit, "
+    "compress encode, compress decode, compress evaluate, models"
 )
 
 
@@ -83,6 +84,7 @@ def test_the_overview(words: list[str], page: str) -> None:
         "evaluate",
         "detect",
         "explain",
+        "representation",
         "compress fit",
         "compress encode",
         "compress evaluate",
@@ -109,6 +111,7 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
         ("evaluate", "run data classifier measurement"),
         ("detect", "run data classifier detector"),
         ("explain", "run data classifier explanation"),
+        ("representation", "run data classifier representation"),
         ("compress fit", "run data classifier codec"),
         ("compress encode", "run data classifier code"),
         ("compress decode", "run code"),

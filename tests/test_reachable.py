@@ -24,6 +24,7 @@ from trainers.run.cli import (
     detect_config,
     evaluate_config,
     explain_config,
+    representation_config,
 )
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs.attacks import BOOLEANS
@@ -32,7 +33,14 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("attacks", "augment", "compress", "explain", "trainers", "examples")
 FLAGS = [
     kind
-    for module in (config, compress_config, detect_config, evaluate_config, explain_config)
+    for module in (
+        config,
+        compress_config,
+        detect_config,
+        evaluate_config,
+        explain_config,
+        representation_config,
+    )
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)
 ]

@@ -18,6 +18,7 @@ from trainers.run.cli import (
     detect_config,
     evaluate_config,
     explain_config,
+    representation_config,
 )
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program, suggest
@@ -35,6 +36,7 @@ JOBS: dict[str, type[Any]] = {
     "evaluate": evaluate_config.EvaluateConfig,
     "detect": detect_config.DetectConfig,
     "explain": explain_config.ExplainConfig,
+    "representation": representation_config.RepresentationConfig,
     "compress-fit": compress_config.CompressFitConfig,
     "compress-encode": compress_config.CompressEncodeConfig,
     "compress-decode": compress_config.CompressDecodeConfig,

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from trainers.run.cli.corruptions import CorruptionName, Severity, corruption_names
 
 from attacks.common.randomness import derive_seed
 from augment import load_dataset
@@ -16,7 +17,6 @@ from tests.soak.folders import differences
 from trainers import load_classifier
 from trainers.evaluate.corruption_accuracy import summarise_corruptions
 from trainers.intervals import wilson
-from trainers.run.cli.corruptions import CorruptionName, Severity, corruption_names
 from trainers.run.main import main
 from trainers.run.show.outcomes.corruption import corruption_lines
 

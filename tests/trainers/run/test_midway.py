@@ -56,6 +56,7 @@ JOBS = {
     "attack": ["attack", "--attack", "pgd"],
     "evaluate": ["evaluate", "--attacks", "pgd", "--curve", "none", "--masking-samples", "0"],
     "explain": ["explain", "--method", "saliency"],
+    "representation": ["representation", "--pairs", "2", "--invert", "0"],
     "rounds": ["rounds", "--epochs", "1", "--attacks", "pgd"],
     "encode": ["compress", "encode", "--kind", "x-task"],
 }

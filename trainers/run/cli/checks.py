@@ -5,10 +5,10 @@ from typing import Any
 
 from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
-from trainers.run.cli.corruptions import corruption_names
 from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
 from trainers.run.cli.methods import USERS, is_given
 from trainers.run.cli.option import Bounds, bounds_of
+from trainers.run.cli.specs.corruptions import corruption_names
 from trainers.run.cli.toml import flag, flatten
 
 MEAN, STD = (-1e6, 1e6), (1e-6, 1e6)  # what they may be

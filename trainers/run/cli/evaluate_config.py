@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from trainers.run.cli.config import STRONG, SamplesConfig
-from trainers.run.cli.corruptions import CorruptionName, Severity
 from trainers.run.cli.option import option
+from trainers.run.cli.specs.corruptions import CorruptionName, Severity
 
 
 @dataclass(frozen=True)

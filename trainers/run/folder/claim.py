@@ -27,7 +27,7 @@ FOLDERS = ("bank", "checkpoints", "codes", "figures", "gifs", "review", "samples
 # What the jobs make once work is done; the files of fitted attacks (*.safetensors) come on top.
 RESULTS = (
     "summary.json", "report.html", "scores.csv", "samples.csv", "points.csv", "samples.npz",
-    "not_kept.csv", "codec.sprt", "codec-delta.sprt",
+    "not_kept.csv", "codec.sprt", "codec-delta.sprt", "representations.csv",
 )  # fmt: skip
 EVENTS = ".sparring"  # how the names of our event files end
 _HEAD = '<!doctype html><html lang="en"><meta charset="utf-8">'

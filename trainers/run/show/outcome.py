@@ -11,6 +11,7 @@ from trainers.run.show.outcomes.defence import defence_lines
 from trainers.run.show.outcomes.detect import detect_table
 from trainers.run.show.outcomes.evaluation import evaluation_lines
 from trainers.run.show.outcomes.explain import explanation_table
+from trainers.run.show.outcomes.representation import representation_table
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
@@ -25,6 +26,7 @@ PLACES = {
     "contents": "samples.csv",
     "arrays": "samples.npz",
     "points": "points.csv",
+    "pairs": "representations.csv",
 }
 WIDTH = 100  # characters of a line of prose
 ROUND_TERMS = {
@@ -210,6 +212,7 @@ def outcome(folder: RunFolder) -> str:
     else:
         say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
         say |= {"detect": detect_table, "explain": explanation_table}
+        say |= {"representation": representation_table}
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 

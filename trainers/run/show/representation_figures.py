@@ -1,0 +1,225 @@
+"""Figures of the job `representation`: pairs, distances, depth, manifold, units, inversions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from trainers.run.show.images import is_clip, to_uint8
+from trainers.run.show.plots import COLOURS, chart_style
+
+CELL, CAPTIONS = 1.9, 0.35  # inches of a picture, and of what stands above or below it
+ROW = 0.42  # inches of a box
+HISTOGRAM = 0.85  # inches of one
+LONGEST = 24  # characters below a picture
+BINS = 24
+LINEAR = 10.0  # up to which a scale of likelihoods is linear
+DARK = "#222222"
+Values = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class DepthPoint:
+    """How near the adversaries of one layer and budget came to their guides.
+
+    Attributes:
+        layer: its name.
+        eps: the radius in pixel units.
+        trained: whether the weights were the classifier's own, and not random.
+        low: lower quartile of d(x, g) / d(s, g).
+        median: the second one.
+        high: the upper one.
+    """
+
+    layer: str
+    eps: float
+    trained: bool
+    low: float
+    median: float
+    high: float
+
+
+def picture_grid(
+    rows: Sequence[Sequence[Tensor]],
+    *,
+    columns: Sequence[str],
+    notes: Sequence[Sequence[str]],
+    names: Sequence[str] = (),
+    title: str = "",
+) -> Figure:
+    """Lay out samples in rows, with headings, a note below each, and a name before each row.
+
+    Args:
+        rows: samples (C, H, W) or (C, T, H, W) in [0, 1]; of clips the frame in the middle shows.
+        columns: headings.
+        notes: for each row as many texts.
+        names: of the rows.
+        title: of the figure.
+    """
+    with chart_style():
+        left = 1.3 if names else 0.0
+        size = (len(columns) * CELL + left, len(rows) * (CELL + CAPTIONS) + 2 * CAPTIONS)
+        figure = Figure(figsize=size)
+        grid = figure.subplots(len(rows), len(columns), squeeze=False)
+        if title:
+            figure.suptitle(title, fontsize=10)
+        for y, row in enumerate(rows):
+            for x, sample in enumerate(row):
+                axis = grid[y, x]
+                _show(axis, sample)
+                axis.set_xlabel(shorten(notes[y][x], LONGEST, placeholder="…"), fontsize=8)
+            if names:
+                grid[y, 0].set_ylabel(names[y], rotation=0, ha="right", va="center", fontsize=9)
+        for axis, heading in zip(grid[0], columns, strict=True):
+            axis.set_title(heading, loc="center", fontsize=9)
+    return figure
+
+
+def ratio_histograms(values: Values, *, title: str) -> Figure:
+    """Draw a histogram of d(x, g) / d(s, g) for each name below the other, on one scale.
+
+    Args:
+        values: by name; what is not finite is left out.
+        title: the heading.
+    """
+    known = _finite(values)
+    top = max([1.05, *(max(row) for row in known.values())])
+    with chart_style():
+        figure = Figure(figsize=(8.0, 1.3 + HISTOGRAM * len(known)))
+        axes = figure.subplots(len(known), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        bins = np.linspace(0, top, BINS + 1).tolist()
+        for axis, colour, (name, row) in zip(axes, _colours(known), known.items(), strict=True):
+            middle = float(np.median(row))
+            axis.hist(row, bins=bins, color=colour, alpha=0.75, edgecolor="white", linewidth=0.5)
+            axis.axvline(middle, color=colour, linewidth=2)
+            axis.axvline(1, color=DARK, linestyle="--", linewidth=1)
+            axis.set_title(f"{name}: median {middle:.2f}", fontsize=9)
+            axis.set_ylabel("pairs")
+            axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes[-1].set_xlabel("d(x, g) / d(s, g): 0 at the guide, 1 as far as the source")
+        axes[-1].set_xlim(0, top)
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def depth_chart(points: Sequence[DepthPoint]) -> Figure:
+    """Draw the median of d(x, g) / d(s, g), with its quartiles, by layer and by budget.
+
+    Args:
+        points: layers by their depth. A chart is left out where all have one layer, or one budget.
+    """
+    layers = list(dict.fromkeys(point.layer for point in points))
+    radii = sorted({point.eps for point in points})
+    places: dict[str, int] = {layer: i for i, layer in enumerate(layers)}
+    charts = [len(layers) > 1, len(radii) > 1]
+    with chart_style():
+        figure = Figure(figsize=(1.0 + 5.2 * sum(charts), 4.4))
+        axes = list(figure.subplots(1, sum(charts), sharey=True, squeeze=False)[0])
+        for axis in axes:
+            axis.axhline(1, color=DARK, linestyle="--", linewidth=1)
+            axis.set(ylabel="d(x, g) / d(s, g)")
+        if charts[0]:
+            axis = axes.pop(0)
+            axis.set(title="By depth", xlabel="layer")
+            axis.set_xticks(range(len(layers)), layers, rotation=30 if len(layers) > 3 else 0)
+            for colour, eps in zip(COLOURS, radii, strict=False):
+                own = [p for p in points if p.eps == eps]
+                _draw_points(axis, own, lambda p: places[p.layer], f"eps {_radius(eps)}", colour)
+            axis.legend(loc="best")
+        if charts[1]:
+            axis = axes.pop(0)
+            axis.set(title="By budget", xlabel="eps (linf), in 1/255")
+            for colour, layer in zip(COLOURS, layers, strict=False):
+                own = [p for p in points if p.layer == layer]
+                _draw_points(axis, own, lambda p: 255 * p.eps, layer, colour)
+            axis.legend(loc="best")
+        figure.suptitle("Median over pairs, bars from quartile to quartile", fontsize=9)
+    return figure
+
+
+def box_chart(
+    panels: Mapping[str, Values], *, title: str, likelihoods: bool = False, zero: bool = False
+) -> Figure:
+    """Draw boxes from quartile to quartile, with a dot for each value, a row for each name.
+
+    Args:
+        panels: values by name, for each quantity, which stands below its axis with its unit. All
+            have the same names; what is not finite is left out.
+        title: the heading.
+        likelihoods: whether the axis is logarithmic beyond LINEAR.
+        zero: whether to mark 0.
+    """
+    names = [name for name in next(iter(panels.values()))]
+    with chart_style():
+        figure = Figure(figsize=(4.0 + 4.0 * len(panels), 1.4 + ROW * len(names)))
+        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (quantity, values) in zip(grid, panels.items(), strict=True):
+            for place, (name, colour) in enumerate(zip(names, _colours(names), strict=True)):
+                _draw_box(axis, place, [v for v in values[name] if math.isfinite(v)], colour)
+            if zero:
+                axis.axvline(0, color=DARK, linestyle="--", linewidth=1)
+            if likelihoods:
+                axis.set_xscale("symlog", linthresh=LINEAR)
+            axis.set(xlabel=quantity)
+        grid[0].set_yticks(range(len(names)), names)
+        grid[0].set_ylim(len(names) - 0.5, -0.5)
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _show(axis: Axes, sample: Tensor) -> None:
+    """Show a sample, of a clip the frame in the middle, without axes."""
+    pixels = to_uint8(sample[:, sample.shape[1] // 2] if is_clip(sample) else sample)
+    axis.imshow(pixels if pixels.shape[-1] == 3 else pixels[..., :1].repeat(3, -1))
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def _draw_points(axis: Axes, points: Sequence[DepthPoint], at: Any, name: str, colour: str) -> None:
+    """Draw the line of own weights, and the dashed one of random weights."""
+    for trained, style in ((True, "-o"), (False, ":s")):
+        own = sorted((p for p in points if p.trained == trained), key=at)
+        if own:
+            middles = [p.median for p in own]
+            bars = [
+                [m - p.low for m, p in zip(middles, own, strict=True)],
+                [p.high - m for m, p in zip(middles, own, strict=True)],
+            ]
+            label = name if trained else f"{name}, random weights"
+            axis.errorbar(
+                [at(p) for p in own], middles, yerr=bars, fmt=style, color=colour, label=label,
+                elinewidth=1, capsize=2, alpha=1.0 if trained else 0.6,
+            )  # fmt: skip
+
+
+def _draw_box(axis: Axes, place: int, values: Sequence[float], colour: str) -> None:
+    """Draw the quartiles of values in a row, and the values, which are spread a little over it."""
+    if not values:
+        return
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    axis.barh(place, high - low, 0.6, left=low, color=colour, alpha=0.25)
+    axis.vlines(middle, place - 0.3, place + 0.3, colour, linewidth=2)
+    offsets = [place + 0.36 * ((i * 0.618) % 1 - 0.5) for i in range(len(values))]
+    axis.plot(values, offsets, "o", color=colour, markersize=3, alpha=0.6)
+
+
+def _finite(values: Values) -> dict[str, list[float]]:
+    """Return what is finite, of the names with any."""
+    known = {name: [v for v in row if math.isfinite(v)] for name, row in values.items()}
+    return {name: row for name, row in known.items() if row}
+
+
+def _colours(names: Any) -> list[str]:
+    """Return a colour for each name."""
+    return [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+
+
+def _radius(eps: float) -> str:
+    return f"{255 * eps:.3g}/255"
