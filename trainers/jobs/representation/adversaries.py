@@ -1,8 +1,7 @@
 """Make the adversaries of a trial, batch by batch, so that a killed run goes on."""
 
-import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +14,29 @@ from trainers.evaluate.measure_resumable import item_file, join_warnings, log_wa
 from trainers.evaluate.scores import join_columns
 from trainers.jobs.representation.setup import RepresentationSetup, Trial
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
+from trainers.run.folder.metrics import Stopwatch
+
+
+@dataclass(frozen=True)
+class Adversaries:
+    """What an attack made of all pairs.
+
+    Attributes:
+        x: the adversaries, (N, C, ...).
+        columns: "answer", what the classifier calls them, and the largest change "linf", (N,).
+        seconds: that it took.
+        warnings: of the attack.
+    """
+
+    x: Tensor
+    columns: dict[str, Tensor]
+    seconds: float
+    warnings: list[str]
 
 
 def make_adversaries(
     setup: RepresentationSetup, model: nn.Module, trial: Trial, *, step: Callable[[], None]
-) -> tuple[dict[str, Tensor], list[str]]:
+) -> Adversaries:
     """Attack all pairs, or find what was made of them before.
 
     Args:
@@ -27,44 +44,30 @@ def make_adversaries(
         model: the classifier, with the trial's weights.
         trial: the attack.
         step: called after each batch.
-
-    Returns:
-        Columns (N,): the adversaries "x_adv" (N, ...), "answer", what the classifier calls them,
-        the largest change "linf" and "seconds"; and the attack's warnings.
     """
     folder, parts, warnings = setup.context.folder, [], []
+    stopwatch = Stopwatch(folder.checkpoints / trial.items / "seconds.json")
     for number, rows in enumerate(batches(setup)):
         file = folder.checkpoints / trial.items / item_file(number)
         if not is_finished(file):
             folder.check_held()
-            make_batch(setup, model, trial, rows, file)
+            result = attack_pairs(setup, model, trial, rows)
+            columns = {"answer": top_classes(predict(model, result.x_adv)), "linf": result.linf}
+            log_warnings(trial.name, result)
+            stopwatch.keep()  # before the item: one that is done has its time in the file
+            save_item(file, {"x": result.x_adv, **columns}, result.info.get("warnings", []))
         tensors, found = load_item(file)
         parts.append(tensors)
         warnings.append(found)
         step()
-    return join_columns(parts), join_warnings(warnings, len(setup.pairs))
+    whole = join_columns(parts)
+    said = join_warnings(warnings, len(setup.pairs))
+    return Adversaries(whole.pop("x"), whole, stopwatch.seconds, said)
 
 
 def batches(setup: RepresentationSetup) -> tuple[Tensor, ...]:
     """Split the numbers of all pairs into batches, int64 (B,) each."""
     return torch.split(torch.arange(len(setup.pairs)), setup.context.batch_size)
-
-
-def make_batch(
-    setup: RepresentationSetup, model: nn.Module, trial: Trial, rows: Tensor, file: Path
-) -> None:
-    """Attack some pairs, and keep what was found."""
-    began = time.perf_counter()
-    result = attack_pairs(setup, model, trial, rows)
-    seconds = (time.perf_counter() - began) / len(rows)
-    columns = {
-        "x_adv": result.x_adv,
-        "answer": top_classes(predict(model, result.x_adv)),
-        "linf": result.linf,
-        "seconds": torch.full((len(rows),), seconds),
-    }
-    log_warnings(trial.name, result)
-    save_item(file, columns, result.info.get("warnings", []))
 
 
 def attack_pairs(

@@ -26,8 +26,8 @@ class TrialOutcome:
 
     Attributes:
         trial: the trial.
-        columns: of each pair, (N,): "answer", "linf", "seconds", and those of
-            `analyse_representations`.
+        columns: of each pair, (N,): "answer", "linf", and those of `analyse_representations`.
+        seconds: that the attack took.
         references: how many samples the analysis knew.
         one_class: whether these counted as one class.
         warnings: of the attack.
@@ -35,6 +35,7 @@ class TrialOutcome:
 
     trial: Trial
     columns: dict[str, Tensor]
+    seconds: float
     references: int
     one_class: bool
     warnings: list[str]
@@ -80,15 +81,15 @@ def run_layer(
 
     found = {}
     for trial in trials:
-        made, warnings = make_adversaries(setup, model, trial, step=step)
-        adversaries = made.pop("x_adv")
+        made = make_adversaries(setup, model, trial, step=step)
         file = setup.context.folder.checkpoints / trial.items / "analysis.safetensors"
         if not is_finished(file):
             setup.context.folder.check_held()
-            columns, about = analyse(setup, model, trial, adversaries, references())
+            columns, about = analyse(setup, model, trial, made.x, references())
             save_item(file, columns, about)
         columns, about = load_item(file)
-        found[trial] = TrialOutcome(trial, made | columns, **about, warnings=warnings)
+        columns = made.columns | columns
+        found[trial] = TrialOutcome(trial, columns, made.seconds, **about, warnings=made.warnings)
         step()
     return found
 

@@ -22,7 +22,8 @@ from trainers.run.show.representation_figures import (
 
 AT = "likelihood"
 BESIDE = {
-    "(sources)": f"{AT}_source", "(near members)": f"{AT}_near", "(far members)": f"{AT}_far",
+    "natural: sources": f"{AT}_source", "natural: near the guide": f"{AT}_near",
+    "natural: far from it": f"{AT}_far",
 }  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def draw_likelihood(compared: Sequence[TrialOutcome]) -> Figure | None:
     title = (
         f"Adversaries among the neighbours of their guides, in {shown_layer(own[0].trial.layer)}"
     )
-    return box_chart({quantity: values}, title=title, likelihoods=True, zero=True)
+    return box_chart({quantity: values}, title=title, grey=BESIDE, likelihoods=True)
 
 
 def draw_sparsity(compared: Sequence[TrialOutcome]) -> Figure:
@@ -147,7 +148,7 @@ def draw_inversions(
     errors = [found["errors"].flatten().tolist() for found in inversions.values()]
     return picture_grid(
         [list(whole), *(list(found["images"].flatten(0, 1)) for found in inversions.values())],
-        columns=[kind for _ in range(n) for kind in KINDS],
+        columns=[f"pair {i + 1}: {kind}" for i in range(n) for kind in KINDS],
         notes=[[""] * len(whole), *([f"error {error:.3f}" for error in row] for row in errors)],
         names=["sample", *map(shown_layer, inversions)],
     )

@@ -48,8 +48,8 @@ def run_representation(config: RepresentationConfig, folder: RunFolder) -> None:
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     outcomes, warnings = run_trials(setup)
     first = next(one.trial for one in outcomes if one.trial.compared)
-    made, _ = make_adversaries(setup, setup.context.model, first, step=lambda: None)
-    shown = made["x_adv"][: max(SHOWN, flags.invert)]
+    made = make_adversaries(setup, setup.context.model, first, step=lambda: None)
+    shown = made.x[: max(SHOWN, flags.invert)]
     inversions = {}
     if flags.invert:
         inversions = invert_layers(setup, shown[: flags.invert], steps=flags.invert_steps)
@@ -129,7 +129,6 @@ def describe(setup: RepresentationSetup, one: TrialOutcome) -> Row:
     n, trial = len(setup.pairs), one.trial
     count = int((one.columns["answer"] == setup.pairs.guide_answers).sum())
     label = {"rate": count / n, "interval": wilson(count, n), "count": count, "of": n}
-    columns = {k: v for k, v in one.columns.items() if k not in ("answer", "seconds")}
     return {
         "attack": trial.name,
         "layer": shown_layer(trial.layer),
@@ -137,12 +136,13 @@ def describe(setup: RepresentationSetup, one: TrialOutcome) -> Row:
         "trained": trial.trained,
         "compared": trial.compared,
         "guide_label": label if trial.trained else None,  # random weights have no labels
-        "seconds": float(one.columns["seconds"].sum()),
+        "seconds": one.seconds,
         "references": one.references,
         "one_class": one.one_class,
         "columns": {
             name: {key: finite_or_none(v) for key, v in asdict(ColumnSummary.of(column)).items()}
-            for name, column in columns.items()
+            for name, column in one.columns.items()
+            if name != "answer"
         },
     }
 

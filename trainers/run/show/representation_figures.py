@@ -1,8 +1,9 @@
 """Figures of the job `representation`: pairs, distances, depth, manifold, units, inversions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from textwrap import shorten
 from typing import Any
 
@@ -15,13 +16,13 @@ from torch import Tensor
 from trainers.run.show.images import is_clip, to_uint8
 from trainers.run.show.plots import COLOURS, chart_style
 
-CELL, CAPTIONS = 1.9, 0.35  # inches of a picture, and of what stands above or below it
+CELL, CAPTION, HEAD = 1.9, 0.12, 0.55  # inches of a picture, a note below it, the headings
 ROW = 0.42  # inches of a box
 HISTOGRAM = 0.85  # inches of one
 LONGEST = 24  # characters below a picture
 BINS = 24
 LINEAR = 10.0  # up to which a scale of likelihoods is linear
-DARK = "#222222"
+DARK, GREY = "#222222", COLOURS[7]
 Values = Mapping[str, Sequence[float]]
 
 
@@ -65,7 +66,7 @@ def picture_grid(
     """
     with chart_style():
         left = 1.3 if names else 0.0
-        size = (len(columns) * CELL + left, len(rows) * (CELL + CAPTIONS) + 2 * CAPTIONS)
+        size = (len(columns) * CELL + left, len(rows) * (CELL + CAPTION) + HEAD)
         figure = Figure(figsize=size)
         grid = figure.subplots(len(rows), len(columns), squeeze=False)
         if title:
@@ -95,7 +96,8 @@ def ratio_histograms(values: Values, *, title: str) -> Figure:
         figure = Figure(figsize=(8.0, 1.3 + HISTOGRAM * len(known)))
         axes = figure.subplots(len(known), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         bins = np.linspace(0, top, BINS + 1).tolist()
-        for axis, colour, (name, row) in zip(axes, _colours(known), known.items(), strict=True):
+        for axis, (name, colour) in zip(axes, _coloured(known), strict=True):
+            row = known[name]
             middle = float(np.median(row))
             axis.hist(row, bins=bins, color=colour, alpha=0.75, edgecolor="white", linewidth=0.5)
             axis.axvline(middle, color=colour, linewidth=2)
@@ -129,14 +131,14 @@ def depth_chart(points: Sequence[DepthPoint]) -> Figure:
             axis = axes.pop(0)
             axis.set(title="By depth", xlabel="layer")
             axis.set_xticks(range(len(layers)), layers, rotation=30 if len(layers) > 3 else 0)
-            for colour, eps in zip(COLOURS, radii, strict=False):
+            for colour, eps in zip(cycle(COLOURS), radii, strict=False):
                 own = [p for p in points if p.eps == eps]
                 _draw_points(axis, own, lambda p: places[p.layer], f"eps {_radius(eps)}", colour)
             axis.legend(loc="best")
         if charts[1]:
             axis = axes.pop(0)
             axis.set(title="By budget", xlabel="eps (linf), in 1/255")
-            for colour, layer in zip(COLOURS, layers, strict=False):
+            for colour, layer in zip(cycle(COLOURS), layers, strict=False):
                 own = [p for p in points if p.layer == layer]
                 _draw_points(axis, own, lambda p: 255 * p.eps, layer, colour)
             axis.legend(loc="best")
@@ -145,7 +147,11 @@ def depth_chart(points: Sequence[DepthPoint]) -> Figure:
 
 
 def box_chart(
-    panels: Mapping[str, Values], *, title: str, likelihoods: bool = False, zero: bool = False
+    panels: Mapping[str, Values],
+    *,
+    title: str,
+    grey: Collection[str] = (),
+    likelihoods: bool = False,
 ) -> Figure:
     """Draw boxes from quartile to quartile, with a dot for each value, a row for each name.
 
@@ -153,19 +159,19 @@ def box_chart(
         panels: values by name, for each quantity, which stands below its axis with its unit. All
             have the same names; what is not finite is left out.
         title: the heading.
-        likelihoods: whether the axis is logarithmic beyond LINEAR.
-        zero: whether to mark 0.
+        grey: names of what the others are compared with.
+        likelihoods: whether the axis is logarithmic beyond LINEAR, with 0 marked.
     """
-    names = [name for name in next(iter(panels.values()))]
+    names = list(next(iter(panels.values())))
+    colours = [GREY if name in grey else colour for name, colour in _coloured(names)]
     with chart_style():
-        figure = Figure(figsize=(4.0 + 4.0 * len(panels), 1.4 + ROW * len(names)))
+        figure = Figure(figsize=(3.2 + 3.2 * len(panels), 1.4 + ROW * len(names)))
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axis, (quantity, values) in zip(grid, panels.items(), strict=True):
-            for place, (name, colour) in enumerate(zip(names, _colours(names), strict=True)):
+            for place, (name, colour) in enumerate(zip(names, colours, strict=True)):
                 _draw_box(axis, place, [v for v in values[name] if math.isfinite(v)], colour)
-            if zero:
-                axis.axvline(0, color=DARK, linestyle="--", linewidth=1)
             if likelihoods:
+                axis.axvline(0, color=DARK, linestyle="--", linewidth=1)
                 axis.set_xscale("symlog", linthresh=LINEAR)
             axis.set(xlabel=quantity)
         grid[0].set_yticks(range(len(names)), names)
@@ -216,9 +222,9 @@ def _finite(values: Values) -> dict[str, list[float]]:
     return {name: row for name, row in known.items() if row}
 
 
-def _colours(names: Any) -> list[str]:
-    """Return a colour for each name."""
-    return [COLOURS[i % len(COLOURS)] for i in range(len(names))]
+def _coloured(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return each name with a colour."""
+    return list(zip(names, cycle(COLOURS), strict=False))
 
 
 def _radius(eps: float) -> str:

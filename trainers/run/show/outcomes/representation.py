@@ -39,7 +39,7 @@ def representation_table(summary: Row) -> str:
     """Return distances and labels, then neighbourhoods, of each attack, layer and budget."""
     return "\n".join(
         [
-            format_table(distance_rows(summary)),
+            format_table(distance_rows(summary, brief=True)),
             "",
             format_table(inside_rows(summary)),
             f"{summary['pairs']} pairs; {known_line(summary)}",
@@ -114,8 +114,9 @@ def sections(summary: Row, figures: Path) -> list[Section]:
     return [part for part in parts if part.tables or (part.figure and part.figure.exists())]
 
 
-def distance_rows(summary: Row) -> Rows:
-    """Return the table of labels and distances."""
+def distance_rows(summary: Row, *, brief: bool = False) -> Rows:
+    """Return the table of labels and distances; a brief one has quartiles of those alone left."""
+    show = (lambda columns, name: middle(columns, name, ".2f")) if brief else spread
     random = {key_of(t): t["columns"] for t in summary["trials"] if not t["trained"]}
     rows = []
     for trial in trained(summary):
@@ -127,8 +128,8 @@ def distance_rows(summary: Row) -> Rows:
                 "guide's label": percent(label["rate"], label["interval"]),
                 TO_GUIDE: spread(columns, "guide_ratio"),
                 **beside,
-                MOVED: spread(columns, "source_ratio"),
-                NEAREST: spread(columns, "nearest_ratio"),
+                MOVED: show(columns, "source_ratio"),
+                NEAREST: show(columns, "nearest_ratio"),
                 "seconds": f"{trial['seconds']:.1f}",
             }
         )
