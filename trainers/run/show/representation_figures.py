@@ -1,11 +1,10 @@
 """Figures of the job `representation`: pairs, distances, depth, manifold, units, inversions."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from textwrap import shorten
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -119,30 +118,28 @@ def depth_chart(points: Sequence[DepthPoint]) -> Figure:
     """
     layers = list(dict.fromkeys(point.layer for point in points))
     radii = sorted({point.eps for point in points})
-    places: dict[str, int] = {layer: i for i, layer in enumerate(layers)}
+    of_255 = all(abs(255 * eps - round(255 * eps)) < 1e-3 for eps in radii)
+    unit, note = (255, ", in 1/255") if of_255 else (1, "")
     charts = [len(layers) > 1, len(radii) > 1]
     with chart_style():
-        figure = Figure(figsize=(1.0 + 5.2 * sum(charts), 4.4))
+        figure = Figure(figsize=(1.0 + 5.2 * sum(charts), 4.6))
         axes = list(figure.subplots(1, sum(charts), sharey=True, squeeze=False)[0])
-        for axis in axes:
-            axis.axhline(1, color=DARK, linestyle="--", linewidth=1)
-            axis.set(ylabel="d(x, g) / d(s, g)")
         if charts[0]:
             axis = axes.pop(0)
+            lines = {
+                f"eps {unit * eps:.3g}{'/255' * of_255}": [p for p in points if p.eps == eps]
+                for eps in radii
+            }
+            _draw_lines(axis, lines, lambda p: layers.index(p.layer))
             axis.set(title="By depth", xlabel="layer")
             axis.set_xticks(range(len(layers)), layers, rotation=30 if len(layers) > 3 else 0)
-            for colour, eps in zip(cycle(COLOURS), radii, strict=False):
-                own = [p for p in points if p.eps == eps]
-                _draw_points(axis, own, lambda p: places[p.layer], f"eps {_radius(eps)}", colour)
-            axis.legend(loc="best")
         if charts[1]:
             axis = axes.pop(0)
-            axis.set(title="By budget", xlabel="eps (linf), in 1/255")
-            for colour, layer in zip(cycle(COLOURS), layers, strict=False):
-                own = [p for p in points if p.layer == layer]
-                _draw_points(axis, own, lambda p: 255 * p.eps, layer, colour)
-            axis.legend(loc="best")
-        figure.suptitle("Median over pairs, bars from quartile to quartile", fontsize=9)
+            lines = {layer: [p for p in points if p.layer == layer] for layer in layers}
+            _draw_lines(axis, lines, lambda p: unit * p.eps)
+            axis.set(title="By budget", xlabel=f"eps (linf){note}")
+        title = "Dots: medians over the pairs; bars: quartiles; dotted: random weights"
+        figure.suptitle(title, fontsize=9)
     return figure
 
 
@@ -173,6 +170,7 @@ def box_chart(
             if likelihoods:
                 axis.axvline(0, color=DARK, linestyle="--", linewidth=1)
                 axis.set_xscale("symlog", linthresh=LINEAR)
+                axis.set_xlim(1.5 * axis.get_xlim()[0], LINEAR / 4)
             axis.set(xlabel=quantity)
         grid[0].set_yticks(range(len(names)), names)
         grid[0].set_ylim(len(names) - 0.5, -0.5)
@@ -188,21 +186,29 @@ def _show(axis: Axes, sample: Tensor) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _draw_points(axis: Axes, points: Sequence[DepthPoint], at: Any, name: str, colour: str) -> None:
-    """Draw the line of own weights, and the dashed one of random weights."""
-    for trained, style in ((True, "-o"), (False, ":s")):
-        own = sorted((p for p in points if p.trained == trained), key=at)
-        if own:
-            middles = [p.median for p in own]
-            bars = [
-                [m - p.low for m, p in zip(middles, own, strict=True)],
-                [p.high - m for m, p in zip(middles, own, strict=True)],
-            ]
-            label = name if trained else f"{name}, random weights"
+def _draw_lines(
+    axis: Axes, lines: Mapping[str, Sequence[DepthPoint]], at: Callable[[DepthPoint], float]
+) -> None:
+    """Draw lines of medians with their quartiles, dotted for random weights, and name them above.
+
+    Args:
+        axis: where to.
+        lines: points by the name of their line.
+        at: returns the place of a point.
+    """
+    for name, colour in _coloured(lines):
+        for trained, style in ((True, "-o"), (False, ":s")):
+            own = sorted((p for p in lines[name] if p.trained == trained), key=at)
+            bars = [[p.median - p.low for p in own], [p.high - p.median for p in own]]
             axis.errorbar(
-                [at(p) for p in own], middles, yerr=bars, fmt=style, color=colour, label=label,
-                elinewidth=1, capsize=2, alpha=1.0 if trained else 0.6,
+                [at(p) for p in own], [p.median for p in own], yerr=bars, fmt=style, color=colour,
+                label=name if trained else None, elinewidth=1, capsize=2,
+                alpha=1.0 if trained else 0.6,
             )  # fmt: skip
+    axis.axhline(1, color=DARK, linestyle="--", linewidth=1)
+    axis.set(ylabel="d(x, g) / d(s, g)")
+    axis.set_ylim(bottom=0)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2 if len(lines) == 4 else 3)
 
 
 def _draw_box(axis: Axes, place: int, values: Sequence[float], colour: str) -> None:
@@ -225,7 +231,3 @@ def _finite(values: Values) -> dict[str, list[float]]:
 def _coloured(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return each name with a colour."""
     return list(zip(names, cycle(COLOURS), strict=False))
-
-
-def _radius(eps: float) -> str:
-    return f"{255 * eps:.3g}/255"

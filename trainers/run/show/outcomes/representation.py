@@ -86,11 +86,11 @@ def sections(summary: Row, figures: Path) -> list[Section]:
         Section("Pairs", [], figures / "pairs.png"),
         Section(
             "Distances",
-            ["Each dot is a pair. Left of the dashed line the adversary is nearer to its guide."],
+            ["Thick: the median. Dashed: as far from the guide as the source is."],
             figures / "distances.png",
             [distance_rows(summary)],
         ),
-        Section("Depth and budget", [], figures / "depth.png"),
+        Section("Depth and budget", ["Of the first attack."], figures / "depth.png"),
         Section(
             "Ranks and neighbours",
             [known_line(summary)],
