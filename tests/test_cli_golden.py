@@ -42,6 +42,7 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
   detect             Fit a detector of attacked samples; measure it, also by attacks that know it.
   explain            Show what a classifier looked at, by several methods, and score the maps.
   network            Show what a classifier's layers respond to.
+  representation     Lead samples to the representations of others, and tell how like them they get.
   compress fit       Fit a codec's statistics to a data set, for `compress encode`.
   compress encode    Code samples as small files; of a folder of pictures, a file for each.
   compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
@@ -64,8 +65,8 @@ usage: train.py compress JOB [OPTIONS]
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
 """
 JOBS = (
-    "rounds, fit, attack, evaluate, detect, explain, network, compress fit, compress encode, "
-    "compress decode, compress evaluate, models"
+    "rounds, fit, attack, evaluate, detect, explain, network, representation, compress fit, "
+    "compress encode, compress decode, compress evaluate, models"
 )
 
 
@@ -85,6 +86,7 @@ def test_the_overview(words: list[str], page: str) -> None:
         "detect",
         "explain",
         "network",
+        "representation",
         "compress fit",
         "compress encode",
         "compress evaluate",
@@ -112,6 +114,7 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
         ("detect", "run data classifier detector"),
         ("explain", "run data classifier explanation"),
         ("network", "run data classifier network"),
+        ("representation", "run data classifier representation"),
         ("compress fit", "run data classifier codec"),
         ("compress encode", "run data classifier code"),
         ("compress decode", "run code"),

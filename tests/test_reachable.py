@@ -25,6 +25,7 @@ from trainers.run.cli import (
     evaluate_config,
     explain_config,
     network_config,
+    representation_config,
 )
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs.attacks import BOOLEANS
@@ -40,6 +41,7 @@ FLAGS = [
         evaluate_config,
         explain_config,
         network_config,
+        representation_config,
     )
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)

@@ -15,6 +15,7 @@ run_evaluate  # likewise
 run_explain  # likewise
 run_fit  # likewise
 run_network  # likewise
+run_representation  # likewise
 run_rounds  # likewise
 _.num_batches_tracked  # torch's BatchNorm reads it
 retrain_epochs  # a flag: `fit_flags` takes the names of retraining by their prefix
@@ -22,7 +23,7 @@ retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
 _.prose  # the template evaluate.html reads it
-Inversion  # explain.inversion has it for users; no job calls it yet
+_.histogram  # of the public Dissection, for the chart of its detectors
 _.ece  # `asdict` puts it into summary.json
 _.adaptive_ece  # likewise
 population  # an option of fooling images, which reads it by name

@@ -82,7 +82,7 @@ def analyse_representations(
     Raises:
         ValueError: for references of another layer, or impossible numbers.
 
-    Source: Sabour et al. 2016, sections 3 and 4.
+    Source: Sabour et al. 2016.
     """
     if references.vectors.shape[1] != samples.guide.shape[1]:
         raise ValueError(

@@ -29,7 +29,7 @@ def angular_consistency(
         and "angle_far". NaN where a class has fewer members than neighbours + 2 held_out, or a
         point is the guide itself.
 
-    Source: Sabour et al. 2016, section 4 (angular consistency measure).
+    Source: Sabour et al. 2016 (angular consistency measure).
     """
     scores = score_points(
         mean_cosine, samples, references, neighbours=neighbours, held_out=held_out

@@ -19,7 +19,7 @@ def distance_ratios(samples: GuidedSamples, references: ReferenceSet) -> dict[st
         distance of a member of the guide's class to its nearest one. NaN where a class has fewer
         than two members.
 
-    Source: Sabour et al. 2016, section 3 and figure 4.
+    Source: Sabour et al. 2016.
     """
     to_guide = (samples.adversary - samples.guide).norm(dim=1)  # (N,)
     to_source = (samples.adversary - samples.source).norm(dim=1)

@@ -40,7 +40,7 @@ def manifold_likelihood(
     Raises:
         ValueError: for too many components.
 
-    Source: Sabour et al. 2016, section 4 (manifold tangent space).
+    Source: Sabour et al. 2016 (manifold tangent space).
     """
     most = min(neighbours - 2, samples.guide.shape[1] - 1)
     if not 1 <= components <= most:

@@ -87,7 +87,7 @@ def score_points(
     kept = hood.enough.nonzero()[:, 0]
     scores = samples.guide.new_full((len(samples.guide), 2 + 2 * held_out), torch.nan)
     at_once = max(1, VALUES // ((neighbours + 2 * held_out) * samples.guide.shape[1]))
-    for rows in torch.split(kept, at_once):
+    for rows in torch.split(kept, at_once) if len(kept) else ():
         others = references.vectors[torch.cat([hood.near[rows], hood.far[rows]], 1)]  # (N', 2h, D)
         own = torch.stack([samples.adversary[rows], samples.source[rows]], 1)  # (N', 2, D)
         known = references.vectors[hood.nearest[rows]]  # (N', n, D)

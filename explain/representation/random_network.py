@@ -24,7 +24,7 @@ def with_orthonormal_weights(model: nn.Module, *, seed: int = 0) -> nn.Module:
         model: the classifier; left as it was.
         seed: of the weights.
 
-    Source: Saxe, McClelland & Ganguli 2014, section 3; Sabour et al. 2016, section 4.
+    Source: Saxe, McClelland & Ganguli 2014, section 3; Sabour et al. 2016.
     """
     fresh = copy.deepcopy(model)
     with torch.no_grad():

@@ -25,7 +25,7 @@ def rank_changes(
         Columns (N,): "rank_guide", "rank_adversary", and "rank_change", the latter less the
         former. NaN where a class has no more than k members.
 
-    Source: Sabour et al. 2016, section 4 (their rank and its change with K = 3).
+    Source: Sabour et al. 2016 (their rank and its change with K = 3).
     """
     counted = references.others(samples)  # (N, M)
     ranks = references.vectors.new_empty(2, len(samples.guide))
@@ -75,7 +75,7 @@ def shared_neighbours(
         "same_neighbours", 1 where all k are shared with the guide and 0 elsewhere. NaN where the
         set has fewer than k others.
 
-    Source: Sabour et al. 2016, section 4 (their intersection of the 3 nearest neighbours).
+    Source: Sabour et al. 2016 (their intersection of the 3 nearest neighbours).
     """
     counted = references.others(samples)  # (N, M)
     nearest = []

@@ -16,7 +16,7 @@ def sparsity_change(samples: GuidedSamples) -> dict[str, Tensor]:
         "iou_source" and "iou_guide", NaN where neither has any. In [-1, 1] "active_change_source"
         and "active_change_guide", the adversary's share less theirs.
 
-    Source: Sabour et al. 2016, section 4 (sparsity).
+    Source: Sabour et al. 2016 (sparsity).
     """
     dtype = samples.guide.dtype
     active = {

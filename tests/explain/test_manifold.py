@@ -106,6 +106,8 @@ def test_what_cannot_be_known_is_nan_and_what_cannot_be_fitted_is_refused():
     mine = with_adversary(refs, normal(2, 50), [0, 1])
     few = ReferenceSet(refs.vectors[91:], refs.labels[91:])  # 29 of the class
     assert manifold_likelihood(mine, few)["likelihood"].isnan().all()
+    fewer = ReferenceSet(refs.vectors[:3], refs.labels[:3])  # than are held out
+    assert manifold_likelihood(mine, fewer)["likelihood"].isnan().all()
     more = ReferenceSet(refs.vectors[90:], refs.labels[90:])
     assert manifold_likelihood(mine, more)["likelihood"].isfinite().all()
     flat = normal(1, 20, 2) @ normal(2, 9)  # neighbours in a plane

@@ -56,6 +56,10 @@ def jobs(given: Path) -> dict[str, list[str]]:
         ],
         "detect": ["detect", *FEW, *TRAIN, *weights, "--unseen-attacks", "fgsm"],
         "network": ["network", *FEW, *weights],
+        "representation": [
+            "representation", *FEW, *TRAIN, *weights, "--pairs", "6", "--batch-size", "4",
+            "--attacks", "feature", "feature-fgsm", "--layers", "stage2.2", "stage3.2",
+        ],
         "compress fit": ["compress", "fit", *SMALL, *TRAIN, "--network", "unet:width=4,epochs=3"],
         "compress fit delta": ["compress", "fit", *SMALL, *TRAIN, *weights, "--kind", "delta"],
         "compress encode": [*encode, *TRAIN],

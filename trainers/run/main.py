@@ -19,6 +19,7 @@ from trainers.run.cli import (
     evaluate_config,
     explain_config,
     network_config,
+    representation_config,
 )
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program, suggest
@@ -37,6 +38,7 @@ JOBS: dict[str, type[Any]] = {
     "detect": detect_config.DetectConfig,
     "explain": explain_config.ExplainConfig,
     "network": network_config.NetworkJobConfig,
+    "representation": representation_config.RepresentationConfig,
     "compress-fit": compress_config.CompressFitConfig,
     "compress-encode": compress_config.CompressEncodeConfig,
     "compress-decode": compress_config.CompressDecodeConfig,

@@ -57,6 +57,7 @@ JOBS = {
     "evaluate": ["evaluate", "--attacks", "pgd", "--curve", "none", "--masking-samples", "0"],
     "explain": ["explain", "--method", "saliency"],
     "network": ["network", "--show", "patches"],
+    "representation": ["representation", "--pairs", "2", "--invert", "0"],
     "rounds": ["rounds", "--epochs", "1", "--attacks", "pgd"],
     "encode": ["compress", "encode", "--kind", "x-task"],
 }

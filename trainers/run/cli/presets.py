@@ -71,6 +71,9 @@ FEW: dict[str, Any] = {
     "curve_checks": 1,
     "masking_samples": 8,
     "transfer_samples": 16,
+    "pairs": 4,
+    "invert": 1,
+    "invert_steps": 20,
 }
 FEWER = {job: FEW | {"test_samples": 8} for job in ("attack", "compress-encode")}
 FEWER["network"] = FEW | {"samples": 2, "units": 4, "class_steps": 10}
@@ -111,8 +114,8 @@ def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
         preset |= GENTLE
     if "rounds" not in options:  # another job than rounds
         preset.pop("attacks", None)
-    if options.get("eps") is not None:  # None: for the attack to say
-        preset["eps"] = budget(options["data"], options["norm"] or "linf")
+    if options.get("eps"):  # None, or no number: for the attack, or the job, to say
+        preset["eps"] = budget(options["data"], options.get("norm") or "linf")
     return preset
 
 

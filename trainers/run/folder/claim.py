@@ -28,7 +28,7 @@ FOLDERS = ("bank", "checkpoints", "codes", "figures", "gifs", "review", "samples
 RESULTS = (
     "summary.json", "report.html", "scores.csv", "samples.csv", "points.csv", "samples.npz",
     "not_kept.csv", "boxes.csv", "codec.sprt", "codec-delta.sprt", "patches.csv", "neighbours.csv",
-    "embedding.csv", "dissection.csv",
+    "embedding.csv", "dissection.csv", "representations.csv",
 )  # fmt: skip
 EVENTS = ".sparring"  # how the names of our event files end
 _HEAD = '<!doctype html><html lang="en"><meta charset="utf-8">'

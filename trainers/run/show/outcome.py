@@ -12,6 +12,7 @@ from trainers.run.show.outcomes.detect import detect_table
 from trainers.run.show.outcomes.evaluation import evaluation_lines
 from trainers.run.show.outcomes.explain import explanation_table
 from trainers.run.show.outcomes.network import network_lines
+from trainers.run.show.outcomes.representation import representation_table
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
@@ -31,6 +32,7 @@ PLACES = {
     "neighbours": "neighbours.csv",
     "embedding": "embedding.csv",
     "dissection": "dissection.csv",
+    "pairs": "representations.csv",
 }
 WIDTH = 100  # characters of a line of prose
 ROUND_TERMS = {
@@ -216,6 +218,7 @@ def outcome(folder: RunFolder) -> str:
     else:
         say = {"evaluate": evaluation_table, "attack": attack_lines, "fit": fit_table}
         say |= {"detect": detect_table, "explain": explanation_table, "network": network_lines}
+        say |= {"representation": representation_table}
         found = say.get(summary["job"], compress_lines)(summary)
     return f"{found}\n{places(folder)}"
 
