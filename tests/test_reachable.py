@@ -18,15 +18,8 @@ from trainers import AttackedBatch, MaskingCheck
 from trainers.fit.classifier import FitResult
 from trainers.fit.options import FitOptions
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.run.cli import (
-    compress_config,
-    config,
-    detect_config,
-    evaluate_config,
-    explain_config,
-    network_config,
-    representation_config,
-)
+from trainers.run.cli import config
+from trainers.run.cli.jobs import compress, detect, evaluate, explain, network, representation
 from trainers.run.cli.numbers import READERS
 from trainers.run.cli.specs.attacks import BOOLEANS
 
@@ -36,12 +29,12 @@ FLAGS = [
     kind
     for module in (
         config,
-        compress_config,
-        detect_config,
-        evaluate_config,
-        explain_config,
-        network_config,
-        representation_config,
+        compress,
+        detect,
+        evaluate,
+        explain,
+        network,
+        representation,
     )
     for name, kind in vars(module).items()
     if name.endswith("Flags") and is_dataclass(kind)

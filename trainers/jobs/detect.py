@@ -21,7 +21,7 @@ from trainers.evaluate.scores import Columns
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
-from trainers.run.cli.detect_config import DetectConfig
+from trainers.run.cli.jobs.detect import DetectConfig
 from trainers.run.cli.specs.attacks import attack_defaults, build_attack, build_attacks
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import make_checked, write_summary

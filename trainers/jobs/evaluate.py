@@ -25,7 +25,7 @@ from trainers.jobs.evaluation.curve import build_curve_attacks, measure_curve
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.jobs.evaluation.masking import find_masking, masking_summary
 from trainers.jobs.evaluation.transfer import load_others, measure_transfer
-from trainers.run.cli.evaluate_config import EvaluateConfig
+from trainers.run.cli.jobs.evaluate import EvaluateConfig
 from trainers.run.cli.specs.attacks import attack_defaults, build_attack, build_attacks, slug
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary

@@ -24,7 +24,7 @@ from trainers.jobs.explanation.tables import (
     score_rows,
     summarise_methods,
 )
-from trainers.run.cli.explain_config import ExplainConfig
+from trainers.run.cli.jobs.explain import ExplainConfig
 from trainers.run.cli.specs.explanations import ALL, build_methods
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary

@@ -12,17 +12,10 @@ from pkgutil import resolve_name
 from typing import Any
 
 from trainers.run import errors
-from trainers.run.cli import (
-    compress_config,
-    config,
-    detect_config,
-    evaluate_config,
-    explain_config,
-    network_config,
-    representation_config,
-)
+from trainers.run.cli import config
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program, suggest
+from trainers.run.cli.jobs import compress, detect, evaluate, explain, network, representation
 from trainers.run.cli.parsing import ParsedCommand, job_title, parse
 from trainers.run.cli.toml import dump, load
 
@@ -34,15 +27,15 @@ JOBS: dict[str, type[Any]] = {
     "rounds": config.RoundsConfig,
     "fit": config.FitConfig,
     "attack": config.AttackConfig,
-    "evaluate": evaluate_config.EvaluateConfig,
-    "detect": detect_config.DetectConfig,
-    "explain": explain_config.ExplainConfig,
-    "network": network_config.NetworkJobConfig,
-    "representation": representation_config.RepresentationConfig,
-    "compress-fit": compress_config.CompressFitConfig,
-    "compress-encode": compress_config.CompressEncodeConfig,
-    "compress-decode": compress_config.CompressDecodeConfig,
-    "compress-evaluate": compress_config.CompressEvaluateConfig,
+    "evaluate": evaluate.EvaluateConfig,
+    "detect": detect.DetectConfig,
+    "explain": explain.ExplainConfig,
+    "network": network.NetworkJobConfig,
+    "representation": representation.RepresentationConfig,
+    "compress-fit": compress.CompressFitConfig,
+    "compress-encode": compress.CompressEncodeConfig,
+    "compress-decode": compress.CompressDecodeConfig,
+    "compress-evaluate": compress.CompressEvaluateConfig,
 }
 MODELS = "models"  # which is no job: it answers, and makes no run folder
 MODELS_HELP = "List what --model takes; `models WORD`: the names with a word in them."

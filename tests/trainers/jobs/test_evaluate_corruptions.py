@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from trainers.run.cli.corruptions import CorruptionName, Severity, corruption_names
 
 from attacks.common.randomness import derive_seed
 from augment import load_dataset

@@ -30,7 +30,7 @@ from trainers.jobs.compress.gallery import Cell, draw_gallery
 from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.jobs.naming import sample_names
 from trainers.reconstruction.files import load_network
-from trainers.run.cli.compress_config import CompressDecodeConfig
+from trainers.run.cli.jobs.compress import CompressDecodeConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.session import choose_threads
 from trainers.run.show.images import write_png

@@ -20,7 +20,7 @@ from trainers.jobs.compress.encoder import Encoder
 from trainers.jobs.compress.files import CODES, SUFFIX, code_paths, first_samples_of
 from trainers.jobs.compress.gallery import Cell, draw_coefficients, draw_gallery, first_coefficients
 from trainers.jobs.compress.publish_outcome import publish_outcome
-from trainers.run.cli.compress_config import CompressEncodeConfig
+from trainers.run.cli.jobs.compress import CompressEncodeConfig
 from trainers.run.folder.atomic import cached_json
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.images import amplification, write_png

@@ -22,7 +22,7 @@ from augment.splits import Split
 from compress.checks import describe_excess
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.naming import shorten_name
-from trainers.run.cli.compress_config import CompressEncodeConfig
+from trainers.run.cli.jobs.compress import CompressEncodeConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import digest_of_file
 from trainers.run.job_context import load_split

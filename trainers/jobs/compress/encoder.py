@@ -32,7 +32,7 @@ from trainers.jobs.compress.files import (
     read_codec,
 )
 from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec
-from trainers.run.cli.compress_config import CompressEncodeConfig
+from trainers.run.cli.jobs.compress import CompressEncodeConfig
 from trainers.run.cli.specs.attacks import build_task
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import check_attacks

@@ -30,7 +30,7 @@ from trainers.jobs.compress.files import (
 )
 from trainers.jobs.compress.fit import TRAIN, fit_or_load_codec
 from trainers.jobs.compress.publish_outcome import publish_outcome
-from trainers.run.cli.compress_config import CompressEvaluateConfig
+from trainers.run.cli.jobs.compress import CompressEvaluateConfig
 from trainers.run.cli.specs.attacks import build_task
 from trainers.run.folder.atomic import cached_json, is_cached
 from trainers.run.folder.checkpoint import save_item

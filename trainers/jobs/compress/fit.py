@@ -24,8 +24,8 @@ from trainers.jobs.compress.publish_outcome import publish_outcome
 from trainers.reconstruction.files import fit_or_load_network, save_network
 from trainers.reconstruction.fit import fit_network
 from trainers.reconstruction.options import ReconstructionOptions
-from trainers.run.cli.compress_config import CompressFitConfig
 from trainers.run.cli.config import SamplesConfig
+from trainers.run.cli.jobs.compress import CompressFitConfig
 from trainers.run.cli.specs.attacks import build_task, convert, read_options, types_of
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import ChangedInput

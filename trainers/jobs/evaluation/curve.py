@@ -17,7 +17,7 @@ from trainers.evaluate.curve import (
 from trainers.evaluate.masking.compare_attacks import SURPRISE
 from trainers.intervals import sign_test
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
-from trainers.run.cli.evaluate_config import EvaluateConfig
+from trainers.run.cli.jobs.evaluate import EvaluateConfig
 from trainers.run.cli.specs.attacks import Options, build_attack, slug
 from trainers.run.show.evaluation_figures import BoundedPoint, curve_chart
 from trainers.run.show.images import write_png

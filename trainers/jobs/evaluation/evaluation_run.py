@@ -10,7 +10,7 @@ from augment import Dataset
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.scores import AttackMeasurement
 from trainers.evenly_spaced import evenly_spaced
-from trainers.run.cli.evaluate_config import EvaluateConfig
+from trainers.run.cli.jobs.evaluate import EvaluateConfig
 from trainers.run.cli.specs.attacks import Options
 from trainers.run.job_context import JobContext
 

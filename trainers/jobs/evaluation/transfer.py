@@ -22,7 +22,7 @@ from trainers.evaluate.measure_resumable import (
 from trainers.evaluate.scores import Columns, join_columns
 from trainers.evaluate.transfer import transfer_columns, transfer_counts, transfer_rows
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
-from trainers.run.cli.evaluate_config import EvaluateConfig
+from trainers.run.cli.jobs.evaluate import EvaluateConfig
 from trainers.run.cli.specs.attacks import build_attack, slug
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder

@@ -20,7 +20,7 @@ from explain.scores.pointing_game import pointing_game
 from explain.scores.randomisation import reinitialised
 from explain.scores.stability import stability
 from trainers.evaluate.evaluation import predict
-from trainers.run.cli.explain_config import ExplainFlags
+from trainers.run.cli.jobs.explain import ExplainFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
 from trainers.run.job_context import JobContext

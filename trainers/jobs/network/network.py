@@ -10,7 +10,7 @@ from trainers.jobs.attack_files import write_csv
 from trainers.jobs.network.embedding import labels
 from trainers.jobs.network.parts import PARTS, choose_parts
 from trainers.jobs.network.setup import NetworkSetup, Shown, set_up_network
-from trainers.run.cli.network_config import NetworkJobConfig
+from trainers.run.cli.jobs.network import NetworkJobConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.checkpoint import Saved, is_finished, load_item, save_item

@@ -21,7 +21,7 @@ from trainers.evaluate.evaluation import predict
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.jobs.attack import class_number
-from trainers.run.cli.network_config import NetworkFlags, NetworkJobConfig
+from trainers.run.cli.jobs.network import NetworkFlags, NetworkJobConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, load_split
 from trainers.run.show.progress import Progress

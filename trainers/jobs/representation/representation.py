@@ -20,7 +20,7 @@ from trainers.jobs.representation.setup import (
     set_up_representation,
     shown_layer,
 )
-from trainers.run.cli.representation_config import RepresentationConfig
+from trainers.run.cli.jobs.representation import RepresentationConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder

@@ -16,8 +16,8 @@ from trainers.evaluate.budgets import budget_of
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.jobs.representation.pairs import Pairs, draw_pairs
+from trainers.run.cli.jobs.representation import RepresentationConfig
 from trainers.run.cli.presets import budget
-from trainers.run.cli.representation_config import RepresentationConfig
 from trainers.run.cli.specs.attacks import attack_defaults, build_attack, build_attacks, slug
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import ChangedInput

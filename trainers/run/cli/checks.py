@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from trainers.run.cli import compress_config as compress
 from trainers.run.cli import config as jobs
-from trainers.run.cli.evaluate_config import EvaluateConfig, EvaluateFlags
+from trainers.run.cli.jobs import compress
+from trainers.run.cli.jobs.evaluate import EvaluateConfig, EvaluateFlags
+from trainers.run.cli.jobs.network import NetworkFlags, NetworkJobConfig
 from trainers.run.cli.methods import USERS, is_given
-from trainers.run.cli.network_config import NetworkFlags, NetworkJobConfig
 from trainers.run.cli.option import Bounds, bounds_of
 from trainers.run.cli.specs.corruptions import corruption_names
 from trainers.run.cli.toml import flag, flatten

@@ -25,7 +25,7 @@ from trainers.jobs.compress.benchmark import peers
 from trainers.jobs.compress.benchmark.evaluators import Evaluators
 from trainers.jobs.compress.files import make_or_load_code
 from trainers.reconstruction.files import network_bytes
-from trainers.run.cli.compress_config import CompressEvaluateConfig
+from trainers.run.cli.jobs.compress import CompressEvaluateConfig
 from trainers.run.folder.folder import RunFolder
 
 BITS = (0.25, 0.5, 1.0, 2.0)  # a pixel: the rates where none are given

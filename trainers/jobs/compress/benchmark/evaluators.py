@@ -15,8 +15,8 @@ from trainers.evaluate.quality import mean, ms_ssim, nearest, psnr, ssim
 from trainers.evaluate.scores import doubts_of
 from trainers.fit.fit_or_load import default_fit_flags, fit_or_load
 from trainers.models.factory import needs_weights
-from trainers.run.cli.compress_config import CompressEvaluateConfig
 from trainers.run.cli.config import ClassifierFlags
+from trainers.run.cli.jobs.compress import CompressEvaluateConfig
 from trainers.run.folder.folder import RunFolder
 from trainers.run.folder.input_digests import ChangedInput
 from trainers.run.job_context import JobContext, check_alike, load_job_classifier, load_split
