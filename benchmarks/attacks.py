@@ -23,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.bars import bars
 from benchmarks.candidates import LIMIT, ROWS, jobs, missing, precisions
-from benchmarks.measure import Record, compare, keep_freed_memory, machine, peak, peaks_are_known
+from benchmarks.measure import Record, compare, machine, peak, peaks_are_known
 from benchmarks.subject import Subject, prepare
 from trainers.run.folder.checkpoint import save_tensors
+from trainers.run.session import keep_freed_memory
 from trainers.run.show.images import write_png
 
 PRECISION, MEMORY = "precision", "memory"

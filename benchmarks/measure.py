@@ -1,6 +1,5 @@
 """Time candidates in turn, say what they found, and how much memory one takes."""
 
-import ctypes
 import multiprocessing
 import os
 import platform
@@ -62,17 +61,6 @@ def compare(
         record["of limit"] = typical_ratio(record["seconds"], limit)
         record["ours / it"] = typical_ratio(ours, record["seconds"])
     return taken
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for all candidates alike, under Linux.
-
-    Else it is luck, and worth a quarter of the time, which of them get fresh pages each time.
-    """
-    trim_threshold, mmap_threshold, most = -1, -3, 32 * 2**20  # names and limit as in malloc.h
-    if PROCESS.exists():
-        ctypes.CDLL(None).mallopt(mmap_threshold, most)
-        ctypes.CDLL(None).mallopt(trim_threshold, 2**30)
 
 
 def typical_ratio(above: list[float], below: list[float]) -> float:

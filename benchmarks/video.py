@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from attacks import ATTACKS, Attack, AttackResult
 from attacks.common.frozen import frozen
 from augment import load_dataset
-from benchmarks.measure import Clock, clock_of, keep_freed_memory, machine, typical_ratio
+from benchmarks.measure import Clock, clock_of, machine, typical_ratio
 from trainers import FitOptions, fit_classifier, load_classifier, predict
+from trainers.run.session import keep_freed_memory
 
 STEPS = 20
 ROWS: dict[str, dict[str, object]] = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class MaskedImages:
         for row, path in enumerate(chosen):
             for column, files in enumerate(self.masks.values()):
                 if path.stem in files:
-                    masks[row, column] = _try(_read_mask, files[path.stem], self.form)
+                    masks[row, column] = read_mask(files[path.stem], *x.shape[2:])
         return x, masks
 
     def digest(self) -> str:
@@ -113,6 +113,29 @@ def find_masked_images(root: Path, form: ImageForm, *, batch_size: int) -> Maske
     return MaskedImages(images, masks, form, batch_size)
 
 
+def read_mask(path: Path, height: int, width: int) -> Tensor:
+    """Read where a mask is not 0, bool (H, W), scaled to cover that size and cropped as images are.
+
+    Of colours a pixel is 0 where all are, of a palette where its number is; transparency does not
+    count.
+
+    Raises:
+        RefusedInput: when it cannot be read.
+    """
+    return _try(_read_mask, path, height, width)
+
+
+def _read_mask(path: Path, height: int, width: int) -> Tensor:
+    """Read a mask; let Pillow's errors through."""
+    with open_image(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        values = np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA", "PA") else image)
+    there = (values != 0).reshape(*values.shape[:2], -1).any(2)
+    whole = Image.fromarray(there.astype(np.uint8) * 255)
+    cut = ImageOps.fit(whole, (width, height), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(cut) > 0)
+
+
 def _masks_of(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:
     """Return the masks of a concept by the name of their image, all checked."""
     files = _files(folder)
@@ -137,18 +160,7 @@ def _masks_of(folder: Path, images: Mapping[str, Path]) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
-def _read_mask(path: Path, form: ImageForm) -> Tensor:
-    """Return where a mask is not 0, bool (H, W), cut like the images and to the nearest pixel."""
-    with open_image(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        values = np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image)
-    there = (values != 0).reshape(*values.shape[:2], -1).any(2)
-    whole = Image.fromarray(there.astype(np.uint8) * 255)
-    cut = ImageOps.fit(whole, (form.width, form.height), Image.Resampling.NEAREST)
-    return torch.from_numpy(np.array(cut) > 0)
-
-
-def _try(read: Callable[..., T], path: Path, *args: ImageForm) -> T:
+def _try(read: Callable[..., T], path: Path, *args: Any) -> T:
     """Read a file."""
     try:
         return read(path, *args)

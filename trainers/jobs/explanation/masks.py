@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from attacks import RefusedInput
 from attacks.files import digest
 from augment import Dataset
-from augment.datasets.images.images import open_image
+from augment.datasets.images.masks import read_mask
 from trainers.jobs.naming import sample_names
 from trainers.run.folder.folder import RunFolder
 
@@ -47,22 +45,3 @@ def load_masks(path: str, ds: Dataset, folder: RunFolder) -> Tensor:
     masks = torch.stack([read_mask(file, *ds.shape[-2:]) for file in files])  # (N, H, W)
     folder.inputs.check(f"--masks {path}", digest({"masks": masks}, ""))
     return masks
-
-
-def read_mask(file: Path, height: int, width: int) -> Tensor:
-    """Read which pixels of a picture are not 0 in every channel, bool (H, W).
-
-    Raises:
-        RefusedInput: when it cannot be read.
-    """
-    try:
-        with open_image(file) as image:
-            shown = image.convert("RGB") if image.mode in ("RGBA", "LA", "PA", "P") else image
-            pixels = np.asarray(shown)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise RefusedInput(f"--masks: {file} cannot be read ({error}); give a PNG") from error
-    inside = (pixels.reshape(*pixels.shape[:2], -1) != 0).any(-1)  # (H, W)
-    mask = Image.fromarray(inside.astype(np.uint8) * 255)
-    if mask.size != (width, height):
-        mask = ImageOps.fit(mask, (width, height), Image.Resampling.NEAREST)
-    return torch.from_numpy(np.array(mask) > 0)
