@@ -8,7 +8,7 @@ from traceback import walk_tb
 from types import FrameType
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
-OURS = ("attacks", "augment", "compress", "trainers")
+OURS = ("attacks", "augment", "compress", "explain", "trainers")
 NO_MEMORY = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory",
     "bad_alloc", "storage size calculation overflowed",

@@ -60,7 +60,7 @@ def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
         *(f"round-{n:03}.{end}" for n in (0, 1) for end in ("json", "safetensors")),
     ]  # fmt: skip
     report = (run / "report.html").read_text()
-    assert report.count("data:image/png;base64,") == 5
+    assert report.count("data:image/png;base64,") == 6  # what it looked at is the last
     assert "http" not in report.replace("http-equiv", "")
 
 

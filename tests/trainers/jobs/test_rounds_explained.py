@@ -11,7 +11,7 @@ from explain.gradient.saliency import Saliency
 from trainers import load_classifier
 from trainers.evenly_spaced import evenly_spaced
 from trainers.run.main import main
-from trainers.run.show.explanation_change import LookedAt, change_figure, shares
+from trainers.run.show.figures.explanation_change import LookedAt, change_figure, shares
 
 TINY = [
     "rounds", "--smoke", "--threads", "1", "--train-samples", "80", "--test-samples", "40",

@@ -18,7 +18,7 @@ from trainers.evaluate.per_class import (
 )
 from trainers.evaluate.robustness import WorstCase
 from trainers.evaluate.scores import AttackMeasurement, Columns
-from trainers.run.show.evaluation_figures import confusion_chart, reliability_chart
+from trainers.run.show.figures.evaluation import confusion_chart, reliability_chart
 from trainers.run.show.images import write_png
 from trainers.run.show.plots import to_picture
 

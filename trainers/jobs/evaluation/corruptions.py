@@ -5,7 +5,7 @@ from typing import Any
 from trainers.evaluate.corruption_accuracy import measure_corruptions
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.run.cli.specs.corruptions import corruption_names
-from trainers.run.show.corruption_chart import corruption_chart
+from trainers.run.show.figures.corruption import corruption_chart
 from trainers.run.show.images import write_png
 from trainers.run.show.plots import to_picture
 

@@ -19,7 +19,7 @@ from trainers.intervals import sign_test
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.run.cli.jobs.evaluate import EvaluateConfig
 from trainers.run.cli.specs.attacks import Options, build_attack, slug
-from trainers.run.show.evaluation_figures import BoundedPoint, curve_chart
+from trainers.run.show.figures.evaluation import BoundedPoint, curve_chart
 from trainers.run.show.images import write_png
 from trainers.run.show.plots import to_picture
 

@@ -27,7 +27,7 @@ from trainers.run.cli.specs.attacks import build_attack, slug
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import load_job_classifier
-from trainers.run.show.evaluation_figures import transfer_chart
+from trainers.run.show.figures.evaluation import transfer_chart
 from trainers.run.show.images import write_png
 from trainers.run.show.plots import to_picture
 

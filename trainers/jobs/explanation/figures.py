@@ -7,8 +7,8 @@ from attacks.files import write_bytes
 from trainers.jobs.explanation.maps import CURVES, Explained
 from trainers.jobs.explanation.tables import Found, boxes_of
 from trainers.jobs.naming import sample_names
-from trainers.run.show.explanation_clips import encode_overlays, time_figure
-from trainers.run.show.explanation_figures import ShownMap, brightest, explanation_figure
+from trainers.run.show.figures.clips import encode_overlays, time_figure
+from trainers.run.show.figures.explanation import ShownMap, brightest, explanation_figure
 from trainers.run.show.images import is_clip, write_png
 from trainers.run.show.plots import to_picture
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from explain.network.activation_maps import activation_maps
 from trainers.jobs.network.setup import NetworkSetup, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import CellRow, SheetCell, draw_cells, grid_rows
-from trainers.run.show.explanation_figures import COLOURS
+from trainers.run.show.figures.cells import CellRow, SheetCell, draw_cells, grid_rows
+from trainers.run.show.figures.explanation import COLOURS
 
 ACROSS = 8  # units in a row
 

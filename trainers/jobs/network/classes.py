@@ -6,7 +6,7 @@ from explain.network.class_image import class_images
 from explain.network.grid import frames_in_a_row
 from trainers.jobs.network.setup import NetworkSetup, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import SheetCell, draw_cells, grid_rows
+from trainers.run.show.figures.cells import SheetCell, draw_cells, grid_rows
 from trainers.run.show.progress import Progress
 
 ACROSS = 5  # images in a row

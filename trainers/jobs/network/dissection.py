@@ -15,8 +15,8 @@ from explain.network.dissection import Dissection, dissect
 from explain.network.top_patches import top_patches
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import CellRow, SheetCell, draw_cells
-from trainers.run.show.network_charts import detector_chart
+from trainers.run.show.figures.cells import CellRow, SheetCell, draw_cells
+from trainers.run.show.figures.network import detector_chart
 from trainers.run.show.plots import to_picture
 from trainers.run.show.progress import Progress
 

@@ -12,7 +12,7 @@ from explain.network.vectors import collect_vectors
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.network_charts import embedding_chart, mosaic
+from trainers.run.show.figures.network import embedding_chart, mosaic
 from trainers.run.show.plots import to_picture
 
 PERPLEXITY = 30.0  # of few samples less: each has at least three times as many others

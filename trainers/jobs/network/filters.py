@@ -3,7 +3,7 @@
 from explain.network.filters import filter_pictures, first_convolution
 from trainers.jobs.network.setup import NetworkSetup, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import SheetCell, draw_cells, grid_rows
+from trainers.run.show.figures.cells import SheetCell, draw_cells, grid_rows
 
 SIDE = 56  # pixels of a filter
 

@@ -8,7 +8,7 @@ from explain.network.neighbours import nearest_neighbours
 from trainers.jobs.network.activations import middle_frame
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import CellRow, SheetCell, draw_cells
+from trainers.run.show.figures.cells import CellRow, SheetCell, draw_cells
 
 
 def find_neighbours(setup: NetworkSetup) -> Saved:

@@ -6,7 +6,7 @@ from explain.network.top_patches import rank_units, top_patches
 from trainers.jobs.network.activations import middle_frame
 from trainers.jobs.network.setup import NetworkSetup, Row, Shown
 from trainers.run.folder.checkpoint import Saved
-from trainers.run.show.cells import CellRow, SheetCell, draw_cells
+from trainers.run.show.figures.cells import CellRow, SheetCell, draw_cells
 
 
 def find_patches(setup: NetworkSetup) -> Saved:

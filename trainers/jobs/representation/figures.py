@@ -9,9 +9,7 @@ from torch import Tensor
 from trainers.jobs.representation.analysis import TrialOutcome
 from trainers.jobs.representation.inversions import KINDS
 from trainers.jobs.representation.setup import RepresentationSetup, shown_layer
-from trainers.run.show.images import Pair, choose_factor, write_png
-from trainers.run.show.plots import to_picture
-from trainers.run.show.representation_figures import (
+from trainers.run.show.figures.representation import (
     DepthPoint,
     Values,
     box_chart,
@@ -19,6 +17,8 @@ from trainers.run.show.representation_figures import (
     picture_grid,
     ratio_histograms,
 )
+from trainers.run.show.images import Pair, choose_factor, write_png
+from trainers.run.show.plots import to_picture
 
 AT = "likelihood"
 BESIDE = {

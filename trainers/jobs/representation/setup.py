@@ -103,8 +103,9 @@ def set_up_representation(config: RepresentationConfig, folder: RunFolder) -> Re
     trials = []
     for (name, attack), text in zip(attacks.items(), flags.attacks, strict=True):
         swept = is_swept(attack)
+        # The model itself has no name; it is looked at where it is the last but one that is called.
         made = [
-            build_attack(text, defaults=defaults | {"eps": radius, "layer": layer})
+            build_attack(text, defaults=defaults | {"eps": radius, "layer": layer or None})
             for layer in (layers if swept else layers[-1:])
             for radius in (eps if swept else eps[:1])
         ]

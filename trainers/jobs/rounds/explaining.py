@@ -13,7 +13,7 @@ from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.setup import Rounds
 from trainers.run.folder.checkpoint import is_finished, save_item
-from trainers.run.show.explanation_change import LookedAt, change_figure
+from trainers.run.show.figures.explanation_change import LookedAt, change_figure
 from trainers.run.show.images import write_png
 from trainers.run.show.plots import to_picture
 

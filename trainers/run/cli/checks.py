@@ -64,8 +64,8 @@ def _check_one(name: str, value: Any, bounds: Bounds) -> None:
             )
         if isinstance(each, float) and not math.isfinite(each):
             _refuse(name, each, "finite numbers")
-    if (allowed := bounds.refusal(value)) is not None:
-        _refuse(name, value, allowed)
+        if (allowed := bounds.refusal(each)) is not None:
+            _refuse(name, each, allowed)
 
 
 def _check_channels(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -167,9 +167,6 @@ def _check_network(flags: NetworkFlags) -> None:
             raise ValueError(
                 f"--{flag(name)} has no use without {part} in --show; leave it out, or name {part}"
             )
-    for number in flags.unit_numbers:
-        if number < 0:
-            _refuse("unit_numbers", number, "numbers of units, from 0")
 
 
 def _check_coding(

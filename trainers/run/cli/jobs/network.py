@@ -28,7 +28,7 @@ class NetworkFlags:
     more than one position in space."""
     units: int = option(16, at_least=1, at_most=10**4)
     """Units (channels) of a layer that are shown, the most active first."""
-    unit_numbers: tuple[int, ...] = ()
+    unit_numbers: tuple[int, ...] = option((), at_least=0, at_most=10**9)
     """Units to show instead, by number, from 0."""
     samples: int = option(4, at_least=1, at_most=10**4)
     """Samples whose activations and neighbours are shown, at even distances."""

@@ -30,7 +30,7 @@ class RepresentationFlags:
     layers: tuple[str, ...] = ()
     """Layers whose representations are led and compared, each by itself, as named_modules() has
     them. None: the last but one that is called."""
-    eps: tuple[float, ...] = ()
+    eps: tuple[float, ...] = option((), above=0, at_most=10**9)
     """Budgets (linf). None: 0.1 on digits, 8/255 on images, 2/255 on videos."""
     references: int = option(1000, at_least=1, at_most=10**6)
     """Training samples, at even distances, that say what is typical of a class; fewer where a

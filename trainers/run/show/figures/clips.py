@@ -12,7 +12,7 @@ from torch import Tensor
 
 from explain.perturbation.boxes import energy_over_time
 from trainers.evenly_spaced import evenly_spaced
-from trainers.run.show.explanation_figures import COLOURS, OVERLAY, ShownMap, show_picture
+from trainers.run.show.figures.explanation import COLOURS, OVERLAY, ShownMap, show_picture
 from trainers.run.show.images import (
     CAPTION,
     DELAY,

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize as ColourScale
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from trainers.run.show.explanation_figures import BARE, COLOURS, brightest, show_picture
+from trainers.run.show.figures.explanation import BARE, COLOURS, brightest, show_picture
 from trainers.run.show.images import is_clip, to_uint8
 from trainers.run.show.plots import chart_style
 

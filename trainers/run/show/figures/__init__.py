@@ -1,0 +1,1 @@
+"""Figures of what jobs found, as matplotlib draws them."""
