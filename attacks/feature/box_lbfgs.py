@@ -31,7 +31,7 @@ def minimise_in_box(
         steps: iterations of L-BFGS-B, at most; it ends sooner where the objective has converged.
         progress: called with (samples done, samples in all).
 
-    Source: Byrd et al. 1995; Sabour et al. 2016, section 3.
+    Source: Byrd et al. 1995; Sabour et al. 2016.
     """
     found = []
     for row in range(len(threat.x)):

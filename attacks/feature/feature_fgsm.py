@@ -24,7 +24,7 @@ class FeatureFGSM(GuidedAttack):
         eps: length of the step, in pixel units, a number or one a sample (B,).
         eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
-    Source: Sabour et al. 2016, section 4 (feat-fgrad), after Goodfellow et al. 2015.
+    Source: Sabour et al. 2016 (feat-fgrad), after Goodfellow et al. 2015.
     """
 
     layer: Text | None = None

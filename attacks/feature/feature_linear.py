@@ -29,7 +29,7 @@ class FeatureLinear(GuidedAttack):
         step_size, decay: as of its solver "momentum".
         eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
-    Source: Sabour et al. 2016, section 4 (feat-linear).
+    Source: Sabour et al. 2016 (feat-linear).
     """
 
     layer: Text | None = None

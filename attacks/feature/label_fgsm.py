@@ -22,7 +22,7 @@ class LabelFGSM(GuidedAttack):
         eps: length of the step, in pixel units, a number or one a sample (B,).
         eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
-    Source: Sabour et al. 2016, section 4 (label-fgrad), after Goodfellow et al. 2015.
+    Source: Sabour et al. 2016 (label-fgrad), after Goodfellow et al. 2015.
     """
 
     eps: float | Tensor = 10 / 255

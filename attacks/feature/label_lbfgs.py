@@ -30,7 +30,7 @@ class LabelLBFGS(GuidedAttack):
         steps: at most so many iterations.
         eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
-    Source: Sabour et al. 2016, section 4 (label-opt), after Szegedy et al. 2014, but in the box of
+    Source: Sabour et al. 2016 (label-opt), after Szegedy et al. 2014, but in the box of
     the feature adversaries that it is compared with.
     """
 
