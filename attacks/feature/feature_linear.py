@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from attacks.attack import AttackResult, Norm
 from attacks.common.batch_attack import Call
@@ -69,7 +70,8 @@ class LinearisedDistance:
         """
         self.distance = distance
         self.source = source.detach().requires_grad_()
-        passes = zip(*(distance.phi(self.source) for _ in range(distance.passes)), strict=True)
+        with sdpa_kernel(SDPBackend.MATH):  # others of its forms are differentiated once alone
+            passes = zip(*(distance.phi(self.source) for _ in range(distance.passes)), strict=True)
         self.outputs = [torch.stack(layer).mean(0) for layer in passes]
         self.u = [torch.zeros_like(output).requires_grad_() for output in self.outputs]
         # J' u, linear in u: its derivative along u is J.

@@ -221,3 +221,13 @@ def test_layers_that_are_not_there_are_refused_by_name(curved, pair):
     script = torch.jit.script(curved)
     with pytest.raises(ValueError, match="layer '1' is TorchScript"):
         FeatureAdversary(layer="1")(script, s, None, guide=g)
+
+
+def test_a_network_with_attention_is_linearised():
+    torch.manual_seed(0)
+    body = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0)
+    parts = nn.Unflatten(2, (2, 4)), nn.Flatten(1, 2), nn.Flatten(2)
+    model = nn.Sequential(*parts, body, nn.Flatten(), nn.Linear(48, 5)).eval()
+    x, g = torch.rand(2, 3, 8, 2), torch.rand(2, 3, 8, 2)
+    result = FeatureLinear(layer="4", steps=5)(model, x, None, guide=g)
+    assert (result.info["distance_ratio"] < 1).all()

@@ -1,7 +1,7 @@
 """Fit a job's classifier so that a killed run goes on after its last epoch."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,8 +34,20 @@ PROBE_STEPS = 10  # of PGD after an epoch
 SHOWN = ("loss", "accuracy", "lr", "robust_accuracy")  # of an epoch's record, in TensorBoard
 
 
-def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset) -> JobContext:
+def load_or_fit_classifier(
+    config: SamplesConfig,
+    folder: RunFolder,
+    ds: Dataset,
+    *,
+    check: Callable[[JobContext], object] = lambda _: None,
+) -> JobContext:
     """Load a trained classifier; on embedded data without weights, fit a small one first.
+
+    Args:
+        config: the job's options.
+        folder: its run folder.
+        ds: the samples.
+        check: refuses what the classifier cannot do, before it is fitted.
 
     Raises:
         ValueError: for other data without weights: a classifier that nobody has trained.
@@ -49,6 +61,7 @@ def load_or_fit_classifier(config: SamplesConfig, folder: RunFolder, ds: Dataset
             "brings its own, such as zoo:NAME, resnet50@DEFAULT or a factory"
         )
     context = load_job_classifier(config, folder, ds)
+    check(context)
     if to_fit:
         log.info("no --weights: fitting a classifier first")
         flags = default_fit_flags(config.source.data, smoke=config.run.smoke)

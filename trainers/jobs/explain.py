@@ -24,7 +24,7 @@ from trainers.jobs.explanation.tables import (
     score_rows,
     summarise_methods,
 )
-from trainers.run.cli.jobs.explain import ExplainConfig
+from trainers.run.cli.jobs.explain import ExplainConfig, ExplainFlags
 from trainers.run.cli.specs.explanations import ALL, build_methods
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
@@ -81,14 +81,16 @@ def run_explain(config: ExplainConfig, folder: RunFolder) -> None:
 def explain_by_each(
     explained: Explained, methods: Mapping[str, ExplanationMethod]
 ) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
-    """Return what each method finds, and why some found nothing where all were asked."""
+    """Return what each method finds, and why some of all, or of the default ones, found nothing."""
     found, warnings = {}, []
+    asked = explained.flags.method
+    named = ALL not in asked and asked != ExplainFlags().method
     with Progress(explained.context.folder, "explain", total=len(methods)) as bar:
         for name, method in methods.items():
             try:
                 found[name] = explain_resumable(explained, name, method)
             except ValueError as error:
-                if ALL not in explained.flags.method:
+                if named:
                     raise
                 warnings.append(f"without {name}: {error}")
                 log.warning("%s", warnings[-1])

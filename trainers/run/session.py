@@ -234,5 +234,6 @@ def keep_freed_memory() -> None:
         return
     with suppress(OSError, AttributeError, TypeError):  # another C library, or another system
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter, size in ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1)):
-            mallopt(parameter, size)
+        # Older ones take 32 MB at most. Without it the trim threshold alone would do harm.
+        if any(mallopt(M_MMAP_THRESHOLD, size) for size in (2**30, 2**25)):
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

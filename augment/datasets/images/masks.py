@@ -129,7 +129,8 @@ def _read_mask(path: Path, height: int, width: int) -> Tensor:
     """Read a mask; let Pillow's errors through."""
     with open_image(path) as opened:
         image = ImageOps.exif_transpose(opened)
-        values = np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA", "PA") else image)
+        solid = {"LA": "L", "RGBA": "RGB", "PA": "P"}.get(image.mode)
+        values = np.asarray(image.convert(solid) if solid else image)
     there = (values != 0).reshape(*values.shape[:2], -1).any(2)
     whole = Image.fromarray(there.astype(np.uint8) * 255)
     cut = ImageOps.fit(whole, (width, height), Image.Resampling.NEAREST)

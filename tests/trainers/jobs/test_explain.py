@@ -257,3 +257,24 @@ def test_a_method_that_cannot_is_left_out_of_all_and_refused_by_name(
     one = ["explain", *SMALL, *words, "--samples", "1", "--run-dir", str(tmp_path / "one")]
     assert main([*one, "--method", "grad-cam"]) == 2
     assert "Grad-CAM is for convolutional networks" in capsys.readouterr().err
+
+
+def test_of_the_default_methods_those_that_cannot_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "flat.py").write_text(
+        "from torch import nn\n\n\ndef build():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    summary = explain(tmp_path / "r", "--model", f"{tmp_path / 'flat.py'}:build", "--samples", "1")
+    assert {"saliency", "occlusion"} <= set(summary["methods"])
+    assert any(text.startswith("without guided-backprop") for text in summary["warnings"])
+
+
+def test_a_mask_without_an_object_is_refused_by_name(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks, names = tmp_path / "masks", [row["id"] for row in rows(run)[:2]]
+    write_masks(masks, names)
+    Image.new("L", (8, 8)).save(masks / f"{names[1]}.png")
+    words = ["explain", *SMALL, "--samples", "2", "--method", "saliency", "--masks", str(masks)]
+    assert main([*words, "--run-dir", str(tmp_path / "r")]) == 3
+    assert f"{names[1]}.png holds no object" in capsys.readouterr().err

@@ -304,3 +304,14 @@ def test_clips_are_shown_by_their_middle_frame(
     words = [*words[:-1], str(tmp_path / "s"), "--show", "dissection", "--masks", "x"]
     assert main(["network", *words]) != 0
     assert "the samples are videos" in capsys.readouterr().err
+
+
+def test_a_wrong_layer_is_refused_before_a_classifier_is_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["network", "--smoke", "--threads", "1", "--run-dir", str(tmp_path / "r")]
+    assert main([*words, "--unit-numbers", "999"]) == 2
+    shown = capsys.readouterr()
+    assert "allowed: 0 to 63" in shown.err
+    assert "fitting a classifier" not in shown.out
+    assert not (tmp_path / "r").exists()

@@ -237,3 +237,32 @@ def test_impossible_options_are_refused(
 ) -> None:
     assert main(["representation", *SMALL, "--run-dir", str(tmp_path / "r"), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_wrong_layer_is_refused_before_a_classifier_is_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["representation", "--smoke", "--threads", "1", "--run-dir", str(tmp_path / "r")]
+    assert main([*words, "--layers", "nowhere"]) == 2
+    shown = capsys.readouterr()
+    assert "layer is 'nowhere'" in shown.err
+    assert "fitting a classifier" not in shown.out
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_has_the_guide_s_answer_from_the_start_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass One(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.first = nn.Linear(64, 10)\n        self.last = nn.Linear(10, 10)\n"
+        "    def forward(self, x):\n"
+        "        logits = self.last(self.first(x.flatten(1)).tanh())\n"
+        "        return logits + 100 * torch.eye(10)[3]\n"
+    )
+    words = ["representation", "--smoke", "--threads", "1", "--run-dir", str(tmp_path / "r")]
+    words += ["--model", f"{tmp_path / 'one.py'}:One", "--pairs", "3", "--invert", "0"]
+    assert main([*words, "--attacks", "feature", "--no-random-weights"]) == 0
+    summary = json.loads((tmp_path / "r/summary.json").read_text())
+    assert summary["trials"][0]["guide_label"] is None
+    assert {row["guide_label"] for row in rows(tmp_path / "r")} == {""}
+    assert "all sources have the guide" in (tmp_path / "r/report.html").read_text()

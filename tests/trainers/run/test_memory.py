@@ -4,8 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from trainers.run import session
 
 COUNT = """
 import resource, torch
@@ -44,3 +47,23 @@ def test_freed_memory_is_used_again() -> None:
 def test_a_setting_of_the_user_s_stands() -> None:
     _, after = count(MALLOC_MMAP_THRESHOLD_="1048576")
     assert after >= PAGES
+
+
+@pytest.mark.parametrize(("most", "set_to"), [(2**30, 2**30), (2**25, 2**25), (0, None)])
+def test_an_older_library_gets_what_it_takes(
+    most: int, set_to: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def mallopt(parameter: int, size: int) -> int:
+        if parameter == session.M_MMAP_THRESHOLD and size > most:
+            return 0
+        done.append((parameter, size))
+        return 1
+
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(session.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    session.keep_freed_memory()
+    wanted = [(session.M_MMAP_THRESHOLD, set_to), (session.M_TRIM_THRESHOLD, 2**31 - 1)]
+    assert done == (wanted if set_to else [])

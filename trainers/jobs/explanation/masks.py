@@ -43,5 +43,10 @@ def load_masks(path: str, ds: Dataset, folder: RunFolder) -> Tensor:
             "the pixels of its object are not 0"
         )
     masks = torch.stack([read_mask(file, *ds.shape[-2:]) for file in files])  # (N, H, W)
+    if empty := [str(file) for file, mask in zip(files, masks, strict=True) if not mask.any()]:
+        raise RefusedInput(
+            f"{empty[0]} holds no object: all its pixels are 0 once it has the size of the samples "
+            f"(so of {len(empty)} of {len(files)} masks); mend it, or explain other samples"
+        )
     folder.inputs.check(f"--masks {path}", digest({"masks": masks}, ""))
     return masks

@@ -10,7 +10,7 @@ from explain.perturbation.boxes import Box, find_boxes_by_frame
 from explain.scores.agreement import agreement
 from explain.scores.randomisation import survives
 from trainers.evaluate.scores import finite_or_none
-from trainers.intervals import mean_interval
+from trainers.intervals import mean_interval, wilson
 from trainers.jobs.explanation.maps import CURVES, PLACED, Explained, scores_of
 
 Row = dict[str, Any]
@@ -60,7 +60,9 @@ def summarise(scores: Mapping[str, Tensor]) -> Row:
     for key, values in scores.items():
         known = values[torch.isfinite(values)].tolist()
         row[key] = sum(known) / len(known) if known else None
-        if key in (*CURVES, *PLACED):
+        if key == "pointing":  # each is 0 or 1
+            row[f"{key}_interval"] = wilson(round(sum(known)), len(known))
+        elif key in (*CURVES, *PLACED):
             row[f"{key}_interval"] = mean_interval(known)
     if "random_weights" in scores:
         row["survives_random_weights"] = survives(scores["random_weights"])

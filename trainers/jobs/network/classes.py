@@ -53,6 +53,9 @@ def show_classes(setup: NetworkSetup, found: Saved) -> Shown:
     rows = grid_rows(cells, columns=1 if wide else ACROSS)
     facts = {
         "steps": setup.flags.class_steps,
-        "probability": dict(zip(names, shares, strict=True)),
+        "probability": [
+            {"class": name, "number": number, "probability": share}
+            for name, number, share in zip(names, setup.classes, shares, strict=True)
+        ],
     }
     return Shown(facts, {"classes": draw_cells(rows, title=title, side=SIDE)})

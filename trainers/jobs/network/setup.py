@@ -133,8 +133,21 @@ def set_up_network(config: NetworkJobConfig, folder: RunFolder) -> NetworkSetup:
     ds = load_split(config, flags.split, folder)
     classes = choose_classes(flags, ds)
     masked = load_masks(config, folder, ds) if flags.masks and not ds.is_video else None
-    context = load_or_fit_classifier(config, folder, ds)
-    x = ds.stack([0])[0].to(context.device)
+
+    def look(context: JobContext) -> tuple[Layer, Layer]:
+        return choose_layers(context, flags, ds.stack([0])[0].to(context.device))
+
+    context = load_or_fit_classifier(config, folder, ds, check=look)
+    vectors, maps = look(context)
+    return NetworkSetup(context, ds, flags, maps, vectors, classes, masked)
+
+
+def choose_layers(context: JobContext, flags: NetworkFlags, x: Tensor) -> tuple[Layer, Layer]:
+    """Return the layers of vectors and of units, by a pass of x (1, ...).
+
+    Raises:
+        ValueError: for a layer or units that are not there.
+    """
     vectors = look_at(context, flags.layer or last_hidden(context.model, x), x)
     maps = vectors if flags.layer else find_maps(context, x) or vectors
     if wrong := [n for n in flags.unit_numbers if n >= maps.shape[0]]:
@@ -142,7 +155,7 @@ def set_up_network(config: NetworkJobConfig, folder: RunFolder) -> NetworkSetup:
             f"--unit-numbers names {wrong[0]}, and the layer {maps.shown} has {maps.shape[0]} "
             f"units; allowed: 0 to {maps.shape[0] - 1}"
         )
-    return NetworkSetup(context, ds, flags, maps, vectors, classes, masked)
+    return vectors, maps
 
 
 def choose_classes(flags: NetworkFlags, ds: Dataset) -> list[int]:

@@ -68,6 +68,7 @@ def draw_pairs(context: JobContext, ds: Dataset, *, count: int) -> Pairs:
     file = context.folder.checkpoints / "pairs.safetensors"
     if not is_finished(file):
         tensors, warnings = _draw(context, ds, count)
+        context.folder.check_held()
         save_item(file, tensors, warnings)
     tensors, warnings = load_item(file)
     return Pairs(ds, **tensors, warnings=tuple(warnings))
@@ -83,10 +84,12 @@ def _draw(context: JobContext, ds: Dataset, count: int) -> tuple[dict[str, Tenso
         classes = logits.shape[1]
     found, labels = torch.cat(answers), ds.labels[looked_at]
     warnings, places = doubts_of(found, labels, classes=classes), (found == labels).nonzero()[:, 0]
-    if len(places) < min(count, len(ds)) or len(set(labels[places].tolist())) < 2:
+    few, alike = len(places) < min(count, len(ds)), len(set(labels[places].tolist())) < 2
+    if few or alike:
+        reason = f"too few for {count} pairs" if few else "all of one class"
         warnings.append(
-            f"the classifier has {len(places)} of {len(looked_at)} samples right, too few for "
-            f"{count} pairs: those that it has wrong are among sources and guides"
+            f"the classifier has {len(places)} of {len(looked_at)} samples right, {reason}: those "
+            "that it has wrong are among sources and guides"
         )
         places = torch.arange(len(looked_at))
     chosen = places[evenly_spaced(len(places), count)]

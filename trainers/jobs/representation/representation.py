@@ -49,12 +49,11 @@ def run_representation(config: RepresentationConfig, folder: RunFolder) -> None:
     outcomes, warnings = run_trials(setup)
     first = next(one.trial for one in outcomes if one.trial.compared)
     made = make_adversaries(setup, setup.context.model, first, step=lambda: None)
-    shown = made.x[: max(SHOWN, flags.invert)]
     inversions = {}
     if flags.invert:
-        inversions = invert_layers(setup, shown[: flags.invert], steps=flags.invert_steps)
+        inversions = invert_layers(setup, made.x[: flags.invert], steps=flags.invert_steps)
     write_csv(folder.path / "representations.csv", list_rows(setup, outcomes))
-    draw_figures(setup, outcomes, shown, inversions)
+    draw_figures(setup, outcomes, made.x[:SHOWN], inversions)
     summary = make_summary(setup, outcomes, inversions) | {
         "warnings": [*setup.pairs.warnings, *warnings, *said(outcomes)],
     }
@@ -78,6 +77,7 @@ def list_rows(setup: RepresentationSetup, outcomes: Sequence[TrialOutcome]) -> l
     rows = []
     for one in outcomes:
         same = one.columns["answer"] == pairs.guide_answers
+        led = pairs.source_answers != pairs.guide_answers
         for i, (s, g) in enumerate(zip(pairs.sources.tolist(), pairs.guides.tolist(), strict=True)):
             rows.append(
                 {
@@ -90,7 +90,7 @@ def list_rows(setup: RepresentationSetup, outcomes: Sequence[TrialOutcome]) -> l
                     "budget": one.trial.budget,
                     "weights": "trained" if one.trial.trained else "random",
                     "answer": pairs.name(int(one.columns["answer"][i])),
-                    "guide_label": bool(same[i]) if one.trial.trained else "",
+                    "guide_label": bool(same[i]) if one.trial.trained and led[i] else "",
                     **{
                         name: float(column[i])
                         for name, column in one.columns.items()
@@ -126,16 +126,20 @@ def make_summary(
 
 def describe(setup: RepresentationSetup, one: TrialOutcome) -> Row:
     """Return what summary.json says of a trial."""
-    n, trial = len(setup.pairs), one.trial
-    count = int((one.columns["answer"] == setup.pairs.guide_answers).sum())
-    label = {"rate": count / n, "interval": wilson(count, n), "count": count, "of": n}
+    pairs, trial = setup.pairs, one.trial
+    led = pairs.source_answers != pairs.guide_answers  # to another answer than the source has
+    n = int(led.sum())
+    count = int((led & (one.columns["answer"] == pairs.guide_answers)).sum())
+    label = None
+    if n and trial.trained:  # random weights have no labels
+        label = {"rate": count / n, "interval": wilson(count, n), "count": count, "of": n}
     return {
         "attack": trial.name,
         "layer": shown_layer(trial.layer),
         "budget": trial.budget,
         "trained": trial.trained,
         "compared": trial.compared,
-        "guide_label": label if trial.trained else None,  # random weights have no labels
+        "guide_label": label,
         "seconds": one.seconds,
         "references": one.references,
         "one_class": one.one_class,

@@ -98,8 +98,12 @@ def set_up_representation(config: RepresentationConfig, folder: RunFolder) -> Re
     check_labelled(ds)
     check_attacks(attacks, ds, target=0)
     split, references = load_references(config, folder, ds)
-    context = load_or_fit_classifier(config, folder, ds)
-    layers = choose_layers(context.model, flags.layers, ds.stack([0])[0].to(context.device))
+
+    def look(context: JobContext) -> list[str]:
+        return choose_layers(context.model, flags.layers, ds.stack([0])[0].to(context.device))
+
+    context = load_or_fit_classifier(config, folder, ds, check=look)
+    layers = look(context)
     trials = []
     for (name, attack), text in zip(attacks.items(), flags.attacks, strict=True):
         swept = is_swept(attack)

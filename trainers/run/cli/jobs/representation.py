@@ -37,7 +37,7 @@ class RepresentationFlags:
     layer is large. Of the split above where the data has no other."""
     random_weights: bool = True
     """Lead them in a copy with random orthonormal weights, too: is it training or architecture?"""
-    invert: int = option(2, at_least=0, at_most=100)
+    invert: int = option(2, at_least=0, at_most=10)
     """Pairs of which samples are rebuilt from their representations in each layer. 0: none."""
     invert_steps: int = option(400, at_least=1, at_most=10**5)
     """Steps of each such search."""

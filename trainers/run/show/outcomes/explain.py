@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.run.show.text_table import format_table, number
+from trainers.run.show.text_table import format_table, number, percent
 
 TERMS = {
     "deletion": "mean probability of the class while pixels are blackened, those first that a map "
@@ -94,6 +94,8 @@ def _cell(scores: Mapping[str, Any], term: str) -> str:
         flag = " survives" if scores["survives_random_weights"] else ""
         return f"{number(scores[key], '.2f')}{flag}"
     interval = scores.get(f"{key}_interval")
+    if key == "pointing" and interval:  # of a count, which lies on no middle
+        return percent(scores[key], interval)
     half = f" +- {(interval[1] - interval[0]) / 2:.3f}" if interval else ""
     form = {"stability": ".2f", "seconds": ".1f"}.get(key, ".3f")
     return f"{number(scores[key], form)}{half}"

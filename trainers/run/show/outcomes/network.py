@@ -64,7 +64,7 @@ def _patches(facts: Row) -> str:
 
 def _neighbours(facts: Row) -> str:
     if not facts["neighbours"]:
-        return f"none of the shown has its class in common with another of {facts['samples']}"
+        return f"none of the shown shares a label with another of {facts['samples']} samples"
     return (
         f"{facts['same_class']} of {facts['neighbours']} have the class of their sample, among "
         f"{facts['samples']} samples, by {facts['metric']}"
@@ -72,7 +72,7 @@ def _neighbours(facts: Row) -> str:
 
 
 def _classes(facts: Row) -> str:
-    shares = facts["probability"].values()
+    shares = [each["probability"] for each in facts["probability"]]
     return (
         f"{len(shares)} classes, {facts['steps']} steps; the classifier is more than half sure of "
         f"{sum(share > 0.5 for share in shares)}"

@@ -52,9 +52,11 @@ def headline(summary: Row) -> str:
     first = next(trial for trial in summary["trials"] if trial["compared"])
     label, ratio = first["guide_label"], first["columns"]["guide_ratio"]["median"]
     left = "" if ratio is None else f", at {ratio:.0%} of the source's distance (median)"
+    made = f"{first['attack']} in {first['layer']} at {first['budget']}: "
+    if not label:
+        return f"{made}all sources have the guide's label from the start{left}."
     return (
-        f"{first['attack']} in {first['layer']} at {first['budget']}: "
-        f"{percent(label['rate'], label['interval'])} of {label['of']} adversaries get the "
+        f"{made}{percent(label['rate'], label['interval'])} of {label['of']} adversaries get the "
         f"guide's label{left}. {IN_BRACKETS.capitalize()}."
     )
 
@@ -125,7 +127,7 @@ def distance_rows(summary: Row, *, brief: bool = False) -> Rows:
         rows.append(
             named(trial)
             | {
-                "guide's label": percent(label["rate"], label["interval"]),
+                "guide's label": percent(label["rate"], label["interval"]) if label else "-",
                 TO_GUIDE: spread(columns, "guide_ratio"),
                 **beside,
                 MOVED: show(columns, "source_ratio"),
