@@ -40,7 +40,7 @@ class FeatureAdversary(GuidedAttack):
 
     layer: Text | None = None
     eps: float | Tensor = 10 / 255
-    steps: Count = 100
+    steps: Count = 110
     solver: Literal["momentum", "lbfgsb"] = "momentum"
     step_size: Positive | None = None
     decay: BelowOne = 0.9
