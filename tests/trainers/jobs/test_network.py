@@ -264,6 +264,7 @@ def test_masks_that_change_are_noticed_when_the_run_goes_on(
         (("--show", "filters", "--masks", "x"), "--masks has no use without dissection"),
         (("--show", "filters", "--class-images", "1"), "--class-images has no use without classes"),
         (("--unit-numbers", "-1"), "--unit-numbers is -1; allowed: at least 0"),
+        (("--unit-numbers", "3", "5", "3"), "--unit-numbers names 3 twice"),
         (("--unit-numbers", "64"), "has 64 units; allowed: 0 to 63"),
         (("--layer", "nowhere"), "layer is 'nowhere'; the model's layers are"),
         (("--layer", "head", "--show", "activations"), "no units at positions"),

@@ -155,7 +155,12 @@ def _check_corruptions(measure: EvaluateFlags) -> None:
 
 
 def _check_network(flags: NetworkFlags) -> None:
-    """Refuse a dissection without masks, and options of what is not shown."""
+    """Refuse a dissection without masks, options of what is not shown, and a unit named twice."""
+    units = flags.unit_numbers
+    if len(set(units)) < len(units):
+        raise ValueError(
+            f"--unit-numbers names {max(units, key=units.count)} twice; name each once"
+        )
     if "dissection" in flags.show and flags.masks is None:
         raise ValueError(
             "--show dissection needs images with masks of concepts; give --masks DIR (--help says "
