@@ -20,6 +20,7 @@ from explain.scores.pointing_game import pointing_game
 from explain.scores.randomisation import reinitialised
 from explain.scores.stability import stability
 from trainers.evaluate.evaluation import predict
+from trainers.evaluate.per_class import class_name
 from trainers.run.cli.jobs.explain import ExplainFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
@@ -63,8 +64,7 @@ class Explained:
     @property
     def class_names(self) -> list[str]:
         """The name of each sample's class, or its number."""
-        known = self.ds.classes
-        return [known[i] if i < len(known) else str(i) for i in self.y.tolist()]
+        return [class_name(self.ds.classes, number) for number in self.y.tolist()]
 
 
 def choose_classes(

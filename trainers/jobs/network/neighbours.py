@@ -24,7 +24,7 @@ def find_neighbours(setup: NetworkSetup) -> Saved:
         metric=flags.metric,
         chunk=setup.context.batch_size,
     )
-    places = torch.tensor([setup.ds.ids.index(name) for name in queries.ids])
+    places = torch.tensor(setup.chosen_rows)
     itself = found.numbers.cpu() == places[:, None]
     # Where as many others are at no distance at all, the farthest of them is left out.
     itself[~itself.any(1), -1] = True
@@ -42,12 +42,13 @@ def show_neighbours(setup: NetworkSetup, found: Saved) -> Shown:
     """Draw each sample with its neighbours, and list them."""
     rows = table(setup, found)
     sheet = []
-    for i, name in enumerate(setup.chosen.ids):
-        own = [row for row in rows if row["id"] == name]
-        label, answer = int(setup.chosen.labels[i]), int(found[0]["answers"][i])
+    chosen, across = setup.chosen, found[0]["numbers"].shape[1]
+    for i in range(len(chosen)):
+        own = rows[i * across : (i + 1) * across]
+        label, answer = int(chosen.labels[i]), int(found[0]["answers"][i])
         said = setup.caption(label, answer, float(found[0]["probabilities"][i]))
         wrong = label >= 0 and answer != label
-        first = SheetCell(middle_frame(setup.chosen.stack([i])[0][0]), said, wrong)
+        first = SheetCell(middle_frame(chosen.stack([i])[0][0]), said, wrong)
         numbers = found[0]["numbers"][i].tolist()
         cells = [
             SheetCell(

@@ -18,6 +18,7 @@ from augment.datasets.images.images import ImageForm
 from augment.datasets.images.masks import MaskedImages, find_masked_images
 from explain.gradient.grad_cam import last_spatial
 from trainers.evaluate.evaluation import predict
+from trainers.evaluate.per_class import class_name
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.jobs.attack import class_number
@@ -73,14 +74,18 @@ class NetworkSetup:
     masked: MaskedImages | None
 
     @property
+    def chosen_rows(self) -> list[int]:
+        """Where the samples that are shown stand in the data."""
+        return evenly_spaced(len(self.ds), self.flags.samples)
+
+    @property
     def chosen(self) -> Dataset:
         """The samples that are shown."""
-        return self.ds.subset(evenly_spaced(len(self.ds), self.flags.samples))
+        return self.ds.subset(self.chosen_rows)
 
     def class_name(self, number: int) -> str:
         """Return the name of a class; "" of an unlabelled sample."""
-        names = self.ds.classes
-        return "" if number < 0 else names[number] if number < len(names) else str(number)
+        return "" if number < 0 else class_name(self.ds.classes, number)
 
     def caption(self, label: int, answer: int, probability: float) -> str:
         """Return the lines below a sample: its class, if known, and what it is taken for."""

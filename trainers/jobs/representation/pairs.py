@@ -9,6 +9,7 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset
 from trainers.evaluate.evaluation import predict, top_classes
 from trainers.evaluate.guides import choose_guides
+from trainers.evaluate.per_class import class_name
 from trainers.evaluate.scores import doubts_of
 from trainers.evenly_spaced import evenly_spaced
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
@@ -48,7 +49,7 @@ class Pairs:
 
     def name(self, number: int) -> str:
         """Return the name of a class, or its number where it has none."""
-        return self.ds.classes[number] if 0 <= number < len(self.ds.classes) else str(number)
+        return class_name(self.ds.classes, number)
 
 
 def draw_pairs(context: JobContext, ds: Dataset, *, count: int) -> Pairs:

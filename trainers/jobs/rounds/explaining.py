@@ -9,6 +9,7 @@ from explain.gradient.saliency import Saliency
 from explain.gradient.smooth_grad import SmoothGrad
 from explain.method import ExplanationMethod
 from trainers.evaluate.evaluation import predict
+from trainers.evaluate.per_class import class_name
 from trainers.evenly_spaced import evenly_spaced
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.setup import Rounds
@@ -49,7 +50,7 @@ def explain_rounds(rounds: Rounds, number: int) -> None:
         log.warning("no figure of what the classifier looked at: %s", error)
         return
     folder.check_held()
-    names = [some.classes[i] if i < len(some.classes) else str(i) for i in y.tolist()]
+    names = [class_name(some.classes, number) for number in y.tolist()]
     drawn = change_figure(x.cpu(), names, before, after, rounds=(0, number))
     write_png(figure, to_picture(drawn))
     maps = {
