@@ -15,8 +15,17 @@ from trainers.run import errors
 from trainers.run.cli import config
 from trainers.run.cli.checks import check
 from trainers.run.cli.command import check_packages, program, suggest
-from trainers.run.cli.jobs import compress, detect, evaluate, explain, network, representation
-from trainers.run.cli.parsing import ParsedCommand, job_title, parse
+from trainers.run.cli.jobs import (
+    compress,
+    detect,
+    evaluate,
+    explain,
+    network,
+    report,
+    representation,
+    review,
+)
+from trainers.run.cli.parsing import ParsedCommand, job_title, parse, read_flags
 from trainers.run.cli.toml import dump, load
 
 log = logging.getLogger(__name__)
@@ -36,6 +45,12 @@ JOBS: dict[str, type[Any]] = {
     "compress-encode": compress.CompressEncodeConfig,
     "compress-decode": compress.CompressDecodeConfig,
     "compress-evaluate": compress.CompressEvaluateConfig,
+}
+# What works on runs that there are, and has no run folder of its own; run_NAME(config) does it.
+COMMANDS: dict[str, type[Any]] = {
+    "review": review.ReviewConfig,
+    "report": report.ReportConfig,
+    "runs": report.RunsConfig,
 }
 MODELS = "models"  # which is no job: it answers, and makes no run folder
 MODELS_HELP = "List what --model takes; `models WORD`: the names with a word in them."
@@ -82,6 +97,9 @@ def run(words: list[str]) -> int:
     if name == MODELS:
         sys.stdout.write(models_page(rest))
         return errors.DONE
+    if name in COMMANDS:
+        run_command(name, rest)
+        return errors.DONE
     start = parse_command(words)
     check(start.config)
     if start.config.run.print_config:
@@ -94,6 +112,16 @@ def run(words: list[str]) -> int:
         if folder is not None:
             resolve_name(work)(start.config, folder)
     return errors.DONE
+
+
+def run_command(name: str, words: list[str]) -> None:
+    """Run what has no run folder of its own."""
+    options = read_flags(name, words, COMMANDS[name]())
+    check(options)
+    from trainers.run.session import show_on_terminal  # loads torch: not for --help
+
+    with show_on_terminal():
+        resolve_name(f"trainers.jobs.{name}:run_{name}")(options)
 
 
 def parse_command(words: list[str]) -> ParsedCommand:
@@ -114,7 +142,7 @@ def parse_command(words: list[str]) -> ParsedCommand:
     if not job:
         job = str(load(file, own=True).get("job", "rounds")) if file else "rounds"
     if job not in JOBS:
-        names = [*map(job_title, JOBS), MODELS]
+        names = [*map(job_title, JOBS), *COMMANDS, MODELS]
         hint = suggest(job_title(job), names)
         raise ValueError(f"there is no job {job_title(job)!r}; {hint}allowed: {', '.join(names)}")
     return parse(job, words, JOBS[job](), file)
@@ -171,7 +199,7 @@ def overview(group: str = "") -> str:
     name = program()
     jobs = "".join(
         f"  {job_title(key):<19}{(options.__doc__ or '').splitlines()[0]}\n"
-        for key, options in JOBS.items()
+        for key, options in (JOBS | COMMANDS).items()
         if key.startswith(group)
     )
     if group:

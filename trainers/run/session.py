@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
@@ -41,7 +41,7 @@ def session(start: ParsedCommand, words: Sequence[str]) -> Iterator[RunFolder | 
     """
     run = start.config.run
     path = folder_path(start)
-    with attach_handler(QuietStreamHandler(sys.stdout), logging.INFO):
+    with show_on_terminal():
         folder = open_folder(path, start.job, start.config, resume=run.resume)
         with folder.claim.lock:
             if folder.finished:
@@ -174,6 +174,11 @@ class QuietStreamHandler(logging.StreamHandler[TextIO]):
 
 class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
     """A file handler that says nothing when the disk is full: the work goes on."""
+
+
+def show_on_terminal() -> AbstractContextManager[None]:
+    """Show what our packages tell while the body runs."""
+    return attach_handler(QuietStreamHandler(sys.stdout), logging.INFO)
 
 
 @contextmanager

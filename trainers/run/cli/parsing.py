@@ -57,7 +57,7 @@ def parse(job: str, words: list[str], default: Any, file: Path | None = None) ->
         ValueError: for an impossible option in the file, or two files.
         RefusedInput: for a file that is no TOML.
     """
-    read = _read(job, words, default)
+    read = read_flags(job, words, default)
     if file and read.run.config:
         raise ValueError(
             f"--resume {file.parent} takes the options of the run there, and --config "
@@ -113,8 +113,12 @@ def check_file(file: Path, job: str, default: Any, *, own: bool) -> dict[str, An
         raise RefusedInput(f"{error}; {OWN}") from error
 
 
-def _read(job: str, words: list[str], default: Any) -> Any:
-    """Let tyro read the flags over some defaults; it has no --x for what is on already."""
+def read_flags(job: str, words: list[str], default: Any) -> Any:
+    """Let tyro read the flags over some defaults; it has no --x for what is on already.
+
+    Raises:
+        SystemExit: 0 after --help; 2 when tyro refuses a flag.
+    """
     switches = {name: value for name, value in flatten(default).items() if isinstance(value, bool)}
     idle = {f"--{'' if on else 'no-'}{flag(name)}" for name, on in switches.items()}
     return tyro.cli(
