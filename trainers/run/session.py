@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
+from tqdm import tqdm
 
 from attacks import RefusedInput
 from trainers.run import errors
@@ -172,13 +173,22 @@ class QuietStreamHandler(logging.StreamHandler[TextIO]):
         """Let the message go."""
 
 
+class TerminalHandler(QuietStreamHandler):
+    """A handler whose lines stand above the bars that are shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the bars away, write the line, and show them again below it."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
     """A file handler that says nothing when the disk is full: the work goes on."""
 
 
 def show_on_terminal() -> AbstractContextManager[None]:
     """Show what our packages tell while the body runs."""
-    return attach_handler(QuietStreamHandler(sys.stdout), logging.INFO)
+    return attach_handler(TerminalHandler(sys.stdout), logging.INFO)
 
 
 @contextmanager

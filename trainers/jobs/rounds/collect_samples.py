@@ -73,8 +73,9 @@ def collect_adversarial_samples(
             x, y = (tensor.to(context.device) for tensor in train.stack(rows))
             attack = vary_start(attacks[name], instance)
             result = attack_with_guides(
-                attack, context.model, x, y, others=train, seed=seed, sample_ids=rows
-            )
+                attack, context.model, x, y, others=train, seed=seed, sample_ids=rows,
+                progress=bar.within,
+            )  # fmt: skip
             context.folder.check_held()
             log_warnings(name, result)
             common = {"round": number, "attack": name, "seed": seed}
