@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.errors import RefusedInput
 from attacks.files import sweep
-from augment.bank.review_log import append_review, read_review_log
+from augment.bank.reviews import Review, append_review, read_reviews, statuses
 from augment.bank.samples import (
     ENCODINGS,
     STATUSES,
@@ -52,6 +52,7 @@ class SampleBank:
         *,
         shard_bytes: int = 32 * 2**20,
         until: int | None = None,
+        reviews: int | None = None,
     ) -> None:
         """Open a bank; a folder that does not exist yet is an empty bank.
 
@@ -59,6 +60,7 @@ class SampleBank:
             folder: Where the shards are.
             shard_bytes: Largest size of a shard; a sample that is larger has one to itself.
             until: The last round whose samples are looked at; None looks at all.
+            reviews: How many reviews count, of the first that were made; None counts all.
 
         Raises:
             RefusedInput: A shard or a log is truncated, altered or not ours.
@@ -72,14 +74,15 @@ class SampleBank:
             rounds = {entry.round for shard in shards for entry in shard.entries}
             if until is None or max(rounds, default=0) <= until:
                 self._shards[names[0].key] = shards
-        self._review_log = read_review_log(self.folder)
+        self.reviews = read_reviews(self.folder)[:reviews]
         self._swept = False
 
     @cached_property
     def _table(self) -> list[tuple[Shard, int, Entry]]:
-        """Every sample in order: its shard, its row there, and its entry with the verdict."""
+        """Every sample in order: its shard, its row there, and its entry with the status."""
+        given = statuses(self.reviews)
         return [
-            (shard, row, replace(entry, status=self._review_log.on(entry)))
+            (shard, row, replace(entry, status=given.get(entry.hash, "pending")))
             for _, shards in sorted(self._shards.items())
             for shard in shards
             for row, entry in enumerate(shard.entries)
@@ -173,8 +176,16 @@ class SampleBank:
         self.__dict__.pop("_table", None)
         return len(pairs)
 
-    def set_status(self, indices: Rows, status: Status) -> None:
-        """Record a verdict on samples, down to the disk.
+    def set_status(
+        self, indices: Rows, status: Status, *, reviewer: str = "", automatic: bool = False
+    ) -> None:
+        """Record a decision on samples, down to the disk.
+
+        Args:
+            indices: Numbers of the samples.
+            status: The decision; "pending" takes this reviewer's own one back.
+            reviewer: Who decided.
+            automatic: Whether that is a program: what a person decides stands above it.
 
         Raises:
             ValueError: Unknown status, or indices that are no numbers of samples.
@@ -185,8 +196,10 @@ class SampleBank:
         chosen = row_numbers(indices).tolist()
         if not chosen:
             return
-        entries = [self._table[i][2] for i in chosen]
-        self._review_log = append_review(self.folder, self._review_log, status, entries)
+        hashes = tuple(self._table[i][2].hash for i in chosen)
+        review = Review(hashes, status, reviewer, automatic)
+        append_review(self.folder, review)
+        self.reviews.append(review)
         self.__dict__.pop("_table", None)
 
     def _check(

@@ -12,7 +12,7 @@ from torch import Tensor
 from augment.dataset import as_float
 
 Encoding = Literal["uint8", "float16", "float32"]
-Status = Literal["pending", "accepted", "rejected"]
+Status = Literal["pending", "accepted", "rejected", "unsure"]
 
 ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -35,7 +35,7 @@ class Entry:
         encoding: How the pixels are stored.
         hash: blake2b of the stored bytes.
         id: Unique and stable name within the bank.
-        status: Verdict of the review.
+        status: What the reviews come to; see `augment.bank.reviews`.
     """
 
     source: str

@@ -75,7 +75,7 @@ def test_each_sample_has_one_of_the_encodings(tmp_path, entries, images, encodin
 def test_statuses_survive_reopening_and_the_later_review_wins(tmp_path, entries, images):
     bank = SampleBank(tmp_path)
     bank.append("a", images(3), entries(3))
-    bank.append("b", images(2), entries(2, round=2, attack="generator"))
+    bank.append("b", images(2, seed=1), entries(2, round=2, attack="generator"))
     bank.set_status([0, 3], "accepted")
     SampleBank(tmp_path).set_status(torch.tensor([0]), "rejected")
     SampleBank(tmp_path).set_status([1], "accepted")
@@ -94,7 +94,7 @@ def test_a_torn_last_line_of_the_log_is_ignored_and_does_not_spoil_the_next(
     bank.append("a", images(3), entries(3))
     bank.set_status([0], "accepted")
     bank.set_status([1], "accepted")
-    log = tmp_path / "status-rank000.jsonl"
+    log = tmp_path / "reviews.jsonl"
     log.write_bytes(log.read_bytes()[:-5])
     torn = SampleBank(tmp_path)
     assert torn.indices(status="accepted") == [0]
@@ -106,7 +106,7 @@ def test_a_broken_line_in_the_middle_of_the_log_is_refused_by_its_number(tmp_pat
     bank = SampleBank(tmp_path)
     bank.append("a", images(1), entries(1))
     bank.set_status([0], "accepted")
-    log = tmp_path / "status-rank000.jsonl"
+    log = tmp_path / "reviews.jsonl"
     log.write_bytes(b"{nonsense\n" + log.read_bytes())
     with pytest.raises(RefusedInput, match=r"line 1 cannot be read .*; delete that line and"):
         SampleBank(tmp_path)

@@ -28,7 +28,7 @@ GONE = {
         "bank/round001-pgd-0-00000.rank000.1of1.safetensors",
         "bank/round001-pgd-0-00001.rank000.1of1.safetensors checkpoints/round-001.safetensors "
         "checkpoints/round-001.json",
-        "bank/status-rank000.jsonl",
+        "bank/reviews.jsonl",
         "figures/round-001-samples.png",
         "figures/accuracy.png report.html summary.json",
         "figures/looked-at.png",

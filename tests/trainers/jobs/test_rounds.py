@@ -116,36 +116,36 @@ def test_a_torn_checkpoint_is_refused(
     name: str, size: int, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     folder = tmp_path / "r"
-    assert rounds(folder, "--review", "wait") == 0  # stops within round 1
+    assert rounds(folder, "--review", "required") == 0  # stops within round 1
     os.truncate(folder / "checkpoints" / name, size)
-    assert rounds(folder, "--review", "wait") == 3
+    assert rounds(folder, "--review", "required") == 3
     assert "is damaged" in capsys.readouterr().err
     assert json.loads((folder / "status.json").read_text())["state"] == "refused"
 
 
 def test_review_waits_for_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "r"
-    assert rounds(folder, "--review", "wait") == 0
-    assert "20 samples of round 1 wait for a verdict" in capsys.readouterr().err
+    assert rounds(folder, "--review", "required") == 0
+    assert "20 samples of round 1 wait for a decision" in capsys.readouterr().err
     assert json.loads((folder / "status.json").read_text())["state"] == "waiting"
     bank = SampleBank(folder / "bank")
     pending = bank.indices(status="pending")
     bank.set_status(pending[:15], "accepted")
     bank.set_status(pending[15:], "rejected")
-    assert rounds(folder, "--review", "wait") == 0
+    assert rounds(folder, "--review", "required") == 0
     last = json.loads((folder / "summary.json").read_text())["rounds"][-1]
     assert (last["bank_size"], last["accepted"]) == (20, 15)
 
 
 def test_the_seconds_of_a_round_are_those_of_all_its_processes(tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    assert rounds(folder, "--review", "wait") == 0  # stops within round 1
+    assert rounds(folder, "--review", "required") == 0  # stops within round 1
     kept = folder / "checkpoints" / "round-001" / "seconds.json"
     assert 0 < json.loads(kept.read_text()) < 600
     kept.write_text("1000.5")  # as if attacking had taken so long
     bank = SampleBank(folder / "bank")
     bank.set_status(bank.indices(status="pending"), "accepted")
-    assert rounds(folder, "--review", "wait") == 0
+    assert rounds(folder, "--review", "required") == 0
     summary = json.loads((folder / "summary.json").read_text())
     first, last = (row["seconds"] for row in summary["rounds"])
     assert first < 600

@@ -1,4 +1,4 @@
-"""A round's new training samples: attack, store in the bank, let them through the review."""
+"""A round's new training samples: attack, and store in the bank."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ from trainers.evaluate.guides import attack_with_guides
 from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import sample_counts, slug
-from trainers.run.errors import Waiting
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 
@@ -125,18 +124,3 @@ def is_misclassified(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """
     called = top_classes(predict(model, x.to(y.device)))
     return (called != y) & (called >= 0)
-
-
-def accept_or_wait(bank: SampleBank, number: int, *, gate: str) -> None:
-    """Accept a round's samples, or wait for a person to.
-
-    Raises:
-        Waiting: while some are pending and the gate is "wait".
-    """
-    pending = bank.indices(status="pending", round=number)
-    if pending and gate == "wait":
-        raise Waiting(
-            f"{len(pending)} samples of round {number} wait for a verdict in {bank.folder}: "
-            "accept or reject them, then start the same command again"
-        )
-    bank.set_status(pending, "accepted")

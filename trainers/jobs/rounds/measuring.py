@@ -19,6 +19,7 @@ from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
+from trainers.jobs.rounds.reviewing import count_decisions
 from trainers.jobs.rounds.setup import Rounds, comes_fitted, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import slug
@@ -51,7 +52,8 @@ def measure_round(rounds: Rounds, number: int) -> Row:
         "validation": validate_round(rounds, number),
         **measure_main_attack(rounds, number),
         "bank_size": len(bank),
-        "accepted": len(bank.indices(status="accepted")),
+        "accepted": len(rounds.fitted(bank)),
+        "reviews": count_decisions(bank, number),
         "warnings": [*first.doubts, *troubles],
     }
 

@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from augment.bank.bank import stored_keys
-from augment.bank.review_log import reviewed_keys
 from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
 from trainers.jobs.rounds.measuring import list_stages, measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
+from trainers.jobs.rounds.reviewing import is_reviewed
 from trainers.jobs.rounds.setup import Rounds, round_name, setup
 from trainers.jobs.rounds.stopping import best_round, cannot_stop, stop_reason
 from trainers.jobs.rounds.training import list_round_items, train_round
@@ -101,7 +101,7 @@ def is_complete(rounds: Rounds, number: int) -> bool:
     return (
         is_present(rounds.file(number, ".safetensors"))
         and keys <= stored_keys(bank)
-        and keys <= reviewed_keys(bank)
+        and (number == 0 or is_reviewed(rounds, number))
         and is_cached(rounds.file(number, ".json"))
         and round_name(number) in rounds.context.folder.metrics.lines
     )

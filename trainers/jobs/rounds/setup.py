@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,9 +12,10 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset, SampleBank
 from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fit_or_load import fit_options, with_budget
-from trainers.models.factory import brings_weights
-from trainers.run.cli.config import FitFlags, RoundsConfig
+from trainers.models.factory import brings_weights, needs_weights
+from trainers.run.cli.config import ClassifierFlags, FitFlags, RoundsConfig
 from trainers.run.cli.specs.attacks import attack_defaults, build_attacks, sample_counts
+from trainers.run.folder.atomic import cached_json, is_cached
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import (
     JobContext,
@@ -41,6 +42,7 @@ class Rounds:
     attacks: Mapping[str, Attack]
     test_attacks: Mapping[str, Attack]
     final_attacks: Mapping[str, Attack]
+    reference: nn.Module | None
 
     @property
     def main_attack(self) -> str:
@@ -53,8 +55,18 @@ class Rounds:
         return derive_seed(self.context.seed, "measure")
 
     def bank(self, number: int) -> SampleBank:
-        """Open the bank as it was in a round."""
-        return SampleBank(self.context.folder.path / "bank", until=number)
+        """Open the bank as it was in a round, with the reviews that the round's fit heeds."""
+        file = self.heeded(number)
+        reviews = cached_json(file, lambda: None) if is_cached(file) else None
+        return SampleBank(self.context.folder.path / "bank", until=number, reviews=reviews)
+
+    def heeded(self, number: int) -> Path:
+        """Return where it is kept how many reviews there were when a round's fit began."""
+        return self.file(number, "-reviews.json")
+
+    def fitted(self, bank: SampleBank) -> list[int]:
+        """Return the numbers of the samples that the review lets through."""
+        return bank.indices(status=None if self.config.reviewing.review == "off" else "accepted")
 
     def file(self, number: int, suffix: str = "") -> Path:
         """Return where something of a round is kept."""
@@ -88,7 +100,30 @@ def setup(config: RoundsConfig, folder: RunFolder) -> Rounds:
         attacks=attacks,
         test_attacks=test_attacks,
         final_attacks=final_attacks,
+        reference=load_reference(config, folder, train),
     )
+
+
+def load_reference(config: RoundsConfig, folder: RunFolder, ds: Dataset) -> nn.Module | None:
+    """Load the classifier that --auto-review asks; None without it.
+
+    Raises:
+        ValueError: when it has no weights.
+    """
+    flags = config.reviewing
+    if not flags.auto_review:
+        return None
+    if needs_weights(flags.reference_model) and flags.reference_weights is None:
+        raise ValueError(
+            f"--auto-review asks a classifier that is fitted already, and --reference-model is "
+            f"{flags.reference_model or 'not given'}; give --reference-weights FILE too, or a "
+            "--reference-model that brings its own, such as efficientnet-lite0"
+        )
+    own = ClassifierFlags(
+        flags.reference_model, flags.reference_weights, config.classifier.num_classes
+    )
+    asked = replace(config, classifier=own)
+    return load_job_classifier(asked, folder, ds, flag="--reference-model").model
 
 
 def fit_flags(config: RoundsConfig, number: int) -> FitFlags:

@@ -13,10 +13,10 @@ from trainers.evaluate.evaluation import predict
 from trainers.fit.fit_or_load import fit_or_load, load_weights
 from trainers.jobs.rounds.collect_samples import (
     Item,
-    accept_or_wait,
     collect_adversarial_samples,
     list_items,
 )
+from trainers.jobs.rounds.reviewing import review_round
 from trainers.jobs.rounds.setup import Rounds, comes_fitted, fit_flags
 from trainers.run.job_context import JobContext
 
@@ -32,7 +32,7 @@ def train_round(rounds: Rounds, number: int) -> None:
         collect_adversarial_samples(
             context, todo, number, rounds.train, attacks=rounds.attacks, bank=bank
         )
-        accept_or_wait(bank, number, gate=config.loop.review)
+        bank = review_round(rounds, number)
         if flags.method != "standard":
             chosen, ratio = choose_stored(rounds, bank), config.loop.ratio
             train = MixedDataset(rounds.train, bank, chosen=chosen, ratio=ratio, seed=context.seed)
@@ -50,7 +50,7 @@ def choose_stored(rounds: Rounds, bank: SampleBank) -> list[int]:
 
     The instances that an attack makes of a sample in one round count as one.
     """
-    loop, accepted = rounds.config.loop, bank.indices(status="accepted")
+    loop, accepted = rounds.config.loop, rounds.fitted(bank)
     if not loop.bank_per_sample:
         return accepted
     if loop.bank_first == "newest":

@@ -9,6 +9,7 @@ from trainers.run.cli.jobs.evaluate import EvaluateConfig, EvaluateFlags
 from trainers.run.cli.jobs.network import NetworkFlags, NetworkJobConfig
 from trainers.run.cli.methods import USERS, is_given
 from trainers.run.cli.option import Bounds, bounds_of
+from trainers.run.cli.reviewing import ReviewingFlags
 from trainers.run.cli.specs.corruptions import corruption_names
 from trainers.run.cli.toml import flag, flatten
 
@@ -87,6 +88,7 @@ def _check_fit(config: jobs.RoundsConfig | jobs.FitConfig) -> None:
     _check_method(config.fit)
     if isinstance(config, jobs.RoundsConfig):
         _check_retraining(config.fit, config.loop)
+        _check_reviewing(config.reviewing)
 
 
 def _check_method(fit: jobs.FitFlags) -> None:
@@ -132,6 +134,22 @@ def _check_retraining(fit: jobs.RoundsFitFlags, loop: jobs.LoopFlags) -> None:
         raise ValueError(
             "--ratio 0 leaves --retrain-method bank no sample of the bank; give a ratio above 0, "
             "or --retrain-method standard"
+        )
+
+
+def _check_reviewing(flags: ReviewingFlags) -> None:
+    """Refuse a program that would decide for nobody, or that nothing is clear to."""
+    if not flags.auto_review:
+        return
+    if flags.review == "off":
+        raise ValueError(
+            "--auto-review decides what --review optional or required heeds, and --review is off; "
+            "give one of them"
+        )
+    if flags.lost_ssim > flags.clear_ssim:
+        raise ValueError(
+            f"--lost-ssim {flags.lost_ssim:g} is above --clear-ssim {flags.clear_ssim:g}; what is "
+            "lost must be less like its original than what is clear"
         )
 
 

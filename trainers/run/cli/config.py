@@ -13,6 +13,7 @@ from tyro.conf import arg
 from trainers.run.cli.methods import MethodName
 from trainers.run.cli.numbers import LARGEST
 from trainers.run.cli.option import option
+from trainers.run.cli.reviewing import ReviewingFlags
 
 # Two climbs of Auto-PGD, which together come near to AutoAttack, and PGD to compare with others.
 STRONG = ("apgd:steps=20", "apgd-t:steps=20,targets=2,loss=margin", "pgd:steps=20")
@@ -220,8 +221,6 @@ class LoopFlags:
     start: Literal["keep", "scratch"] = "keep"
     """keep: go on from the last round; scratch: from the first weights, each round anew, for as
     many epochs as the first fit and at its rate."""
-    review: Literal["off", "wait"] = "off"
-    """wait: stop after each attack until the samples in the bank are accepted or rejected."""
     loss_threshold: float = option(0.5, at_least=0, at_most=10**9)
     """Stop when the generator can no longer bring the score of the original top classes (its loss
     without the distance) below this on --threshold-share of its test samples, and once could."""
@@ -236,6 +235,7 @@ class RoundsConfig(SamplesConfig):
     """Attack, retrain, re-attack: the main job."""
 
     loop: Annotated[LoopFlags, arg(name="rounds")] = field(default_factory=LoopFlags)
+    reviewing: Annotated[ReviewingFlags, arg(name="review")] = field(default_factory=ReviewingFlags)
     fit: Annotated[RoundsFitFlags, arg(name="training")] = field(default_factory=RoundsFitFlags)
 
 

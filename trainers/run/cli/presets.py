@@ -39,7 +39,7 @@ VIDEOS = PHOTOGRAPHS | {
 # Of the sources that are no photographs. Folders of one's own hold few videos: of each of theirs
 # several clips are taken.
 SOURCES: dict[str, dict[str, Any]] = {
-    "digits": {},
+    "digits": {"reference_model": "zoo:digits-smallcnn-linf"},
     "moving-digits": VIDEOS | {"batch_size": 32, "epochs": 6, "retrain_epochs": 2},
     "videofolder": VIDEOS | {"stride": 2, "clips": 4},
     "ucf101": VIDEOS,

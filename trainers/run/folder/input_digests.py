@@ -21,13 +21,14 @@ from trainers.run.folder.atomic import REMEDY, damaged_file, is_present, read_js
 FILES = (
     "weights",
     "judge_weights",
+    "reference_weights",
     "codec",
     "delta_codec",
     "network",
     "classes",
     "detector",
 )
-MODELS = ("model", "judge_model")
+MODELS = ("model", "judge_model", "reference_model")
 ATTACKS = (
     "attack",
     "attacks",
