@@ -24,6 +24,7 @@ from trainers.run.folder.atomic import damaged_file, digest, is_present, write_j
 from trainers.run.folder.completeness import files_of
 from trainers.run.folder.folder import RunFolder, begun, open_folder
 from trainers.run.folder.input_digests import check_apart
+from trainers.run.show.closing import list_places
 from trainers.run.show.outcome import outcome
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def report_status(folder: RunFolder) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
+    log.debug("what the run left:\n%s", list_places(folder.path))
     files, summary = files_of(folder.path), digest(folder.summary())
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
 

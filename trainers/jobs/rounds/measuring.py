@@ -42,6 +42,7 @@ def measure_round(rounds: Rounds, number: int) -> Row:
     troubles = [f"fit of round {number}: {fitted['warning']}"] if fitted["warning"] else []
     return {
         "round": number,
+        "samples": first.samples,
         "clean_accuracy": first.clean_accuracy,
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
@@ -90,6 +91,8 @@ def list_stages(rounds: Rounds) -> list[str]:
         measured.append(measured_name(number, rounds.main_attack, "main"))
         if number:
             stages.append(f"round {number}: attack")
+        if number and rounds.reference is not None:
+            stages.append(f"round {number}: review")
         if number or not comes_fitted(rounds.config):
             stages.append(f"round {number}: fit")
         stages += [f"measure {name}" for name in measured]
