@@ -26,6 +26,7 @@ PLACES = {
     "dissection": "dissection.csv",
     "pairs": "representations.csv",
 }
+TOLD = 2  # numbers in a line
 MADE = ("codec.sprt", "codes", "samples")  # what people run a job for, beside its numbers
 
 
@@ -39,7 +40,8 @@ def closing_lines(path: Path, summary: Mapping[str, Any]) -> str:
     made = [str(file.relative_to(path)) for file in (*weights_of(path), *map(path.joinpath, MADE))
             if file.exists()]  # fmt: skip
     report = f"{path / 'report.html'}"
-    found = "; ".join(_sentence(each) for each in headlines(summary) if each.value is not None)
+    known = [each for each in headlines(summary) if each.value is not None]
+    found = "; ".join(map(_sentence, known[:TOLD]))
     board = shlex.join(["tensorboard", "--logdir", str(path / "tensorboard")])
     compare = command_line(["report", path, "OTHER_RUN"])
     return "\n".join(

@@ -131,10 +131,10 @@ class Progress:
 
 
 def _draw(bar: "tqdm[None]", name: str, share: float, count: str, left: float | None) -> None:
-    """Show a line: its name, cut to a third of the terminal, a bar, how many and how long."""
+    """Show a line: the end of its name, in a third of the terminal, a bar, how many and how long."""
     columns = _columns() - 1  # the last column of some terminals begins a new line
     room = max(min(28, columns // 3), 4)
-    head = name if len(name) <= room else f"{name[: room - 3]}..."
+    head = name if len(name) <= room else f"...{name[3 - room :]}"
     tail = ", ".join(text for text in (count, _left(left)) if text)
     text = f"{head:<{room}}".replace("{", "{{").replace("}", "}}")
     bar.bar_format = f"{text} {{percentage:3.0f}}%|{{bar}}| {tail:<22}"
