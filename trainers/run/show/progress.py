@@ -131,7 +131,7 @@ class Progress:
 
 
 def _draw(bar: "tqdm[None]", name: str, share: float, count: str, left: float | None) -> None:
-    """Show a line: the end of its name, in a third of the terminal, a bar, how many and how long."""
+    """Show a line: the end of its name in a third of the terminal, a bar, how many, how long."""
     columns = _columns() - 1  # the last column of some terminals begins a new line
     room = max(min(28, columns // 3), 4)
     head = name if len(name) <= room else f"...{name[3 - room :]}"
