@@ -52,8 +52,7 @@ class AutoAttack(GradientAttack):
         steps: of APGD and FAB.
         targets: classes that targeted APGD and FAB try.
         queries: of Square, whose squares then shrink over so many.
-        eot: see `GradientAttack`; "custom" alone takes it.
-        bpda: see `GradientAttack`; every version takes it, for the members with gradients.
+        eot: passes of a random model of which each gradient is the mean; "custom" alone takes it.
         folder: where to keep the state of unfinished batches. A run that was killed, called
             again with the same folder, goes on after the last member that was done.
 

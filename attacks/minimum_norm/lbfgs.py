@@ -38,7 +38,6 @@ class LBFGS(GradientAttack):
         loss: "margin", which leads straight to the boundary, first to the one that is nearest by
             the linearisation; or "ce", the cross entropy, which is the paper's. `result.loss` is
             the margin.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Szegedy et al. 2014, section 4.1.
     """

@@ -1,6 +1,7 @@
 """The sample bank: perturbed samples on disk, safe against a kill at any moment."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -90,6 +91,13 @@ class SampleBank:
             for shard in shards
             for row, entry in enumerate(shard.entries)
         ]
+
+    def __repr__(self) -> str:
+        """Return one line: the folder, how many samples of which shape, and their statuses."""
+        counts = Counter(entry.status for entry in self.entries())
+        said = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+        size = f"{len(self)} samples" + (f" of {self.shape}" if self.shape else "")
+        return f"{type(self).__name__}({self.folder}: {', '.join([size, *said])})"
 
     def __len__(self) -> int:
         """Count the samples of every status."""

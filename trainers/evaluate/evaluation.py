@@ -193,7 +193,16 @@ def evaluate_attack(
     device: str | torch.device | None = None,
     target: int | None = None,
 ) -> AttackMeasurement:
-    """Attack every sample of ``ds`` and measure; see ``attack_batches`` for the arguments.
+    """Attack every sample of ``ds`` and measure.
+
+    Args:
+        attack: any of ``ATTACKS``, with its options.
+        model: the classifier, on ``device``.
+        ds: what to attack: a `Dataset`, or any iterable of batches (x, y), such as a DataLoader.
+        batch_size: samples in a batch of a `Dataset`.
+        seed: of the attack.
+        device: where to attack; None takes the model's.
+        target: class that every sample is driven to; None for any wrong class.
 
     Raises:
         ValueError: when there are no samples.

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with watched_progress() as told:
         explain(folder, "--samples", "2", "--method", "all")
     assert told["explain"].count(1) == len(METHODS)
-    assert len(told["explain"]) > 100  # of RISE and the blur mask alone
+    assert len(told["explain"]) > 50  # of a few that have steps
     return folder
 
 

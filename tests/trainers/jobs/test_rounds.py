@@ -48,7 +48,7 @@ def test_bars_move_through_the_stages_that_were_planned(
     _, told, planned = watched
     assert list(told) == planned
     silent = [stage for stage, shares in told.items() if not moves(shares)]
-    assert silent == [stage for stage in told if stage.endswith("fgsm")]  # one step
+    assert silent == [stage for stage in told if "fgsm" in stage]  # one step
 
 
 def test_the_summary_keeps_the_contract(run: Path) -> None:
