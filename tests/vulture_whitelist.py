@@ -30,3 +30,5 @@ population  # an option of fooling images, which reads it by name
 _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it
 _.handleError  # logging calls it
+_.bar_format  # tqdm reads it of its bars
+_.ncols  # likewise
