@@ -169,7 +169,7 @@ def test_batches_and_ids_change_nothing(honest, samples):
     done = [at for at, of in steps if of == 600]
     assert done == sorted(set(done))
     assert {100 * i for i in range(1, 7)} <= set(done)  # six probes of a batch each
-    assert len(done) > 50  # and what each of them tells
+    assert len(done) > 30  # and what each of them tells
 
 
 def test_nobody_right_is_nothing_to_check(honest, samples):

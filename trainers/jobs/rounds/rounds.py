@@ -80,7 +80,7 @@ def run_round(rounds: Rounds, number: int) -> Row:
 
     What is missing of a round that is over is made again, with the classifier and the bank of then.
     Its seconds are those of all processes that worked on it; of a killed one, up to the last item
-    it finished, or a second less.
+    it finished, or two seconds less.
     """
     folder = rounds.context.folder
     stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")

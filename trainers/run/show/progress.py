@@ -12,7 +12,7 @@ from tqdm import tqdm
 from trainers.run.folder.folder import RunFolder
 
 log = logging.getLogger(__name__)
-PAUSE = 1.0  # seconds between two rewrites of status.json and of the stopwatch's file
+PAUSE = 2.0  # seconds between two rewrites of status.json, which wait for the disk: 10 ms each
 REDRAW = 0.1  # seconds between two looks of a bar, and so the least between any two tellings
 SOON = 3.0  # seconds that a pace is taken from at least: the first steps are slow
 LINE = 60.0  # seconds between two lines where there is no terminal
