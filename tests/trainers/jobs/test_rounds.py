@@ -110,6 +110,11 @@ def test_a_finished_run_shows_its_table_again(run: Path, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "is finished" in shown
     assert re.search(r"round +clean acc\.", shown)
+    report, found, after = shown.splitlines()[-3:]
+    assert report == f"report  {run}/report.html, beside it checkpoints/best.safetensors"
+    assert re.match(r"found   worst case accuracy [\d.]+% \(\d+-\d+\) of 40 test samples", found)
+    assert after.startswith(f"next    tensorboard --logdir {run}/tensorboard; to compare: ")
+    assert f"picture     {run}/figures/accuracy.png\n" in (run / "log.txt").read_text()
     assert (run / "summary.json").read_bytes() == before
 
 
@@ -139,20 +144,6 @@ def test_a_torn_checkpoint_is_refused(
     assert rounds(folder, "--review", "required") == 3
     assert "is damaged" in capsys.readouterr().err
     assert json.loads((folder / "status.json").read_text())["state"] == "refused"
-
-
-def test_review_waits_for_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    folder = tmp_path / "r"
-    assert rounds(folder, "--review", "required") == 0
-    assert "20 samples of round 1 wait for a decision" in capsys.readouterr().err
-    assert json.loads((folder / "status.json").read_text())["state"] == "waiting"
-    bank = SampleBank(folder / "bank")
-    pending = bank.indices(status="pending")
-    bank.set_status(pending[:15], "accepted")
-    bank.set_status(pending[15:], "rejected")
-    assert rounds(folder, "--review", "required") == 0
-    last = json.loads((folder / "summary.json").read_text())["rounds"][-1]
-    assert (last["bank_size"], last["accepted"]) == (20, 15)
 
 
 def test_the_seconds_of_a_round_are_those_of_all_its_processes(tmp_path: Path) -> None:
