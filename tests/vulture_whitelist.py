@@ -30,3 +30,14 @@ population  # an option of fooling images, which reads it by name
 _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it
 _.handleError  # logging calls it
+_.daemon_threads  # socketserver reads it
+_.server_name  # http.server reads it
+_.handle_error  # socketserver calls it
+client_address  # its argument
+_.protocol_version  # http.server reads it
+_.server_version  # likewise
+_.sys_version  # likewise
+_.timeout  # socketserver reads it
+_.do_GET  # http.server calls it
+_.do_POST  # likewise
+_.log_message  # likewise
