@@ -120,7 +120,7 @@ def describe_rate(successes: int, n: int) -> str:
     """Return a rate, what was counted, and its 95 % interval.
 
     >>> describe_rate(8, 10), describe_rate(0, 0)
-    ('80.0 % (8 of 10; 49 to 94 %)', 'none')
+    ('80.0 % (8 of 10; 49 % to 94 %)', 'none')
     """
     if not n:
         return "none"

@@ -264,7 +264,7 @@ def test_many_classes_are_found_by_typing(make_run: MakeRun, serve: Serve, page:
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_selector("#revealed:not([hidden])")
-    assert page.inner_text("#answer") == "Its label: 142 — the same"
+    assert page.inner_text("#answer") == "Its label: 142 — as you said"
     Reviewer(page, run / "bank").decide("unsure")
     (review,) = read_reviews(run / "bank")
     assert (review.seen, review.status) == (142, "unsure")

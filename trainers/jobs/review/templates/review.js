@@ -152,7 +152,7 @@ async function reveal() {
   const right = seen === about.label;
   const verdict = document.createElement("span");
   verdict.className = right ? "right" : "wrong";
-  verdict.textContent = right ? "the same" : seen === UNTOLD ? "you could not tell"
+  verdict.textContent = right ? "as you said" : seen === UNTOLD ? "you could not tell"
     : `you said ${className(seen)}`;
   get("answer").replaceChildren("Its label: ", bold(className(about.label)));
   if (seen !== null) get("answer").append(" — ", verdict);
