@@ -22,7 +22,7 @@ def entry(i, round_):
 def bank(tmp_path):
     bank = SampleBank(tmp_path)
     for round_ in (1, 2):
-        x = torch.full((6, 1, 2, 2), round_ / 255)
+        x = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 2, 2) / 255 + round_ / 10
         bank.append(f"round{round_}", x, [entry(i, round_) for i in range(6)])
     bank.set_status(bank.indices(), "accepted")
     bank.set_status([0], "rejected")

@@ -119,7 +119,8 @@ def test_every_attack_and_instance_has_a_part_in_the_fit(tmp_path: Path) -> None
     both = ("--attacks", "pgd:steps=2", "fgsm", "--attack-samples", "pgd=20", "fgsm=20")
     folder = rounds(tmp_path / "r", *both, "--instances", "2", "--rounds", "1")
     bank = SampleBank(folder / "bank")
-    run = SimpleNamespace(config=RoundsConfig(loop=LoopFlags(instances=2)))
+    config = RoundsConfig(loop=LoopFlags(instances=2))
+    run = SimpleNamespace(config=config, fitted=lambda bank: bank.indices(status="accepted"))
     chosen = choose_stored(run, bank)
     assert len(chosen) == len(bank) == 80
 

@@ -123,20 +123,6 @@ def test_a_torn_checkpoint_is_refused(
     assert json.loads((folder / "status.json").read_text())["state"] == "refused"
 
 
-def test_review_waits_for_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    folder = tmp_path / "r"
-    assert rounds(folder, "--review", "required") == 0
-    assert "20 samples of round 1 wait for a decision" in capsys.readouterr().err
-    assert json.loads((folder / "status.json").read_text())["state"] == "waiting"
-    bank = SampleBank(folder / "bank")
-    pending = bank.indices(status="pending")
-    bank.set_status(pending[:15], "accepted")
-    bank.set_status(pending[15:], "rejected")
-    assert rounds(folder, "--review", "required") == 0
-    last = json.loads((folder / "summary.json").read_text())["rounds"][-1]
-    assert (last["bank_size"], last["accepted"]) == (20, 15)
-
-
 def test_the_seconds_of_a_round_are_those_of_all_its_processes(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     assert rounds(folder, "--review", "required") == 0  # stops within round 1

@@ -59,6 +59,7 @@ class ReviewService:
             "items": rows,
             "attacks": attacks,
             "classes": queue.classes,
+            "originals": queue.originals is not None,
             "frames": count,
             "columns": columns(count),
             "height": height,

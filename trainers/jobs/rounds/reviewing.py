@@ -71,7 +71,7 @@ def review_automatically(
     entries = bank.entries()
     rows = {name: row for row, name in enumerate(rounds.train.ids)}
     pending = torch.tensor(bank.indices(status="pending", round=number)).long()
-    parts = torch.split(pending, context.batch_size)
+    parts = torch.split(pending, context.batch_size) if len(pending) else ()
     found: list[Tensor] = []
     with Progress(context.folder, f"round {number}: review", total=len(parts)) as bar:
         for part in parts:

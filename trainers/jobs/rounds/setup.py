@@ -62,7 +62,7 @@ class Rounds:
 
     def heeded(self, number: int) -> Path:
         """Return where it is kept how many reviews there were when a round's fit began."""
-        return self.file(number, "-reviews.json")
+        return self.context.folder.path / "review" / f"{round_name(number)}.json"
 
     def fitted(self, bank: SampleBank) -> list[int]:
         """Return the numbers of the samples that the review lets through."""

@@ -96,8 +96,10 @@ async function show(next) {
   const named = sessionStorage.getItem(item.id); // before a reload
   seen = item.seen ?? (named === null ? null : Number(named));
   const decided = item.status !== "pending";
-  for (const part of ["original-figure", "difference-figure", "revealed"]) get(part).hidden = true;
-  get("naming").hidden = seen !== null || decided;
+  for (const part of ["original-figure", "difference-figure", "revealed", "naming"]) {
+    get(part).hidden = true; // until its picture is there: none is named by the one before
+  }
+  get("question").textContent = "Loading";
   get("word").value = "";
   search();
   const sample = picture(item.id, "sample");
@@ -108,11 +110,11 @@ async function show(next) {
   }
   await sample;
   if (seen !== null || decided) return reveal();
-  picture(item.id, "original").catch(() => {});
-  picture(item.id, "difference").catch(() => {});
-  get("question").textContent = "Which class does it show?";
-  focus(get(get("finder").hidden ? "question" : "word"));
+  if (queue.originals) for (const kind of ["original", "difference"]) picture(item.id, kind);
   await draw({ sample: item.id });
+  get("question").textContent = "Which class does it show?";
+  get("naming").hidden = false;
+  focus(get(get("finder").hidden ? "question" : "word"));
   say(`Sample ${item.at + 1} of ${queue.items.length}. Which class does it show?`);
 }
 
@@ -140,7 +142,15 @@ async function name(number) {
   sessionStorage.setItem(item.id, number);
   seen = number;
   get("naming").hidden = true;
-  await reveal();
+  try {
+    await reveal();
+  } finally {
+    if (get("revealed").hidden) { // it failed before the label was shown: ask again
+      sessionStorage.removeItem(item.id);
+      seen = null;
+      get("naming").hidden = false;
+    }
+  }
 }
 
 const className = (number) => (number === UNTOLD ? "none" : queue.classes[number] ?? String(number));
