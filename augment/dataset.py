@@ -81,6 +81,13 @@ class Dataset(torch.utils.data.Dataset[tuple[Tensor, int]]):
         self.ids, self.labels, self.skipped = list(ids), labels.long(), list(skipped)
         self._pixels, self._rows = pixels, rows
 
+    def __repr__(self) -> str:
+        """Return one line: the name, how many samples of which shape, and how many classes."""
+        return (
+            f"{type(self).__name__}({self.name}: {len(self)} samples of {self.shape}, "
+            f"{self.num_classes} classes)"
+        )
+
     def __len__(self) -> int:
         """Count the samples."""
         return len(self.ids)

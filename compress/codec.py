@@ -45,8 +45,8 @@ class Codec:
         tables: statistics of the coefficients, which the decoder needs too.
         step: of the quantiser, in units of samples: larger is smaller and worse.
         wavelet: "haar", "cdf53" or "cdf97".
-        levels: see `dwt`.
-        time_levels: see `dwt`.
+        levels: of the transform; None takes as many as halve the shorter side to one.
+        time_levels: likewise in time; None takes `levels`, or fewer for a short video.
     """
 
     tables: Tables
@@ -54,6 +54,14 @@ class Codec:
     wavelet: str = "cdf97"
     levels: int | None = None
     time_levels: int | None = None
+
+    def __repr__(self) -> str:
+        """Return one line: the options, and how large the tables are."""
+        return (
+            f"{type(self).__name__}(step={self.step!r}, wavelet={self.wavelet!r}, "
+            f"levels={self.levels!r}, time_levels={self.time_levels!r}, tables of "
+            f"{len(self.tables.packed)} bytes)"
+        )
 
     def __post_init__(self) -> None:
         """Refuse impossible options at once."""
@@ -84,12 +92,12 @@ class Codec:
 
         Args:
             x: (B, C, H, W) or (B, C, T, H, W) in [0, 1]; a few hundred are enough.
-            step: the codec's.
+            step: of the quantiser, in units of samples: larger is smaller and worse.
             kind: "x" for samples, "delta" for x - x_adv.
             x_adv: like x, for kind "delta".
-            wavelet: the codec's.
-            levels: the codec's.
-            time_levels: the codec's.
+            wavelet: "haar", "cdf53" or "cdf97".
+            levels: of the transform; None takes as many as halve the shorter side to one.
+            time_levels: likewise in time; None takes `levels`, or fewer for a short video.
 
         Raises:
             ValueError: for samples that cannot be coded, or impossible options.

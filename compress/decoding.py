@@ -18,6 +18,10 @@ from compress.wavelet.transform import Coefficients
 def decode(data: bytes, *, network: RestorationNet | None = None) -> Tensor:
     """Decode the samples of a file with embedded tables; see `Codec.decode`.
 
+    Args:
+        data: the file.
+        network: R, which restores the decoded samples; None leaves them.
+
     Raises:
         FormatError: for bytes that are no such file.
         ValueError: for data that is no bytes, or a network of another type.

@@ -41,3 +41,5 @@ _.timeout  # socketserver reads it
 _.do_GET  # http.server calls it
 _.do_POST  # likewise
 _.log_message  # likewise
+_.bar_format  # tqdm reads it of its bars
+_.ncols  # likewise

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from attacks.attack import AttackResult, Norm
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.autoattack.evaluation_state import NOBODY, EvaluationState, fingerprint
 from attacks.black_box.square import SCHEDULE, Square
 from attacks.common.active_set import index_rows
@@ -15,6 +15,7 @@ from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.forward import REPEATS, is_random
 from attacks.common.goal import Goal, detached_logits, warnings_of
 from attacks.common.options import Count
+from attacks.common.progress import PartProgress
 from attacks.common.randomness import derive_seed
 from attacks.common.threat import check_eps
 from attacks.gradient.apgd import APGD
@@ -51,8 +52,7 @@ class AutoAttack(GradientAttack):
         steps: of APGD and FAB.
         targets: classes that targeted APGD and FAB try.
         queries: of Square, whose squares then shrink over so many.
-        eot: see `GradientAttack`; "custom" alone takes it.
-        bpda: see `GradientAttack`; every version takes it, for the members with gradients.
+        eot: passes of a random model of which each gradient is the mean; "custom" alone takes it.
         folder: where to keep the state of unfinished batches. A run that was killed, called
             again with the same folder, goes on after the last member that was done.
 
@@ -129,12 +129,13 @@ class AutoAttack(GradientAttack):
         run = EnsembleRun(call, self.eps, averaged=averaged)
         path = self._path(run)
         state = run.begin(path)
+        told = PartProgress(call.progress, [passes_of(member) for member in members.values()])
         for number, (name, member) in enumerate(members.items(), 1):
             if number > state.members:
-                run.attack(member, name, state)
+                run.attack(member, name, state, progress=told.within)
                 if path:
                     state.save(path)
-            call.progress(number, len(members))
+            told.end_part()
         return run.result(state, list(members))
 
     def _path(self, run: "EnsembleRun") -> Path | None:
@@ -145,6 +146,17 @@ class AutoAttack(GradientAttack):
         text = repr((replace(self, eps=0.0, folder=None), call.seed, call.ids))
         name = fingerprint(text, call.x, call.y, call.target, run.eps, run.logits)
         return Path(self.folder) / f"autoattack-{name}.safetensors"
+
+
+def passes_of(member: Member) -> int:
+    """Return the forward passes of a sample that a member takes at most, about; a backward is two.
+
+    >>> passes_of(Square(queries=50)), passes_of(APGD(steps=10, targets=9, loss="dlr"))
+    (50, 270)
+    """
+    if isinstance(member, Square):
+        return member.queries
+    return 3 * member.steps * member.restarts * max(1, member.targets) * member.eot
 
 
 class EnsembleRun:
@@ -173,7 +185,9 @@ class EnsembleRun:
             return EvaluationState.load(path, self.call.x.device)
         return EvaluationState.start(self.call.x, self.goal, self.logits)
 
-    def attack(self, member: Member, name: str, state: EvaluationState) -> None:
+    def attack(
+        self, member: Member, name: str, state: EvaluationState, *, progress: Progress
+    ) -> None:
         """Attack the samples that nobody has fooled; those with broken logits are left alone."""
         open_ = (state.fooled_by == NOBODY) & torch.isfinite(self.logits).all(1)
         rows = open_.nonzero().flatten()  # (A,); waits for the device, once a member
@@ -190,6 +204,7 @@ class EnsembleRun:
             target=goal.target,
             seed=derive_seed(self.call.seed, name),
             sample_ids=[self.call.ids[row] for row in rows.tolist()],
+            progress=progress,
         )
         state.add(name, rows, result)
 

@@ -1,6 +1,8 @@
 """Options whose types say which values they may have, and the base class that checks them."""
 
+import inspect
 import math
+import re
 import types
 from collections.abc import Callable
 from dataclasses import Field, dataclass, fields
@@ -12,6 +14,9 @@ from torch import Tensor
 from attacks.common.threat import check_radius
 
 MOST = 2**63  # of a whole number
+# The section of a docstring, and an option in it with its explanation.
+_ARGS = re.compile(r"^Args:\n((?: {4}.*(?:\n|\Z))+)", re.MULTILINE)
+_ENTRY = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _CHECKED = (bool, str, type(None), Tensor)
 
 
@@ -62,6 +67,22 @@ class Options:
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
+    def __init_subclass__(cls) -> None:
+        """Explain in a class's docstring, and so in its `help`, what it inherits; show it briefly.
+
+        The dataclass decorator leaves a `__repr__` that is the class's own alone.
+        """
+        super().__init_subclass__()
+        cls.__doc__ = inherited_docs(cls)
+        if "__repr__" not in vars(cls):
+            cls.__repr__ = Options.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return one line: the options; of tensors and of records of a fit how many."""
+        own = sorted(fields(self), key=lambda field: field.kw_only is True)  # common ones last
+        shown = (f"{f.name}={_brief(getattr(self, f.name))}" for f in own if f.repr)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def __post_init__(self) -> None:
         """Raise ValueError naming the first impossible option, its value, and what is allowed."""
         own: Any = type(self)
@@ -73,6 +94,50 @@ class Options:
             if not any(_is(value, kind) and _within(value, kind) for kind in kinds):
                 raise ValueError(f"{name} is {value!r}; give {_described(kinds)}")
         check_radius(getattr(self, "norm", "linf"), getattr(self, "eps", None))
+
+
+def inherited_docs(cls: type) -> str:
+    """Return the docstring of a class, with the options of its bases that it does not explain.
+
+    Args:
+        cls: the class; its docstring and theirs have a section "Args:" for their options.
+    """
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    known, lines = set(_explained(doc)), []
+    for base in cls.__mro__[1:]:
+        for name, text in _explained(inspect.cleandoc(vars(base).get("__doc__") or "")).items():
+            if name not in known:
+                known.add(name)
+                lines.append(f"    {name}: {text}")
+    if not lines:
+        return doc
+    whole, end = "\n".join(lines), re.search(r"\n\nSource:|\Z", doc)
+    if found := _ARGS.search(doc):
+        return f"{doc[: found.end()].rstrip()}\n{whole}\n{doc[found.end() :]}".rstrip()
+    assert end is not None  # the end is always there
+    return f"{doc[: end.start()]}\n\nArgs:\n{whole}{doc[end.start() :]}"
+
+
+def _explained(doc: str) -> dict[str, str]:
+    """Return the options that a clean docstring explains, by name."""
+    found = _ARGS.search(doc)
+    entries = _ENTRY.findall(found[1]) if found else []
+    return {name: text for names, text in entries for name in names.split(", ")}
+
+
+def _brief(value: object) -> str:
+    """Return a value as text; of what holds tensors or records how many.
+
+    >>> _brief(0.5), _brief([{"loss": 1.0}])
+    ('0.5', '1 record')
+    """
+    if isinstance(value, Tensor):
+        return f"tensor of {tuple(value.shape)}" if value.ndim else repr(value.item())
+    if isinstance(value, dict):
+        return f"{len(value)} tensors"
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return f"{len(value)} record{'s' * (len(value) > 1)}"
+    return repr(value)
 
 
 @cache

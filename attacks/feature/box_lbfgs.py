@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from attacks.attack import Progress
+from attacks.common.progress import PartProgress
 from attacks.common.threat import Threat
 from attacks.feature.box_descent import BoxMinimum
 
@@ -29,14 +31,14 @@ def minimise_in_box(
         objective: returns the value and gradient of one sample.
         threat: the box.
         steps: iterations of L-BFGS-B, at most; it ends sooner where the objective has converged.
-        progress: called with (samples done, samples in all).
+        progress: called with (steps done, steps in all), those of all samples.
 
     Source: Byrd et al. 1995; Sabour et al. 2016.
     """
-    found = []
+    found, told = [], PartProgress(progress, [steps] * len(threat.x))
     for row in range(len(threat.x)):
-        found.append(_LBFGSB(objective, threat, row).run(steps))
-        progress(row + 1, len(threat.x))
+        found.append(_LBFGSB(objective, threat, row).run(steps, told.within))
+        told.end_part()
     length = max(len(one.history) for one in found)
     history = threat.x.new_full((length, len(found)), torch.nan)
     for row, one in enumerate(found):
@@ -58,17 +60,19 @@ class _LBFGSB:
         self.values: list[float] = []
         self.slope: Tensor | None = None
 
-    def run(self, steps: int) -> BoxMinimum:
+    def run(self, steps: int, progress: Progress) -> BoxMinimum:
         """Minimise, and return the best point evaluated."""
+        taken = count(1)
         ends = np.stack([_flat(self.low), _flat(self.high)], 1)
         minimize(
             self._evaluate, _flat(self.x), jac=True, method="L-BFGS-B", bounds=ends,
             options={"maxiter": steps, "maxfun": 10 * steps},
+            callback=lambda _: progress(next(taken), steps),
         )  # fmt: skip
         assert self.slope is not None  # it was evaluated
         history = self.x.new_tensor(self.values)[:, None]  # (evaluations, 1)
-        count = torch.tensor([len(self.values)], device=self.x.device)
-        return BoxMinimum(self.best, self.x.new_tensor([self.least]), self.slope, history, count)
+        queries = torch.tensor([len(self.values)], device=self.x.device)
+        return BoxMinimum(self.best, self.x.new_tensor([self.least]), self.slope, history, queries)
 
     def _evaluate(self, pixels: Pixels) -> tuple[float, Pixels]:
         """Return the objective and its gradient (D,) at float64 pixels (D,)."""

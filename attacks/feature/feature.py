@@ -33,7 +33,6 @@ class FeatureAdversary(GuidedAttack):
             paper's: SciPy's L-BFGS-B, sample by sample on the CPU, for reference.
         step_size: of the first step of "momentum", from which steps shorten to 0; None: eps / 2.
         decay: what "momentum" keeps of the sum at each step.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Sabour et al. 2016, eqs. (1) and (2); eps of 5/255 to 25/255, at most 500 iterations.
     """

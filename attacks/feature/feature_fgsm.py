@@ -20,9 +20,9 @@ class FeatureFGSM(GuidedAttack):
     """Take one step of length eps against the sign of the gradient of the squared distance.
 
     Args:
-        layer: as of `FeatureAdversary`, and so are `loss` and `info`.
+        layer: whose output, as `named_modules()` has it, or several as LAYER+LAYER; None: the last
+            but one that is called. `loss` and `info` are those of `FeatureAdversary`.
         eps: length of the step, in pixel units, a number or one a sample (B,).
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Sabour et al. 2016 (feat-fgrad), after Goodfellow et al. 2015.
     """

@@ -25,10 +25,12 @@ class FeatureLinear(GuidedAttack):
     model; `loss` and `info["distance_ratio"]` are those of the classifier itself.
 
     Args:
-        layer, eps: as of `FeatureAdversary`.
+        layer: whose output, as `named_modules()` has it, or several as LAYER+LAYER; None: the last
+            but one that is called.
+        eps: largest change of a value, in pixel units, a number or one a sample (B,).
         steps: products with J and its transpose.
-        step_size, decay: as of its solver "momentum".
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
+        step_size: of the first step, from which steps shorten to 0; None: eps / 2.
+        decay: what is kept of the sum of steps at each step.
 
     Source: Sabour et al. 2016 (feat-linear).
     """

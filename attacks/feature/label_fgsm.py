@@ -20,7 +20,6 @@ class LabelFGSM(GuidedAttack):
 
     Args:
         eps: length of the step, in pixel units, a number or one a sample (B,).
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Sabour et al. 2016 (label-fgrad), after Goodfellow et al. 2015.
     """

@@ -28,7 +28,6 @@ class LabelLBFGS(GuidedAttack):
     Args:
         eps: largest change of a value, in pixel units, a number or one a sample (B,).
         steps: at most so many iterations.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Sabour et al. 2016 (label-opt), after Szegedy et al. 2014, but in the box of
     the feature adversaries that it is compared with.

@@ -50,7 +50,6 @@ class FoolingImage(GradientAttack):
         population: of "evolution": members, and children in a generation; None takes 16.
         mutation: of "evolution": share of a child's values that mutate, halved every 1,000
             generations; None takes 0.1.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Nguyen et al. 2015, sections 2.2 and 2.3.
     """

@@ -57,7 +57,6 @@ class LearnedGenerator(GradientAttack):
             with seed 0 P begins as the identity.
         mean: of each channel, for space="paper"; one value serves all channels.
         std: of each channel, the unit of the distance; one value serves all channels.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Rey-de-Castro & Rabitz 2018, sections 3 and 4.1, eq. (1) and (2).
     """

@@ -96,7 +96,12 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 
 def as_module(weights: Tensor, *, architecture: Architecture) -> nn.Sequential:
-    """Build one sample's P as torch layers, from weights of architecture.shape."""
+    """Build one sample's P as torch layers.
+
+    Args:
+        weights: of P, (*architecture.shape).
+        architecture: of P.
+    """
     convolution = nn.Conv2d if architecture.dims == 2 else nn.Conv3d
     layers: list[nn.Module] = []
     for index, row in enumerate(weights):

@@ -34,7 +34,6 @@ class APGD(GradientAttack):
             target is given, there is only the one climb to it.
         early_stop: for evaluation: a sample's first success is its result, and it leaves the
             batch. Else all steps are taken, and the success with the highest loss is kept.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Croce & Hein 2020 (AutoAttack), algorithm 1; l1: Croce & Hein 2021 (Mind the Box).
     """

@@ -12,13 +12,9 @@ class APGDT(APGD):
     """`APGD` to each of several wrong classes; any wrong answer is a success.
 
     Args:
-        norm: see `APGD`.
-        eps: see `APGD`.
         steps: gradient steps of each climb.
-        restarts: see `APGD`.
         loss: "dlr" tells apart four classes or more; "margin" any number.
         targets: how many classes, the likeliest wrong ones.
-        early_stop, eot, bpda: see `APGD`.
 
     Source: Croce & Hein 2020 (AutoAttack), section 5, APGD-T.
     """

@@ -9,8 +9,5 @@ from attacks.gradient.projected_ascent import ProjectedAscent
 class BIM(ProjectedAscent):
     """Equal steps along the gradient's sign, from x itself, each projected to the ball.
 
-    Args:
-        **all: see `ProjectedAscent`.
-
     Source: Kurakin et al. 2017, "Adversarial examples in the physical world", section 2.2.
     """

@@ -23,7 +23,6 @@ class FGSM(GradientAttack):
         norm: "linf", "l2" or "l1".
         eps: length of the step in pixel units, a number or one a sample (B,).
         loss: "ce", "margin" or "dlr".
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Goodfellow et al. 2015, section 4.
     """

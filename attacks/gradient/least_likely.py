@@ -17,9 +17,6 @@ class LeastLikely(ProjectedAscent):
     changed, as the papers count it; `info["target"]` holds the class that was pursued, never
     the label's own. A target given takes the place of that class, and has to be reached.
 
-    Args:
-        **all: see `ProjectedAscent`.
-
     Source: Kurakin et al. 2017, "Adversarial examples in the physical world", section 2.3
     (iterative); "Adversarial machine learning at scale", section 2 (one-step).
     """

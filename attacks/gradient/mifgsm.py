@@ -17,7 +17,6 @@ class MIFGSM(ProjectedAscent):
 
     Args:
         decay: what is kept of the sum at each step, at least 0; 0 keeps nothing and makes it BIM.
-        **others: see `ProjectedAscent`.
 
     Source: Dong et al. 2018, algorithm 1.
     """

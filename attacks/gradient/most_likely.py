@@ -17,8 +17,6 @@ class MostLikely(ProjectedAscent):
     from the start have it. `info["target"]` holds the class. A target given takes its place,
     and has to be reached.
 
-    Args:
-        **all: see `ProjectedAscent`.
     """
 
     def _goal(self, model: Classifier, x: Tensor, y: Tensor, target: Tensor | None) -> Goal:

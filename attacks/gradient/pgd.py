@@ -15,7 +15,6 @@ class PGD(ProjectedAscent):
         step_size: in pixel units; None takes 2.5 * eps / steps, enough to cross the ball.
         restarts: independent starts; the worst case of each sample is kept.
         random_start: begin uniformly in the ball instead of at x.
-        **others: see `ProjectedAscent`.
 
     Source: Madry et al. 2018, eq. (2) and section 5.1.
     """

@@ -37,7 +37,6 @@ class ProjectedAscent(GradientAttack):
         bf16: run the model under bfloat16 autocast. All else stays float32, and one more forward
             pass in float32 decides about success.
         compile: run the model and the step through torch.compile.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
     """
 
     norm: Norm = "linf"

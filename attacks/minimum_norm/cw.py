@@ -41,7 +41,6 @@ class CW(GradientAttack):
         c: of the first descent; None takes what would do for a linear classifier, and more.
         confidence: by how much the wrong class must lead, in logits, for a success on a sample
             that was right. One that was wrong from the start stays as it is.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Carlini & Wagner 2017, sections V and VI.A, loss f6; the clipping is their
     projected gradient descent (V.B).

@@ -41,7 +41,6 @@ class DeepFool(GradientAttack):
         overshoot: the whole perturbation is this fraction longer, to get across the boundary.
         classes: how many classes are looked at in a step, the label among them: those with the
             highest logits. A targeted attack looks at two.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Moosavi-Dezfooli et al. 2016, algorithm 2; eq. (11) and (12) for the other norms.
     """

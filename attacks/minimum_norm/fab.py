@@ -74,7 +74,6 @@ class FAB(GradientAttack):
         beta: which part of the way from x remains after a step that met the goal, in (0, 1).
         restarts: starts for each class: x, then random points up to half as far from it as `eps`,
             or as the nearest success.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Croce & Hein 2020 (FAB), algorithm 1; the targeted version: Croce & Hein 2020
     (AutoAttack), section 5.

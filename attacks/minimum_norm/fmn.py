@@ -38,7 +38,6 @@ class FMN(GradientAttack):
         step_size: of the first step: its l2 length over the radius; for linf the root of its
             mean square over the radius.
         gamma: by which share the radius changes at first, in (0, 1).
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Pintor et al. 2021, algorithm 1.
     """

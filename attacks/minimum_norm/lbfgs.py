@@ -9,11 +9,12 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import minimize
 
-from attacks.attack import AttackResult, Norm
+from attacks.attack import AttackResult, Norm, Progress
 from attacks.common.active_set import index_rows, scatter_rows
 from attacks.common.batch_attack import Call, GradientAttack
 from attacks.common.goal import Classifier, Goal, LossName, value_and_gradient, without_slope
 from attacks.common.options import Count
+from attacks.common.progress import PartProgress
 from attacks.minimum_norm.best_by_norm import BestByNorm
 from attacks.minimum_norm.nearest_boundary import Boundary, nearest_boundary
 
@@ -37,7 +38,6 @@ class LBFGS(GradientAttack):
         loss: "margin", which leads straight to the boundary, first to the one that is nearest by
             the linearisation; or "ce", the cross entropy, which is the paper's. `result.loss` is
             the margin.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Szegedy et al. 2014, section 4.1.
     """
@@ -56,6 +56,7 @@ class LBFGS(GradientAttack):
         closest = BestByNorm.start(x, found.logits, goal=goal, norm="l2")
         aim = found.aim(goal)
         closest.stuck = without_slope(found.gradient)
+        told = PartProgress(call.progress, [self.search_steps] * len(x))
         skipped = closest.success | closest.stuck | ~closest.finite
         for row in range(len(x)):
             if not skipped[row]:
@@ -65,20 +66,21 @@ class LBFGS(GradientAttack):
                 )
                 c = descent.first(index_rows(found, here))
                 descent.closest.stuck |= c is None
-                self._search(descent, c or 1.0)
+                self._search(descent, c or 1.0, told.within)
                 closest = scatter_rows(closest, here, descent.closest)
-            call.progress(row + 1, len(x))
+            told.end_part()
         return closest.result(call)
 
-    def _search(self, descent: "_LBFGSDescent", c: float) -> None:
+    def _search(self, descent: "_LBFGSDescent", c: float, progress: Progress) -> None:
         """Double c until a descent ends in a success, then halve what lies between."""
         too_low, enough = 0.0, math.inf
-        for _ in range(self.search_steps):
+        for step in range(self.search_steps):
             if descent.run(c, self.steps):
                 enough = c
             else:
                 too_low = c
             c = 2 * c if math.isinf(enough) else (too_low + enough) / 2
+            progress(step + 1, self.search_steps)
 
 
 class _LBFGSDescent:

@@ -53,9 +53,8 @@ class WaveletSparse(GradientAttack):
         lr: by how much the steepest coefficient grows in a step; a coefficient of 1 changes a
             sample by about 1 in l2.
         prune: forward passes that look for coefficients to leave out.
-        wavelet: see `compress.dwt`.
-        levels: see `compress.dwt`.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
+        wavelet: of `compress.dwt`, such as "haar", "cdf53" or "cdf97".
+        levels: of the transform; None takes as many as halve the shorter side to one.
 
     Source: proximal gradient (ISTA): Daubechies, Defrise & De Mol 2004; perturbations as wavelet
     coefficients: Rey-de-Castro & Rabitz 2018, section 5.4.

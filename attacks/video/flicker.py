@@ -44,8 +44,6 @@ class Flicker(FlickerLoss, GradientAttack):
         press: factor on the gradient of the visibility where the goal is met; 1 is the paper's
             descent.
         early_stop: return the first success of a clip; the clip leaves the batch.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
-        **others: see `FlickerLoss`.
 
     Source: Naeh et al. 2020, section 3, eq. (1); there 2500 steps, each a tenth as long.
     """

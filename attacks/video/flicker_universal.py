@@ -49,7 +49,6 @@ class FlickerUniversal(FlickerLoss, FitByEpochs[Perturbation]):
         source: fit to the clips that the model predicts as this class alone; None for all clips.
             A loader of that class fills the batches.
         target: class to reach; None for any class but the clean prediction.
-        **others: see `FlickerLoss`.
 
     Source: Naeh et al. 2020, eq. (1), sections 3 and 4.3 to 4.5: class generalisation, universal
     and time-invariant attacks; there 10000 steps of 8 clips.

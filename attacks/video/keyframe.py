@@ -75,7 +75,6 @@ class Keyframe(GradientAttack):
         lr: Adam's learning rate, in pixel units.
         loss: "ce", "margin" or "dlr".
         early_stop: return the first success of a clip; the clip leaves the batch.
-        eot, bpda: for random models and layers without a gradient, see `GradientAttack`.
 
     Source: Xu et al. 2023, sections 3 and 4; SA: Wei et al. 2019.
     """

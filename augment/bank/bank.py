@@ -1,6 +1,7 @@
 """The sample bank: perturbed samples on disk, safe against a kill at any moment."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attacks.attack import AttackResult
 from attacks.errors import RefusedInput
 from attacks.files import sweep
+from augment.bank.attack_entries import attack_entries
 from augment.bank.reviews import Review, append_review, read_reviews, statuses
 from augment.bank.samples import (
     ENCODINGS,
@@ -33,6 +36,7 @@ from augment.bank.shards import (
 )
 from augment.dataset import Rows, row_numbers
 
+_NEEDED = "labels, sources and attack"
 _KEY = re.compile(r"[A-Za-z0-9_=,+-][A-Za-z0-9_=,+.-]{0,149}")
 
 
@@ -87,6 +91,13 @@ class SampleBank:
             for shard in shards
             for row, entry in enumerate(shard.entries)
         ]
+
+    def __repr__(self) -> str:
+        """Return one line: the folder, how many samples of which shape, and their statuses."""
+        counts = Counter(entry.status for entry in self.entries())
+        said = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+        size = f"{len(self)} samples" + (f" of {self.shape}" if self.shape else "")
+        return f"{type(self).__name__}({self.folder}: {', '.join([size, *said])})"
 
     def __len__(self) -> int:
         """Count the samples of every status."""
@@ -144,18 +155,29 @@ class SampleBank:
     def append(
         self,
         key: str,
-        x_adv: Tensor,
-        entries: Sequence[Mapping[str, Any]],
+        samples: AttackResult | Tensor,
+        entries: Sequence[Mapping[str, Any]] | None = None,
         *,
+        labels: Tensor | Sequence[int] | None = None,
+        sources: Sequence[str] | None = None,
+        attack: str | None = None,
+        round: int = 0,
+        seed: int = 0,
         encodings: Sequence[Encoding] | None = None,
     ) -> int:
         """Store perturbed samples under a new key, down to the disk, wholly or not at all.
 
         Args:
             key: Letters, digits and `_ - = , + .`, at most 150.
-            x_adv: `(B, C, H, W)` float32 in [0, 1], on any device.
+            samples: What an attack returned of B samples; then labels, sources and attack are
+                given. Or `(B, C, H, W)` float32 in [0, 1], on any device; then entries are.
             entries: B mappings with the fields source, label, round, attack, seed, loss, linf,
                 l2 and l1 of `Entry`.
+            labels: Correct classes, `(B,)`.
+            sources: B ids of the originals in their dataset.
+            attack: Name of the attack.
+            round: Round that the samples are of.
+            seed: Seed that the attack was given.
             encodings: How each sample is stored, see `smallest_encodings`; None takes bytes
                 where they are exact, else half floats.
 
@@ -163,11 +185,20 @@ class SampleBank:
             B.
 
         Raises:
-            ValueError: The key is taken or badly formed, or samples and entries do not fit.
+            ValueError: The key is taken or badly formed, or samples and what is said of them do
+                not fit.
             OSError: The disk is full or the folder cannot be written; nothing is left behind.
         """
-        self._check(key, x_adv, entries, encodings)
-        x = x_adv.detach().float()
+        if isinstance(samples, AttackResult) and entries is None:
+            if labels is None or sources is None or attack is None:
+                raise ValueError(f"a result without {_NEEDED}; give all three with it")
+            made = {"attack": attack, "round": round, "seed": seed}
+            entries = attack_entries(samples, made, labels=labels, sources=sources)
+            samples = samples.x_adv
+        elif entries is None or isinstance(samples, AttackResult) or labels is not None:
+            raise ValueError(f"give entries with a tensor, and {_NEEDED} with an attack's result")
+        self._check(key, samples, entries, encodings)
+        x = samples.detach().float()
         pairs = encode(x, entries, exact_encodings(x) if encodings is None else encodings)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:

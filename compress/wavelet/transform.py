@@ -115,7 +115,15 @@ def dwt(
 
 
 def idwt(c: Coefficients, *, lifted: bool | None = None) -> Tensor:
-    """Invert `dwt`: samples shaped like `c.values`; `lifted`: see `dwt`."""
+    """Invert `dwt`.
+
+    Args:
+        c: coefficients.
+        lifted: whether to use lifting steps or matrices; None chooses, as of `dwt`.
+
+    Returns:
+        Samples shaped like `c.values`.
+    """
     y, wavelet, dense = c.values.clone(), c.wavelet, _longest_dense(c.wavelet, lifted)
     rows, columns = (lengths(n, c.levels) for n in y.shape[-2:])
     for h, w in list(zip(rows, columns, strict=True))[-2::-1]:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from attacks.attack import Attack, Progress
 from attacks.common.options import Count
+from attacks.common.progress import PERCENT, PartProgress
 from attacks.common.randomness import derive_seed, ids_of
 from attacks.generator.generator import LearnedGenerator
 from explain.method import ExplanationCall, ExplanationMethod
 
 STEPS = 50  # of the usual generator: enough to fool, at a sixth of the attack's own cost
-PERCENT = 100  # of an attack's steps, the unit that progress is told in
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def learn_differences(
         ValueError: for what the attack cannot work with.
     """
     ids, parts = ids_of(x, sample_ids), range(0, len(x), chunk)
-    told = _Told(progress, runs=instances * len(parts))
+    told = PartProgress(progress, [PERCENT] * (instances * len(parts)))
     found = []
     for instance in range(instances):
         own = derive_seed(seed, "instance", instance) if instance else seed
@@ -102,7 +102,7 @@ def learn_differences(
                 progress=told.within,
             )
             rows.append(result.delta.abs())
-            told.end_run()
+            told.end_part()
         found.append(torch.cat(rows))  # (B, C, ...)
     return torch.stack(found)
 
@@ -118,25 +118,3 @@ def mean_and_spread(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     spread = maps.std(0) if len(maps) > 1 else torch.zeros_like(maps[0])
     return maps.mean(0), spread
-
-
-class _Told:
-    """Turns the progress of several runs, whose lengths may differ, into that of one."""
-
-    def __init__(self, progress: Progress | None, *, runs: int) -> None:
-        self.progress, self.total = progress, PERCENT * runs
-        self.ended = self.latest = 0
-
-    def within(self, done: int, steps: int) -> None:
-        """Tell how far the present run is."""
-        self._tell(self.ended + PERCENT * done // steps)
-
-    def end_run(self) -> None:
-        """Tell that the present run has ended, perhaps before its last step."""
-        self.ended += PERCENT
-        self._tell(self.ended)
-
-    def _tell(self, done: int) -> None:
-        if self.progress and done > self.latest:
-            self.latest = done
-            self.progress(done, self.total)

@@ -67,7 +67,17 @@ def insertion_curve(
     """Return the probability of class y as a map's highest pixels are shown, step by step.
 
     A good map has a large area under its curve, (B, S + 1) from the fill alone to the whole sample.
-    Arguments and errors are those of `deletion_curve`.
+    Errors are those of `deletion_curve`.
+
+    Args:
+        model: the classifier; left exactly as it was.
+        x: images (B, C, H, W) or videos (B, C, T, H, W) in [0, 1].
+        y: classes, int64 (B,).
+        maps: (B, H, W) or (B, T, H, W).
+        steps: S, equal shares of the pixels.
+        fill: a value in [0, 1] of all channels, or "blur".
+        chunk: samples in a pass, which bounds the memory.
+        tell: called with the number of samples done after each pass, of B * (S + 1).
 
     Source: Petsiuk, Das & Saenko 2018, section 4.1, algorithm 1.
     """

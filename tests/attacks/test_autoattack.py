@@ -258,11 +258,23 @@ def test_a_random_model_is_reported_once(net, batch):
     assert sum("the model is random" in text for text in result.info["warnings"]) == 1
 
 
-def test_progress_counts_members(resisting):
+def test_progress_moves_within_members(resisting, tmp_path):
     model, x, y = resisting
-    seen = []
-    AutoAttack(**QUICK)(model, x, y, progress=lambda *step: seen.append(step))
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    attack, seen = AutoAttack(**QUICK, folder=str(tmp_path)), []
+    attack(model, x, y, progress=lambda *step: seen.append(step))
+    members = attack.members()
+    passes = [3 * m.steps * max(1, m.targets) for m in list(members.values())[:3]]
+    passes.append(members["square"].queries)
+    done = [at for at, _ in seen]
+    assert {of for _, of in seen} == {sum(passes)}
+    assert done == sorted(set(done))
+    ends = [sum(passes[: n + 1]) for n in range(4)]
+    assert set(ends) <= set(done)
+    for begin, end in zip([0, *ends], ends, strict=False):
+        assert any(begin < at < end for at in done), "a member is silent"
+    again = []
+    attack(model, x, y, progress=lambda *step: again.append(step))
+    assert [at for at, _ in again] == ends  # of a run that goes on, what is done is passed by
 
 
 @pytest.mark.slow

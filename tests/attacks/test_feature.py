@@ -83,6 +83,17 @@ def test_the_solvers_find_as_much_in_a_curved_representation(curved, pair):
     torch.testing.assert_close(ours.loss, theirs.loss, rtol=0.01, atol=1e-6)
 
 
+def test_the_reference_solver_tells_its_iterations(curved, pair):
+    s, g = pair
+    attack, told = FeatureAdversary(layer="3", eps=EPS, steps=20, solver="lbfgsb"), []
+    attack(curved, s, None, guide=g, progress=lambda *at: told.append(at))
+    done = [at for at, _ in told]
+    assert {of for _, of in told} == {20 * len(s)}
+    assert done == sorted(set(done))
+    assert done[-1] == 20 * len(s)
+    assert len(done) > 2 * len(s), "a sample is silent"
+
+
 def test_with_room_enough_the_guide_itself_is_found(curved, pair):
     s, g = pair
     result = FeatureAdversary(layer="0", eps=1.0, steps=300)(curved, s, None, guide=g)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, AttackResult
+from attacks.attack import Attack, AttackResult, Progress
 from attacks.common.frozen import frozen
 from attacks.common.goal import logits_of
 from augment import Dataset
@@ -124,6 +124,7 @@ def attack_batches(
     device: str | torch.device | None = None,
     target: int | None = None,
     numbers: Sequence[int] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[AttackedBatch]:
     """Attack the samples of ``ds`` in order, a batch at a time.
 
@@ -139,6 +140,7 @@ def attack_batches(
         device: where to attack; None takes the model's.
         target: class that every sample is driven to; None for any wrong class.
         numbers: which batches, ascending; None for all.
+        progress: called with (steps done, steps in all) of the attack on the present batch.
     """
     device = device or device_of(model)
     others = ds
@@ -150,7 +152,7 @@ def attack_batches(
         places = None
     for number, batch in enumerate(labelled_batches(ds, batch_size=batch_size, device=device)):
         if numbers is None or number in numbers:
-            perturb = partial(attack_with_guides, attack, others=others)
+            perturb = partial(attack_with_guides, attack, others=others, progress=progress)
             yield _attack_batch(perturb, model, batch, seed=seed, target=target, places=places)
 
 
@@ -191,7 +193,16 @@ def evaluate_attack(
     device: str | torch.device | None = None,
     target: int | None = None,
 ) -> AttackMeasurement:
-    """Attack every sample of ``ds`` and measure; see ``attack_batches`` for the arguments.
+    """Attack every sample of ``ds`` and measure.
+
+    Args:
+        attack: any of ``ATTACKS``, with its options.
+        model: the classifier, on ``device``.
+        ds: what to attack: a `Dataset`, or any iterable of batches (x, y), such as a DataLoader.
+        batch_size: samples in a batch of a `Dataset`.
+        seed: of the attack.
+        device: where to attack; None takes the model's.
+        target: class that every sample is driven to; None for any wrong class.
 
     Raises:
         ValueError: when there are no samples.

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from attacks.attack import Attack, AttackResult
+from attacks.attack import Attack, AttackResult, Progress
 from attacks.common.randomness import generator_for, ids_of
 from attacks.feature.guided_attack import GuidedAttack
 from augment import Dataset
@@ -23,6 +23,7 @@ def attack_with_guides(
     target: Tensor | None = None,
     seed: int,
     sample_ids: Sequence[int] | Tensor | None,
+    progress: Progress | None = None,
 ) -> AttackResult:
     """Attack samples; an attack that needs guides is led to samples of other classes.
 
@@ -35,6 +36,7 @@ def attack_with_guides(
         target: as of the attack.
         seed: as of the attack; with a sample's id, it chooses the sample's guide.
         sample_ids: as of the attack.
+        progress: as of the attack.
 
     Raises:
         ValueError: when there is no sample of another class.
@@ -44,7 +46,7 @@ def attack_with_guides(
         rows = choose_guides(others, y, seed=seed, ids=ids_of(x, sample_ids))
         assert isinstance(others, Dataset)  # `choose_guides` has checked it
         perturb = partial(attack, guide=others.stack(rows)[0].to(x))
-    return perturb(model, x, y, target=target, seed=seed, sample_ids=sample_ids)
+    return perturb(model, x, y, target=target, seed=seed, sample_ids=sample_ids, progress=progress)
 
 
 def choose_guides(others: Samples, y: Tensor, *, seed: int, ids: Sequence[int]) -> list[int]:

@@ -57,19 +57,20 @@ def measure_resumable(
     """
     files = item_files(task.items, context, task.ds)
     missing = [i for i, file in enumerate(files) if not is_finished(file)]
-    batches = attack_batches(
-        task.attack,
-        context.model,
-        task.ds,
-        batch_size=context.batch_size,
-        seed=task.seed,
-        device=context.device,
-        target=task.target,
-        numbers=missing,
-    )
     total, done = len(files), len(files) - len(missing)
     stopwatch = Stopwatch(task.items / "seconds.json")
     with Progress(context.folder, f"measure {task.name}", total=total, done=done) as bar:
+        batches = attack_batches(
+            task.attack,
+            context.model,
+            task.ds,
+            batch_size=context.batch_size,
+            seed=task.seed,
+            device=context.device,
+            target=task.target,
+            numbers=missing,
+            progress=bar.within,
+        )
         for i, batch in zip(missing, batches, strict=True):
             context.folder.check_held()
             log_warnings(task.name, batch.result)

@@ -24,9 +24,11 @@ class AttackMeasurement:
         attackable: how many of them could be attacked, see `AttackedBatch.attackable`.
         fooled: how many of those were.
         clean_accuracy: share of all samples that are right before the attack.
-        clean_accuracy_interval: its 95 % interval, see `wilson`; those of others likewise.
+        clean_accuracy_interval: its 95 % interval, see `wilson`.
         robust_accuracy: share of all samples that are right before and not fooled.
+        robust_accuracy_interval: its 95 % interval.
         success: share fooled of those that could be attacked; NaN if there are none.
+        success_interval: its 95 % interval.
         median_l2: median length of the change of those fooled; NaN if none was.
         delta_l1: mean absolute change of a value, in [0, 1] units, of those fooled; NaN if none.
         delta_sparsity: share of values changed by less than ``SPARSE_BELOW`` in those fooled; NaN
@@ -69,6 +71,14 @@ class AttackMeasurement:
     warnings: list[str]
     doubts: list[str]
 
+    def __repr__(self) -> str:
+        """Return one line: of how many samples, and the rates."""
+        return (
+            f"{type(self).__name__}({self.samples} samples: clean accuracy "
+            f"{self.clean_accuracy:.1%}, robust accuracy {self.robust_accuracy:.1%}, success "
+            f"{self.success:.1%} on the {self.attackable} that could be attacked)"
+        )
+
 
 def summarise(
     columns: Sequence[Columns],
@@ -78,7 +88,14 @@ def summarise(
     budget: Budget | None = None,
     classes: int | None = None,
 ) -> AttackMeasurement:
-    """Join the columns of all batches, see `score_batch`, into one measurement.
+    """Join the columns of all batches into one measurement.
+
+    Args:
+        columns: of each batch, see `score_batch`.
+        seconds: that the attack took.
+        warnings: of the attack.
+        budget: what the attack was held to; None for nothing.
+        classes: how many the classifier tells apart; None where that is not known.
 
     Raises:
         ValueError: when there are none.

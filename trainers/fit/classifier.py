@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from attacks.attack import Progress
 from attacks.common.frozen import has_reentrant_checkpoint
 from attacks.common.goal import logits_of
 from attacks.common.randomness import derive_seed, generator_for
@@ -62,6 +63,7 @@ def fit_classifier(
     device: str | torch.device = "cpu",
     state: FitState | None = None,
     on_epoch: Callable[[FitState], object] | None = None,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Fit ``model`` in place; it ends in eval mode, with averaged weights if ``ema`` is on.
 
@@ -78,6 +80,7 @@ def fit_classifier(
         device: where to fit.
         state: what ``on_epoch`` received; fitting goes on from there.
         on_epoch: called after every epoch with a copy of the state.
+        progress: called with (steps done, steps in all) of the present epoch.
 
     Raises:
         ValueError: for unlabelled or no samples.
@@ -94,7 +97,7 @@ def fit_classifier(
     try:
         while len(history) < options.epochs and warning is None:
             start = time.perf_counter()
-            record = fit.epoch(len(history), augment)
+            record = fit.epoch(len(history), augment, progress)
             if best:
                 with fit.averaged():
                     record["robust_accuracy"] = best.see(len(history), model)
@@ -140,7 +143,7 @@ class _ClassifierTraining:
         self.input_gradient = True
         self.steps = self.replays * (len(train) // size + (left > 0 and not self.drop_last))
 
-    def epoch(self, epoch: int, augment: Augment | None) -> Record:
+    def epoch(self, epoch: int, augment: Augment | None, progress: Progress | None) -> Record:
         """Fit one epoch, whose randomness depends on (seed, epoch) alone."""
         # Sums stay on the device, for reading one would make every step wait for the GPU.
         loss_sum, right = torch.zeros(2, dtype=torch.float64, device=self.device)
@@ -169,6 +172,8 @@ class _ClassifierTraining:
                     loss_sum += loss * len(y)
                     right += (logits.argmax(1) == y).sum()
                     seen, step = seen + len(y), step + 1
+                    if progress:
+                        progress(step - epoch * self.steps, self.steps)
         loss_mean = float(loss_sum) / seen
         if not math.isfinite(loss_mean):
             raise RuntimeError(

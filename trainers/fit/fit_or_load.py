@@ -180,6 +180,7 @@ def _fit(
             device=context.device,
             state=state,
             on_epoch=keep,
+            progress=bar.within,
         )
     history = [{k: v for k, v in record.items() if k != "seconds"} for record in result.history]
     return replace(result, history=history)

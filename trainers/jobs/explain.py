@@ -88,7 +88,7 @@ def explain_by_each(
     with Progress(explained.context.folder, "explain", total=len(methods)) as bar:
         for name, method in methods.items():
             try:
-                found[name] = explain_resumable(explained, name, method)
+                found[name] = explain_resumable(explained, name, method, progress=bar.within)
             except ValueError as error:
                 if named:
                     raise

@@ -1,6 +1,6 @@
 """Fit an attack to the training samples so that a killed run goes on after its last pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,16 +21,29 @@ from trainers.run.show.progress import Progress
 
 @dataclass(frozen=True)
 class ShuffledBatches:
-    """The batches of a dataset in one random order, the same each time it is gone through."""
+    """The batches of a dataset in one random order, the same each time it is gone through.
+
+    Attributes:
+        ds: the dataset.
+        batch_size: samples in a batch.
+        seed: of the order.
+        device: where the batches are put.
+        progress: called with (batches used, batches in all).
+    """
 
     ds: Dataset
     batch_size: int
     seed: int
     device: torch.device
+    progress: Callable[[int, int], None]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield x (B, ...), y (B,) and the numbers of the samples (B,)."""
-        return iterate(self.ds, batch_size=self.batch_size, seed=self.seed, device=self.device)
+        """Yield x (B, ...), y (B,) and the numbers of the samples (B,); tell how many were used."""
+        batches = iterate(self.ds, batch_size=self.batch_size, seed=self.seed, device=self.device)
+        total = -(-len(self.ds) // self.batch_size)
+        for number, batch in enumerate(batches, 1):
+            yield batch
+            self.progress(number, total)
 
 
 def fit_if_needed(
@@ -72,7 +85,7 @@ def _note_passes(context: JobContext, history: Sequence[Record]) -> None:
 def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) -> SavedAttack:
     """Fit, from the running checkpoint when there is one."""
     tensors, history = load_tensors(running) if is_present(running) else ({}, [])
-    seed = derive_seed(context.seed, "fit attack")
+    seed, size = derive_seed(context.seed, "fit attack"), context.batch_size
     with Progress(context.folder, "fit the attack", total=options.passes, done=len(history)) as bar:
 
         def on_epoch(now: FitCheckpoint) -> None:
@@ -83,7 +96,7 @@ def _fit(context: JobContext, running: Path, options: Fittable, train: Dataset) 
 
         return options.fit(
             context.model,
-            ShuffledBatches(train, context.batch_size, derive_seed(seed, "order"), context.device),
+            ShuffledBatches(train, size, derive_seed(seed, "order"), context.device, bar.within),
             seed=seed,
             checkpoint=FitCheckpoint(tensors, history) if history else None,
             on_epoch=on_epoch,

@@ -58,7 +58,7 @@ def fit_or_load_network(
     Args:
         folder: the run folder.
         epochs: of the training.
-        fit: `fit_network` with all arguments but ``state`` and ``on_epoch``.
+        fit: `fit_network` with all arguments but ``state``, ``on_epoch`` and ``progress``.
     """
     file = folder.checkpoints / "reconstruction.safetensors"
     running = file.with_name("reconstruction-running.safetensors")
@@ -96,7 +96,7 @@ def _train(
             save_item(running, now.tensors, {"history": now.history})
             bar.step()
 
-        return fit(state=state, on_epoch=keep)
+        return fit(state=state, on_epoch=keep, progress=bar.within)
 
 
 def _measured(folder: RunFolder, record: Record) -> None:

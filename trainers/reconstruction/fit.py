@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from attacks.attack import Progress
 from attacks.common.frozen import frozen
 from attacks.common.randomness import generator_for
 from compress import Codec, NetworkConfig, RestorationNet, TaskQuantiser
@@ -78,6 +79,7 @@ def fit_network(
     device: str | torch.device = "cpu",
     state: FitState | None = None,
     on_epoch: Callable[[FitState], object] | None = None,
+    progress: Progress | None = None,
 ) -> NetworkFit:
     """Train R on samples coded with several steps, then measure its gate.
 
@@ -96,6 +98,7 @@ def fit_network(
         device: where to train.
         state: what ``on_epoch`` received; training goes on from there.
         on_epoch: called after every epoch with a copy of the state.
+        progress: called with (steps done, steps in all) of the present epoch.
 
     Raises:
         ValueError: for options that contradict each other or the samples.
@@ -114,7 +117,7 @@ def fit_network(
         history = unpack(state, fit.network, fit.optimizer, fit.ema) if state else []
         while len(history) < options.epochs:
             start = time.perf_counter()
-            record = fit.epoch(len(history))
+            record = fit.epoch(len(history), progress)
             history.append(record | {"seconds": time.perf_counter() - start})
             if on_epoch:
                 on_epoch(pack(fit.network, fit.optimizer, fit.ema, history))
@@ -159,7 +162,7 @@ class _NetworkTraining:
         plain = self.network.base(decoded).clamp(0, 1)  # (S, N, C, ...)
         return Terms.measured(self.options, plain, x, self.samples.classifier)
 
-    def epoch(self, epoch: int) -> Record:
+    def epoch(self, epoch: int, progress: Progress | None) -> Record:
         """Train one epoch, whose order depends on (seed, epoch) alone."""
         sums: dict[str, Tensor] = {}
         pairs = len(self.steps) * len(self.x)
@@ -170,6 +173,8 @@ class _NetworkTraining:
             for name, value in self._step(rate, row, number, lr).items():
                 # Sums stay on the device, for reading one would make every step wait for it.
                 sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value
+            if progress:
+                progress(number - epoch * each + 1, each)
         self.network.eval()
         means = {name: float(value) / pairs for name, value in sums.items()}
         if not math.isfinite(means["loss"]):

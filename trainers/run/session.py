@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 import torch
+from tqdm import tqdm
 
 from attacks import RefusedInput
 from trainers.run import errors
@@ -23,6 +24,7 @@ from trainers.run.folder.atomic import damaged_file, digest, is_present, write_j
 from trainers.run.folder.completeness import files_of
 from trainers.run.folder.folder import RunFolder, begun, open_folder
 from trainers.run.folder.input_digests import check_apart
+from trainers.run.show.closing import list_places
 from trainers.run.show.outcome import outcome
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ def report_status(folder: RunFolder) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
+    log.debug("what the run left:\n%s", list_places(folder.path))
     files, summary = files_of(folder.path), digest(folder.summary())
     folder.status("finished", exit=errors.DONE, files=files, summary=summary)
 
@@ -172,13 +175,22 @@ class QuietStreamHandler(logging.StreamHandler[TextIO]):
         """Let the message go."""
 
 
+class TerminalHandler(QuietStreamHandler):
+    """A handler whose lines stand above the bars that are shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the bars away, write the line, and show them again below it."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 class QuietFileHandler(QuietStreamHandler, logging.FileHandler):
     """A file handler that says nothing when the disk is full: the work goes on."""
 
 
 def show_on_terminal() -> AbstractContextManager[None]:
     """Show what our packages tell while the body runs."""
-    return attach_handler(QuietStreamHandler(sys.stdout), logging.INFO)
+    return attach_handler(TerminalHandler(sys.stdout), logging.INFO)
 
 
 @contextmanager

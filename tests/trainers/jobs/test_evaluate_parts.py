@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.trainers.watched_progress import moves, watched_progress
 from trainers.run.main import main
 
 SMALL = ["--smoke", "--threads", "1", "--test-samples", "40"]
@@ -33,7 +34,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     save_file(other, folder / "other.safetensors")
     words = ["evaluate", *SMALL, "--weights", str(weights), "--attacks", "fgsm", "pgd:steps=5"]
     words += ["fmn:norm=linf,steps=20", "--transfer", f"other={folder}/other.safetensors"]
-    assert main([*words, "--run-dir", str(folder / "e")]) == 0
+    with watched_progress() as told:
+        assert main([*words, "--run-dir", str(folder / "e")]) == 0
+    assert [stage for stage, shares in told.items() if not moves(shares)] == ["measure fgsm"]
     return folder / "e"
 
 

@@ -18,6 +18,7 @@ from augment import load_dataset
 from explain import METHODS
 from explain.perturbation.boxes import Box, find_boxes
 from explain.scores.deletion import area_under, deletion_curve
+from tests.trainers.watched_progress import watched_progress
 from trainers import load_classifier
 from trainers.run.cli.specs.explanations import build_method
 from trainers.run.main import main
@@ -34,7 +35,10 @@ def explain(folder: Path, *words: str) -> dict:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explain") / "run"
-    explain(folder, "--samples", "2", "--method", "all")
+    with watched_progress() as told:
+        explain(folder, "--samples", "2", "--method", "all")
+    assert told["explain"].count(1) == len(METHODS)
+    assert len(told["explain"]) > 50  # of a few that have steps
     return folder
 
 

@@ -13,6 +13,7 @@ import trainers.jobs.fitted_attack as module
 from attacks import FITTED, load_fitted
 from augment import load_dataset
 from tests.slow_but import slow_but
+from tests.trainers.watched_progress import moves, watched_progress
 from trainers import load_classifier
 from trainers.evaluate.evaluation import predict
 from trainers.run.errors import Interrupted
@@ -136,7 +137,9 @@ def test_a_kill_between_the_file_and_its_state_leaves_nothing_behind(
 
 def test_a_target_is_fitted_for(weights: Path, tmp_path: Path) -> None:
     line = words(weights, tmp_path / "a", "--attack", "universal", "--eps", "0.5", "--target", "3")
-    assert main(line) == 0
+    with watched_progress() as told:
+        assert main(line) == 0
+    assert moves(told["fit the attack"])
     assert load_fitted(tmp_path / "a" / "universal.safetensors").target == 3  # type: ignore[attr-defined]
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["success"] > 0.3

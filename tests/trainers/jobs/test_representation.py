@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attacks import ATTACKS
 from augment import load_dataset
 from tests.soak.folders import differences
+from tests.trainers.watched_progress import moves, watched_progress
 from trainers import load_classifier
 from trainers.jobs.representation import analysis
 from trainers.jobs.representation.setup import choose_layers, list_trials
@@ -37,7 +38,12 @@ def represent(folder: Path, *words: str, model: Sequence[str] = SMALL) -> dict:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("representation") / "run"
-    represent(folder, *WORDS)
+    with watched_progress() as told:
+        represent(folder, *WORDS)
+    assert [stage for stage, shares in told.items() if moves(shares)] == [
+        "representation",
+        "invert",
+    ]
     return folder
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from augment import SampleBank
+from tests.trainers.watched_progress import Told, moves, watched_progress
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.rounds.collect_samples import list_items
 from trainers.jobs.rounds.stopping import stop_reason
@@ -27,10 +28,27 @@ def rounds(folder: Path, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rounds") / "run"
-    assert rounds(folder) == 0
-    return folder
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told, list[str]]:
+    """A run, what its bars were told, and the stages that were planned."""
+    folder, planned = tmp_path_factory.mktemp("rounds") / "run", []
+    with pytest.MonkeyPatch.context() as patch, watched_progress() as told:
+        patch.setattr("trainers.jobs.rounds.rounds.StagePlan", lambda names: planned.append(names))
+        assert rounds(folder) == 0
+    return folder, told, planned[0]
+
+
+@pytest.fixture(scope="module")
+def run(watched: tuple[Path, Told, list[str]]) -> Path:
+    return watched[0]
+
+
+def test_bars_move_through_the_stages_that_were_planned(
+    watched: tuple[Path, Told, list[str]],
+) -> None:
+    _, told, planned = watched
+    assert list(told) == planned
+    silent = [stage for stage, shares in told.items() if not moves(shares)]
+    assert silent == [stage for stage in told if "fgsm" in stage]  # one step
 
 
 def test_the_summary_keeps_the_contract(run: Path) -> None:
@@ -92,6 +110,11 @@ def test_a_finished_run_shows_its_table_again(run: Path, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "is finished" in shown
     assert re.search(r"round +clean acc\.", shown)
+    report, found, after = shown.splitlines()[-3:]
+    assert report == f"report  {run}/report.html, beside it checkpoints/best.safetensors"
+    assert re.match(r"found   worst case accuracy [\d.]+% \(\d+-\d+\) of 40 test samples", found)
+    assert after.startswith(f"next    tensorboard --logdir {run}/tensorboard; to compare: ")
+    assert f"picture     {run}/figures/accuracy.png\n" in (run / "log.txt").read_text()
     assert (run / "summary.json").read_bytes() == before
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from attacks import RefusedInput
 from augment import load_dataset
 from compress import BlendWeight, Codec, NetworkConfig, RestorationNet
+from tests.trainers.watched_progress import moves, watched_progress
 from trainers import (
     FitState,
     ReconstructionOptions,
@@ -389,11 +390,13 @@ def test_a_run_folder_is_resumed_and_measured(digits, tmp_path, monkeypatch):
     assert kept == ["reconstruction-running.safetensors"]
     kept_epochs = []
 
-    def resumed(state, on_epoch):
+    def resumed(state, on_epoch, progress):
         kept_epochs.append(state.epoch)
-        return fit(state=state, on_epoch=on_epoch)
+        return fit(state=state, on_epoch=on_epoch, progress=progress)
 
-    network = fit_or_load_network(folder, options.epochs, resumed)
+    with watched_progress() as told:
+        network = fit_or_load_network(folder, options.epochs, resumed)
+    assert moves(told["train R"])
     assert network.digest == whole.network.digest
     assert kept_epochs == [1]  # it went on after it
     assert measured().count("reconstruction/epoch-001") == 1

@@ -20,6 +20,7 @@ from attacks.common.bpda import stand_ins
 from attacks.common.forward import is_random
 from attacks.common.frozen import frozen
 from attacks.common.goal import Goal, detached_logits, value_and_gradient, without_slope
+from attacks.common.progress import PERCENT, PartProgress
 from attacks.common.randomness import generator_for, ids_of
 from attacks.common.threat import Threat
 from trainers.evaluate.evaluation import top_classes
@@ -32,6 +33,7 @@ from trainers.evaluate.masking.compare_attacks import (
     compare,
 )
 
+PROBES = 6  # of `make_probes`
 TRIED = 32  # samples of which two passes are compared
 STEPS, QUERIES, POINTS = 20, 300, 50  # of the probing PGD, of Square, of random search
 AVERAGE = "average over it: run --attacks pgd:eot=20 autoattack:version=rand"
@@ -79,7 +81,7 @@ def check_masking(
         batch_size: samples that are attacked at a time.
         seed: of the attacks.
         sample_ids: B integers; None derives them from the samples.
-        progress: called with (attacks done, attacks in all).
+        progress: called with (steps done, steps in all), those of all attacks.
 
     Returns:
         The checks, those that saw nothing wrong too; one alone where no sample is right.
@@ -96,12 +98,11 @@ def check_masking(
     if missing:  # so attacks would refuse the model too
         return [*found, MaskingCheck("no gradient", missing, sign=True, advice=FLOW)]
     pgd = PGD(norm=norm, eps=eps, steps=steps, early_stop=True, bpda=bpda, eot=eot)
-    probes = make_probes(pgd, queries=queries)
-    seen: dict[str, Tensor] = {}
-    for name, probe in probes.items():
-        seen[name] = ask(probe, model, x, y, batch_size=batch_size, seed=seed, sample_ids=ids)
-        if progress:
-            progress(len(seen), len(probes))
+    told = PartProgress(progress, [PERCENT] * (PROBES * len(split(x, batch_size))))
+    seen = {
+        name: ask(probe, model, x, y, told=told, batch_size=batch_size, seed=seed, sample_ids=ids)
+        for name, probe in make_probes(pgd, queries=queries, progress=told.within).items()
+    }
     (white, strong), *weaker, (name, unbounded), (_, flat) = seen.items()
     compared = zip((BLACK, ONE_STEP, RANDOM), weaker, strict=True)
     return [
@@ -122,17 +123,18 @@ class Probe(Protocol):
         ...
 
 
-def make_probes(pgd: PGD, *, queries: int) -> dict[str, Probe]:
+def make_probes(pgd: PGD, *, queries: int, progress: Progress) -> dict[str, Probe]:
     """Return what is asked of each sample, by name: PGD, what is compared with it, and the rest."""
     norm, eps = pgd.norm, pgd.eps
+    fools = partial(success, progress=progress)
     square = Square(norm=norm, eps=eps, queries=queries)
     single = FGSM(norm=norm, eps=eps, bpda=pgd.bpda, eot=pgd.eot)
     return {
-        f"pgd ({pgd.steps} steps)": partial(success, pgd),
-        f"square ({queries} queries)": partial(success, square),
-        "fgsm": partial(success, single),
+        f"pgd ({pgd.steps} steps)": partial(fools, pgd),
+        f"square ({queries} queries)": partial(fools, square),
+        "fgsm": partial(fools, single),
         f"the best of {POINTS} random points": partial(random_search, norm=norm, eps=eps),
-        f"pgd ({pgd.steps} steps) at eps 1": partial(success, replace(pgd, norm="linf", eps=1.0)),
+        f"pgd ({pgd.steps} steps) at eps 1": partial(fools, replace(pgd, norm="linf", eps=1.0)),
         "gradients": partial(zero_gradients, bpda=pgd.bpda),
     }
 
@@ -143,15 +145,17 @@ def ask(
     x: Tensor,
     y: Tensor,
     *,
+    told: PartProgress,
     batch_size: int,
     seed: int,
     sample_ids: Sequence[int],
 ) -> Tensor:
     """Return the answers of a probe to samples (N, ...), batch by batch, (N,) bool on the CPU."""
-    parts = [
-        probe(model, x[rows], y[rows], seed=seed, sample_ids=[sample_ids[i] for i in rows.tolist()])
-        for rows in split(x, batch_size)
-    ]
+    parts = []
+    for rows in split(x, batch_size):
+        ids = [sample_ids[i] for i in rows.tolist()]
+        parts.append(probe(model, x[rows], y[rows], seed=seed, sample_ids=ids))
+        told.end_part()
     return torch.cat(parts).cpu()
 
 
@@ -163,9 +167,10 @@ def success(
     *,
     seed: int,
     sample_ids: Sequence[int],
+    progress: Progress,
 ) -> Tensor:
     """Tell which samples (B, ...) an attack fools, (B,) bool."""
-    return attack(model, x, y, seed=seed, sample_ids=sample_ids).success
+    return attack(model, x, y, seed=seed, sample_ids=sample_ids, progress=progress).success
 
 
 def split(x: Tensor, batch_size: int) -> tuple[Tensor, ...]:

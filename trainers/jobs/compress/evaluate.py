@@ -122,7 +122,7 @@ def measure_all(benchmark: Benchmark) -> list[Row]:
     done = {name for name, item in items.items() if is_cached(item)}
     with Progress(benchmark.folder, "measure", total=len(jobs), done=len(done)) as bar:
         for name, job in jobs.items():
-            make = partial(measure_point, benchmark, name, job)
+            make = partial(measure_point, benchmark, name, job, progress=bar.within)
             beside = partial(shown_files, benchmark.folder, name)
             point = cached_json(items[name], make, beside=beside)
             if "impossible" in point:
@@ -145,7 +145,13 @@ def is_same_file(a: Row, b: Row) -> bool:
     return a["setting"] is not None and (a["codec"], a["setting"]) == (b["codec"], b["setting"])
 
 
-def measure_point(benchmark: Benchmark, name: str, job: Callable[[], Outcome]) -> Row:
+def measure_point(
+    benchmark: Benchmark,
+    name: str,
+    job: Callable[[], Outcome],
+    *,
+    progress: Callable[[int, int], None],
+) -> Row:
     """Do one job: code, decode, and ask the evaluators."""
     started = time.monotonic()
     try:
@@ -154,6 +160,7 @@ def measure_point(benchmark: Benchmark, name: str, job: Callable[[], Outcome]) -
         log.warning("%s is left out: %s", name, error)
         return {"impossible": f"{name} is left out: {error}"}
     seconds = time.monotonic() - started
+    progress(1, 2)
     shown = evenly_spaced(len(got), SHOWN)
     save_item(shown_path(benchmark.folder, name), {"x": got[shown]})
     bits = {"bits_per_pixel": 8 * row["bytes_per_sample"] / benchmark.pixels}

@@ -11,8 +11,6 @@ from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.run.folder.atomic import cached_json
 from trainers.run.show.progress import Progress
 
-PROBES = 6  # of `check_masking`
-
 
 def find_masking(run: EvaluationRun) -> list[MaskingCheck]:
     """Check for gradient masking, by probes on some samples and by the attacks measured."""
@@ -21,7 +19,7 @@ def find_masking(run: EvaluationRun) -> list[MaskingCheck]:
 
     def probe() -> list[dict[str, Any]]:
         x, y = (part.to(run.context.device) for part in run.test.stack(rows))
-        with Progress(run.context.folder, "look for gradient masking", total=PROBES) as bar:
+        with Progress(run.context.folder, "look for gradient masking", total=1) as bar:
             found = check_masking(
                 run.context.model,
                 x,
@@ -34,8 +32,9 @@ def find_masking(run: EvaluationRun) -> list[MaskingCheck]:
                 batch_size=run.context.batch_size,
                 seed=derive_seed(run.context.seed, "masking"),
                 sample_ids=[derive_seed(run.test.ids[row]) for row in rows],
-                progress=lambda done, probes: bar.step(),
+                progress=bar.within,
             )
+            bar.step()
         return [asdict(check) for check in found]
 
     kept = cached_json(run.folder("masking.json"), probe) if rows else []

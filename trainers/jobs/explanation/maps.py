@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attacks.attack import Progress
+from attacks.common.progress import PERCENT, PartProgress
 from attacks.common.randomness import derive_seed
 from augment import Dataset
 from explain import ExplanationMethod
@@ -86,22 +88,25 @@ def choose_classes(
 
 
 def explain_resumable(
-    explained: Explained, name: str, method: ExplanationMethod
+    explained: Explained, name: str, method: ExplanationMethod, *, progress: Progress
 ) -> dict[str, Tensor]:
     """Return what `explain_batch` finds of all samples; made, or found as made."""
     context, size = explained.context, explained.context.batch_size
-    found = []
-    for number, start in enumerate(range(0, len(explained.x), size)):
+    starts = range(0, len(explained.x), size)
+    found, told = [], PartProgress(progress, [PERCENT] * len(starts))
+    for number, start in enumerate(starts):
         file = context.folder.checkpoints / f"explain-{slug(name)}" / f"{number:05}.safetensors"
         if not is_finished(file):
             context.folder.check_held()
-            save_item(file, explain_batch(explained, method, slice(start, start + size)))
+            rows = slice(start, start + size)
+            save_item(file, explain_batch(explained, method, rows, progress=told.within))
+        told.end_part()
         found.append(load_item(file)[0])
     return {key: torch.cat([part[key] for part in found]) for key in found[0]}
 
 
 def explain_batch(
-    explained: Explained, method: ExplanationMethod, rows: slice
+    explained: Explained, method: ExplanationMethod, rows: slice, *, progress: Progress
 ) -> dict[str, Tensor]:
     """Make the maps of some samples, and measure them.
 
@@ -112,7 +117,10 @@ def explain_batch(
     model, x, y = explained.context.model, explained.x[rows], explained.y[rows]
     ids = [derive_seed(each) for each in explained.ds.ids[rows]]
     seed, began = derive_seed(explained.context.seed, "explain"), time.perf_counter()
-    found = make_maps(method, model, x, y, seed=seed, sample_ids=ids)
+    checks = explained.flags.checks
+    told = PartProgress(progress, [PERCENT] * (4 if checks else 2))  # maps, scores, both checks
+    found = make_maps(method, model, x, y, seed=seed, sample_ids=ids, progress=told.within)
+    told.end_part()
     maps, seconds = found["maps"], (time.perf_counter() - began) / len(x)
     steps = explained.flags.score_steps
     for score, curve in CURVES.items():
@@ -121,9 +129,12 @@ def explain_batch(
         masks = explained.masks[rows].to(x.device)
         found["pointing"] = pointing_game(maps, masks)
         found["box_iou"] = localisation_iou(maps, boxes_of_masks(masks.cpu()))
-    if explained.flags.checks:
-        again = method(model, x, y, seed=derive_seed(seed, "again"), sample_ids=ids)
-        blind = method(explained.random_model, x, y, seed=seed, sample_ids=ids)
+    told.end_part()
+    if checks:
+        keys: Any = {"sample_ids": ids, "progress": told.within}
+        again = method(model, x, y, seed=derive_seed(seed, "again"), **keys)
+        told.end_part()
+        blind = method(explained.random_model, x, y, seed=seed, **keys)
         found["stability"] = stability([maps, again])
         found["random_weights"] = rank_correlation(maps, blind)
     return found | {"seconds": torch.full((len(x),), seconds)}

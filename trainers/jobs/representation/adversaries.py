@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from trainers.evaluate.scores import join_columns
 from trainers.jobs.representation.setup import RepresentationSetup, Trial
 from trainers.run.folder.checkpoint import is_finished, load_item, save_item
 from trainers.run.folder.metrics import Stopwatch
+from trainers.run.show.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Adversaries:
 
 
 def make_adversaries(
-    setup: RepresentationSetup, model: nn.Module, trial: Trial, *, step: Callable[[], None]
+    setup: RepresentationSetup, model: nn.Module, trial: Trial, *, bar: Progress | None = None
 ) -> Adversaries:
     """Attack all pairs, or find what was made of them before.
 
@@ -43,7 +45,7 @@ def make_adversaries(
         setup: the pairs.
         model: the classifier, with the trial's weights.
         trial: the attack.
-        step: called after each batch.
+        bar: shows each batch; None where all are made.
     """
     folder, parts, warnings = setup.context.folder, [], []
     stopwatch = Stopwatch(folder.checkpoints / trial.items / "seconds.json")
@@ -51,7 +53,7 @@ def make_adversaries(
         file = folder.checkpoints / trial.items / item_file(number)
         if not is_finished(file):
             folder.check_held()
-            result = attack_pairs(setup, model, trial, rows)
+            result = attack_pairs(setup, model, trial, rows, bar.within if bar else None)
             columns = {"answer": top_classes(predict(model, result.x_adv)), "linf": result.linf}
             log_warnings(trial.name, result)
             stopwatch.keep()  # before the item: one that is done has its time in the file
@@ -59,7 +61,8 @@ def make_adversaries(
         tensors, found = load_item(file)
         parts.append(tensors)
         warnings.append(found)
-        step()
+        if bar:
+            bar.step()
     whole = join_columns(parts)
     said = join_warnings(warnings, len(setup.pairs))
     return Adversaries(whole.pop("x"), whole, stopwatch.seconds, said)
@@ -71,7 +74,11 @@ def batches(setup: RepresentationSetup) -> tuple[Tensor, ...]:
 
 
 def attack_pairs(
-    setup: RepresentationSetup, model: nn.Module, trial: Trial, rows: Tensor
+    setup: RepresentationSetup,
+    model: nn.Module,
+    trial: Trial,
+    rows: Tensor,
+    progress: Callable[[int, int], None] | None,
 ) -> AttackResult:
     """Lead the sources of some pairs to their guides; without guides, to the guides' classes."""
     pairs, device = setup.pairs, setup.context.device
@@ -79,6 +86,7 @@ def attack_pairs(
     guide, label = (part.to(device) for part in pairs.ds.stack(pairs.guides[rows]))
     seed = derive_seed(setup.context.seed, "representation")
     ids = [pairs.ids[row] for row in rows.tolist()]
+    keys: Any = {"seed": seed, "sample_ids": ids, "progress": progress}
     if isinstance(trial.attack, GuidedAttack):
-        return trial.attack(model, x, y, guide=guide, seed=seed, sample_ids=ids)
-    return trial.attack(model, x, y, target=label, seed=seed, sample_ids=ids)
+        return trial.attack(model, x, y, guide=guide, **keys)
+    return trial.attack(model, x, y, target=label, **keys)

@@ -1,6 +1,6 @@
 """Look at the adversaries of each trial in its layer, beside samples that nobody attacked."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -58,7 +58,7 @@ def run_trials(setup: RepresentationSetup) -> tuple[list[TrialOutcome], list[str
                 if model is None or not own:
                     continue
                 try:
-                    found |= run_layer(setup, model, layer, own, bar.step)
+                    found |= run_layer(setup, model, layer, own, bar)
                 except ValueError as error:
                     if trained:
                         raise
@@ -71,7 +71,7 @@ def run_layer(
     model: nn.Module,
     layer: str,
     trials: Iterable[Trial],
-    step: Callable[[], None],
+    bar: Progress,
 ) -> dict[Trial, TrialOutcome]:
     """Run the trials of a layer, for which the references are collected once, if at all."""
 
@@ -81,7 +81,7 @@ def run_layer(
 
     found = {}
     for trial in trials:
-        made = make_adversaries(setup, model, trial, step=step)
+        made = make_adversaries(setup, model, trial, bar=bar)
         file = setup.context.folder.checkpoints / trial.items / "analysis.safetensors"
         if not is_finished(file):
             setup.context.folder.check_held()
@@ -90,7 +90,7 @@ def run_layer(
         columns, about = load_item(file)
         columns = made.columns | columns
         found[trial] = TrialOutcome(trial, columns, made.seconds, **about, warnings=made.warnings)
-        step()
+        bar.step()
     return found
 
 

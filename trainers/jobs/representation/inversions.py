@@ -46,7 +46,9 @@ def invert_layers(
                 search = Inversion(layer=layer, steps=steps, chunk=context.batch_size)
                 seed = derive_seed(context.seed, "representation")
                 flat = x.flatten(0, 1).to(context.device)
-                rebuilt = search(context.model, flat, seed=seed, sample_ids=ids)
+                rebuilt = search(
+                    context.model, flat, seed=seed, sample_ids=ids, progress=bar.within
+                )
                 parts = {"images": rebuilt.images, "errors": rebuilt.error}
                 save_item(file, {name: t.view(n, 3, *t.shape[1:]) for name, t in parts.items()})
             found[layer] = load_item(file)[0]

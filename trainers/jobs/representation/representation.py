@@ -48,7 +48,7 @@ def run_representation(config: RepresentationConfig, folder: RunFolder) -> None:
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
     outcomes, warnings = run_trials(setup)
     first = next(one.trial for one in outcomes if one.trial.compared)
-    made = make_adversaries(setup, setup.context.model, first, step=lambda: None)
+    made = make_adversaries(setup, setup.context.model, first)
     inversions = {}
     if flags.invert:
         inversions = invert_layers(setup, made.x[: flags.invert], steps=flags.invert_steps)

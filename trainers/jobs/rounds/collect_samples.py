@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from attacks import Attack, AttackResult, LearnedGenerator
+from attacks import Attack, LearnedGenerator
 from attacks.common.randomness import derive_seed, generator_for
 from attacks.feature.guided_attack import GuidedAttack
 from augment import Dataset, SampleBank
@@ -72,14 +71,16 @@ def collect_adversarial_samples(
             x, y = (tensor.to(context.device) for tensor in train.stack(rows))
             attack = vary_start(attacks[name], instance)
             result = attack_with_guides(
-                attack, context.model, x, y, others=train, seed=seed, sample_ids=rows
-            )
+                attack, context.model, x, y, others=train, seed=seed, sample_ids=rows,
+                progress=bar.within,
+            )  # fmt: skip
             context.folder.check_held()
             log_warnings(name, result)
-            common = {"round": number, "attack": name, "seed": seed}
-            entries = make_entries(result, train, rows, y, common)
-            encodings = choose_encodings(context.model, result.x_adv, y)
-            bank.append(key, result.x_adv, entries, encodings=encodings)
+            bank.append(
+                key, result, labels=y, sources=[train.ids[row] for row in rows], attack=name,
+                round=number, seed=seed,
+                encodings=choose_encodings(context.model, result.x_adv, y),
+            )  # fmt: skip
             bar.step()
 
 
@@ -88,19 +89,6 @@ def vary_start(attack: Attack, instance: int) -> Attack:
     if instance and isinstance(attack, LearnedGenerator) and not attack.noise:
         return replace(attack, noise=LearnedGenerator.noise)
     return attack
-
-
-def make_entries(
-    result: AttackResult, train: Dataset, rows: list[int], y: Tensor, common: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return the bank's entry of each sample; y (B,) are the correct labels."""
-    columns = {"label": y, "loss": result.loss}
-    columns |= {"linf": result.linf, "l2": result.l2, "l1": result.l1}
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [
-        {"source": train.ids[row], **common, **dict(zip(columns, each, strict=True))}
-        for row, each in zip(rows, values, strict=True)
-    ]
 
 
 def choose_encodings(model: nn.Module, x_adv: Tensor, y: Tensor) -> list[Encoding]:

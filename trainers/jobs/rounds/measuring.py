@@ -20,7 +20,7 @@ from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
 from trainers.jobs.rounds.reviewing import count_decisions
-from trainers.jobs.rounds.setup import Rounds, round_name
+from trainers.jobs.rounds.setup import Rounds, comes_fitted, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import load_item
@@ -42,6 +42,7 @@ def measure_round(rounds: Rounds, number: int) -> Row:
     troubles = [f"fit of round {number}: {fitted['warning']}"] if fitted["warning"] else []
     return {
         "round": number,
+        "samples": first.samples,
         "clean_accuracy": first.clean_accuracy,
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
@@ -65,10 +66,38 @@ def measure_split(
     measured = {}
     for name, attack in attacks.items():
         items = rounds.file(number) / f"{split}-{slug(name)}"
-        stage = f"round {number}: {name}" + (f" ({split})" if split != "test" else "")
+        stage = measured_name(number, name, split)
         task = AttackTask(stage, attack, ds, items, rounds.measuring_seed)
         measured[name], _ = measure_resumable(rounds.context, task)
     return measured
+
+
+def measured_name(number: int, attack: str, split: str) -> str:
+    """Return how messages call the measurement of a round by an attack.
+
+    >>> measured_name(1, "pgd", "test"), measured_name(1, "pgd", "val")
+    ('round 1: pgd', 'round 1: pgd (val)')
+    """
+    return f"round {number}: {attack}" + (f" ({split})" if split != "test" else "")
+
+
+def list_stages(rounds: Rounds) -> list[str]:
+    """Return the names of all stages of a run that ends after its last round, in their order."""
+    last, stages = rounds.config.loop.rounds, []
+    for number in range(last + 1):
+        measured = [measured_name(number, name, "test") for name in rounds.test_attacks]
+        if rounds.val is not None:
+            measured += [measured_name(number, name, "val") for name in rounds.test_attacks]
+        measured.append(measured_name(number, rounds.main_attack, "main"))
+        if number:
+            stages.append(f"round {number}: attack")
+        if number and rounds.reference is not None:
+            stages.append(f"round {number}: review")
+        if number or not comes_fitted(rounds.config):
+            stages.append(f"round {number}: fit")
+        stages += [f"measure {name}" for name in measured]
+    final = [measured_name(last, name, "final") for name in rounds.final_attacks]
+    return stages + [f"measure {name}" for name in final]
 
 
 def measure_best(rounds: Rounds, number: int) -> Row:
@@ -113,7 +142,8 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
     some = test.subset(evenly_spaced(len(test), loop.generator_test_samples))
     attack, items = rounds.attacks[rounds.main_attack], rounds.file(number) / "lead"
     seed = rounds.measuring_seed
-    task = AttackTask(f"round {number}: {rounds.main_attack}", attack, some, items, seed)
+    name = measured_name(number, rounds.main_attack, "main")
+    task = AttackTask(name, attack, some, items, seed)
 
     def draw_first(item: int, batch: AttackedBatch) -> list[Path]:
         model, stem = rounds.context.model, rounds.context.folder.figures / round_name(number)

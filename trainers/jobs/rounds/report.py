@@ -12,6 +12,7 @@ from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
+from trainers.run.show.closing import closing_lines
 from trainers.run.show.images import write_png
 from trainers.run.show.outcome import (
     ROUND_TERMS,
@@ -20,7 +21,6 @@ from trainers.run.show.outcome import (
     heading,
     legend,
     line,
-    places,
     rounds_table,
     shown,
 )
@@ -64,7 +64,8 @@ class RoundsReport:
         if reason is not None:
             if (looked_at := self.folder.figures / FIGURE).is_file():
                 self.board.picture("looked at", looked_at, step=number)
-            log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), places(self.folder))
+            closing = closing_lines(self.folder.path, summary)
+            log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), closing)
             self.board.text("rounds", rounds_table(rows))
             self.board.close()
 

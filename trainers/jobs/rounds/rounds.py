@@ -16,7 +16,7 @@ from augment.bank.bank import stored_keys
 from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
-from trainers.jobs.rounds.measuring import measure_best, measure_round
+from trainers.jobs.rounds.measuring import list_stages, measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
 from trainers.jobs.rounds.reviewing import is_reviewed
 from trainers.jobs.rounds.setup import Rounds, round_name, setup
@@ -27,6 +27,7 @@ from trainers.run.folder.atomic import cached_json, is_cached, is_present
 from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder, remove_items
 from trainers.run.folder.metrics import Stopwatch
+from trainers.run.folder.stage_plan import StagePlan
 
 BEST = "best.safetensors"  # the classifier that the run hands over
 
@@ -37,6 +38,7 @@ Row = dict[str, Any]
 def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
     """Attack, retrain and measure, round by round, until there is a reason to stop."""
     rounds, report = setup(config, folder), RoundsReport(folder, config)
+    folder.plan = StagePlan(list_stages(rounds))
     rows: list[Row] = []
     reason = None
     while reason is None:
@@ -78,7 +80,7 @@ def run_round(rounds: Rounds, number: int) -> Row:
 
     What is missing of a round that is over is made again, with the classifier and the bank of then.
     Its seconds are those of all processes that worked on it; of a killed one, up to the last item
-    it finished, or a second less.
+    it finished, or two seconds less.
     """
     folder = rounds.context.folder
     stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")

@@ -12,7 +12,7 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset, SampleBank
 from trainers.fit.augmentation import build_augmentation
 from trainers.fit.fit_or_load import fit_options, with_budget
-from trainers.models.factory import needs_weights
+from trainers.models.factory import brings_weights, needs_weights
 from trainers.run.cli.config import ClassifierFlags, FitFlags, RoundsConfig
 from trainers.run.cli.specs.attacks import attack_defaults, build_attacks, sample_counts
 from trainers.run.folder.atomic import cached_json, is_cached
@@ -143,6 +143,13 @@ def fit_flags(config: RoundsConfig, number: int) -> FitFlags:
     elif loop.start == "scratch":
         later = {"method": later["method"]}
     return with_budget(FitFlags(**first | later), config.source.data, norm=loop.norm, eps=loop.eps)
+
+
+def comes_fitted(config: RoundsConfig) -> bool:
+    """Tell whether round 0 takes the classifier as it comes, rather than fit it."""
+    flags = config.classifier
+    brought = flags.weights is not None or brings_weights(flags.model or "")
+    return brought or config.fit.epochs == 0
 
 
 def round_name(number: int) -> str:

@@ -17,9 +17,7 @@ from trainers.jobs.rounds.collect_samples import (
     list_items,
 )
 from trainers.jobs.rounds.reviewing import review_round
-from trainers.jobs.rounds.setup import Rounds, fit_flags
-from trainers.models.factory import brings_weights
-from trainers.run.cli.config import RoundsConfig
+from trainers.jobs.rounds.setup import Rounds, comes_fitted, fit_flags
 from trainers.run.job_context import JobContext
 
 
@@ -45,13 +43,6 @@ def train_round(rounds: Rounds, number: int) -> None:
     file = rounds.file(number, ".safetensors")
     static = static_classifiers(rounds, number) if flags.method == "ensemble" else []
     fit_or_load(context, file, train, flags=flags, number=number, val=rounds.val, static=static)
-
-
-def comes_fitted(config: RoundsConfig) -> bool:
-    """Tell whether round 0 takes the classifier as it comes, rather than fit it."""
-    flags = config.classifier
-    brought = flags.weights is not None or brings_weights(flags.model or "")
-    return brought or config.fit.epochs == 0
 
 
 def choose_stored(rounds: Rounds, bank: SampleBank) -> list[int]:

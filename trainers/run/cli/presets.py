@@ -101,8 +101,8 @@ SMOKE_OPTIONS: dict[str, Any] = {
 def data_preset(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults that suit the data, the model and the norm of some options.
 
-    >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})
-    {'eps': 0.1}
+    >>> data_preset({"data": "digits", "model": None, "norm": "linf", "eps": 0.2})["eps"]
+    0.1
     """
     if "data" not in options:  # a job that reads no data set
         return {}
@@ -131,7 +131,7 @@ def smoke_preset(job: str, data: str) -> dict[str, Any]:
     >>> smoke_preset("evaluate", "moving-digits")["train_samples"]
     32
     """
-    few = FEWER.get(job, FEW)
-    if not SOURCES.get(data.partition(":")[0]):  # those of videos alone have presets here
+    few, source = FEWER.get(job, FEW), data.partition(":")[0]
+    if source == "digits" or source not in SOURCES:  # images
         return few
     return few | FEW_CLIPS | (SMOKE_VIDEOS if job == "rounds" else {})

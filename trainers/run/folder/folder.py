@@ -19,6 +19,7 @@ from trainers.run.folder.claim import Claim, check_nesting, check_ours, check_pl
 from trainers.run.folder.completeness import check_names, is_finished, tidy
 from trainers.run.folder.input_digests import InputDigests
 from trainers.run.folder.metrics import Metrics, Stopwatch
+from trainers.run.folder.stage_plan import StagePlan
 
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
 GROWING = ("command.txt", "log.txt", "metrics.jsonl")  # written on, where others are replaced
@@ -40,6 +41,8 @@ class RunFolder:
         stopwatch: of the work being done, kept each time items of it are finished; or None.
         at_work: whether a stage of work has begun in this process, or the classifier was found fit.
         items: how many items of work this process has finished.
+        plan: the stages of a run of rounds; None of other jobs.
+        told: when a line last said how far the work is, or it began; in monotonic seconds.
     """
 
     path: Path
@@ -52,6 +55,8 @@ class RunFolder:
     stopwatch: Stopwatch | None = None
     at_work: bool = False
     items: int = 0
+    plan: StagePlan | None = None
+    told: float | None = None
     _status: dict[str, Any] = field(default_factory=dict)
 
     @property

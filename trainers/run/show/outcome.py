@@ -5,6 +5,7 @@ from textwrap import fill
 from typing import Any
 
 from trainers.run.folder.folder import RunFolder
+from trainers.run.show.closing import closing_lines
 from trainers.run.show.outcomes.attack import attack_lines
 from trainers.run.show.outcomes.compress import compress_lines
 from trainers.run.show.outcomes.defence import defence_lines
@@ -16,24 +17,6 @@ from trainers.run.show.outcomes.representation import representation_table
 from trainers.run.show.text_table import IN_BRACKETS, format_row, format_table, number, percent
 
 Row = Mapping[str, Any]
-# What the jobs leave, and where in the run folder.
-PLACES = {
-    "run folder": "",
-    "report": "report.html",
-    "scores": "scores.csv",
-    "boxes": "boxes.csv",
-    "samples": "samples",
-    "codec": "codec.sprt",
-    "codes": "codes",
-    "contents": "samples.csv",
-    "arrays": "samples.npz",
-    "points": "points.csv",
-    "patches": "patches.csv",
-    "neighbours": "neighbours.csv",
-    "embedding": "embedding.csv",
-    "dissection": "dissection.csv",
-    "pairs": "representations.csv",
-}
 WIDTH = 100  # characters of a line of prose
 ROUND_TERMS = {
     "acc.": "share of the test samples that the classifier gets right, without an attack (clean) "
@@ -211,7 +194,7 @@ def worst_lines(summary: Row) -> list[str]:
 
 
 def outcome(folder: RunFolder) -> str:
-    """Return a finished run's table and where its files are."""
+    """Return a finished run's table, and the lines that close it."""
     summary = folder.summary()
     if summary["job"] == "rounds":
         found = f"{rounds_table(summary['rounds'])}\n{handed_over(summary)}"
@@ -220,17 +203,4 @@ def outcome(folder: RunFolder) -> str:
         say |= {"detect": detect_table, "explain": explanation_table, "network": network_lines}
         say |= {"representation": representation_table}
         found = say.get(summary["job"], compress_lines)(summary)
-    return f"{found}\n{places(folder)}"
-
-
-def places(folder: RunFolder) -> str:
-    """Say where to look, and how."""
-    path = folder.path
-    names = [(name, path / file) for name, file in PLACES.items()]
-    models = sorted(folder.checkpoints.glob("round-*.safetensors"))
-    best = folder.checkpoints / "best.safetensors"
-    names += [("classifier", best)] if best.exists() else [("classifier", f) for f in models[-1:]]
-    names += [(file.stem, file) for file in sorted(path.glob("*.safetensors"))]
-    names += [("picture", file) for file in sorted(folder.figures.glob("*"))]
-    lines = [f"{name:<11} {file}" for name, file in names if file.exists()]
-    return "\n".join([*lines, f"{'TensorBoard':<12}tensorboard --logdir {path / 'tensorboard'}"])
+    return f"{found}\n\n{closing_lines(folder.path, summary)}"
