@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainers.jobs.rounds.board import RoundsBoard
 from trainers.jobs.rounds.explaining import FIGURE
 from trainers.jobs.rounds.following import followed_pictures
 from trainers.jobs.rounds.setup import round_name
@@ -21,12 +22,10 @@ from trainers.run.show.outcome import (
     legend,
     line,
     places,
-    rounds_table,
     shown,
 )
 from trainers.run.show.plots import line_chart, to_picture
 from trainers.run.show.report import write_report
-from trainers.run.show.tensorboard_writer import TensorBoardWriter
 from trainers.run.show.text_table import percent
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class RoundsReport:
         """Open TensorBoard's folder."""
         self.folder = folder
         self.config = dump(folder.job, config)
-        self.board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, self.config)
+        self.board = RoundsBoard(folder, self.config)
 
     def publish(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> None:
         """Show the last of the rounds.
@@ -55,17 +54,11 @@ class RoundsReport:
         if len(rows) == 1:
             log.info("%s\n%s", legend(ROUND_TERMS), heading(last))
         log.info("%s", line(last))
-        number = last["round"]
-        self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
-        for picture in followed_pictures(self.folder.figures / round_name(number)):
-            self.board.picture(f"followed/{picture.stem}", picture, step=number)
+        self.board.show_round(rows)
         summary = self.write(rows, reason, final)
         if reason is not None:
-            if (looked_at := self.folder.figures / FIGURE).is_file():
-                self.board.picture("looked at", looked_at, step=number)
             log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), places(self.folder))
-            self.board.text("rounds", rounds_table(rows))
-            self.board.close()
+            self.board.finish(rows, summary)
 
     def write(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> Row:
         """Write the files that show all rounds at once; return what summary.json has."""
@@ -84,20 +77,6 @@ class RoundsReport:
         content, over = report_content(self.folder, summary), reason is not None
         write_report(self.folder, "rounds.html", content, config=self.config, finished=over)
         return summary
-
-
-def scalars(row: Row) -> dict[str, float]:
-    """Return a round's numbers by TensorBoard tag."""
-    robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
-    robust["robust/worst case"] = row["worst_case"]
-    if row["validation"]:
-        robust["validation/worst case"] = row["validation"]["worst_case"]
-    names = (
-        "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
-        "delta_sparsity", "bank_size", "accepted",
-    )  # fmt: skip
-    single = {f"round/{name}": row[name] for name in names if row[name] is not None}
-    return robust | single
 
 
 def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:

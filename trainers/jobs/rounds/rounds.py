@@ -10,12 +10,14 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 
 import logging
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
+from trainers.jobs.rounds.features import features_file
 from trainers.jobs.rounds.following import followed_ids, followed_pictures
 from trainers.jobs.rounds.measuring import measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
@@ -97,9 +99,16 @@ def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
     row: Row = cached_json(
         rounds.file(number, ".json"),
         measure,
-        beside=partial(followed_pictures, folder.figures / round_name(number)),
+        beside=partial(files_of_round, folder, number),
     )
     return row
+
+
+def files_of_round(folder: RunFolder, number: int) -> list[Path]:
+    """Return what a round leaves beside its row: pictures, and the features of its samples."""
+    features = features_file(folder.checkpoints, number)
+    pictures = followed_pictures(folder.figures / round_name(number))
+    return [*pictures, *([features] if features.is_file() else [])]
 
 
 def is_complete(rounds: Rounds, number: int) -> bool:
