@@ -145,7 +145,7 @@ def test_pictures_are_the_files_at_their_round(run: Path) -> None:
     losses = board.Images("figures/attack loss by step")
     assert [each.step for each in losses] == [0, 1, 2]
     first, last = (Image.open(io.BytesIO(losses[i].encoded_image_string)) for i in (0, 2))
-    assert first.size == last.size == (552, 408)
+    assert first.size == last.size == (504, 372)
     third = (5, 150, 105)  # the colour of a third line
     counts = [(np.asarray(image) == third).all(-1).sum() for image in (first, last)]
     assert counts[0] == 0 < counts[1]

@@ -24,7 +24,7 @@ from trainers.run.show.text_table import percent
 
 CLASSES = 50  # in a table; of more, those that most samples are lost of
 LOSSES = "attack-loss.png"
-SIZE = (4.6, 3.4)  # inches: in a card of TensorBoard its words can be read
+SIZE = (4.2, 3.1)  # inches: in a card of TensorBoard its words can be read
 Row = Mapping[str, Any]
 
 
@@ -46,12 +46,8 @@ class RoundsBoard:
         self.writer.markdown("accuracy by class", class_text(row["classes"]), step=number)
         lines = {f"round {r['round']}": r["loss_by_step"] for r in rows if r["loss_by_step"]}
         if lines:
-            chart = line_chart(
-                lines,
-                title=f"Mean loss of {row['attack']} on the same test samples",
-                x_label="step of the attack",
-                y_label="attack loss",
-            )
+            title = f"Mean loss of {row['attack']}"
+            chart = line_chart(lines, title=title, x_label="step of the attack")
             chart.set_size_inches(SIZE)
             write_png(self.folder.figures / LOSSES, to_picture(chart))
             self.writer.picture(
