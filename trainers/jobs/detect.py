@@ -96,7 +96,9 @@ def run_detect(config: DetectConfig, folder: RunFolder) -> None:
     write_png(chart, to_picture(roc_chart(curves)))
     board.text("results", detect_table(summary))
     board.picture("roc", chart, step=0)
-    board.close()
+    for name, columns in scores.items():
+        board.precision_recall(f"detect/{name}", *clean_and_fooled(columns))
+    board.close(summary)
     content = {"outcome": detect_table(summary), "meanings": DETECT_TERMS, "pictures": [chart]}
     write_report(folder, "outcome.html", content, config=text)
     log.info("%s\n", legend(DETECT_TERMS))

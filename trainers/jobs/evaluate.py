@@ -146,7 +146,7 @@ def publish(
     """Write summary, TensorBoard and report of attacks measured, and show the table."""
     write_summary(folder.path / "summary.json", summary)
     board.text("results", table)
-    board.close()
+    board.close(summary)
     content = {"outcome": table, "messages": summary["warnings"], "meanings": ATTACK_TERMS}
     write_report(folder, "outcome.html", content | {"pictures": pictures}, config=config)
     log.info("%s\n", legend(ATTACK_TERMS))
@@ -154,11 +154,9 @@ def publish(
 
 
 def note_numbers(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Note the numbers beside those of single attacks as metrics."""
+    """Note the numbers beside those of single attacks, and of the whole, as metrics."""
     curve, calibration = summary["curve"], summary["calibration"]
     values = {
-        "worst_case": summary["worst_case"],
-        "clean_accuracy": summary["clean_accuracy"],
         "curve/area": curve and curve["area"],
         "masking/signs": len(summary["masking"]["signs"]),
         "ece/clean": calibration["clean"] and calibration["clean"]["ece"],
@@ -178,7 +176,7 @@ def publish_evaluation(
     board.text("results", evaluation_table(summary))
     for picture in sorted(folder.figures.glob("*.png")):
         board.picture(f"evaluate/{picture.stem}", picture, step=0)
-    board.close()
+    board.close(summary)
     meanings = {**ATTACK_TERMS, **EVALUATION_TERMS}
     content = {
         "headline": headline(summary),

@@ -54,7 +54,6 @@ def run_fit(config: FitConfig, folder: RunFolder) -> None:
     remove_items(folder.checkpoints / "fit")
     results = measure_attacks(context, attacks, test)
     summary = summarise_fit(config, flags, fitted, results) | {"fitting": took}
-    folder.metrics.add("fitted", step=0, values={"clean_accuracy": summary["clean_accuracy"]})
     chart = folder.figures / "fit.png"
     write_png(chart, to_picture(accuracy_chart(fitted.history)))
     publish(folder, board, summary, fit_table(summary), config=text, pictures=[chart])

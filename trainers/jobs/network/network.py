@@ -95,7 +95,7 @@ def publish(
         board.picture(f"network/{picture.stem}", picture, step=0)
     lines, terms = network_lines(summary), network_terms(summary)
     board.text("results", lines)
-    board.close()
+    board.close(summary)
     content = {"outcome": lines, "messages": summary["warnings"], "meanings": terms}
     write_report(folder, "outcome.html", content | {"pictures": pictures}, config=config)
     log.info("%s\n", legend(terms))

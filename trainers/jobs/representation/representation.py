@@ -167,7 +167,7 @@ def publish(
         board.picture(f"representation/{picture.stem}", picture, step=0)
     table = representation_table(summary)
     board.text("results", table)
-    board.close()
+    board.close(summary)
     for warning in summary["warnings"]:
         log.warning("%s", warning)
     content = {

@@ -1,8 +1,8 @@
 """What is measured of a round's classifier, on test and on validation samples."""
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,17 +10,19 @@ from torch import Tensor
 
 from attacks import Attack
 from augment import Dataset
-from trainers.evaluate.batch_figures import draw_batch
 from trainers.evaluate.budgets import budget_of
-from trainers.evaluate.evaluation import OWN, AttackedBatch
+from trainers.evaluate.evaluation import OWN
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
+from trainers.evaluate.per_class import class_table
 from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
+from trainers.jobs.rounds.features import save_features
+from trainers.jobs.rounds.following import draw_frames, follow, keep_batch, load_kept, mean_history
 from trainers.jobs.rounds.reviewing import count_decisions
-from trainers.jobs.rounds.setup import Rounds, comes_fitted, round_name
+from trainers.jobs.rounds.setup import Rounds, comes_fitted
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import load_item
@@ -29,11 +31,18 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-def measure_round(rounds: Rounds, number: int) -> Row:
-    """Attack held-out samples with the test attacks, and some of them with the main attack."""
+def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()) -> Row:
+    """Attack held-out samples with the test attacks, and some of them with the main attack.
+
+    Args:
+        rounds: the run.
+        number: the round.
+        follow_ids: of the samples that earlier rounds followed; empty chooses them.
+    """
     bank = rounds.bank(number)
     robust = measure_split(rounds, number, "test", rounds.test, rounds.test_attacks)
     strongest = strongest_case(robust, rounds.config.loop)
+    cases = worst_cases(robust, first=budget_of(rounds.config.loop))
     first = next(iter(robust.values()))
     intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
     for doubt in first.doubts:
@@ -51,7 +60,11 @@ def measure_round(rounds: Rounds, number: int) -> Row:
         "worst_case_interval": strongest["interval"],
         "worst_case_attacks": strongest["attacks"],
         "validation": validate_round(rounds, number),
-        **measure_main_attack(rounds, number),
+        "classes": class_table(
+            robust, rounds.test.classes, worst=cases[0].survived if cases else None
+        ),
+        "costs": {name: cost_of(m) for name, m in robust.items()},
+        **measure_main_attack(rounds, number, follow_ids),
         "bank_size": len(bank),
         "accepted": len(rounds.fitted(bank)),
         "reviews": count_decisions(bank, number),
@@ -136,7 +149,7 @@ def validate_round(rounds: Rounds, number: int) -> Row | None:
     }
 
 
-def measure_main_attack(rounds: Rounds, number: int) -> Row:
+def measure_main_attack(rounds: Rounds, number: int, follow_ids: Sequence[str]) -> Row:
     """Attack some held-out samples with the main attack."""
     loop, test = rounds.config.loop, rounds.test
     some = test.subset(evenly_spaced(len(test), loop.generator_test_samples))
@@ -144,12 +157,12 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
     seed = rounds.measuring_seed
     name = measured_name(number, rounds.main_attack, "main")
     task = AttackTask(name, attack, some, items, seed)
-
-    def draw_first(item: int, batch: AttackedBatch) -> list[Path]:
-        model, stem = rounds.context.model, rounds.context.folder.figures / round_name(number)
-        return [] if item else draw_batch(stem, model, batch, test.classes)
-
-    measurement, columns = measure_resumable(rounds.context, task, watch=draw_first)
+    watch = partial(keep_batch, items.with_name("lead-kept"), len(some))
+    measurement, columns = measure_resumable(rounds.context, task, watch=watch)
+    kept = load_kept(items.with_name("lead-kept"))
+    followed = follow(rounds, number, some, columns, kept, follow_ids)
+    draw_frames(rounds, number, some, columns, followed)
+    save_features(rounds, number, some, kept)
     fooled = columns["attackable"] & columns["fooled"]
     return {
         "attack": rounds.main_attack,
@@ -163,8 +176,22 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
         "delta_l1_interval": interval_of(columns["delta_l1"][fooled]),
         "delta_sparsity": finite_or_none(measurement.delta_sparsity),
         "delta_sparsity_interval": interval_of(columns["delta_sparsity"][fooled]),
+        **{f"median_{norm}": median_or_none(columns[norm][fooled]) for norm in measurement.sizes},
+        "attack_cost": cost_of(measurement),
         "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
+        "loss_by_step": [] if kept.history is None else mean_history(kept.history),
+        "followed": followed,
     }
+
+
+def cost_of(measurement: AttackMeasurement) -> Row:
+    """Return how long an attack took, and on how many samples."""
+    return {"seconds": measurement.seconds, "samples": measurement.samples}
+
+
+def median_or_none(values: Tensor) -> float | None:
+    """Return the median of (N,); None of nothing."""
+    return float(values.double().quantile(0.5)) if len(values) else None
 
 
 def interval_of(values: Tensor) -> Interval | None:

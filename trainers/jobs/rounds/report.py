@@ -4,8 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.jobs.rounds.board import RoundsBoard
 from trainers.jobs.rounds.explaining import FIGURE
+from trainers.jobs.rounds.following import followed_pictures
 from trainers.jobs.rounds.setup import round_name
 from trainers.jobs.rounds.stopping import best_round
 from trainers.run.cli.config import RoundsConfig
@@ -21,12 +22,10 @@ from trainers.run.show.outcome import (
     heading,
     legend,
     line,
-    rounds_table,
     shown,
 )
 from trainers.run.show.plots import line_chart, to_picture
 from trainers.run.show.report import write_report
-from trainers.run.show.tensorboard_writer import TensorBoardWriter
 from trainers.run.show.text_table import percent
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class RoundsReport:
         """Open TensorBoard's folder."""
         self.folder = folder
         self.config = dump(folder.job, config)
-        self.board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, self.config)
+        self.board = RoundsBoard(folder, self.config)
 
     def publish(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> None:
         """Show the last of the rounds.
@@ -55,19 +54,12 @@ class RoundsReport:
         if len(rows) == 1:
             log.info("%s\n%s", legend(ROUND_TERMS), heading(last))
         log.info("%s", line(last))
-        number = last["round"]
-        self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
-        for picture in drawn_pictures(self.folder.figures / round_name(number)):
-            tag = f"{last['attack']}/{picture.stem.rpartition('-')[2]}"
-            self.board.picture(tag, picture, step=number)
+        self.board.show_round(rows)
         summary = self.write(rows, reason, final)
         if reason is not None:
-            if (looked_at := self.folder.figures / FIGURE).is_file():
-                self.board.picture("looked at", looked_at, step=number)
             closing = closing_lines(self.folder.path, summary)
             log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), closing)
-            self.board.text("rounds", rounds_table(rows))
-            self.board.close()
+            self.board.finish(rows, summary)
 
     def write(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> Row:
         """Write the files that show all rounds at once; return what summary.json has."""
@@ -88,20 +80,6 @@ class RoundsReport:
         return summary
 
 
-def scalars(row: Row) -> dict[str, float]:
-    """Return a round's numbers by TensorBoard tag."""
-    robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
-    robust["robust/worst case"] = row["worst_case"]
-    if row["validation"]:
-        robust["validation/worst case"] = row["validation"]["worst_case"]
-    names = (
-        "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
-        "delta_sparsity", "bank_size", "accepted",
-    )  # fmt: skip
-    single = {f"round/{name}": row[name] for name in names if row[name] is not None}
-    return robust | single
-
-
 def accuracies(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     """Return the curves of clean accuracy, robust accuracies and the main attack's success."""
     result = {"clean": [(row["round"], row["clean_accuracy"]) for row in rows]}
@@ -119,7 +97,8 @@ def report_content(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, A
     """Return the variables of the template rounds.html, by summary.json."""
     rows, figures = summary["rounds"], folder.figures
     pictures = {
-        f"Round {row['round']}": drawn_pictures(figures / round_name(row["round"])) for row in rows
+        f"Round {row['round']}": followed_pictures(figures / round_name(row["round"]))
+        for row in rows
     }
     return {
         "verdict": verdict(rows[0], rows[summary["best_round"]]),
