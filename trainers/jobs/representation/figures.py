@@ -17,8 +17,8 @@ from trainers.run.show.figures.representation import (
     picture_grid,
     ratio_histograms,
 )
-from trainers.run.show.images import Pair, choose_factor, write_png
-from trainers.run.show.plots import to_picture
+from trainers.run.show.images import Pair, choose_factor
+from trainers.run.show.plots import write_chart
 
 AT = "likelihood"
 BESIDE = {
@@ -52,7 +52,7 @@ def draw_figures(
     }
     for name, figure in figures.items():
         if figure is not None:
-            write_png(setup.context.folder.figures / f"{name}.png", to_picture(figure))
+            write_chart(setup.context.folder.figures / f"{name}.png", figure)
 
 
 def draw_pairs_of(setup: RepresentationSetup, outcome: TrialOutcome, adversaries: Tensor) -> Figure:
