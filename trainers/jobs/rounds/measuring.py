@@ -1,8 +1,8 @@
 """What is measured of a round's classifier, on test and on validation samples."""
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from attacks import Attack
 from augment import Dataset
-from trainers.evaluate.batch_figures import draw_batch
 from trainers.evaluate.budgets import budget_of
-from trainers.evaluate.evaluation import OWN, AttackedBatch
+from trainers.evaluate.evaluation import OWN
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
-from trainers.jobs.rounds.setup import Rounds, round_name
+from trainers.jobs.rounds.following import draw_frames, follow, keep_batch, load_kept, mean_history
+from trainers.jobs.rounds.setup import Rounds
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import load_item
@@ -28,8 +28,14 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-def measure_round(rounds: Rounds, number: int) -> Row:
-    """Attack held-out samples with the test attacks, and some of them with the main attack."""
+def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()) -> Row:
+    """Attack held-out samples with the test attacks, and some of them with the main attack.
+
+    Args:
+        rounds: the run.
+        number: the round.
+        follow_ids: of the samples that earlier rounds followed; empty chooses them.
+    """
     bank = rounds.bank(number)
     robust = measure_split(rounds, number, "test", rounds.test, rounds.test_attacks)
     strongest = strongest_case(robust, rounds.config.loop)
@@ -49,7 +55,7 @@ def measure_round(rounds: Rounds, number: int) -> Row:
         "worst_case_interval": strongest["interval"],
         "worst_case_attacks": strongest["attacks"],
         "validation": validate_round(rounds, number),
-        **measure_main_attack(rounds, number),
+        **measure_main_attack(rounds, number, follow_ids),
         "bank_size": len(bank),
         "accepted": len(bank.indices(status="accepted")),
         "warnings": [*first.doubts, *troubles],
@@ -105,19 +111,18 @@ def validate_round(rounds: Rounds, number: int) -> Row | None:
     }
 
 
-def measure_main_attack(rounds: Rounds, number: int) -> Row:
+def measure_main_attack(rounds: Rounds, number: int, follow_ids: Sequence[str]) -> Row:
     """Attack some held-out samples with the main attack."""
     loop, test = rounds.config.loop, rounds.test
     some = test.subset(evenly_spaced(len(test), loop.generator_test_samples))
     attack, items = rounds.attacks[rounds.main_attack], rounds.file(number) / "lead"
     seed = rounds.measuring_seed
     task = AttackTask(f"round {number}: {rounds.main_attack}", attack, some, items, seed)
-
-    def draw_first(item: int, batch: AttackedBatch) -> list[Path]:
-        model, stem = rounds.context.model, rounds.context.folder.figures / round_name(number)
-        return [] if item else draw_batch(stem, model, batch, test.classes)
-
-    measurement, columns = measure_resumable(rounds.context, task, watch=draw_first)
+    watch = partial(keep_batch, items.with_name("lead-kept"), len(some))
+    measurement, columns = measure_resumable(rounds.context, task, watch=watch)
+    kept = load_kept(items.with_name("lead-kept"))
+    followed = follow(rounds, number, some, columns, kept, follow_ids)
+    draw_frames(rounds, number, some, columns, followed)
     fooled = columns["attackable"] & columns["fooled"]
     return {
         "attack": rounds.main_attack,
@@ -132,6 +137,8 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
         "delta_sparsity": finite_or_none(measurement.delta_sparsity),
         "delta_sparsity_interval": interval_of(columns["delta_sparsity"][fooled]),
         "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
+        "loss_by_step": [] if kept.history is None else mean_history(kept.history),
+        "followed": followed,
     }
 
 

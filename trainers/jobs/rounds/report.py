@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.jobs.rounds.explaining import FIGURE
+from trainers.jobs.rounds.following import followed_pictures
 from trainers.jobs.rounds.setup import round_name
 from trainers.jobs.rounds.stopping import best_round
 from trainers.run.cli.config import RoundsConfig
@@ -52,9 +52,8 @@ class RoundsReport:
         log.info("%s", line(last))
         number = last["round"]
         self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
-        for picture in drawn_pictures(self.folder.figures / round_name(number)):
-            tag = f"{last['attack']}/{picture.stem.rpartition('-')[2]}"
-            self.board.picture(tag, picture, step=number)
+        for picture in followed_pictures(self.folder.figures / round_name(number)):
+            self.board.picture(f"followed/{picture.stem}", picture, step=number)
         summary = self.write(rows, reason, final)
         if reason is not None:
             if (looked_at := self.folder.figures / FIGURE).is_file():

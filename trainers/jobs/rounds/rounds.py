@@ -14,9 +14,9 @@ from typing import Any
 
 from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
-from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
+from trainers.jobs.rounds.following import followed_ids, followed_pictures
 from trainers.jobs.rounds.measuring import measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
 from trainers.jobs.rounds.setup import Rounds, round_name, setup
@@ -41,7 +41,7 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
     reason = None
     while reason is None:
         number = len(rows)
-        rows.append(run_round(rounds, number))
+        rows.append(run_round(rounds, number, rows[0] if rows else None))
         reason = stop_reason(rows, config.loop)
         if cannot_stop(rows, config.loop):
             log.info(
@@ -73,21 +73,31 @@ def hand_over(rounds: Rounds, number: int) -> Row | None:
     return final
 
 
-def run_round(rounds: Rounds, number: int) -> Row:
+def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
     """Attack, retrain and measure once; round 0 only fits and measures.
 
     What is missing of a round that is over is made again, with the classifier and the bank of then.
     Its seconds are those of all processes that worked on it; of a killed one, up to the last item
     it finished, or a second less.
+
+    Args:
+        rounds: the run.
+        number: the round.
+        first: what was measured in round 0; None of that round itself.
     """
     folder = rounds.context.folder
     stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
     if not is_complete(rounds, number):
         train_round(rounds, number)
+
+    def measure() -> Row:
+        measured = measure_round(rounds, number, follow_ids=followed_ids(first))
+        return measured | {"seconds": stopwatch.seconds}
+
     row: Row = cached_json(
         rounds.file(number, ".json"),
-        lambda: measure_round(rounds, number) | {"seconds": stopwatch.seconds},
-        beside=partial(drawn_pictures, folder.figures / round_name(number)),
+        measure,
+        beside=partial(followed_pictures, folder.figures / round_name(number)),
     )
     return row
 
