@@ -55,12 +55,13 @@ def keep_failures(
     return [file]
 
 
-def worst_failures(task: AttackTask, figures: Path) -> list[dict[str, Any]]:
+def worst_failures(task: AttackTask, figures: Path, *, root: Path) -> list[dict[str, Any]]:
     """Draw the worst failures of an attack, and say what there is to say of each.
 
     Args:
         task: all of whose batches `keep_failures` has seen.
-        figures: the folder of their pictures, in a run folder.
+        figures: the folder of their pictures.
+        root: the run folder.
 
     Returns:
         As of `describe_failures`; none of an attack that fooled no sample.
@@ -70,18 +71,20 @@ def worst_failures(task: AttackTask, figures: Path) -> list[dict[str, Any]]:
         return []
     found = join_columns(parts)
     best = found["severity"].argsort(descending=True, stable=True)[:KEPT]
-    return describe_failures(
-        {name: column[best] for name, column in found.items()}, task.ds, figures
-    )
+    chosen = {name: column[best] for name, column in found.items()}
+    return describe_failures(chosen, task.ds, figures, root=root)
 
 
-def describe_failures(found: Columns, ds: Dataset, figures: Path) -> list[dict[str, Any]]:
+def describe_failures(
+    found: Columns, ds: Dataset, figures: Path, *, root: Path
+) -> list[dict[str, Any]]:
     """Write a picture of each failure, and say what there is to say of it.
 
     Args:
         found: index, x, x_adv, linf, l2, and the classes and scores of `top_scores`, (N, ...) each.
         ds: the samples that were attacked.
-        figures: where the pictures go, in a run folder.
+        figures: where the pictures go.
+        root: the run folder, which their names are relative to.
 
     Returns:
         Of each id, label, linf, l2, the top classes before and after with their probabilities,
@@ -100,10 +103,15 @@ def describe_failures(found: Columns, ds: Dataset, figures: Path) -> list[dict[s
                 "before": named_classes(found, "before", i, ds.classes),
                 "after": named_classes(found, "after", i, ds.classes),
                 "factor": factor,
-                "picture": str(file.relative_to(figures.parent)),
+                "picture": str(file.relative_to(root)),
             }
         )
     return told
+
+
+def drawn_failures(figures: Path) -> list[Path]:
+    """Return the pictures that `describe_failures` has made in a folder."""
+    return sorted(figures.glob(f"{NAME}-*.png"))
 
 
 def rank_failures(attack: Attack, confidence: Tensor, l2: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 import logging
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,7 +61,7 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     rows = write_files(folder.path, columns, ds, shape=shapes[0])
     named = None if target is None else (ds.classes[target] if ds.classes else str(target))
     summary = make_summary(config, result, columns, rows, target=named) | about
-    summary["failures"] = draw_failures(task, columns, folder.figures)
+    summary["failures"] = draw_failures(task, columns, folder)
     write_summary(folder.path / "summary.json", summary)
     publish(folder, board, summary)
 
@@ -150,13 +149,14 @@ def median_of(values: Tensor) -> float | None:
     return float(values.double().quantile(0.5)) if len(values) else None
 
 
-def draw_failures(task: AttackTask, columns: Columns, figures: Path) -> list[dict[str, Any]]:
+def draw_failures(task: AttackTask, columns: Columns, folder: RunFolder) -> list[dict[str, Any]]:
     """Draw the samples that were right and fell, as they are saved; see `describe_failures`."""
     severity = rank_failures(task.attack, columns["after_scores"][:, 0], columns["l2"])
     rows = choose_failures(columns["attackable"] & columns["success"], severity)
     chosen = {name: column[rows] for name, column in columns.items()}
     x = task.ds.stack(rows.tolist())[0] if len(rows) else columns["x_adv"][rows]
-    return describe_failures(chosen | {"index": rows, "x": x}, task.ds, figures)
+    found = chosen | {"index": rows, "x": x}
+    return describe_failures(found, task.ds, folder.figures, root=folder.path)
 
 
 def top_sums(rows: list[dict[str, Any]]) -> dict[str, float | None]:

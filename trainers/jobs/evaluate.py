@@ -143,7 +143,7 @@ def show_failures(
 ) -> list[dict[str, Any]]:
     """Draw the worst failures under an attack that `measure_attacks` measured; see there."""
     task = attack_task(context, name, attacks[name], test)
-    return worst_failures(task, context.folder.figures)
+    return worst_failures(task, context.folder.figures, root=context.folder.path)
 
 
 def attack_task(context: JobContext, name: str, attack: Attack, test: Dataset) -> AttackTask:

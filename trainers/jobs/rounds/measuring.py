@@ -12,14 +12,17 @@ from attacks import Attack
 from augment import Dataset
 from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.evaluation import OWN
+from trainers.evaluate.failures import keep_failures, worst_failures
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
+from trainers.evaluate.per_class import class_table
 from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
+from trainers.jobs.evaluation.answers import strongest_attack
 from trainers.jobs.rounds.following import draw_frames, follow, keep_batch, load_kept, mean_history
-from trainers.jobs.rounds.setup import Rounds
+from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import load_item
@@ -39,6 +42,7 @@ def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()
     bank = rounds.bank(number)
     robust = measure_split(rounds, number, "test", rounds.test, rounds.test_attacks)
     strongest = strongest_case(robust, rounds.config.loop)
+    cases = worst_cases(robust, first=budget_of(rounds.config.loop))
     first = next(iter(robust.values()))
     intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
     for doubt in first.doubts:
@@ -47,6 +51,7 @@ def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()
     troubles = [f"fit of round {number}: {fitted['warning']}"] if fitted["warning"] else []
     return {
         "round": number,
+        "samples": first.samples,
         "clean_accuracy": first.clean_accuracy,
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
@@ -55,6 +60,12 @@ def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()
         "worst_case_interval": strongest["interval"],
         "worst_case_attacks": strongest["attacks"],
         "validation": validate_round(rounds, number),
+        "classes": class_table(
+            robust, rounds.test.classes, worst=cases[0].survived if cases else None
+        ),
+        "failures": show_failures(
+            rounds, number, strongest_attack(robust, next(iter(cases), None))
+        ),
         **measure_main_attack(rounds, number, follow_ids),
         "bank_size": len(bank),
         "accepted": len(bank.indices(status="accepted")),
@@ -68,11 +79,26 @@ def measure_split(
     """Measure the classifier of a round under each attack, by name."""
     measured = {}
     for name, attack in attacks.items():
-        items = rounds.file(number) / f"{split}-{slug(name)}"
-        stage = f"round {number}: {name}" + (f" ({split})" if split != "test" else "")
-        task = AttackTask(stage, attack, ds, items, rounds.measuring_seed)
-        measured[name], _ = measure_resumable(rounds.context, task)
+        task = split_task(rounds, number, split, ds, name, attack)
+        watch = partial(keep_failures, rounds.context.model, task) if split == "test" else None
+        measured[name], _ = measure_resumable(rounds.context, task, watch=watch)
     return measured
+
+
+def split_task(
+    rounds: Rounds, number: int, split: str, ds: Dataset, name: str, attack: Attack
+) -> AttackTask:
+    """Return the task of measuring the classifier of a round under an attack."""
+    items = rounds.file(number) / f"{split}-{slug(name)}"
+    stage = f"round {number}: {name}" + (f" ({split})" if split != "test" else "")
+    return AttackTask(stage, attack, ds, items, rounds.measuring_seed)
+
+
+def show_failures(rounds: Rounds, number: int, name: str) -> list[Row]:
+    """Draw the worst failures of a round under a test attack; see `worst_failures`."""
+    folder = rounds.context.folder
+    task = split_task(rounds, number, "test", rounds.test, name, rounds.test_attacks[name])
+    return worst_failures(task, folder.figures / round_name(number), root=folder.path)
 
 
 def measure_best(rounds: Rounds, number: int) -> Row:

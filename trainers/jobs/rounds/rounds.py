@@ -9,11 +9,11 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 """
 
 import logging
-from functools import partial
 from typing import Any
 
 from augment.bank.bank import stored_keys
 from augment.bank.review_log import reviewed_keys
+from trainers.evaluate.failures import drawn_failures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
 from trainers.jobs.rounds.following import followed_ids, followed_pictures
@@ -86,6 +86,7 @@ def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
         first: what was measured in round 0; None of that round itself.
     """
     folder = rounds.context.folder
+    figures = folder.figures / round_name(number)
     stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
     if not is_complete(rounds, number):
         train_round(rounds, number)
@@ -97,7 +98,7 @@ def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
     row: Row = cached_json(
         rounds.file(number, ".json"),
         measure,
-        beside=partial(followed_pictures, folder.figures / round_name(number)),
+        beside=lambda: [*followed_pictures(figures), *drawn_failures(figures)],
     )
     return row
 

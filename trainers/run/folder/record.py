@@ -1,5 +1,7 @@
 """What the folder of a run tells of it, without its classifier and its data."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,3 +81,16 @@ def read_summary(path: Path) -> dict[str, Any]:
         changed = "it was changed after it was written, or is another run's"
         raise atomic.damaged_file(file, changed)
     return value
+
+
+@contextmanager
+def damage_told(file: Path) -> Iterator[None]:
+    """Let a file of a run that lacks what every such file has be told as damaged.
+
+    Raises:
+        RefusedInput: for what a value of another kind, or none, leads to in the body.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise atomic.damaged_file(file, repr(error)) from error

@@ -22,6 +22,7 @@ from trainers.run.folder.atomic import write_text
 from trainers.run.show.images import amplification, to_uint8, write_png
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4b5563")
+ON_DARK, ON_LIGHT = "#fefefe", "#111827"  # text on cells, the same in a light and a dark page
 SIZE = (8.0, 4.5)  # inches
 DPI = 120
 FEW = 12  # points of a line that are marked each

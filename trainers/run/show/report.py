@@ -5,7 +5,7 @@ It follows from the files of the run folder alone, so it can be made anew at any
 
 import base64
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +17,7 @@ from trainers.run.folder.claim import REPORT
 from trainers.run.folder.record import RunRecord, read_record
 from trainers.run.show.reports.attack import attack_report
 from trainers.run.show.reports.charts import inline_file
+from trainers.run.show.reports.comparison import comparison
 from trainers.run.show.reports.compress import compress_report
 from trainers.run.show.reports.content import Report
 from trainers.run.show.reports.detect import detect_report
@@ -70,8 +71,20 @@ def render_report(run: RunRecord) -> str:
         resume=resume_command(run.path),
         board=shlex.join(["tensorboard", "--logdir", str(run.path / "tensorboard")]),
         again=command_line(
-            [*run.job.split("-"), "--config", run.path / "config.toml", "--run-dir", new]
+            [*run.job.split("-"), f"--config={run.path / 'config.toml'}", f"--run-dir={new}"]
         ),
+    )
+
+
+def render_comparison(runs: Sequence[RunRecord]) -> str:
+    """Return a page that shows several runs side by side.
+
+    Args:
+        runs: two at least.
+    """
+    page = TEMPLATES.get_template("comparison.html")
+    return page.render(
+        start=Markup(REPORT), title=f"{len(runs)} runs compared", page=comparison(runs)
     )
 
 

@@ -43,6 +43,7 @@ class Tile:
         lines: what is said of it.
         verdict: "FOOLED", "held" or "", shown as a mark.
         table: a small table below.
+        folded: whether the table is opened by a click alone.
     """
 
     picture: Path
@@ -50,6 +51,7 @@ class Tile:
     lines: Sequence[str] = ()
     verdict: str = ""
     table: Table | None = None
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from trainers.run.show.outcomes.evaluation import (
 from trainers.run.show.reports.content import Report, Section, Table
 from trainers.run.show.reports.measured import CLASS_TERMS, attacked_section, defence_section
 from trainers.run.show.reports.samples import failure_section
-from trainers.run.show.reports.words import data_of, end_of_lead, listed, model_of
+from trainers.run.show.reports.words import data_of, end_of_lead, listed, subject
 
 Row = Mapping[str, Any]
 CAUTION = (
@@ -76,7 +76,7 @@ def evaluation_report(run: RunRecord) -> Report:
     """
     summary = run.summary
     lead = (
-        f"{model_of(run).capitalize()} was measured on {summary['samples']} test samples of "
+        f"{subject(run)} was measured on {summary['samples']} test samples of "
         f"{data_of(run)}, clean and under {listed(list(summary['attacks']))}. {end_of_lead(run)}"
     )
     sections = [

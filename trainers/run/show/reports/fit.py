@@ -6,7 +6,7 @@ from trainers.run.show.outcome import fitted_line
 from trainers.run.show.reports.content import Report, Section
 from trainers.run.show.reports.measured import attacked_section
 from trainers.run.show.reports.samples import failure_section
-from trainers.run.show.reports.words import data_of, end_of_lead, listed, model_of
+from trainers.run.show.reports.words import data_of, end_of_lead, listed, subject
 
 
 def fit_report(run: RunRecord) -> Report:
@@ -17,7 +17,7 @@ def fit_report(run: RunRecord) -> Report:
     """
     summary = run.summary
     lead = (
-        f"{model_of(run).capitalize()} was fitted to {data_of(run)} by {summary['method']} and "
+        f"{subject(run)} was fitted to {data_of(run)} by {summary['method']} and "
         f"measured on {summary['samples']} test samples, clean and under "
         f"{listed(list(summary['attacks']))}. {end_of_lead(run)}"
     )

@@ -13,7 +13,7 @@ from trainers.run.show.reports.charts import share_chart
 from trainers.run.show.reports.content import Report, Section, Table, Tile
 from trainers.run.show.reports.measured import CLASS_TERMS, attacked_section
 from trainers.run.show.reports.samples import failure_tiles, top_table
-from trainers.run.show.reports.words import count, data_of, end_of_lead, listed, model_of
+from trainers.run.show.reports.words import count, data_of, end_of_lead, listed, subject
 
 Row = Mapping[str, Any]
 TERMS = ROUND_TERMS | {
@@ -71,7 +71,7 @@ def lead(run: RunRecord) -> str:
     """Say what was played."""
     played, options = len(run.summary["rounds"]) - 1, run.options
     return (
-        f"{model_of(run).capitalize()} on {data_of(run)}: {count(played, 'round')} of attacking "
+        f"{subject(run)} on {data_of(run)}: {count(played, 'round')} of attacking "
         f"training samples with {listed(names_of(options['attacks']))} at {options['norm']} "
         f"{options['eps']:.4g}, fitting the classifier to what fooled it, and attacking again. "
         f"{end_of_lead(run)}"
@@ -134,6 +134,7 @@ def followed_tiles(run: RunRecord) -> dict[str, list[Tile]]:
                 f"round {row['round']}",
                 verdict=VERDICTS[one["outcome"]],
                 table=top_table(one),
+                folded=True,
             )
             tiles.setdefault(f"{one['id']}, true: {one['label']}", []).append(tile)
     return tiles

@@ -33,8 +33,9 @@ def failure_tiles(path: Path, failures: Sequence[Row]) -> list[Tile]:
             f"true: {one['label']}",
             [
                 f"{said(one['before'])} → {said(one['after'])}",
-                f"change: linf {number(one['linf'], '.3g')}, l2 {number(one['l2'], '.3g')}",
-                f"{one['id']}{', by ' + one['attack'] if 'attack' in one else ''}",
+                f"change: linf {number(one['linf'], '.3g')}, l2 {number(one['l2'], '.3g')}; "
+                f"difference x {one['factor']}",
+                f"sample {one['id']}",
             ],
             "FOOLED",
             top_table(one),

@@ -21,6 +21,12 @@ def model_of(run: RunRecord) -> str:
     return f"{run.options.get('model', 'a small classifier of our own')}{weights}{behind}"
 
 
+def subject(run: RunRecord) -> str:
+    """Return the same to begin a sentence with; a name keeps its letters."""
+    named = model_of(run)
+    return named if "model" in run.options else f"{named[0].upper()}{named[1:]}"
+
+
 def end_of_lead(run: RunRecord) -> str:
     """Return the seed, and whether the run was a try of seconds."""
     smoke = " A --smoke run: small numbers to see that it works." if run.options["smoke"] else ""
