@@ -10,7 +10,7 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 
-TIMES = ("seconds", "time", "updated", "pid")
+TIMES = ("seconds", "samples_per_second", "time", "updated", "pid")
 OF_A_START = ("command.txt", "log.txt")  # a line a start, a time a line
 # At the end of a row of the rounds, of their report, of a row of attacks.
 SECONDS = re.compile(r"<td>[\d.]+</td></tr>|\d+ seconds\.| +\d+\.\d$", re.MULTILINE)

@@ -68,7 +68,7 @@ def hunt(tmp_path: Path) -> Callable[[list[str], int], Hunt]:
 
 def _strip(value: Any) -> Any:
     if isinstance(value, dict):
-        timed = ("seconds", "time")
+        timed = ("seconds", "samples_per_second", "time")
         return {k: _strip(v) for k, v in value.items() if k.rpartition("/")[2] not in timed}
     return [_strip(item) for item in value] if isinstance(value, list) else value
 

@@ -208,14 +208,12 @@ def publish(
     summary: dict[str, Any],
 ) -> None:
     """Show the outcome: TensorBoard, report, terminal."""
-    values = {f"attack/{name}": v for name, v in summary.items() if isinstance(v, float)}
-    folder.metrics.add("attack", step=0, values=values)
     pictures = drawn_pictures(folder.figures / "attack")
     for picture in pictures:
-        board.picture(picture.stem, picture, step=0)
+        board.picture(f"attack/{picture.stem.removeprefix('attack-')}", picture, step=0)
     lines, warnings = attack_lines(summary), summary["warnings"]
     board.text("results", lines)
-    board.close()
+    board.close(summary)
     for warning in warnings:
         log.warning("%s", warning)
     write_report(folder.path)

@@ -95,7 +95,9 @@ def run_detect(config: DetectConfig, folder: RunFolder) -> None:
     write_chart(chart, roc_chart(curves))
     board.text("results", detect_table(summary))
     board.picture("roc", chart, step=0)
-    board.close()
+    for name, columns in scores.items():
+        board.precision_recall(f"detect/{name}", *clean_and_fooled(columns))
+    board.close(summary)
     write_report(folder.path)
     log.info("%s\n", legend(DETECT_TERMS))
     log.info("%s", outcome(folder))

@@ -161,18 +161,16 @@ def publish(
     """Write summary, TensorBoard and report of attacks measured, and show the table."""
     write_summary(folder.path / "summary.json", summary)
     board.text("results", table)
-    board.close()
+    board.close(summary)
     write_report(folder.path)
     log.info("%s\n", legend(ATTACK_TERMS))
     log.info("%s", outcome(folder))
 
 
 def note_numbers(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Note the numbers beside those of single attacks as metrics."""
+    """Note the numbers beside those of single attacks, and of the whole, as metrics."""
     curve, calibration = summary["curve"], summary["calibration"]
     values = {
-        "worst_case": summary["worst_case"],
-        "clean_accuracy": summary["clean_accuracy"],
         "curve/area": curve and curve["area"],
         "masking/signs": len(summary["masking"]["signs"]),
         "ece/clean": calibration["clean"] and calibration["clean"]["ece"],
@@ -192,7 +190,7 @@ def publish_evaluation(
     board.text("results", evaluation_table(summary))
     for picture in sorted(folder.figures.glob("*.png")):
         board.picture(f"evaluate/{picture.stem}", picture, step=0)
-    board.close()
+    board.close(summary)
     write_report(folder.path)
     log.info("%s\n", legend({**ATTACK_TERMS, **EVALUATION_TERMS}))
     log.info("%s", outcome(folder))

@@ -108,7 +108,7 @@ def publish(
         values = {f"{key}/{name}": scores[key] for key in SCORES if scores.get(key) is not None}
         folder.metrics.add(f"explain {name}", step=0, values=values)
     board.text("results", explanation_table(summary))
-    board.close()
+    board.close(summary)
     write_report(folder.path)
     log.info("%s\n", legend(explanation_terms(summary)))
     log.info("%s", outcome(folder))

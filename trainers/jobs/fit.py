@@ -55,7 +55,6 @@ def run_fit(config: FitConfig, folder: RunFolder) -> None:
     results = measure_attacks(context, attacks, test)
     summary = summarise_fit(config, flags, fitted, results) | {"fitting": took}
     summary["failures"] = show_failures(context, attacks, test, strongest_attack(results, None))
-    folder.metrics.add("fitted", step=0, values={"clean_accuracy": summary["clean_accuracy"]})
     write_chart(folder.figures / "fit.png", accuracy_chart(fitted.history))
     publish(folder, board, summary, fit_table(summary))
 

@@ -107,7 +107,7 @@ def test_nothing_that_was_wrong_before_succeeds(
     assert f"of the {150 - wrong} samples that could be attacked" in shown
     assert f"{wrong} of all 150 were wrong before" in shown
     metrics = json.loads((tmp_path / "a/metrics.jsonl").read_text().splitlines()[-1])["values"]
-    assert metrics["attack/success"] == 0
+    assert metrics["final/success"] == 0
 
 
 def test_a_target_is_counted_of_those_that_were_not_there(

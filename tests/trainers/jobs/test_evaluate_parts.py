@@ -114,7 +114,8 @@ def test_report_and_tensorboard_show_it(run: Path) -> None:
     assert report.count("data:image/png") == 4
     board = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {f"evaluate/{name}" for name in names} <= set(board.Tags()["images"])
-    assert {"worst_case", "curve/area", "ece/clean", "ece/pgd"} <= set(board.Tags()["scalars"])
+    scalars = {"final/worst_case", "final/clean_accuracy", "curve/area", "ece/clean", "ece/pgd"}
+    assert scalars <= set(board.Tags()["scalars"])
 
 
 def test_a_figure_that_is_gone_comes_back_the_same(

@@ -59,7 +59,7 @@ def test_the_folder_holds_what_a_run_leaves(run: Path) -> None:
         assert (run / name).exists(), name
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["name"] for line in lines] == [
-        *(f"round-000/fit/epoch-{epoch:03}" for epoch in (1, 2, 3)), "pgd", "fitted",
+        *(f"round-000/fit/epoch-{epoch:03}" for epoch in (1, 2, 3)), "pgd", "summary",
     ]  # fmt: skip
     assert "fitted by fast at linf 0.1, epochs: 3" in (run / "report.html").read_text()
 

@@ -30,11 +30,9 @@ def publish_outcome(
     folder.check_held()
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
-    values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}
-    folder.metrics.add(folder.job, step=0, values=values)
     for picture in pictures:
-        board.picture(picture.stem, picture, step=0)
-    board.close()
+        board.picture(f"compress/{picture.stem}", picture, step=0)
+    board.close(summary)
     shown = {"pictures": [picture.name for picture in pictures]}
     write_summary(folder.path / "summary.json", summary | shown)
     write_report(folder.path)

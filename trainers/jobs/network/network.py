@@ -96,7 +96,7 @@ def publish(
         board.picture(f"network/{picture.stem}", picture, step=0)
     lines, terms = network_lines(summary), network_terms(summary)
     board.text("results", lines)
-    board.close()
+    board.close(summary)
     write_report(folder.path)
     log.info("%s\n", legend(terms))
     log.info("%s", outcome(folder))

@@ -163,7 +163,7 @@ def publish(folder: RunFolder, board: TensorBoardWriter, summary: Mapping[str, A
         board.picture(f"representation/{picture.stem}", picture, step=0)
     table = representation_table(summary)
     board.text("results", table)
-    board.close()
+    board.close(summary)
     for warning in summary["warnings"]:
         log.warning("%s", warning)
     write_report(folder.path)

@@ -19,6 +19,7 @@ from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import sample_counts, slug
 from trainers.run.errors import Waiting
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 
@@ -58,6 +59,7 @@ def collect_adversarial_samples(
     *,
     attacks: Mapping[str, Attack],
     bank: SampleBank,
+    spent: Stopwatch,
 ) -> None:
     """Attack the training samples of a round; items that are in the bank are not made again."""
     held = set(bank.keys())
@@ -80,6 +82,7 @@ def collect_adversarial_samples(
             common = {"round": number, "attack": name, "seed": seed}
             entries = make_entries(result, train, rows, y, common)
             encodings = choose_encodings(context.model, result.x_adv, y)
+            spent.keep()  # before the item: one that is done has its time in the file
             bank.append(key, result.x_adv, entries, encodings=encodings)
             bar.step()
 

@@ -21,6 +21,7 @@ from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
 from trainers.jobs.evaluation.answers import strongest_attack
+from trainers.jobs.rounds.features import save_features
 from trainers.jobs.rounds.following import draw_frames, follow, keep_batch, load_kept, mean_history
 from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.cli.config import LoopFlags
@@ -66,6 +67,7 @@ def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()
         "failures": show_failures(
             rounds, number, strongest_attack(robust, next(iter(cases), None))
         ),
+        "costs": {name: cost_of(m) for name, m in robust.items()},
         **measure_main_attack(rounds, number, follow_ids),
         "bank_size": len(bank),
         "accepted": len(bank.indices(status="accepted")),
@@ -149,6 +151,7 @@ def measure_main_attack(rounds: Rounds, number: int, follow_ids: Sequence[str]) 
     kept = load_kept(items.with_name("lead-kept"))
     followed = follow(rounds, number, some, columns, kept, follow_ids)
     draw_frames(rounds, number, some, columns, followed)
+    save_features(rounds, number, some, kept)
     fooled = columns["attackable"] & columns["fooled"]
     return {
         "attack": rounds.main_attack,
@@ -162,10 +165,22 @@ def measure_main_attack(rounds: Rounds, number: int, follow_ids: Sequence[str]) 
         "delta_l1_interval": interval_of(columns["delta_l1"][fooled]),
         "delta_sparsity": finite_or_none(measurement.delta_sparsity),
         "delta_sparsity_interval": interval_of(columns["delta_sparsity"][fooled]),
+        **{f"median_{norm}": median_or_none(columns[norm][fooled]) for norm in measurement.sizes},
+        "attack_cost": cost_of(measurement),
         "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
         "loss_by_step": [] if kept.history is None else mean_history(kept.history),
         "followed": followed,
     }
+
+
+def cost_of(measurement: AttackMeasurement) -> Row:
+    """Return how long an attack took, and on how many samples."""
+    return {"seconds": measurement.seconds, "samples": measurement.samples}
+
+
+def median_or_none(values: Tensor) -> float | None:
+    """Return the median of (N,); None of nothing."""
+    return float(values.double().quantile(0.5)) if len(values) else None
 
 
 def interval_of(values: Tensor) -> Interval | None:

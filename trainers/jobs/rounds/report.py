@@ -4,9 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.jobs.rounds.explaining import FIGURE
-from trainers.jobs.rounds.following import followed_pictures
-from trainers.jobs.rounds.setup import round_name
+from trainers.jobs.rounds.board import RoundsBoard
 from trainers.jobs.rounds.stopping import best_round
 from trainers.run.cli.config import RoundsConfig
 from trainers.run.cli.toml import dump
@@ -19,10 +17,8 @@ from trainers.run.show.outcome import (
     legend,
     line,
     places,
-    rounds_table,
 )
 from trainers.run.show.report import write_report
-from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
@@ -35,7 +31,7 @@ class RoundsReport:
         """Open TensorBoard's folder."""
         self.folder = folder
         self.config = dump(folder.job, config)
-        self.board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, self.config)
+        self.board = RoundsBoard(folder, self.config)
 
     def publish(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> None:
         """Show the last of the rounds.
@@ -50,17 +46,11 @@ class RoundsReport:
         if len(rows) == 1:
             log.info("%s\n%s", legend(ROUND_TERMS), heading(last))
         log.info("%s", line(last))
-        number = last["round"]
-        self.folder.metrics.add(round_name(number), step=number, values=scalars(last))
-        for picture in followed_pictures(self.folder.figures / round_name(number)):
-            self.board.picture(f"followed/{picture.stem}", picture, step=number)
+        self.board.show_round(rows)
         summary = self.write(rows, reason, final)
         if reason is not None:
-            if (looked_at := self.folder.figures / FIGURE).is_file():
-                self.board.picture("looked at", looked_at, step=number)
             log.info("stopped: %s\n%s\n\n%s", reason, handed_over(summary), places(self.folder))
-            self.board.text("rounds", rounds_table(rows))
-            self.board.close()
+            self.board.finish(rows, summary)
 
     def write(self, rows: Sequence[Row], reason: str | None, final: Row | None) -> Row:
         """Write the files that show all rounds at once; return what summary.json has."""
@@ -75,17 +65,3 @@ class RoundsReport:
         write_summary(self.folder.path / "summary.json", summary)
         write_report(self.folder.path)
         return summary
-
-
-def scalars(row: Row) -> dict[str, float]:
-    """Return a round's numbers by TensorBoard tag."""
-    robust = {f"robust/{name}": value for name, value in row["robust_accuracy"].items()}
-    robust["robust/worst case"] = row["worst_case"]
-    if row["validation"]:
-        robust["validation/worst case"] = row["validation"]["worst_case"]
-    names = (
-        "clean_accuracy", "attack_success", "attackable", "fooled", "attack_loss", "delta_l1",
-        "delta_sparsity", "bank_size", "accepted",
-    )  # fmt: skip
-    single = {f"round/{name}": row[name] for name in names if row[name] is not None}
-    return robust | single

@@ -9,6 +9,8 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 """
 
 import logging
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from augment.bank.bank import stored_keys
@@ -16,6 +18,7 @@ from augment.bank.review_log import reviewed_keys
 from trainers.evaluate.failures import drawn_failures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
+from trainers.jobs.rounds.features import features_file
 from trainers.jobs.rounds.following import followed_ids, followed_pictures
 from trainers.jobs.rounds.measuring import measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
@@ -86,7 +89,6 @@ def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
         first: what was measured in round 0; None of that round itself.
     """
     folder = rounds.context.folder
-    figures = folder.figures / round_name(number)
     stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
     if not is_complete(rounds, number):
         train_round(rounds, number)
@@ -98,9 +100,17 @@ def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
     row: Row = cached_json(
         rounds.file(number, ".json"),
         measure,
-        beside=lambda: [*followed_pictures(figures), *drawn_failures(figures)],
+        beside=partial(files_of_round, folder, number),
     )
     return row
+
+
+def files_of_round(folder: RunFolder, number: int) -> list[Path]:
+    """Return what a round leaves beside its row: pictures, and the features of its samples."""
+    features = features_file(folder.checkpoints, number)
+    figures = folder.figures / round_name(number)
+    pictures = [*followed_pictures(figures), *drawn_failures(figures)]
+    return [*pictures, *([features] if features.is_file() else [])]
 
 
 def is_complete(rounds: Rounds, number: int) -> bool:

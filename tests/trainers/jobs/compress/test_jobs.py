@@ -312,7 +312,13 @@ def test_figures_pages_report_and_tensorboard(evaluated):
     assert "judge acc." in report
     assert "<dt>judge acc.</dt>" in report, "each column is explained"
     events = b"".join(file.read_bytes() for file in (folder / "tensorboard").iterdir())
-    for tag in (b"page-x-task", b"rate-psnr", b"x-task/psnr", b"fit judge/loss"):
+    for tag in (
+        b"compress/page-x-task",
+        b"compress/rate-psnr",
+        b"final/seconds",
+        b"x-task/psnr",
+        b"fit judge/loss",
+    ):
         assert tag in events
 
 
