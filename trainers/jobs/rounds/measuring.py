@@ -57,6 +57,7 @@ def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
         "robust_accuracy_interval": intervals,
+        "budgets": {name: m.budget and str(m.budget) for name, m in robust.items()},
         "worst_case": strongest["accuracy"],
         "worst_case_interval": strongest["interval"],
         "worst_case_attacks": strongest["attacks"],

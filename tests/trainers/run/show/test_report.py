@@ -140,7 +140,7 @@ def test_a_comparison_names_what_differs_and_flags_what_cannot_be_compared(
     page = Page(render_comparison(records))
     assert "Not comparable: eps differs (a: 0.1; b: 0.2; c: 0.1)." in page.text
     assert "eps 0.1 0.2 0.1" in page.text
-    assert "90.0% (82-95) 85.0% (82-95) 90.0% (82-95)" in page.text
+    assert "90.0% (82-95), of 100 85.0% (82-95), of 100 90.0% (82-95), of 100" in page.text
     assert "pgd linf 0.1 70.0% (60-78) 60.0% (60-78) 70.0% (60-78)" in page.text
     assert "fgsm linf 0.1 - 80.0% (60-78) -" in page.text
     assert all(heading[0] for heading in page.headings)

@@ -21,6 +21,11 @@ SAME = (
 )  # fmt: skip
 CHARTS = {"worst_case": "Worst case accuracy", "clean_accuracy": "Clean accuracy"}
 UNSET = "not set"
+OPTION_TERMS = {"option": "its name in config.toml"}
+ATTACK_TERMS = {
+    "attack": "its name and options",
+    "budget": "how far a sample may be changed; - where that is not held",
+}
 Named = Mapping[str, RunRecord]
 
 
@@ -40,7 +45,7 @@ def comparison(runs: Sequence[RunRecord]) -> Report:
         sections=[
             Section(
                 "What they came to",
-                [f"{IN_BRACKETS}."],
+                [f"{IN_BRACKETS}; behind them of how many samples."],
                 tables=[Table(headline_rows(named), {"number": "what was measured"} | terms)],
             ),
             Section("Through the rounds", charts=round_charts(named)),
@@ -51,16 +56,10 @@ def comparison(runs: Sequence[RunRecord]) -> Report:
             ),
             Section(
                 "Options that differ",
-                tables=[Table(option_rows(named), {"option": "its name in config.toml"} | terms)],
+                tables=[Table(option_rows(named), OPTION_TERMS | terms, prose=True)],
             ),
         ],
     )
-
-
-ATTACK_TERMS = {
-    "attack": "its name and options",
-    "budget": "how far a sample may be changed; - where it is not known",
-}
 
 
 def name_runs(runs: Sequence[RunRecord]) -> dict[str, RunRecord]:
@@ -103,13 +102,23 @@ def option_text(value: Any) -> str:
 def headline_rows(named: Named) -> list[dict[str, str]]:
     """Return the headline numbers of all runs, a number a row."""
     found = {
-        name: {f"{each.name} (of {each.of})" if each.of else each.name: each.text for each in some}
+        name: {each.name: f"{each.text}{counted(each.of)}" for each in some}
         for name, some in ((name, headlines(run.summary)) for name, run in named.items())
     }
     rows = dict.fromkeys(key for each in found.values() for key in each)
     return [
         {"number": key} | {name: each.get(key, "-") for name, each in found.items()} for key in rows
     ]
+
+
+def counted(of: str) -> str:
+    """Return how many samples a number is of, behind it; "" where it is of no count.
+
+    >>> counted("360 test samples"), counted("the network")
+    (', of 360', '')
+    """
+    first = of.partition(" ")[0]
+    return f", of {first}" if first.isdigit() else ""
 
 
 def option_rows(named: Named) -> list[dict[str, str]]:
@@ -136,9 +145,9 @@ def accuracies(summary: Row) -> dict[tuple[str, str], str]:
     """Return the accuracy under each attack of a run, by its name and budget."""
     if summary["job"] == "rounds":
         best = summary["rounds"][summary["best_round"]]
-        bounds = best.get("robust_accuracy_interval", {})
+        bounds, budgets = best.get("robust_accuracy_interval", {}), best.get("budgets", {})
         found = {
-            (name, "-"): percent(rate, bounds.get(name))
+            (name, budgets.get(name) or "-"): percent(rate, bounds.get(name))
             for name, rate in best["robust_accuracy"].items()
         }
         return found | measured(summary.get("final", {}))

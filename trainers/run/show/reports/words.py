@@ -29,7 +29,7 @@ def subject(run: RunRecord) -> str:
 
 def end_of_lead(run: RunRecord) -> str:
     """Return the seed, and whether the run was a try of seconds."""
-    smoke = " A --smoke run: small numbers to see that it works." if run.options["smoke"] else ""
+    smoke = " A smoke run: small numbers, to see that it works." if run.options["smoke"] else ""
     return f"Seed {run.options['seed']}.{smoke}"
 
 
