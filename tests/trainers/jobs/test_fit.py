@@ -61,7 +61,7 @@ def test_the_folder_holds_what_a_run_leaves(run: Path) -> None:
     assert [line["name"] for line in lines] == [
         *(f"round-000/fit/epoch-{epoch:03}" for epoch in (1, 2, 3)), "pgd", "summary",
     ]  # fmt: skip
-    assert "fitted by fast at linf 0.1, epochs: 3" in (run / "report.html").read_text()
+    assert "Fitted by fast at linf 0.1, epochs: 3" in (run / "report.html").read_text()
 
 
 def test_its_weights_are_what_other_jobs_take(run: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ GONE = {
         "checkpoints/round-001.json",
         "bank/status-rank000.jsonl",
         "figures/round-001/sample-3.png",
-        "figures/accuracy.png report.html summary.json",
+        "figures/round-001/failure-1.png report.html summary.json",
         "figures/looked-at.png",
         "checkpoints/looked-at.safetensors",
         "metrics.jsonl status.json",

@@ -10,7 +10,7 @@ from trainers.run.show.outcomes.attack import TOP, fit_lines, not_counted, stora
 from trainers.run.show.reports.content import REPORTED, Report, Section, Table
 from trainers.run.show.reports.samples import failure_section
 from trainers.run.show.reports.words import data_of, end_of_lead, model_of
-from trainers.run.show.text_table import number
+from trainers.run.show.text_table import number, percent
 
 Row = Mapping[str, Any]
 NAMES = ("id", "label", "before", "after")  # columns that hold no numbers
@@ -75,6 +75,8 @@ def facts(summary: Row) -> list[str]:
     sums = summary["top_sum_after"]
     return [
         *fit_lines(summary),
+        f"The attack succeeds on {percent(summary['success'], summary['success_interval'])} of the "
+        f"{summary['attackable']} samples that could be attacked.",
         f"{not_counted(summary)}.",
         f"{storage(summary['saved'])}.",
         f"The answer changed on {summary['top_class_changed']:.1%} of all {summary['samples']}.",
