@@ -18,6 +18,7 @@ LEADS = {
     "compress-decode": "Codes were decoded.",
     "compress-evaluate": "Codecs were compared on {data}: bytes against what is kept.",
 }
+POINT_TERMS = {"bits/pixel": "bits of the whole files for each pixel of a sample"}
 STEP_TERMS = {
     "step": "of the quantiser: the larger, the fewer bytes",
     "bytes": "of a sample's code, on the samples that the codec was fitted to",
@@ -40,8 +41,8 @@ def compress_report(run: RunRecord) -> Report:
             tables=[Table(fit_rows(summary), STEP_TERMS)],
         )
     elif "points" in summary:
-        table = Table(point_rows(summary), point_terms(summary))
-        first = Section("Points", certainty(summary), charts=(), tables=[table])
+        table = Table(point_rows(summary), POINT_TERMS | point_terms(summary))
+        first = Section("Points", certainty(summary), tables=[table])
     else:
         first = Section("What came of it", compress_lines(summary).splitlines())
     sections = [
