@@ -87,8 +87,8 @@ def test_a_killed_fit_ends_like_an_undisturbed_one(
 ) -> None:
     folder, real = tmp_path / "killed", fit_or_load._note_epochs
 
-    def interrupted(context: Any, history: Any, number: int, who: str) -> None:
-        real(context, history, number, who)
+    def interrupted(context: Any, history: Any, number: int, who: str, *, samples: int = 0) -> None:
+        real(context, history, number, who, samples=samples)
         if len(history) == 2:  # noted, and not yet saved
             raise KeyboardInterrupt
 
