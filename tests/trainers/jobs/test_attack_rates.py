@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 
 from augment import load_dataset
 from trainers import load_classifier
@@ -108,6 +110,10 @@ def test_nothing_that_was_wrong_before_succeeds(
     assert f"{wrong} of all 150 were wrong before" in shown
     metrics = json.loads((tmp_path / "a/metrics.jsonl").read_text().splitlines()[-1])["values"]
     assert metrics["final/success"] == 0
+    board = EventAccumulator(str(tmp_path / "a/tensorboard")).Reload()
+    assert board.Tags()["images"] == ["attack/samples"]
+    assert {"results/text_summary", "config/text_summary"} == set(board.Tags()["tensors"])
+    assert SESSION_START_INFO_TAG in board.PluginTagToContent("hparams")
 
 
 def test_a_target_is_counted_of_those_that_were_not_there(

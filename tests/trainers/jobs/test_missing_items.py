@@ -31,6 +31,7 @@ GONE = {
         "bank/status-rank000.jsonl",
         "figures/round-001/sample-3.png",
         "figures/round-001/failure-1.png report.html summary.json",
+        "checkpoints/round-001-features.safetensors tensorboard",
         "figures/looked-at.png",
         "checkpoints/looked-at.safetensors",
         "metrics.jsonl status.json",

@@ -10,10 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.metadata import (
-    EXPERIMENT_TAG,
     SESSION_END_INFO_TAG,
     SESSION_START_INFO_TAG,
-    parse_experiment_plugin_data,
     parse_session_start_info_plugin_data,
 )
 
@@ -106,10 +104,10 @@ def test_all_tags_are_there_and_no_others(run: Path) -> None:
     robust = {f"robust/{name}" for name in ("pgd", "fgsm", "worst case")}
     found = {tag for tag in tags["scalars"] if not tag.startswith("final/")}
     assert found == FIT | ROUND | TRAIN | MEASURE | robust | spent
-    assert set(tags["images"]) == IMAGES | {"attack loss by step", "looked at"}
+    assert set(tags["images"]) == IMAGES | {"figures/attack loss by step", "figures/looked at"}
     texts = {"config", "top classes", "accuracy by class", "rounds"}
     assert set(tags["tensors"]) == {f"{name}/text_summary" for name in texts}
-    hparams = {EXPERIMENT_TAG, SESSION_START_INFO_TAG, SESSION_END_INFO_TAG}
+    hparams = {SESSION_START_INFO_TAG, SESSION_END_INFO_TAG}
     assert board.PluginTagToContent("hparams").keys() == hparams
 
 
@@ -144,10 +142,10 @@ def test_pictures_are_the_files_at_their_round(run: Path) -> None:
         for each in shown:
             file = run / f"figures/round-{each.step:03}/{tag.partition('/')[2]}.png"
             assert each.encoded_image_string == file.read_bytes()
-    losses = board.Images("attack loss by step")
+    losses = board.Images("figures/attack loss by step")
     assert [each.step for each in losses] == [0, 1, 2]
     first, last = (Image.open(io.BytesIO(losses[i].encoded_image_string)) for i in (0, 2))
-    assert first.size == last.size == (960, 540)
+    assert first.size == last.size == (504, 372)
     third = (5, 150, 105)  # the colour of a third line
     counts = [(np.asarray(image) == third).all(-1).sum() for image in (first, last)]
     assert counts[0] == 0 < counts[1]
@@ -184,12 +182,8 @@ def test_the_row_of_the_table_of_runs(run: Path) -> None:
     assert options["attacks"].string_value == "pgd:steps=4"
     assert options["data"].string_value == "digits"
     assert not {"device", "threads", "weights", "run-dir"} & set(options)
-    experiment = parse_experiment_plugin_data(plugin[EXPERIMENT_TAG])
-    metrics = {each.name.tag for each in experiment.metric_infos}
-    final = {tag for tag in board.Tags()["scalars"] if tag.startswith("final/")}
-    assert metrics == final
     best = summary["rounds"][summary["best_round"]]
-    for name in ("clean_accuracy", "worst_case", "attack_success", "median_l2"):
+    for name in ("clean_accuracy", "worst_case", "attack_success", "attack_loss"):
         (only,) = board.Scalars(f"final/{name}")
         assert only.value == pytest.approx(best[name])
     (events,) = (run / "tensorboard").glob("events*")
@@ -213,8 +207,11 @@ def test_the_projector_has_the_samples_clean_and_perturbed(run: Path) -> None:
     shown = np.loadtxt(place / "tensors.tsv", delimiter="\t")
     np.testing.assert_allclose(shown, vectors.numpy(), rtol=1e-5)
     names = (place / "metadata.tsv").read_text().splitlines()
-    assert [" clean, " in name for name in names] == [True] * 8 + [False] * 8
-    assert all(" perturbed, answer " in name for name in names[8:])
+    assert names[0] == "label\tanswer\tsample"
+    cells = [name.split("\t") for name in names[1:]]
+    assert [cell[2] for cell in cells] == ["clean"] * 8 + ["perturbed"] * 8
+    assert [cell[0] for cell in cells[:8]] == [cell[0] for cell in cells[8:]]
+    assert {cell[1] for cell in cells} <= {str(number) for number in range(10)}
 
 
 def test_kills_change_nothing(plain: Path, resumed: Path) -> None:

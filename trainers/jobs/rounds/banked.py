@@ -13,7 +13,7 @@ from trainers.run.folder.metrics import Stopwatch
 
 TAG = "train_attack"
 NORMS = ("linf", "l2", "l1")
-COUNTED = 512  # samples of an attack, at most
+COUNTED = 256  # samples of an attack, at most
 
 
 def note_attacks(rounds: Rounds, number: int, bank: SampleBank, spent: Stopwatch) -> None:

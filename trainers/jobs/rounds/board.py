@@ -24,6 +24,7 @@ from trainers.run.show.text_table import percent
 
 CLASSES = 50  # in a table; of more, those that most samples are lost of
 LOSSES = "attack-loss.png"
+SIZE = (4.2, 3.1)  # inches: in a card of TensorBoard its words can be read
 Row = Mapping[str, Any]
 
 
@@ -45,20 +46,19 @@ class RoundsBoard:
         self.writer.markdown("accuracy by class", class_text(row["classes"]), step=number)
         lines = {f"round {r['round']}": r["loss_by_step"] for r in rows if r["loss_by_step"]}
         if lines:
-            chart = line_chart(
-                lines,
-                title=f"Mean loss of {row['attack']} on the same test samples",
-                x_label="step of the attack",
-                y_label="attack loss",
-            )
+            title = f"Mean loss of {row['attack']}"
+            chart = line_chart(lines, title=title, x_label="step of the attack")
+            chart.set_size_inches(SIZE)
             write_png(self.folder.figures / LOSSES, to_picture(chart))
-            self.writer.picture("attack loss by step", self.folder.figures / LOSSES, step=number)
+            self.writer.picture(
+                "figures/attack loss by step", self.folder.figures / LOSSES, step=number
+            )
 
     def finish(self, rows: Sequence[Row], summary: Row) -> None:
         """Show what is handed over, and put the run into the table of runs."""
         last = rows[-1]["round"]
         if (looked_at := self.folder.figures / FIGURE).is_file():
-            self.writer.picture("looked at", looked_at, step=last)
+            self.writer.picture("figures/looked at", looked_at, step=last)
         self._project(summary["best_round"])
         self.writer.text("rounds", rounds_table(rows))
         self.writer.close(summary)
@@ -73,9 +73,10 @@ class RoundsBoard:
         write_embedding(
             self.writer.writer,
             tensors["vectors"],
-            labels=note["labels"],
+            labels=note.pop("class"),
             x=tensors["sprites"].float() / 255,
-            tag=note["layer"],
+            tag="features",
+            further=note,
         )
 
 

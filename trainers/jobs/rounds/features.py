@@ -57,14 +57,7 @@ def save_features(rounds: Rounds, number: int, some: Dataset, kept: KeptSamples)
         "vectors": reduce_dimensions(vectors.nan_to_num(), seed=context.seed % 2**32),
         "sprites": (sprites(x) * 255).round().byte(),
     }
-    names = [
-        f"{class_name(some.classes, label)} {said} {class_name(some.classes, answer)}"
-        for label, answer, said in zip(
-            labels * 2,
-            answers,
-            ["clean, answer"] * len(labels) + ["perturbed, answer"] * len(labels),
-            strict=True,
-        )
-    ]
-    note = {"labels": names, "layer": layer or "the whole model"}
+    told = [[class_name(some.classes, n) for n in numbers] for numbers in (labels * 2, answers)]
+    state = ["clean"] * len(labels) + ["perturbed"] * len(labels)
+    note = {"class": told[0], "answer": told[1], "sample": state}
     save_item(features_file(context.folder.checkpoints, number), tensors, note)

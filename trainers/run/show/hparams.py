@@ -2,22 +2,14 @@
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.plugins.hparams.api_pb2 import (
-    DataType,
-    Experiment,
-    HParamInfo,
-    MetricInfo,
-    MetricName,
-    Status,
-)
+from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.metadata import (
-    EXPERIMENT_TAG,
     PLUGIN_DATA_VERSION,
     PLUGIN_NAME,
     SESSION_END_INFO_TAG,
@@ -33,6 +25,7 @@ from trainers.run.folder.input_digests import FILES
 
 Option = bool | float | str
 FINAL = "final"  # begins the tags of what came of a run
+OF_A_ROUND = ("clean_accuracy", "worst_case", "attack_success", "attack_loss")
 # Of the machine, or paths.
 LEFT_OUT = {*FILES, "device", "threads", "download", "bank", "static", "transfer", "masks", "code"}
 
@@ -68,7 +61,8 @@ def final_values(summary: Mapping[str, Any]) -> dict[str, float]:
     """
     found = dict(summary)
     if rows := summary.get("rounds"):
-        found = rows[summary["best_round"]] | summary
+        best = rows[summary["best_round"]]
+        found = {name: best[name] for name in OF_A_ROUND} | found
     rates = {k: v.get("rate") if isinstance(v, Mapping) else v for k, v in found.items()}
     return {
         f"{FINAL}/{name}": value
@@ -77,29 +71,21 @@ def final_values(summary: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def comparison_summaries(options: Mapping[str, Option], metrics: Sequence[str]) -> list[Summary]:
-    """Return what makes a run a row of the table.
+def comparison_summaries(options: Mapping[str, Option]) -> list[Summary]:
+    """Return what makes a run a row of the table, beside the last values of its scalars.
 
-    Torch's own `add_hparams` opens a file of its own, which a resumed run would not know, writes
-    the metrics once more, and makes numbers of booleans.
+    Without a list of its own columns: TensorBoard then takes those of all runs that it shows, the
+    options that differ first. Torch's own `add_hparams` opens a file of its own, which a resumed
+    run would not know, writes the metrics once more, and makes numbers of booleans.
 
     Args:
         options: by name.
-        metrics: tags of scalars, whose last values are shown.
     """
-    experiment = Experiment(
-        hparam_infos=[HParamInfo(name=k, type=_kind_of(v)) for k, v in options.items()],
-        metric_infos=[
-            MetricInfo(name=MetricName(tag=tag), display_name=tag.removeprefix(f"{FINAL}/"))
-            for tag in metrics
-        ],
-    )
     start = SessionStartInfo()
     for name, value in options.items():
         start.hparams[name].CopyFrom(_value_of(value))
     end = SessionEndInfo(status=Status.Value("STATUS_SUCCESS"))
     return [
-        _summary(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment)),
         _summary(SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start)),
         _summary(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end)),
     ]
@@ -110,13 +96,6 @@ def _value_of(value: Option) -> Value:
     if isinstance(value, bool):
         return Value(bool_value=value)
     return Value(string_value=value) if isinstance(value, str) else Value(number_value=value)
-
-
-def _kind_of(value: Option) -> Any:
-    """Return the table's word for the type of an option."""
-    if isinstance(value, bool):
-        return DataType.Value("DATA_TYPE_BOOL")
-    return DataType.Value("DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64")
 
 
 def _summary(tag: str, data: HParamsPluginData) -> Summary:

@@ -105,9 +105,8 @@ class TensorBoardWriter:
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """Put the run into the table of runs, with what came of it, and write out all."""
-        final = final_values(summary)
-        self.metrics.add("summary", step=0, values=final)
-        for each in comparison_summaries(compared_options(self.config), list(final)):
+        self.metrics.add("summary", step=0, values=final_values(summary))
+        for each in comparison_summaries(compared_options(self.config)):
             self._add(each, 0)
         self.writer.close()
 
