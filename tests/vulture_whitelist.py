@@ -15,14 +15,23 @@ run_evaluate  # likewise
 run_explain  # likewise
 run_fit  # likewise
 run_network  # likewise
+run_report  # likewise
 run_representation  # likewise
 run_rounds  # likewise
+run_runs  # likewise
 _.num_batches_tracked  # torch's BatchNorm reads it
 retrain_epochs  # a flag: `fit_flags` takes the names of retraining by their prefix
 retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
-_.prose  # the template evaluate.html reads it
+_.prose  # the templates read it, and those that follow
+_.meanings
+_.number
+_.range
+_.empty
+_.over
+_.verdict
+_.folded
 _.histogram  # of the public Dissection, for the chart of its detectors
 _.ece  # `asdict` puts it into summary.json
 _.adaptive_ece  # likewise

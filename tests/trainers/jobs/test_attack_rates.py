@@ -142,8 +142,8 @@ def test_what_an_attack_reports_alone_is_in_csv_report_and_summary(
     assert found["mean"] == pytest.approx(np.mean(numbers))
     assert found["n"] == len(numbers) == summary["fooled"]
     report = (tmp_path / "a/report.html").read_text()
-    assert "nonzeros: median" in report
-    assert "<th>nonzeros</th>" in report
+    assert f"<td>nonzeros ({found['n']} samples)</td><td>{found['median']:.4g}</td>" in report
+    assert ">nonzeros</abbr></th>" in report
 
 
 def test_files_lose_their_old_suffix_and_keep_their_number(weights: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ GONE = {
         "checkpoints/round-001.json",
         "bank/reviews.jsonl",
         "figures/round-001/sample-3.png",
-        "figures/accuracy.png report.html summary.json",
+        "figures/round-001/failure-1.png report.html summary.json",
         "checkpoints/round-001-features.safetensors tensorboard",
         "figures/looked-at.png",
         "checkpoints/looked-at.safetensors",

@@ -81,8 +81,11 @@ def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
         *(f"round-{n:03}{end}" for n in (0, 1) for end in ENDS),
     ]  # fmt: skip
     report = (run / "report.html").read_text()
-    # accuracies, eight samples in two rounds, and what it looked at
-    assert report.count("data:image/png;base64,") == 1 + 2 * 8 + 1
+    summary = json.loads((run / "summary.json").read_text())
+    failures = summary["rounds"][summary["best_round"]]["failures"]
+    # eight samples in two rounds, the worst failures, and what it looked at
+    assert report.count("data:image/png;base64,") == 2 * 8 + len(failures) + 1
+    assert report.count('class="chart"') == 1
     assert "http" not in report.replace("http-equiv", "")
 
 

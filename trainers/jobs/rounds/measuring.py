@@ -12,6 +12,7 @@ from attacks import Attack
 from augment import Dataset
 from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.evaluation import OWN
+from trainers.evaluate.failures import keep_failures, worst_failures
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.per_class import class_table
 from trainers.evaluate.robustness import worst_cases
@@ -19,10 +20,11 @@ from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
+from trainers.jobs.evaluation.answers import strongest_attack
 from trainers.jobs.rounds.features import save_features
 from trainers.jobs.rounds.following import draw_frames, follow, keep_batch, load_kept, mean_history
 from trainers.jobs.rounds.reviewing import count_decisions
-from trainers.jobs.rounds.setup import Rounds, comes_fitted
+from trainers.jobs.rounds.setup import Rounds, comes_fitted, round_name
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import slug
 from trainers.run.folder.checkpoint import load_item
@@ -56,12 +58,16 @@ def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
         "robust_accuracy_interval": intervals,
+        "budgets": {name: m.budget and str(m.budget) for name, m in robust.items()},
         "worst_case": strongest["accuracy"],
         "worst_case_interval": strongest["interval"],
         "worst_case_attacks": strongest["attacks"],
         "validation": validate_round(rounds, number),
         "classes": class_table(
             robust, rounds.test.classes, worst=cases[0].survived if cases else None
+        ),
+        "failures": show_failures(
+            rounds, number, strongest_attack(robust, next(iter(cases), None))
         ),
         "costs": {name: cost_of(m) for name, m in robust.items()},
         **measure_main_attack(rounds, number, follow_ids),
@@ -78,11 +84,25 @@ def measure_split(
     """Measure the classifier of a round under each attack, by name."""
     measured = {}
     for name, attack in attacks.items():
-        items = rounds.file(number) / f"{split}-{slug(name)}"
-        stage = measured_name(number, name, split)
-        task = AttackTask(stage, attack, ds, items, rounds.measuring_seed)
-        measured[name], _ = measure_resumable(rounds.context, task)
+        task = split_task(rounds, number, split, ds, name, attack)
+        watch = partial(keep_failures, rounds.context.model, task) if split == "test" else None
+        measured[name], _ = measure_resumable(rounds.context, task, watch=watch)
     return measured
+
+
+def split_task(
+    rounds: Rounds, number: int, split: str, ds: Dataset, name: str, attack: Attack
+) -> AttackTask:
+    """Return the task of measuring the classifier of a round under an attack."""
+    items = rounds.file(number) / f"{split}-{slug(name)}"
+    return AttackTask(measured_name(number, name, split), attack, ds, items, rounds.measuring_seed)
+
+
+def show_failures(rounds: Rounds, number: int, name: str) -> list[Row]:
+    """Draw the worst failures of a round under a test attack; see `worst_failures`."""
+    folder = rounds.context.folder
+    task = split_task(rounds, number, "test", rounds.test, name, rounds.test_attacks[name])
+    return worst_failures(task, folder.figures / round_name(number), root=folder.path)
 
 
 def measured_name(number: int, attack: str, split: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.bank.bank import stored_keys
+from trainers.evaluate.failures import drawn_failures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
 from trainers.jobs.rounds.features import features_file
@@ -109,7 +110,8 @@ def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
 def files_of_round(folder: RunFolder, number: int) -> list[Path]:
     """Return what a round leaves beside its row: pictures, and the features of its samples."""
     features = features_file(folder.checkpoints, number)
-    pictures = followed_pictures(folder.figures / round_name(number))
+    figures = folder.figures / round_name(number)
+    pictures = [*followed_pictures(figures), *drawn_failures(figures)]
     return [*pictures, *([features] if features.is_file() else [])]
 
 
