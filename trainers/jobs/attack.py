@@ -12,13 +12,13 @@ from attacks import Attack
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset
-from trainers.evaluate.batch_figures import drawn_pictures
 from trainers.evaluate.failures import choose_failures, describe_failures, rank_failures
 from trainers.evaluate.measure_resumable import AttackTask, load_batches, measure_resumable
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none, summarise
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.jobs.attack_files import SaveAs, save_and_draw, summarise_reported, write_files
+from trainers.jobs.batch_figures import drawn_pictures
 from trainers.jobs.fitted_attack import fit_if_needed, with_target
 from trainers.run.cli.config import AttackConfig
 from trainers.run.cli.presets import budget

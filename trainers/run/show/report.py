@@ -16,16 +16,16 @@ from trainers.run.folder.atomic import write_text
 from trainers.run.folder.claim import REPORT
 from trainers.run.folder.record import RunRecord, read_record
 from trainers.run.show.reports.attack import attack_report
-from trainers.run.show.reports.charts import inline_file
 from trainers.run.show.reports.comparison import comparison
 from trainers.run.show.reports.compress import compress_report
-from trainers.run.show.reports.content import Report
 from trainers.run.show.reports.detect import detect_report
 from trainers.run.show.reports.evaluation import evaluation_report
 from trainers.run.show.reports.explain import explain_report
-from trainers.run.show.reports.files import files_in
 from trainers.run.show.reports.fit import fit_report
 from trainers.run.show.reports.network import network_report
+from trainers.run.show.reports.parts.charts import inline_file
+from trainers.run.show.reports.parts.content import Report
+from trainers.run.show.reports.parts.files import files_in
 from trainers.run.show.reports.representation import representation_report
 from trainers.run.show.reports.rounds import rounds_report
 

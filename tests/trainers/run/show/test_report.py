@@ -9,8 +9,8 @@ from attacks import RefusedInput
 from trainers.run.folder.claim import REPORT
 from trainers.run.folder.record import read_record
 from trainers.run.show.report import render_comparison, write_report
-from trainers.run.show.reports.charts import inline_svg
-from trainers.run.show.reports.content import Table
+from trainers.run.show.reports.parts.charts import inline_svg
+from trainers.run.show.reports.parts.content import Table
 
 
 class Page(HTMLParser):

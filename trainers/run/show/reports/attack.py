@@ -7,9 +7,9 @@ from typing import Any
 from trainers.run.folder.record import RunRecord
 from trainers.run.show.headline import headlines
 from trainers.run.show.outcomes.attack import TOP, fit_lines, not_counted, storage
-from trainers.run.show.reports.content import REPORTED, Report, Section, Table
-from trainers.run.show.reports.samples import failure_section
-from trainers.run.show.reports.words import data_of, end_of_lead, model_of
+from trainers.run.show.reports.parts.content import REPORTED, Report, Section, Table
+from trainers.run.show.reports.parts.samples import failure_section
+from trainers.run.show.reports.parts.words import data_of, end_of_lead, model_of
 from trainers.run.show.text_table import number, percent
 
 Row = Mapping[str, Any]

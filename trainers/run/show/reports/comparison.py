@@ -8,9 +8,9 @@ from markupsafe import Markup
 from trainers.run.cli.toml import flag
 from trainers.run.folder.record import RunRecord
 from trainers.run.show.headline import headlines
-from trainers.run.show.reports.charts import share_chart
-from trainers.run.show.reports.content import Report, Section, Table
-from trainers.run.show.reports.words import listed
+from trainers.run.show.reports.parts.charts import share_chart
+from trainers.run.show.reports.parts.content import Report, Section, Table
+from trainers.run.show.reports.parts.words import listed
 from trainers.run.show.text_table import IN_BRACKETS, percent
 
 Row = Mapping[str, Any]

@@ -9,8 +9,8 @@ from trainers.run.show.outcomes.compress import (
     point_rows,
     point_terms,
 )
-from trainers.run.show.reports.content import Report, Section, Table
-from trainers.run.show.reports.words import data_of, end_of_lead
+from trainers.run.show.reports.parts.content import Report, Section, Table
+from trainers.run.show.reports.parts.words import data_of, end_of_lead
 
 LEADS = {
     "compress-fit": "A codec was fitted to {data}.",

@@ -21,10 +21,10 @@ from trainers.run.show.outcomes.evaluation import (
     transfer_lines,
     transfer_rows,
 )
-from trainers.run.show.reports.content import Report, Section, Table
-from trainers.run.show.reports.measured import CLASS_TERMS, attacked_section, defence_section
-from trainers.run.show.reports.samples import failure_section
-from trainers.run.show.reports.words import data_of, end_of_lead, listed, subject
+from trainers.run.show.reports.parts.content import Report, Section, Table
+from trainers.run.show.reports.parts.measured import CLASS_TERMS, attacked_section, defence_section
+from trainers.run.show.reports.parts.samples import failure_section
+from trainers.run.show.reports.parts.words import data_of, end_of_lead, listed, subject
 
 Row = Mapping[str, Any]
 CAUTION = (

@@ -9,8 +9,8 @@ from trainers.run.show.outcomes.explain import (
     of_samples,
     surviving,
 )
-from trainers.run.show.reports.content import Report, Section, Table
-from trainers.run.show.reports.words import data_of, end_of_lead, model_of
+from trainers.run.show.reports.parts.content import Report, Section, Table
+from trainers.run.show.reports.parts.words import data_of, end_of_lead, model_of
 
 SHOWN = 50  # samples; figures/ has them all
 AGREEMENT = (

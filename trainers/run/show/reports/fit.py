@@ -3,10 +3,10 @@
 from trainers.run.folder.record import RunRecord
 from trainers.run.show.headline import headlines
 from trainers.run.show.outcome import fitted_line
-from trainers.run.show.reports.content import Report, Section
-from trainers.run.show.reports.measured import attacked_section
-from trainers.run.show.reports.samples import failure_section
-from trainers.run.show.reports.words import data_of, end_of_lead, listed, subject
+from trainers.run.show.reports.parts.content import Report, Section
+from trainers.run.show.reports.parts.measured import attacked_section
+from trainers.run.show.reports.parts.samples import failure_section
+from trainers.run.show.reports.parts.words import data_of, end_of_lead, listed, subject
 
 
 def fit_report(run: RunRecord) -> Report:

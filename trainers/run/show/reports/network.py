@@ -3,8 +3,8 @@
 from trainers.run.folder.record import RunRecord
 from trainers.run.show.headline import headlines
 from trainers.run.show.outcomes.network import NETWORK_TERMS, concept_rows, part_rows
-from trainers.run.show.reports.content import Report, Section, Table
-from trainers.run.show.reports.words import data_of, end_of_lead, model_of
+from trainers.run.show.reports.parts.content import Report, Section, Table
+from trainers.run.show.reports.parts.words import data_of, end_of_lead, model_of
 
 PART_TERMS = {
     "part": "what was looked at",

@@ -15,8 +15,8 @@ from trainers.run.show.outcomes.representation import (
     likelihood_rows,
     neighbour_rows,
 )
-from trainers.run.show.reports.content import Report, Section, Table
-from trainers.run.show.reports.words import data_of, end_of_lead, listed, model_of
+from trainers.run.show.reports.parts.content import Report, Section, Table
+from trainers.run.show.reports.parts.words import data_of, end_of_lead, listed, model_of
 
 Row = Mapping[str, Any]
 QUARTILES = "the median, in brackets the quartiles"

@@ -9,11 +9,11 @@ from trainers.run.folder.record import RunRecord
 from trainers.run.show.headline import headlines
 from trainers.run.show.outcome import ROUND_TERMS, columns, shown
 from trainers.run.show.outcomes.evaluation import class_rows
-from trainers.run.show.reports.charts import share_chart
-from trainers.run.show.reports.content import Report, Section, Table, Tile
-from trainers.run.show.reports.measured import CLASS_TERMS, attacked_section
-from trainers.run.show.reports.samples import failure_tiles, top_table
-from trainers.run.show.reports.words import count, data_of, end_of_lead, listed, subject
+from trainers.run.show.reports.parts.charts import share_chart
+from trainers.run.show.reports.parts.content import Report, Section, Table, Tile
+from trainers.run.show.reports.parts.measured import CLASS_TERMS, attacked_section
+from trainers.run.show.reports.parts.samples import failure_tiles, top_table
+from trainers.run.show.reports.parts.words import count, data_of, end_of_lead, listed, subject
 
 Row = Mapping[str, Any]
 TERMS = ROUND_TERMS | {

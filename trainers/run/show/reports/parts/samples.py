@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainers.run.show.reports.content import Section, Table, Tile
+from trainers.run.show.reports.parts.content import Section, Table, Tile
 from trainers.run.show.text_table import number
 
 Row = Mapping[str, Any]

@@ -5,7 +5,7 @@ from typing import Any
 
 from trainers.run.show.outcome import ATTACK_TERMS, attack_rows, worst_lines
 from trainers.run.show.outcomes.defence import TERMS, WAYS, cell, verdict
-from trainers.run.show.reports.content import Section, Table
+from trainers.run.show.reports.parts.content import Section, Table
 
 Row = Mapping[str, Any]
 ATTACKED_TERMS = ATTACK_TERMS | {
