@@ -1,4 +1,4 @@
-.PHONY: check lint test slow demo format
+.PHONY: check lint test slow browser demo format
 
 check: lint test  ## everything a change must pass
 
@@ -14,6 +14,9 @@ test:  ## the default suite, with coverage of the packages
 
 slow:  ## minutes long: twenty kills of a run, and the like
 	python -m pytest -n auto --dist worksteal -m "slow and not gpu and not soak"
+
+browser:  ## the review page in a headless Chromium; skipped where there is none
+	python -m pytest -m browser
 
 demo:  ## the main job on the embedded digits
 	python train.py

@@ -15,14 +15,23 @@ run_evaluate  # likewise
 run_explain  # likewise
 run_fit  # likewise
 run_network  # likewise
+run_report  # likewise
 run_representation  # likewise
 run_rounds  # likewise
+run_runs  # likewise
 _.num_batches_tracked  # torch's BatchNorm reads it
 retrain_epochs  # a flag: `fit_flags` takes the names of retraining by their prefix
 retrain_method  # likewise
 retrain_lr  # likewise
 retrain_weight_decay  # likewise
-_.prose  # the template evaluate.html reads it
+_.prose  # the templates read it, and those that follow
+_.meanings
+_.number
+_.range
+_.empty
+_.over
+_.verdict
+_.folded
 _.histogram  # of the public Dissection, for the chart of its detectors
 _.ece  # `asdict` puts it into summary.json
 _.adaptive_ece  # likewise
@@ -30,5 +39,16 @@ population  # an option of fooling images, which reads it by name
 _scalar  # tyro calls it, as a rule of the registry
 _.deterministic  # cuDNN reads it
 _.handleError  # logging calls it
+_.daemon_threads  # socketserver reads it
+_.server_name  # http.server reads it
+_.handle_error  # socketserver calls it
+client_address  # its argument
+_.protocol_version  # http.server reads it
+_.server_version  # likewise
+_.sys_version  # likewise
+_.timeout  # socketserver reads it
+_.do_GET  # http.server calls it
+_.do_POST  # likewise
+_.log_message  # likewise
 _.bar_format  # tqdm reads it of its bars
 _.ncols  # likewise

@@ -81,7 +81,7 @@ def read_reviews(folder: Path) -> list[Review]:
         raise RefusedInput(
             f"{path}: {error.strerror}; delete this file and review its samples again"
         ) from error
-    return list(_parse_lines(path, lines))
+    return list(parse_reviews(path, lines))
 
 
 def statuses(reviews: Iterable[Review]) -> dict[str, Status]:
@@ -115,7 +115,12 @@ def _agreed(given: Iterable[Status]) -> Status:
     return said.pop() if len(said) == 1 else "unsure"
 
 
-def _parse_lines(path: Path, lines: Sequence[bytes]) -> Iterator[Review]:
+def parse_reviews(path: Path, lines: Sequence[bytes]) -> Iterator[Review]:
+    """Yield the reviews in lines of a file, then refuse the lines that are none.
+
+    Raises:
+        RefusedInput: A line cannot be read.
+    """
     bad: dict[int, Exception] = {}
     for place, text in enumerate(lines, start=1):
         try:

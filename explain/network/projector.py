@@ -1,7 +1,7 @@
 """TensorBoard's projector: vectors to turn around in space, each with its sample's picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +19,7 @@ def write_embedding(
     x: Tensor,
     tag: str,
     step: int = 0,
+    further: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write vectors with the names and pictures of their samples for TensorBoard's projector.
 
@@ -29,6 +30,7 @@ def write_embedding(
         x: samples (N, C, H, W) or (N, C, T, H, W) in [0, 1]; of videos the middle frame is shown.
         tag: name of the embedding.
         step: of training.
+        further: N texts each by what they say, to colour the points and to search for.
 
     Raises:
         ValueError: when the numbers of vectors, labels and samples differ.
@@ -37,9 +39,12 @@ def write_embedding(
         raise ValueError(
             f"{len(vectors)} vectors, {len(labels)} labels and {len(x)} samples; give one for each"
         )
+    columns = {"label": labels, **(further or {})}
+    rows = [[" ".join(text.split()) for text in row] for row in zip(*columns.values(), strict=True)]
     writer.add_embedding(
         vectors,
-        metadata=[" ".join(label.split()) for label in labels],  # a line each
+        metadata=rows if further else [row[0] for row in rows],  # a line each
+        metadata_header=list(columns) if further else None,
         label_img=sprites(x),
         tag=tag,
         global_step=step,

@@ -10,10 +10,14 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 
-TIMES = ("seconds", "time", "updated", "pid")
+TIMES = ("seconds", "samples_per_second", "time", "updated", "pid")
 OF_A_START = ("command.txt", "log.txt")  # a line a start, a time a line
-# At the end of a row of the rounds, of their report, of a row of attacks.
-SECONDS = re.compile(r"<td>[\d.]+</td></tr>|\d+ seconds\.| +\d+\.\d$", re.MULTILINE)
+# At the end of a row of the rounds, of their report, of a row of attacks; and the command that
+# began a run, which in a copy of its folder names the first one.
+TIMED = re.compile(
+    r"<td>[\d.]+</td></tr>|\d+ seconds\.| +\d+\.\d$|<p>It was begun with</p>\n<pre>.*</pre>",
+    re.MULTILINE,
+)
 
 
 def differences(first: Path, second: Path) -> list[str]:
@@ -52,7 +56,7 @@ def timeless(file: Path, folder: Path) -> Any:
     if file.suffix == ".csv":
         return [strip(row) for row in csv.DictReader(io.StringIO(data.decode()))]
     if file.suffix == ".html":
-        return SECONDS.sub("", data.decode().replace(str(folder), "").replace(folder.name, ""))
+        return TIMED.sub("", data.decode().replace(str(folder), "").replace(folder.name, ""))
     return data
 
 
@@ -71,7 +75,7 @@ def events(data: bytes) -> list[bytes]:
         event = Event.FromString(data[place + 12 : place + 12 + length])
         event.ClearField("wall_time")
         for value in event.summary.value:
-            texts = [SECONDS.sub("", text.decode()).encode() for text in value.tensor.string_val]
+            texts = [TIMED.sub("", text.decode()).encode() for text in value.tensor.string_val]
             value.tensor.string_val[:] = texts
         found.append(event.SerializeToString(deterministic=True))
         place += 12 + length + 4

@@ -1,6 +1,7 @@
 """Fit a job's classifier so that a killed run goes on after its last epoch."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -31,7 +32,9 @@ from trainers.run.show.progress import Progress
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=FitFlags)
 PROBE_STEPS = 10  # of PGD after an epoch
-SHOWN = ("loss", "accuracy", "lr", "robust_accuracy")  # of an epoch's record, in TensorBoard
+# Of an epoch's record, in TensorBoard.
+SHOWN = ("loss", "accuracy", "lr", "robust_accuracy", "seconds")
+EPOCH = re.compile(r"round-(\d+)/fit/epoch-\d+")  # its name in metrics.jsonl
 
 
 def load_or_fit_classifier(
@@ -128,15 +131,23 @@ def load_weights(model: nn.Module, file: Path) -> Any:
     return note
 
 
-def _note_epochs(context: JobContext, history: Sequence[Record], number: int, who: str) -> None:
-    """Note the losses of all epochs so far, those that are not noted yet."""
+def _note_epochs(
+    context: JobContext, history: Sequence[Record], number: int, who: str, *, samples: int = 0
+) -> None:
+    """Note the losses of all epochs so far, those that are not noted yet.
+
+    The epochs of several rounds are counted on, and the round stands beside them. How fast an epoch
+    was, in samples, only the process knows that fitted it.
+    """
     tag, name = (f"fit {who}", who) if who else ("fit", f"round-{number:03}")
+    metrics = context.folder.metrics
+    before = sum(int(found[1]) < number for found in map(EPOCH.fullmatch, metrics.lines) if found)
+    rounds = {f"{tag}/round": number} if context.folder.job == "rounds" else {}
     for epoch, record in enumerate(history, 1):
-        context.folder.metrics.add(
-            f"{name}/fit/epoch-{epoch:03}",
-            step=number * 1000 + epoch,  # rounds stand apart on the time axis
-            values={f"{tag}/{key}": record[key] for key in SHOWN if key in record},
-        )
+        shown = {f"{tag}/{key}": record[key] for key in SHOWN if key in record}
+        if "seconds" in record:
+            shown[f"{tag}/samples_per_second"] = samples / record["seconds"]
+        metrics.add(f"{name}/fit/epoch-{epoch:03}", step=before + epoch, values=shown | rounds)
 
 
 def _fit(
@@ -164,7 +175,7 @@ def _fit(
 
         def keep(now: FitState) -> None:
             context.folder.check_held()
-            _note_epochs(context, now.history, number, who)
+            _note_epochs(context, now.history, number, who, samples=len(train))
             note = {"round": number, "epoch": now.epoch, "history": now.history}
             save_item(running, now.tensors, note)
             bar.step()

@@ -6,17 +6,19 @@ from math import isfinite
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from attacks import Attack
 from attacks.common.randomness import derive_seed
 from attacks.universal.fitting import Fittable
 from augment import Dataset
-from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.evaluate.failures import choose_failures, describe_failures, rank_failures
 from trainers.evaluate.measure_resumable import AttackTask, load_batches, measure_resumable
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none, summarise
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.jobs.attack_files import SaveAs, save_and_draw, summarise_reported, write_files
+from trainers.jobs.batch_figures import drawn_pictures
 from trainers.jobs.fitted_attack import fit_if_needed, with_target
 from trainers.run.cli.config import AttackConfig
 from trainers.run.cli.presets import budget
@@ -36,13 +38,7 @@ from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
-COLUMNS = {
-    "id": "sample", "label": "label", "before": "answer before", "before_score": "score before",
-    "after": "answer after", "after_score": "score after", "attackable": "could be attacked",
-    "success": "fooled", "mean_abs": "mean change", "queries": "queries",
-}  # fmt: skip
 TOLERANCE = 1e-6  # of a length, by which a rounded sample counts as within its budget
-SHOWN = 50  # samples in the report's table; scores.csv has them all
 
 
 def run_attack(config: AttackConfig, folder: RunFolder) -> None:
@@ -65,8 +61,9 @@ def run_attack(config: AttackConfig, folder: RunFolder) -> None:
     rows = write_files(folder.path, columns, ds, shape=shapes[0])
     named = None if target is None else (ds.classes[target] if ds.classes else str(target))
     summary = make_summary(config, result, columns, rows, target=named) | about
+    summary["failures"] = draw_failures(task, columns, folder)
     write_summary(folder.path / "summary.json", summary)
-    publish(folder, board, summary, rows, text)
+    publish(folder, board, summary)
 
 
 def choose_attack(config: AttackConfig) -> Attack | Fittable:
@@ -123,6 +120,7 @@ def make_summary(
     m = summarise([columns | {"fooled": columns["success"]}])
     names = ("success", "robust_accuracy", "median_l2", "delta_l1", "delta_sparsity")
     numbers = {name: finite_or_none(getattr(m, name)) for name in (*names, "loss", "queries")}
+    fallen = columns["attackable"] & columns["success"]
     return {
         "job": "attack",
         "attack": config.attacking.attack,
@@ -139,10 +137,26 @@ def make_summary(
         "clean_accuracy_interval": m.clean_accuracy_interval,
         "top_class_changed": sum(row["changed"] for row in rows) / len(rows),
         "top_sum_after": top_sums(rows),
+        "norms": {name: median_of(size[fallen]) for name, size in m.sizes.items()},
         "reported": summarise_reported(columns),
         "seconds": result.seconds,
         "warnings": [*result.doubts, *result.warnings, *outside(result, columns)],
     }
+
+
+def median_of(values: Tensor) -> float | None:
+    """Return the median of (N,); None of nothing."""
+    return float(values.double().quantile(0.5)) if len(values) else None
+
+
+def draw_failures(task: AttackTask, columns: Columns, folder: RunFolder) -> list[dict[str, Any]]:
+    """Draw the samples that were right and fell, as they are saved; see `describe_failures`."""
+    severity = rank_failures(task.attack, columns["after_scores"][:, 0], columns["l2"])
+    rows = choose_failures(columns["attackable"] & columns["success"], severity)
+    chosen = {name: column[rows] for name, column in columns.items()}
+    x = task.ds.stack(rows.tolist())[0] if len(rows) else columns["x_adv"][rows]
+    found = chosen | {"index": rows, "x": x}
+    return describe_failures(found, task.ds, folder.figures, root=folder.path)
 
 
 def top_sums(rows: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -192,29 +206,15 @@ def publish(
     folder: RunFolder,
     board: TensorBoardWriter,
     summary: dict[str, Any],
-    rows: list[dict[str, Any]],
-    config: str,
 ) -> None:
     """Show the outcome: TensorBoard, report, terminal."""
-    values = {f"attack/{name}": v for name, v in summary.items() if isinstance(v, float)}
-    folder.metrics.add("attack", step=0, values=values)
     pictures = drawn_pictures(folder.figures / "attack")
     for picture in pictures:
-        board.picture(picture.stem, picture, step=0)
+        board.picture(f"attack/{picture.stem.removeprefix('attack-')}", picture, step=0)
     lines, warnings = attack_lines(summary), summary["warnings"]
     board.text("results", lines)
-    board.close()
+    board.close(summary)
     for warning in warnings:
         log.warning("%s", warning)
-    shown = COLUMNS | {name: name for name in list(rows[0])[list(rows[0]).index("queries") + 1 :]}
-    cells = [{shown[name]: format_cell(row[name]) for name in shown} for row in rows[:SHOWN]]
-    content = {"outcome": lines, "messages": warnings, "pictures": pictures, "rows": cells}
-    write_report(folder, "outcome.html", content, config=config)
+    write_report(folder.path)
     log.info("%s", outcome(folder))
-
-
-def format_cell(value: Any) -> str:
-    """Return a table cell."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

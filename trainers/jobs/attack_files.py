@@ -19,12 +19,12 @@ from attacks.files import write_bytes
 from attacks.universal.fitting import take_prefix
 from augment import Dataset
 from augment.datasets.videos.write import write_video
-from trainers.evaluate.batch_figures import draw_batch
 from trainers.evaluate.budgets import budget_of
 from trainers.evaluate.byte_rounding import round_to_bytes
 from trainers.evaluate.evaluation import OWN, AttackedBatch, predict, score_batch
 from trainers.evaluate.measure_resumable import AttackTask, item_file
 from trainers.evaluate.scores import Columns
+from trainers.jobs.batch_figures import draw_batch
 from trainers.jobs.naming import shorten_name
 from trainers.run.folder.atomic import write_text
 from trainers.run.folder.checkpoint import save_item

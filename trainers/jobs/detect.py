@@ -33,10 +33,9 @@ from trainers.run.job_context import (
     check_labelled,
     load_split,
 )
-from trainers.run.show.images import write_png
 from trainers.run.show.outcome import legend, outcome
 from trainers.run.show.outcomes.detect import DETECT_TERMS, detect_table, roc_chart
-from trainers.run.show.plots import to_picture
+from trainers.run.show.plots import write_chart
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
@@ -93,12 +92,13 @@ def run_detect(config: DetectConfig, folder: RunFolder) -> None:
     write_summary(folder.path / "summary.json", summary)
     curves = {name: roc_curve(*clean_and_fooled(c)) for name, c in scores.items()}
     chart = folder.figures / "roc.png"
-    write_png(chart, to_picture(roc_chart(curves)))
+    write_chart(chart, roc_chart(curves))
     board.text("results", detect_table(summary))
     board.picture("roc", chart, step=0)
-    board.close()
-    content = {"outcome": detect_table(summary), "meanings": DETECT_TERMS, "pictures": [chart]}
-    write_report(folder, "outcome.html", content, config=text)
+    for name, columns in scores.items():
+        board.precision_recall(f"detect/{name}", *clean_and_fooled(columns))
+    board.close(summary)
+    write_report(folder.path)
     log.info("%s\n", legend(DETECT_TERMS))
     log.info("%s", outcome(folder))
 

@@ -1,10 +1,9 @@
 """The job `evaluate`: a classifier's accuracy, clean and under each attack, and what it says."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from attacks import Attack
@@ -12,6 +11,7 @@ from attacks.common.randomness import derive_seed
 from augment import Dataset
 from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.evaluate.budgets import Budget, budget_of
+from trainers.evaluate.failures import keep_failures, worst_failures
 from trainers.evaluate.masking.check_masking import TRIED, check_randomness, missing_gradient
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.per_class import rate
@@ -33,12 +33,11 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import JobContext, check_attacks, check_labelled, load_split
 from trainers.run.show.outcome import (
     ATTACK_TERMS,
-    attacks_table,
     evaluation_table,
     legend,
     outcome,
 )
-from trainers.run.show.outcomes.evaluation import EVALUATION_TERMS, headline, sections
+from trainers.run.show.outcomes.evaluation import EVALUATION_TERMS
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
@@ -75,6 +74,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
     summary = make_summary(results, usual_budget=budget_of(flags))
     case = next(iter(worst_cases(results, first=budget_of(flags))), None)
     summary |= summarise_answers(results, test.classes, case)
+    summary["failures"] = show_failures(context, attacks, test, summary["strongest"])
     x, y = (part.to(context.device) for part in test.stack([0]))
     bpda = defaults.get("bpda")
     missing = missing_gradient(context.model, x, y, bpda=bpda) if curve_attacks else None
@@ -90,7 +90,7 @@ def run_evaluate(config: EvaluateConfig, folder: RunFolder) -> None:
         summary["defence"] = compare_knowledge(context, attacks, test)
     note_numbers(folder, summary)
     draw_answers(folder.figures, results, summary, test.classes)
-    publish_evaluation(folder, board, summary, config=text)
+    publish_evaluation(folder, board, summary)
 
 
 def evaluation_defaults(config: EvaluateConfig, *, random: bool) -> dict[str, Any]:
@@ -122,10 +122,8 @@ def measure_attacks(
     """
     results: dict[str, AttackMeasurement] = {}
     for name, attack in attacks.items():
-        items = context.folder.checkpoints / f"test-{slug(name)}"
-        seed = derive_seed(context.seed, "measure")
-        task = AttackTask(name, attack, test, items, seed)
-        results[name] = measure(task) if measure else measure_resumable(context, task)[0]
+        task = attack_task(context, name, attack, test)
+        results[name] = measure(task) if measure else measure_with_failures(context, task)
         values = {"robust": results[name].robust_accuracy, "success": results[name].success}
         values = {f"{kind}/{name}": value for kind, value in values.items() if isfinite(value)}
         context.folder.metrics.add(name, step=0, values=values)
@@ -134,31 +132,45 @@ def measure_attacks(
     return results
 
 
+def measure_with_failures(context: JobContext, task: AttackTask) -> AttackMeasurement:
+    """Measure an attack, and keep the worst failures for `show_failures`."""
+    watch = partial(keep_failures, context.model, task)
+    return measure_resumable(context, task, watch=watch)[0]
+
+
+def show_failures(
+    context: JobContext, attacks: Mapping[str, Attack], test: Dataset, name: str
+) -> list[dict[str, Any]]:
+    """Draw the worst failures under an attack that `measure_attacks` measured; see there."""
+    task = attack_task(context, name, attacks[name], test)
+    return worst_failures(task, context.folder.figures, root=context.folder.path)
+
+
+def attack_task(context: JobContext, name: str, attack: Attack, test: Dataset) -> AttackTask:
+    """Return the task of measuring one of the job's attacks."""
+    items = context.folder.checkpoints / f"test-{slug(name)}"
+    return AttackTask(name, attack, test, items, derive_seed(context.seed, "measure"))
+
+
 def publish(
     folder: RunFolder,
     board: TensorBoardWriter,
     summary: dict[str, Any],
     table: str,
-    *,
-    config: str,
-    pictures: Sequence[Path] = (),
 ) -> None:
     """Write summary, TensorBoard and report of attacks measured, and show the table."""
     write_summary(folder.path / "summary.json", summary)
     board.text("results", table)
-    board.close()
-    content = {"outcome": table, "messages": summary["warnings"], "meanings": ATTACK_TERMS}
-    write_report(folder, "outcome.html", content | {"pictures": pictures}, config=config)
+    board.close(summary)
+    write_report(folder.path)
     log.info("%s\n", legend(ATTACK_TERMS))
     log.info("%s", outcome(folder))
 
 
 def note_numbers(folder: RunFolder, summary: Mapping[str, Any]) -> None:
-    """Note the numbers beside those of single attacks as metrics."""
+    """Note the numbers beside those of single attacks, and of the whole, as metrics."""
     curve, calibration = summary["curve"], summary["calibration"]
     values = {
-        "worst_case": summary["worst_case"],
-        "clean_accuracy": summary["clean_accuracy"],
         "curve/area": curve and curve["area"],
         "masking/signs": len(summary["masking"]["signs"]),
         "ece/clean": calibration["clean"] and calibration["clean"]["ece"],
@@ -169,7 +181,7 @@ def note_numbers(folder: RunFolder, summary: Mapping[str, Any]) -> None:
 
 
 def publish_evaluation(
-    folder: RunFolder, board: TensorBoardWriter, summary: dict[str, Any], *, config: str
+    folder: RunFolder, board: TensorBoardWriter, summary: dict[str, Any]
 ) -> None:
     """Write summary, TensorBoard and the report of the whole job, and show it."""
     doubts = summary["curve"]["warnings"] if summary["curve"] else []
@@ -178,17 +190,9 @@ def publish_evaluation(
     board.text("results", evaluation_table(summary))
     for picture in sorted(folder.figures.glob("*.png")):
         board.picture(f"evaluate/{picture.stem}", picture, step=0)
-    board.close()
-    meanings = {**ATTACK_TERMS, **EVALUATION_TERMS}
-    content = {
-        "headline": headline(summary),
-        "outcome": attacks_table(summary),
-        "messages": summary["warnings"],
-        "sections": sections(summary, folder.figures),
-        "meanings": meanings,
-    }
-    write_report(folder, "evaluate.html", content, config=config)
-    log.info("%s\n", legend(meanings))
+    board.close(summary)
+    write_report(folder.path)
+    log.info("%s\n", legend({**ATTACK_TERMS, **EVALUATION_TERMS}))
     log.info("%s", outcome(folder))
 
 

@@ -32,12 +32,8 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import load_split
 from trainers.run.show.outcome import legend, outcome
 from trainers.run.show.outcomes.explain import (
-    agreement_rows,
-    explanation_rows,
     explanation_table,
     explanation_terms,
-    of_samples,
-    surviving,
 )
 from trainers.run.show.progress import Progress
 from trainers.run.show.report import write_report
@@ -45,7 +41,6 @@ from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 log = logging.getLogger(__name__)
 LEARN_PERTURBATIONS = (DifferenceMap, MeaningfulPerturbation)  # boxes are drawn around their maps
-SHOWN = 50  # samples in the report; figures/ has them all
 
 
 def run_explain(config: ExplainConfig, folder: RunFolder) -> None:
@@ -72,10 +67,11 @@ def run_explain(config: ExplainConfig, folder: RunFolder) -> None:
         "samples": len(ds),
         "methods": summarise_methods(found),
         "agreement": agreement_table(found),
+        "pictures": {each: [file.name for file in files] for each, files in drawn.items()},
         "warnings": warnings,
     }
     write_summary(folder.path / "summary.json", summary)
-    publish(folder, board, summary, drawn, config=text)
+    publish(folder, board, summary, drawn)
 
 
 def explain_by_each(
@@ -103,8 +99,6 @@ def publish(
     board: TensorBoardWriter,
     summary: Mapping[str, Any],
     drawn: Mapping[str, Sequence[Path]],
-    *,
-    config: str,
 ) -> None:
     """Show the outcome: TensorBoard, report, terminal."""
     for picture in (file for files in drawn.values() for file in files):
@@ -114,17 +108,7 @@ def publish(
         values = {f"{key}/{name}": scores[key] for key in SCORES if scores.get(key) is not None}
         folder.metrics.add(f"explain {name}", step=0, values=values)
     board.text("results", explanation_table(summary))
-    board.close()
-    terms = explanation_terms(summary)
-    content = {
-        "rows": explanation_rows(summary),
-        "about": of_samples(summary),
-        "meanings": terms,
-        "messages": [*surviving(summary), *summary["warnings"]],
-        "agreement": agreement_rows(summary),
-        "samples": dict(list(drawn.items())[:SHOWN]),
-        "more": max(0, len(drawn) - SHOWN),
-    }
-    write_report(folder, "explain.html", content, config=config)
-    log.info("%s\n", legend(terms))
+    board.close(summary)
+    write_report(folder.path)
+    log.info("%s\n", legend(explanation_terms(summary)))
     log.info("%s", outcome(folder))

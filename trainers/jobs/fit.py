@@ -15,7 +15,8 @@ from trainers.fit.augmentation import build_augmentation
 from trainers.fit.classifier import FitResult
 from trainers.fit.fit_or_load import fit_options, fit_or_load, with_budget
 from trainers.fit.state import Record
-from trainers.jobs.evaluate import make_summary, measure_attacks, publish
+from trainers.jobs.evaluate import make_summary, measure_attacks, publish, show_failures
+from trainers.jobs.evaluation.answers import strongest_attack
 from trainers.run.cli.config import FitConfig, FitFlags, LoneFitFlags
 from trainers.run.cli.specs.attacks import attack_defaults, build_attacks
 from trainers.run.cli.toml import dump
@@ -29,9 +30,8 @@ from trainers.run.job_context import (
     load_static,
     load_validation,
 )
-from trainers.run.show.images import write_png
 from trainers.run.show.outcome import fit_table
-from trainers.run.show.plots import line_chart, to_picture
+from trainers.run.show.plots import line_chart, write_chart
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
 
@@ -54,10 +54,9 @@ def run_fit(config: FitConfig, folder: RunFolder) -> None:
     remove_items(folder.checkpoints / "fit")
     results = measure_attacks(context, attacks, test)
     summary = summarise_fit(config, flags, fitted, results) | {"fitting": took}
-    folder.metrics.add("fitted", step=0, values={"clean_accuracy": summary["clean_accuracy"]})
-    chart = folder.figures / "fit.png"
-    write_png(chart, to_picture(accuracy_chart(fitted.history)))
-    publish(folder, board, summary, fit_table(summary), config=text, pictures=[chart])
+    summary["failures"] = show_failures(context, attacks, test, strongest_attack(results, None))
+    write_chart(folder.figures / "fit.png", accuracy_chart(fitted.history))
+    publish(folder, board, summary, fit_table(summary))
 
 
 def join_bank(train: Dataset, folder: RunFolder, flags: LoneFitFlags, *, seed: int) -> Dataset:
@@ -130,4 +129,6 @@ def accuracy_chart(history: Sequence[Record]) -> Figure:
         for label, name in curves.items()
         if name in history[0]
     }
-    return line_chart(points, title="Accuracy while fitting", x_label="epoch", y_label="share")
+    return line_chart(
+        points, title="Accuracy while fitting", x_label="epoch", y_label="share right"
+    )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import chdir, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from attacks.common.randomness import derive_seed
 from attacks.feature.guided_attack import GuidedAttack
 from attacks.universal.fitting import Fittable
 from augment import Dataset, load_dataset
+from augment.splits import Split
 from trainers.defences.defended_classifier import DefendedClassifier
 from trainers.models.load import load_classifier
 from trainers.models.probe import probe_classifier
@@ -51,7 +52,7 @@ class JobContext:
 
 def load_split(
     config: SamplesConfig,
-    split: Literal["train", "val", "test"],
+    split: Split,
     folder: RunFolder,
     *,
     count: int | None = None,
@@ -61,8 +62,22 @@ def load_split(
     Raises:
         RefusedInput: when they cannot be read, or are others than the run was begun with.
     """
+    ds = read_split(config, split, count=count)
+    choose_threads(config.run.threads, torch.Size(ds.shape).numel())
+    if config.source.data not in EMBEDDED:
+        folder.inputs.check(input_name(config, split), ds.digest())
+    log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
+    return ds
+
+
+def read_split(config: SamplesConfig, split: Split, *, count: int | None = None) -> Dataset:
+    """Read the samples of a split, as many as the options say, or `count`, outside any run folder.
+
+    Raises:
+        RefusedInput: when they cannot be read.
+    """
     source = config.source
-    ds = load_dataset(
+    return load_dataset(
         source.data,
         split,
         size=source.size,
@@ -75,11 +90,11 @@ def load_split(
         stride=source.stride,
         clips=source.clips,
     )
-    choose_threads(config.run.threads, torch.Size(ds.shape).numel())
-    if source.data not in EMBEDDED:
-        folder.inputs.check(f"--data {source.data} ({split} samples)", ds.digest())
-    log.info("%s: %d %s samples of %s", ds.name, len(ds), split, "x".join(map(str, ds.shape)))
-    return ds
+
+
+def input_name(config: SamplesConfig, split: Split) -> str:
+    """Return the name by which a run knows the digest of a split's samples."""
+    return f"--data {config.source.data} ({split} samples)"
 
 
 def load_job_classifier(

@@ -20,10 +20,11 @@ from attacks import RefusedInput
 from trainers.run import errors
 from trainers.run.cli.command import command_line, resume_command
 from trainers.run.cli.parsing import ParsedCommand
-from trainers.run.folder.atomic import damaged_file, digest, is_present, write_json
+from trainers.run.folder.atomic import digest, is_present, write_json
 from trainers.run.folder.completeness import files_of
 from trainers.run.folder.folder import RunFolder, begun, open_folder
 from trainers.run.folder.input_digests import check_apart
+from trainers.run.folder.record import damage_told
 from trainers.run.show.closing import list_places
 from trainers.run.show.outcome import outcome
 
@@ -116,10 +117,8 @@ def read_outcome(folder: RunFolder) -> str:
     Raises:
         RefusedInput: when its summary.json is damaged.
     """
-    try:
+    with damage_told(folder.path / "summary.json"):
         return outcome(folder)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise damaged_file(folder.path / "summary.json", repr(error)) from error
 
 
 def failed_midway(error: BaseException, folder: RunFolder) -> bool:

@@ -151,7 +151,7 @@ def test_evaluate_says_what_its_worst_case_is_made_of(
     shown = capsys.readouterr().out
     for text in (shown, (tmp_path / "e/report.html").read_text()):
         assert "worst case at linf 0.1" in text
-        assert "in no worst case: wavelet-sparse (no budget" in text
+        assert "n no worst case: wavelet-sparse (no budget" in text
 
 
 def test_without_any_budget_the_worst_case_is_null(

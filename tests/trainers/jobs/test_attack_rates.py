@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
 
 from augment import load_dataset
 from trainers import load_classifier
@@ -107,7 +109,11 @@ def test_nothing_that_was_wrong_before_succeeds(
     assert f"of the {150 - wrong} samples that could be attacked" in shown
     assert f"{wrong} of all 150 were wrong before" in shown
     metrics = json.loads((tmp_path / "a/metrics.jsonl").read_text().splitlines()[-1])["values"]
-    assert metrics["attack/success"] == 0
+    assert metrics["final/success"] == 0
+    board = EventAccumulator(str(tmp_path / "a/tensorboard")).Reload()
+    assert board.Tags()["images"] == ["attack/samples"]
+    assert {"results/text_summary", "config/text_summary"} == set(board.Tags()["tensors"])
+    assert SESSION_START_INFO_TAG in board.PluginTagToContent("hparams")
 
 
 def test_a_target_is_counted_of_those_that_were_not_there(
@@ -136,8 +142,8 @@ def test_what_an_attack_reports_alone_is_in_csv_report_and_summary(
     assert found["mean"] == pytest.approx(np.mean(numbers))
     assert found["n"] == len(numbers) == summary["fooled"]
     report = (tmp_path / "a/report.html").read_text()
-    assert "nonzeros: median" in report
-    assert "<th>nonzeros</th>" in report
+    assert f"<td>nonzeros ({found['n']} samples)</td><td>{found['median']:.4g}</td>" in report
+    assert ">nonzeros</abbr></th>" in report
 
 
 def test_files_lose_their_old_suffix_and_keep_their_number(weights: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_what_is_handed_over_is_measured_once_more(run: Path, tmp_path: Path) ->
     assert set(final["attacks"]) == {"pgd", "fgsm"}
     assert final["clean_accuracy"] == best["clean_accuracy"]
     assert final["attacks"]["fgsm"]["robust_accuracy"] == best["robust_accuracy"]["fgsm"]
-    assert f"handed over: round {final['round']}" in (folder / "report.html").read_text()
+    assert f"Handed over: round {final['round']}" in (folder / "report.html").read_text()
     (folder / "checkpoints/final.json").unlink()
     (folder / "summary.json").unlink()
     rounds(folder, "--final-attacks", "pgd:steps=3", "fgsm")
@@ -139,7 +139,7 @@ def test_what_went_wrong_in_a_fit_is_said_of_its_round(
     capsys.readouterr()
     rounds(folder, *words)
     best = json.loads((folder / "summary.json").read_text())["best_round"]
-    assert f"handed over: round {best}, the most robust on validation" in capsys.readouterr().out
+    assert f"Handed over: round {best}, the most robust on validation" in capsys.readouterr().out
 
 
 def fit(folder: Path, *words: str) -> int:

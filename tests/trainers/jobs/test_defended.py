@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
 
 from attacks import ATTACKS
 from trainers.jobs.defended import forget_defences
@@ -96,6 +98,16 @@ def test_a_detector_is_fitted_and_measured(detected: Path) -> None:
     evading = summary["attacks"]["evasion"]["gets_through"]["count"]
     assert evading >= summary["attacks"]["fgsm"]["gets_through"]["count"]
     assert (detected / "figures/roc.png").exists()
+    board = EventAccumulator(str(detected / "tensorboard"), {"tensors": 0}).Reload()
+    curves = {f"detect/{name}" for name, each in summary["attacks"].items() if each["auc"]}
+    assert board.PluginTagToContent("pr_curves").keys() == curves
+    for name in curves:  # at the lowest threshold all is found, at the share that is attacked
+        found = make_ndarray(board.Tensors(name)[0].tensor_proto)
+        attacked = summary["attacks"][name.partition("/")[2]]["success"]["count"]
+        assert found[4, 0] == pytest.approx(attacked / (attacked + summary["samples"]))
+        assert found[5, 0] == 1
+    (clean,) = board.Scalars("final/clean_accuracy")
+    assert clean.value == pytest.approx(summary["clean_accuracy"]["rate"])
     gone = ("checkpoints/kept-test-fgsm/00001.safetensors", "detector.safetensors")
     assert resume_without(detected, *gone) == summary
 

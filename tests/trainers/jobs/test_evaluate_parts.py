@@ -113,11 +113,13 @@ def test_report_and_tensorboard_show_it(run: Path) -> None:
                     "Confusion", "Calibration", "Transfer"):  # fmt: skip
         assert f"<h2>{heading}</h2>" in report
     names = {"curve", "confusion", "reliability", "transfer"}
-    assert {file.stem for file in (run / "figures").glob("*.png")} == names
-    assert report.count("data:image/png") == 4
+    assert {file.stem for file in (run / "figures").glob("*.svg")} == names
+    assert report.count('class="chart"') == 4
+    assert report.count('class="tile"') == len(summary_of(run)["failures"]) > 0
     board = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {f"evaluate/{name}" for name in names} <= set(board.Tags()["images"])
-    assert {"worst_case", "curve/area", "ece/clean", "ece/pgd"} <= set(board.Tags()["scalars"])
+    scalars = {"final/worst_case", "final/clean_accuracy", "curve/area", "ece/clean", "ece/pgd"}
+    assert scalars <= set(board.Tags()["scalars"])
 
 
 def test_a_figure_that_is_gone_comes_back_the_same(

@@ -59,9 +59,9 @@ def test_the_folder_holds_what_a_run_leaves(run: Path) -> None:
         assert (run / name).exists(), name
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["name"] for line in lines] == [
-        *(f"round-000/fit/epoch-{epoch:03}" for epoch in (1, 2, 3)), "pgd", "fitted",
+        *(f"round-000/fit/epoch-{epoch:03}" for epoch in (1, 2, 3)), "pgd", "summary",
     ]  # fmt: skip
-    assert "fitted by fast at linf 0.1, epochs: 3" in (run / "report.html").read_text()
+    assert "Fitted by fast at linf 0.1, epochs: 3" in (run / "report.html").read_text()
 
 
 def test_its_weights_are_what_other_jobs_take(run: Path, tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_killed_fit_ends_like_an_undisturbed_one(
 ) -> None:
     folder, real = tmp_path / "killed", fit_or_load._note_epochs
 
-    def interrupted(context: Any, history: Any, number: int, who: str) -> None:
-        real(context, history, number, who)
+    def interrupted(context: Any, history: Any, number: int, who: str, *, samples: int = 0) -> None:
+        real(context, history, number, who, samples=samples)
         if len(history) == 2:  # noted, and not yet saved
             raise KeyboardInterrupt
 

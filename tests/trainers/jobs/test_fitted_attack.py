@@ -65,7 +65,7 @@ def test_it_is_fitted_to_training_samples_kept_and_used(
     assert f"was fitted to {used}" in (folder / "report.html").read_text()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     names = [line["name"] for line in lines]
-    assert names == ["fit/pass-001", "fit/pass-002", "fit/pass-003", "attack"]
+    assert names == ["fit/pass-001", "fit/pass-002", "fit/pass-003", "summary"]
     assert not (folder / "checkpoints" / "fit.safetensors").exists()
 
 

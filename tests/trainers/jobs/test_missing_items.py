@@ -29,8 +29,9 @@ GONE = {
         "bank/round001-pgd-0-00001.rank000.1of1.safetensors checkpoints/round-001.safetensors "
         "checkpoints/round-001.json",
         "bank/reviews.jsonl",
-        "figures/round-001-samples.png",
-        "figures/accuracy.png report.html summary.json",
+        "figures/round-001/sample-3.png",
+        "figures/round-001/failure-1.png report.html summary.json",
+        "checkpoints/round-001-features.safetensors tensorboard",
         "figures/looked-at.png",
         "checkpoints/looked-at.safetensors",
         "metrics.jsonl status.json",
@@ -98,7 +99,7 @@ def test_a_finished_run_makes_again_what_is_gone(
 def test_what_is_whole_is_not_made_again(
     finished: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = "checkpoints/round-001.safetensors figures/round-002-samples.png"
+    names = "checkpoints/round-001.safetensors figures/round-002/sample-1.png"
     folder = without(finished("rounds"), names, tmp_path / "run-again")
     fits: list[int] = []
     from trainers.fit import fit_or_load

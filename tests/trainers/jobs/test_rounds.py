@@ -8,10 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from augment import SampleBank
+from augment import SampleBank, load_dataset
 from tests.trainers.watched_progress import Told, moves, watched_progress
+from trainers import load_classifier
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.rounds.collect_samples import list_items
+from trainers.jobs.rounds.following import choose_followed, mean_history
 from trainers.jobs.rounds.stopping import stop_reason
 from trainers.run.cli.config import LoopFlags
 from trainers.run.main import main
@@ -21,6 +23,7 @@ TINY = [
     "--batch-size", "16", "--epochs", "2", "--attacks", "pgd", "--attack-samples", "pgd=20",
     "--augmentation", "none", "--test-attacks", "pgd:steps=2", "fgsm",
 ]  # fmt: skip
+ENDS = ("-features.safetensors", ".json", ".safetensors")  # of what is kept of a round
 
 
 def rounds(folder: Path, *words: str) -> int:
@@ -75,26 +78,64 @@ def test_the_folder_holds_what_the_contract_names(run: Path) -> None:
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
         "best.safetensors",
         "looked-at.safetensors",
-        *(f"round-{n:03}.{end}" for n in (0, 1) for end in ("json", "safetensors")),
+        *(f"round-{n:03}{end}" for n in (0, 1) for end in ENDS),
     ]  # fmt: skip
     report = (run / "report.html").read_text()
-    assert report.count("data:image/png;base64,") == 6  # what it looked at is the last
+    summary = json.loads((run / "summary.json").read_text())
+    failures = summary["rounds"][summary["best_round"]]["failures"]
+    # eight samples in two rounds, the worst failures, and what it looked at
+    assert report.count("data:image/png;base64,") == 2 * 8 + len(failures) + 1
+    assert report.count('class="chart"') == 1
     assert "http" not in report.replace("http-equiv", "")
 
 
-def test_tensorboard_has_each_point_once(run: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def test_the_same_samples_are_followed_and_told_as_the_classifier_answers(run: Path) -> None:
+    rows = json.loads((run / "summary.json").read_text())["rounds"]
+    ids = [[each["id"] for each in row["followed"]] for row in rows]
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 8
+    assert rows[0]["followed"][0]["outcome"] == "fooled"
+    test = load_dataset("digits", "test", samples=40, seed=0)
+    x, y = test.stack([test.ids.index(name) for name in ids[0]])
+    for row in rows:
+        weights = run / f"checkpoints/round-{row['round']:03}.safetensors"
+        model = load_classifier("smallcnn", num_classes=10, in_channels=1, weights=str(weights))
+        wanted = model(x).softmax(1).topk(5)
+        for i, each in enumerate(row["followed"]):
+            before = [int(top["class"]) for top in each["before"]]
+            assert before == wanted.indices[i].tolist()
+            likely = torch.tensor([top["probability"] for top in each["before"]])
+            torch.testing.assert_close(likely, wanted.values[i], rtol=1e-3, atol=1e-5)
+            right, still = (int(each[when][0]["class"]) == y[i] for when in ("before", "after"))
+            assert each["outcome"] == ("wrong" if not right else "held" if still else "fooled")
+            assert each["label"] == str(int(y[i]))
+            assert (run / each["picture"]).is_file()
 
-    events = EventAccumulator(str(run / "tensorboard"))
-    events.Reload()
-    assert [e.step for e in events.Scalars("robust/pgd")] == [0, 1]
-    assert [e.step for e in events.Images("pgd/samples")] == [0, 1]
-    assert "config/text_summary" in events.Tags()["tensors"]
+
+def test_as_many_fooled_samples_are_followed_as_held_ones_where_there_are() -> None:
+    attackable = torch.tensor([True] * 18 + [False] * 2)
+    fooled = torch.tensor([False, True] * 10)
+    columns = {"attackable": attackable, "fooled": fooled}
+    rows = list(range(1, 20))  # the first is not kept
+    chosen = choose_followed(columns, rows)
+    assert [bool(fooled[row]) for row in chosen] == [True] * 4 + [False] * 4
+    assert set(chosen) <= set(range(1, 18))
+    few = choose_followed(columns | {"fooled": torch.arange(20) == 3}, rows)
+    assert len(set(few)) == 8
+    assert few[0] == 3
+    assert choose_followed(columns, [2, 19]) == [2, 19]
+
+
+def test_the_mean_loss_counts_a_sample_that_left_with_its_last_value() -> None:
+    nan = float("nan")
+    history = torch.tensor([[4.0, 2.0, nan], [2.0, nan, nan], [nan, nan, nan]])
+    assert mean_history(history) == [(0, 3.0), (1, 2.0), (2, 2.0)]
+    many = mean_history(torch.arange(1000.0)[None])
+    assert len(many) == 100
+    assert many[7] == (70, 70.0)
 
 
 def test_the_bank_holds_samples_with_their_correct_labels(run: Path) -> None:
-    from augment import load_dataset
-
     train = load_dataset("digits", "train", samples=80, seed=0)
     bank = SampleBank(run / "bank")
     for x_adv, entry in bank:

@@ -9,7 +9,7 @@ from trainers.run.cli.toml import dump
 from trainers.run.folder.atomic import write_summary
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.outcome import legend, outcome
-from trainers.run.show.outcomes.compress import compress_lines, point_terms
+from trainers.run.show.outcomes.compress import point_terms
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
 
@@ -30,15 +30,13 @@ def publish_outcome(
     folder.check_held()
     text = dump(folder.job, config)
     board = TensorBoardWriter(folder.path / "tensorboard", folder.metrics, text)
-    values = {f"{folder.job}/{name}": v for name, v in summary.items() if isinstance(v, float)}
-    folder.metrics.add(folder.job, step=0, values=values)
     for picture in pictures:
-        board.picture(picture.stem, picture, step=0)
-    board.close()
-    write_summary(folder.path / "summary.json", summary)
+        board.picture(f"compress/{picture.stem}", picture, step=0)
+    board.close(summary)
+    shown = {"pictures": [picture.name for picture in pictures]}
+    write_summary(folder.path / "summary.json", summary | shown)
+    write_report(folder.path)
     meanings = point_terms(summary)
-    content = {"outcome": compress_lines(summary), "pictures": pictures, "meanings": meanings}
-    write_report(folder, "outcome.html", content, config=text)
     if meanings:
         log.info("%s\n", legend(meanings))
     log.info("%s", outcome(folder))

@@ -19,8 +19,7 @@ from trainers.evaluate.per_class import (
 from trainers.evaluate.robustness import WorstCase
 from trainers.evaluate.scores import AttackMeasurement, Columns
 from trainers.run.show.figures.evaluation import confusion_chart, reliability_chart
-from trainers.run.show.images import write_png
-from trainers.run.show.plots import to_picture
+from trainers.run.show.plots import write_chart
 
 MOST = 100  # classes of which summary.json has whole confusion matrices
 SHOWN = 25  # classes in the figure: of more, those that are confused most
@@ -100,11 +99,11 @@ def draw_answers(figures: Path, results: Results, summary: Row, names: Sequence[
     )
     known = [class_name(names, number) for number in shown.tolist()]
     chart = confusion_chart(clean, attacked, known, attack)
-    write_png(figures / "confusion.png", to_picture(chart))
+    write_chart(figures / "confusion.png", chart)
     charts = {"Clean": calibration["clean"], f"Under {attack}": calibration["attacks"][attack]}
     charts = {heading: one for heading, one in charts.items() if one is not None}
     if charts:
-        write_png(figures / "reliability.png", to_picture(reliability_chart(charts)))
+        write_chart(figures / "reliability.png", reliability_chart(charts))
 
 
 def most_confused(columns: Columns, classes: int) -> Tensor:

@@ -6,8 +6,7 @@ from trainers.evaluate.corruption_accuracy import measure_corruptions
 from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.run.cli.specs.corruptions import corruption_names
 from trainers.run.show.figures.corruption import corruption_chart
-from trainers.run.show.images import write_png
-from trainers.run.show.plots import to_picture
+from trainers.run.show.plots import write_chart
 
 
 def measure_common_corruptions(run: EvaluationRun, clean_accuracy: float) -> dict[str, Any] | None:
@@ -25,5 +24,5 @@ def measure_common_corruptions(run: EvaluationRun, clean_accuracy: float) -> dic
         values = {f"corrupted/{name}": one["accuracy"]}
         context.folder.metrics.add(f"corruption {name}", step=0, values=values)
     chart = corruption_chart(found, clean_accuracy=clean_accuracy)
-    write_png(context.folder.figures / "corruptions.png", to_picture(chart))
+    write_chart(context.folder.figures / "corruptions.png", chart)
     return found

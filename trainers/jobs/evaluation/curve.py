@@ -20,8 +20,7 @@ from trainers.jobs.evaluation.evaluation_run import EvaluationRun
 from trainers.run.cli.jobs.evaluate import EvaluateConfig
 from trainers.run.cli.specs.attacks import Options, build_attack, slug
 from trainers.run.show.figures.evaluation import BoundedPoint, curve_chart
-from trainers.run.show.images import write_png
-from trainers.run.show.plots import to_picture
+from trainers.run.show.plots import write_chart
 
 CHECK = "apgd:steps=30"  # bounded, and of another family than the attacks of the curve
 NONE = "none"
@@ -122,4 +121,4 @@ def draw_curve(
         checks=checks,
         checked_by=CHECK,
     )
-    write_png(run.context.folder.figures / "curve.png", to_picture(chart))
+    write_chart(run.context.folder.figures / "curve.png", chart)

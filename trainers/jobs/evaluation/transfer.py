@@ -28,8 +28,7 @@ from trainers.run.folder.checkpoint import load_item, save_item
 from trainers.run.folder.folder import RunFolder
 from trainers.run.job_context import load_job_classifier
 from trainers.run.show.figures.evaluation import transfer_chart
-from trainers.run.show.images import write_png
-from trainers.run.show.plots import to_picture
+from trainers.run.show.plots import write_chart
 
 SELF = "this"  # the job's own classifier in the table
 
@@ -77,7 +76,7 @@ def measure_transfer(
     names = list(models)
     rates = (fooled.double() / attackable).tolist()
     chart = transfer_chart(rates, names, flags.transfer_attack)
-    write_png(run.context.folder.figures / "transfer.png", to_picture(chart))
+    write_chart(run.context.folder.figures / "transfer.png", chart)
     summary = {
         "attack": flags.transfer_attack,
         "samples": len(some),

@@ -37,12 +37,15 @@ def run_network(config: NetworkJobConfig, folder: RunFolder) -> None:
         "job": "network",
         "samples": len(setup.ds),
         "parts": {name: each.facts for name, each in shown.items()},
+        "pictures": {
+            name: [f"{picture}.png" for picture in each.pictures] for name, each in shown.items()
+        },
         "warnings": left_out,
     }
     write_summary(folder.path / "summary.json", summary)
     if "embedding" in found:
         project(board, setup, found["embedding"])
-    publish(folder, board, summary, pictures, config=text)
+    publish(folder, board, summary, pictures)
 
 
 def find_resumable(setup: NetworkSetup, name: str) -> Saved:
@@ -87,16 +90,13 @@ def publish(
     board: TensorBoardWriter,
     summary: Mapping[str, Any],
     pictures: Sequence[Path],
-    *,
-    config: str,
 ) -> None:
     """Show the outcome: TensorBoard, report, terminal."""
     for picture in pictures:
         board.picture(f"network/{picture.stem}", picture, step=0)
     lines, terms = network_lines(summary), network_terms(summary)
     board.text("results", lines)
-    board.close()
-    content = {"outcome": lines, "messages": summary["warnings"], "meanings": terms}
-    write_report(folder, "outcome.html", content | {"pictures": pictures}, config=config)
+    board.close(summary)
+    write_report(folder.path)
     log.info("%s\n", legend(terms))
     log.info("%s", outcome(folder))

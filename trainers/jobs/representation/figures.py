@@ -18,9 +18,10 @@ from trainers.run.show.figures.representation import (
     ratio_histograms,
 )
 from trainers.run.show.images import Pair, choose_factor, write_png
-from trainers.run.show.plots import to_picture
+from trainers.run.show.plots import to_picture, write_chart
 
 AT = "likelihood"
+GRIDS = ("pairs", "inversions")  # figures of pictures, which SVG would only wrap
 BESIDE = {
     "natural: sources": f"{AT}_source", "natural: near the guide": f"{AT}_near",
     "natural: far from it": f"{AT}_far",
@@ -52,7 +53,11 @@ def draw_figures(
     }
     for name, figure in figures.items():
         if figure is not None:
-            write_png(setup.context.folder.figures / f"{name}.png", to_picture(figure))
+            file = setup.context.folder.figures / f"{name}.png"
+            if name in GRIDS:
+                write_png(file, to_picture(figure))
+            else:
+                write_chart(file, figure)
 
 
 def draw_pairs_of(setup: RepresentationSetup, outcome: TrialOutcome, adversaries: Tensor) -> Figure:

@@ -27,9 +27,7 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.show.outcome import legend, outcome
 from trainers.run.show.outcomes.representation import (
     REPRESENTATION_TERMS,
-    headline,
     representation_table,
-    sections,
 )
 from trainers.run.show.report import write_report
 from trainers.run.show.tensorboard_writer import TensorBoardWriter
@@ -58,7 +56,7 @@ def run_representation(config: RepresentationConfig, folder: RunFolder) -> None:
         "warnings": [*setup.pairs.warnings, *warnings, *said(outcomes)],
     }
     write_summary(folder.path / "summary.json", summary)
-    publish(folder, board, summary, config=text)
+    publish(folder, board, summary)
 
 
 def said(outcomes: Sequence[TrialOutcome]) -> list[str]:
@@ -151,9 +149,7 @@ def describe(setup: RepresentationSetup, one: TrialOutcome) -> Row:
     }
 
 
-def publish(
-    folder: RunFolder, board: TensorBoardWriter, summary: Mapping[str, Any], *, config: str
-) -> None:
+def publish(folder: RunFolder, board: TensorBoardWriter, summary: Mapping[str, Any]) -> None:
     """Show the outcome: TensorBoard, report, terminal."""
     for trial in summary["trials"]:
         weights = "" if trial["trained"] else ", random weights"
@@ -167,16 +163,9 @@ def publish(
         board.picture(f"representation/{picture.stem}", picture, step=0)
     table = representation_table(summary)
     board.text("results", table)
-    board.close()
+    board.close(summary)
     for warning in summary["warnings"]:
         log.warning("%s", warning)
-    content = {
-        "headline": headline(summary),
-        "outcome": table,
-        "messages": summary["warnings"],
-        "sections": sections(summary, folder.figures),
-        "meanings": REPRESENTATION_TERMS,
-    }
-    write_report(folder, "evaluate.html", content, config=config)
+    write_report(folder.path)
     log.info("%s\n", legend(REPRESENTATION_TERMS))
     log.info("%s", outcome(folder))

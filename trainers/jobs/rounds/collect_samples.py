@@ -17,6 +17,7 @@ from trainers.evaluate.guides import attack_with_guides
 from trainers.evaluate.measure_resumable import log_warnings
 from trainers.run.cli.config import LoopFlags
 from trainers.run.cli.specs.attacks import sample_counts, slug
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import JobContext
 from trainers.run.show.progress import Progress
 
@@ -56,6 +57,7 @@ def collect_adversarial_samples(
     *,
     attacks: Mapping[str, Attack],
     bank: SampleBank,
+    spent: Stopwatch,
 ) -> None:
     """Attack the training samples of a round; items that are in the bank are not made again."""
     held = set(bank.keys())
@@ -76,10 +78,11 @@ def collect_adversarial_samples(
             )  # fmt: skip
             context.folder.check_held()
             log_warnings(name, result)
+            encodings = choose_encodings(context.model, result.x_adv, y)
+            spent.keep()  # before the item: one that is done has its time in the file
             bank.append(
                 key, result, labels=y, sources=[train.ids[row] for row in rows], attack=name,
-                round=number, seed=seed,
-                encodings=choose_encodings(context.model, result.x_adv, y),
+                round=number, seed=seed, encodings=encodings,
             )  # fmt: skip
             bar.step()
 

@@ -1,8 +1,8 @@
 """What is measured of a round's classifier, on test and on validation samples."""
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,15 +10,19 @@ from torch import Tensor
 
 from attacks import Attack
 from augment import Dataset
-from trainers.evaluate.batch_figures import draw_batch
 from trainers.evaluate.budgets import budget_of
-from trainers.evaluate.evaluation import OWN, AttackedBatch
+from trainers.evaluate.evaluation import OWN
+from trainers.evaluate.failures import keep_failures, worst_failures
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
+from trainers.evaluate.per_class import class_table
 from trainers.evaluate.robustness import worst_cases
 from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
+from trainers.jobs.evaluation.answers import strongest_attack
+from trainers.jobs.rounds.features import save_features
+from trainers.jobs.rounds.following import draw_frames, follow, keep_batch, load_kept, mean_history
 from trainers.jobs.rounds.reviewing import count_decisions
 from trainers.jobs.rounds.setup import Rounds, comes_fitted, round_name
 from trainers.run.cli.config import LoopFlags
@@ -29,11 +33,18 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
-def measure_round(rounds: Rounds, number: int) -> Row:
-    """Attack held-out samples with the test attacks, and some of them with the main attack."""
+def measure_round(rounds: Rounds, number: int, *, follow_ids: Sequence[str] = ()) -> Row:
+    """Attack held-out samples with the test attacks, and some of them with the main attack.
+
+    Args:
+        rounds: the run.
+        number: the round.
+        follow_ids: of the samples that earlier rounds followed; empty chooses them.
+    """
     bank = rounds.bank(number)
     robust = measure_split(rounds, number, "test", rounds.test, rounds.test_attacks)
     strongest = strongest_case(robust, rounds.config.loop)
+    cases = worst_cases(robust, first=budget_of(rounds.config.loop))
     first = next(iter(robust.values()))
     intervals = {name: m.robust_accuracy_interval for name, m in robust.items()}
     for doubt in first.doubts:
@@ -47,11 +58,19 @@ def measure_round(rounds: Rounds, number: int) -> Row:
         "clean_accuracy_interval": first.clean_accuracy_interval,
         "robust_accuracy": {name: m.robust_accuracy for name, m in robust.items()},
         "robust_accuracy_interval": intervals,
+        "budgets": {name: m.budget and str(m.budget) for name, m in robust.items()},
         "worst_case": strongest["accuracy"],
         "worst_case_interval": strongest["interval"],
         "worst_case_attacks": strongest["attacks"],
         "validation": validate_round(rounds, number),
-        **measure_main_attack(rounds, number),
+        "classes": class_table(
+            robust, rounds.test.classes, worst=cases[0].survived if cases else None
+        ),
+        "failures": show_failures(
+            rounds, number, strongest_attack(robust, next(iter(cases), None))
+        ),
+        "costs": {name: cost_of(m) for name, m in robust.items()},
+        **measure_main_attack(rounds, number, follow_ids),
         "bank_size": len(bank),
         "accepted": len(rounds.fitted(bank)),
         "reviews": count_decisions(bank, number),
@@ -65,11 +84,25 @@ def measure_split(
     """Measure the classifier of a round under each attack, by name."""
     measured = {}
     for name, attack in attacks.items():
-        items = rounds.file(number) / f"{split}-{slug(name)}"
-        stage = measured_name(number, name, split)
-        task = AttackTask(stage, attack, ds, items, rounds.measuring_seed)
-        measured[name], _ = measure_resumable(rounds.context, task)
+        task = split_task(rounds, number, split, ds, name, attack)
+        watch = partial(keep_failures, rounds.context.model, task) if split == "test" else None
+        measured[name], _ = measure_resumable(rounds.context, task, watch=watch)
     return measured
+
+
+def split_task(
+    rounds: Rounds, number: int, split: str, ds: Dataset, name: str, attack: Attack
+) -> AttackTask:
+    """Return the task of measuring the classifier of a round under an attack."""
+    items = rounds.file(number) / f"{split}-{slug(name)}"
+    return AttackTask(measured_name(number, name, split), attack, ds, items, rounds.measuring_seed)
+
+
+def show_failures(rounds: Rounds, number: int, name: str) -> list[Row]:
+    """Draw the worst failures of a round under a test attack; see `worst_failures`."""
+    folder = rounds.context.folder
+    task = split_task(rounds, number, "test", rounds.test, name, rounds.test_attacks[name])
+    return worst_failures(task, folder.figures / round_name(number), root=folder.path)
 
 
 def measured_name(number: int, attack: str, split: str) -> str:
@@ -136,7 +169,7 @@ def validate_round(rounds: Rounds, number: int) -> Row | None:
     }
 
 
-def measure_main_attack(rounds: Rounds, number: int) -> Row:
+def measure_main_attack(rounds: Rounds, number: int, follow_ids: Sequence[str]) -> Row:
     """Attack some held-out samples with the main attack."""
     loop, test = rounds.config.loop, rounds.test
     some = test.subset(evenly_spaced(len(test), loop.generator_test_samples))
@@ -144,12 +177,12 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
     seed = rounds.measuring_seed
     name = measured_name(number, rounds.main_attack, "main")
     task = AttackTask(name, attack, some, items, seed)
-
-    def draw_first(item: int, batch: AttackedBatch) -> list[Path]:
-        model, stem = rounds.context.model, rounds.context.folder.figures / round_name(number)
-        return [] if item else draw_batch(stem, model, batch, test.classes)
-
-    measurement, columns = measure_resumable(rounds.context, task, watch=draw_first)
+    watch = partial(keep_batch, items.with_name("lead-kept"), len(some))
+    measurement, columns = measure_resumable(rounds.context, task, watch=watch)
+    kept = load_kept(items.with_name("lead-kept"))
+    followed = follow(rounds, number, some, columns, kept, follow_ids)
+    draw_frames(rounds, number, some, columns, followed)
+    save_features(rounds, number, some, kept)
     fooled = columns["attackable"] & columns["fooled"]
     return {
         "attack": rounds.main_attack,
@@ -163,8 +196,22 @@ def measure_main_attack(rounds: Rounds, number: int) -> Row:
         "delta_l1_interval": interval_of(columns["delta_l1"][fooled]),
         "delta_sparsity": finite_or_none(measurement.delta_sparsity),
         "delta_sparsity_interval": interval_of(columns["delta_sparsity"][fooled]),
+        **{f"median_{norm}": median_or_none(columns[norm][fooled]) for norm in measurement.sizes},
+        "attack_cost": cost_of(measurement),
         "loss_above_threshold": share_above_threshold(columns, loop.loss_threshold),
+        "loss_by_step": [] if kept.history is None else mean_history(kept.history),
+        "followed": followed,
     }
+
+
+def cost_of(measurement: AttackMeasurement) -> Row:
+    """Return how long an attack took, and on how many samples."""
+    return {"seconds": measurement.seconds, "samples": measurement.samples}
+
+
+def median_or_none(values: Tensor) -> float | None:
+    """Return the median of (N,); None of nothing."""
+    return float(values.double().quantile(0.5)) if len(values) else None
 
 
 def interval_of(values: Tensor) -> Interval | None:

@@ -10,12 +10,15 @@ Source: Rey-de-Castro & Rabitz 2018, section 5.3.
 
 import logging
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from augment.bank.bank import stored_keys
-from trainers.evaluate.batch_figures import drawn_pictures
+from trainers.evaluate.failures import drawn_failures
 from trainers.fit.fit_or_load import load_weights
 from trainers.jobs.rounds.explaining import explain_rounds
+from trainers.jobs.rounds.features import features_file
+from trainers.jobs.rounds.following import followed_ids, followed_pictures
 from trainers.jobs.rounds.measuring import list_stages, measure_best, measure_round
 from trainers.jobs.rounds.report import RoundsReport
 from trainers.jobs.rounds.reviewing import is_reviewed
@@ -43,7 +46,7 @@ def run_rounds(config: RoundsConfig, folder: RunFolder) -> None:
     reason = None
     while reason is None:
         number = len(rows)
-        rows.append(run_round(rounds, number))
+        rows.append(run_round(rounds, number, rows[0] if rows else None))
         reason = stop_reason(rows, config.loop)
         if cannot_stop(rows, config.loop):
             log.info(
@@ -75,23 +78,41 @@ def hand_over(rounds: Rounds, number: int) -> Row | None:
     return final
 
 
-def run_round(rounds: Rounds, number: int) -> Row:
+def run_round(rounds: Rounds, number: int, first: Row | None) -> Row:
     """Attack, retrain and measure once; round 0 only fits and measures.
 
     What is missing of a round that is over is made again, with the classifier and the bank of then.
     Its seconds are those of all processes that worked on it; of a killed one, up to the last item
     it finished, or two seconds less.
+
+    Args:
+        rounds: the run.
+        number: the round.
+        first: what was measured in round 0; None of that round itself.
     """
     folder = rounds.context.folder
     stopwatch = folder.stopwatch = Stopwatch(rounds.file(number) / "seconds.json")
     if not is_complete(rounds, number):
         train_round(rounds, number)
+
+    def measure() -> Row:
+        measured = measure_round(rounds, number, follow_ids=followed_ids(first))
+        return measured | {"seconds": stopwatch.seconds}
+
     row: Row = cached_json(
         rounds.file(number, ".json"),
-        lambda: measure_round(rounds, number) | {"seconds": stopwatch.seconds},
-        beside=partial(drawn_pictures, folder.figures / round_name(number)),
+        measure,
+        beside=partial(files_of_round, folder, number),
     )
     return row
+
+
+def files_of_round(folder: RunFolder, number: int) -> list[Path]:
+    """Return what a round leaves beside its row: pictures, and the features of its samples."""
+    features = features_file(folder.checkpoints, number)
+    figures = folder.figures / round_name(number)
+    pictures = [*followed_pictures(figures), *drawn_failures(figures)]
+    return [*pictures, *([features] if features.is_file() else [])]
 
 
 def is_complete(rounds: Rounds, number: int) -> bool:

@@ -11,6 +11,7 @@ from augment import Dataset, MixedDataset, SampleBank
 from augment.bank.mixed import choose_of_each
 from trainers.evaluate.evaluation import predict
 from trainers.fit.fit_or_load import fit_or_load, load_weights
+from trainers.jobs.rounds.banked import note_attacks
 from trainers.jobs.rounds.collect_samples import (
     Item,
     collect_adversarial_samples,
@@ -18,6 +19,7 @@ from trainers.jobs.rounds.collect_samples import (
 )
 from trainers.jobs.rounds.reviewing import review_round
 from trainers.jobs.rounds.setup import Rounds, comes_fitted, fit_flags
+from trainers.run.folder.metrics import Stopwatch
 from trainers.run.job_context import JobContext
 
 
@@ -29,9 +31,11 @@ def train_round(rounds: Rounds, number: int) -> None:
     if number:
         load_weights(context.model, rounds.file(number - 1, ".safetensors"))
         bank, todo = rounds.bank(number), list_round_items(rounds, number)
+        spent = Stopwatch(rounds.file(number) / "attack" / "seconds.json")
         collect_adversarial_samples(
-            context, todo, number, rounds.train, attacks=rounds.attacks, bank=bank
+            context, todo, number, rounds.train, attacks=rounds.attacks, bank=bank, spent=spent
         )
+        note_attacks(rounds, number, bank, spent)
         bank = review_round(rounds, number)
         if flags.method != "standard":
             chosen, ratio = choose_stored(rounds, bank), config.loop.ratio

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attacks import RefusedInput
 from attacks.files import write_bytes
 from trainers.run.cli.parsing import check_file
 from trainers.run.cli.toml import UNSAVED, dump, flag, flatten, with_digest
@@ -19,6 +18,7 @@ from trainers.run.folder.claim import Claim, check_nesting, check_ours, check_pl
 from trainers.run.folder.completeness import check_names, is_finished, tidy
 from trainers.run.folder.input_digests import InputDigests
 from trainers.run.folder.metrics import Metrics, Stopwatch
+from trainers.run.folder.record import read_summary
 from trainers.run.folder.stage_plan import StagePlan
 
 ITEM = re.compile(r"\d{5}\.safetensors|seconds\.json")  # a batch, and how long all of them took
@@ -89,21 +89,13 @@ class RunFolder:
         self._status["updated"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         atomic.write_json(self.path / "status.json", self._status)
 
-    def summary(self) -> Any:
+    def summary(self) -> dict[str, Any]:
         """Return summary.json.
 
         Raises:
             RefusedInput: when it is missing or damaged, or not that of the run that is finished.
         """
-        file, status = self.path / "summary.json", self.path / "status.json"
-        if not atomic.is_present(file):
-            raise RefusedInput(f"{file} is gone; delete {status} and resume: it is made again")
-        value = atomic.read_json(file, dict)
-        known = atomic.read_json(status, dict).get("summary") if atomic.is_present(status) else None
-        if known not in (None, atomic.digest(value)):
-            changed = "it was changed after it was written, or is another run's"
-            raise atomic.damaged_file(file, changed)
-        return value
+        return read_summary(self.path)
 
 
 def open_folder(path: Path, job: str, config: Any, *, resume: str) -> RunFolder:

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from trainers.evenly_spaced import evenly_spaced
 
 FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 PAD, CAPTION, TITLE = 8, 20, 34  # pixels
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 FONT = ImageFont.load_default(13)
 INK = "#222222"
 FRAMES = 8  # of a clip in a strip
@@ -164,7 +165,11 @@ def encode_gif(pairs: Sequence[Pair]) -> bytes:
         [pair._replace(x=pair.x[:, t], x_adv=pair.x_adv[:, t]) for pair in pairs]
         for t in range(pairs[0].x.shape[1])
     )
-    sheets = (draw_sheet(frame, factor=factor) for frame in frames)
+    return animate(draw_sheet(frame, factor=factor) for frame in frames)
+
+
+def animate(sheets: Iterable[Image.Image]) -> bytes:
+    """Return pictures of one size as an animated GIF, which begins again at its end."""
     # One palette for all pages would show the difference in a few greys alone.
     pages = [sheet.quantize(256, dither=Image.Dither.NONE) for sheet in sheets]
     buffer = io.BytesIO()
@@ -172,9 +177,9 @@ def encode_gif(pairs: Sequence[Pair]) -> bytes:
     return buffer.getvalue()
 
 
-def fit_caption(text: str, width: int) -> str:
-    """Cut a caption to the width of its picture, score and all."""
-    while FONT.getlength(text) > width - PAD and len(text) > 8:
+def fit_caption(text: str, width: int, *, font: Font = FONT) -> str:
+    """Cut a caption to the width of its picture in pixels, score and all."""
+    while font.getlength(text) > width - PAD and len(text) > 8:
         name, gap, score = text.rpartition("  ")
         text = f"{name[:-2].rstrip('…')}…{gap}{score}" if gap else f"{text[:-2].rstrip('…')}…"
     return text

@@ -142,9 +142,9 @@ def handed_over(summary: Row) -> str:
     return "\n".join(lines + ([attacks_table(summary["final"])] if "final" in summary else []))
 
 
-def attacks_table(summary: Row) -> str:
-    """Return the table of an evaluation, an attack a line, and what it comes to."""
-    rows = [
+def attack_rows(summary: Row) -> list[dict[str, str]]:
+    """Return the table of an evaluation, an attack a row."""
+    return [
         {
             "attack": name,
             "budget": m.get("budget") or "none",
@@ -157,9 +157,17 @@ def attacks_table(summary: Row) -> str:
         }
         for name, m in summary["attacks"].items()
     ]
+
+
+def attacks_table(summary: Row) -> str:
+    """Return the table of an evaluation, an attack a line, and what it comes to."""
     clean = percent(summary["clean_accuracy"], summary.get("clean_accuracy_interval"))
     of = f" of {summary['samples']} test samples" if "samples" in summary else ""
-    lines = [format_table(rows), f"clean accuracy {clean}{of}", *worst_lines(summary)]
+    lines = [
+        format_table(attack_rows(summary)),
+        f"clean accuracy {clean}{of}",
+        *worst_lines(summary),
+    ]
     if "defence" in summary:
         lines += ["", *defence_lines(summary["defence"])]
     return "\n".join(lines)
@@ -170,16 +178,20 @@ def evaluation_table(summary: Row) -> str:
     return "\n".join([attacks_table(summary), *evaluation_lines(summary)])
 
 
-def fit_table(summary: Row) -> str:
-    """Return how a classifier was fitted, and the table of its evaluation."""
+def fitted_line(summary: Row) -> str:
+    """Say how a classifier was fitted."""
     last, budget = summary["history"][-1], summary["train_budget"]
     how = f"{summary['method']} at {budget}" if budget else summary["method"]
-    fitted = (
+    return (
         f"fitted by {how}, epochs: {len(summary['history'])}; at the end loss {last['loss']:.3f}, "
         f"accuracy {last['accuracy']:.1%} on training samples as fitted; kept is epoch "
         f"{summary['kept_epoch'] + 1}; {summary['fitting']['seconds']:.0f} seconds."
     )
-    return f"{fitted}\n{attacks_table(summary)}"
+
+
+def fit_table(summary: Row) -> str:
+    """Return how a classifier was fitted, and the table of its evaluation."""
+    return f"{fitted_line(summary)}\n{attacks_table(summary)}"
 
 
 def worst_lines(summary: Row) -> list[str]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from PIL import Image
 from torch import Tensor
 
-from trainers.run.show.images import amplification, to_uint8
+from trainers.run.folder.atomic import write_text
+from trainers.run.show.images import amplification, to_uint8, write_png
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#4b5563")
+ON_DARK, ON_LIGHT = "#fefefe", "#111827"  # text on cells, the same in a light and a dark page
 SIZE = (8.0, 4.5)  # inches
 DPI = 120
 FEW = 12  # points of a line that are marked each
@@ -205,6 +208,17 @@ def to_picture(figure: Figure) -> Image.Image:
     with chart_style():
         canvas.draw()  # once: `savefig` draws all twice, to lay it out first
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def write_chart(path: Path, figure: Figure) -> None:
+    """Write a chart as PNG, and beside it as SVG, which a report shows in its own colours.
+
+    Args:
+        path: the file of the PNG.
+        figure: the chart.
+    """
+    write_png(path, to_picture(figure))
+    write_text(path.with_suffix(".svg"), to_svg(figure))
 
 
 def to_svg(figure: Figure) -> str:

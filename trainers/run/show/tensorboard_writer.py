@@ -1,17 +1,24 @@
 """TensorBoard: a view of metrics.jsonl and of the pictures, and no state of its own."""
 
+import re
 import struct
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import torch
 from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from trainers.run.folder.atomic import damaged_file
 from trainers.run.folder.claim import EVENTS, events
 from trainers.run.folder.metrics import Line, Metrics
+from trainers.run.show.hparams import compared_options, comparison_summaries, final_values
 
+MARKS = re.compile(r"[|<>&*_`\[\]\\]")  # of Markdown and HTML
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
@@ -26,7 +33,7 @@ class TensorBoardWriter:
         """
         for old in events(folder):
             old.unlink()
-        self.folder = folder
+        self.folder, self.metrics, self.config = folder, metrics, config
         self.writer = SummaryWriter(str(folder), purge_step=0, filename_suffix=EVENTS)
         self.writer.add_text("config", "```toml\n" + config + "```", 0)
         for line in metrics.lines.values():
@@ -41,6 +48,10 @@ class TensorBoardWriter:
     def text(self, tag: str, text: str) -> None:
         """Show a table or lines as they are on a terminal."""
         self.writer.add_text(tag, "\n".join(f"    {line}" for line in text.splitlines()), 0)
+
+    def markdown(self, tag: str, text: str, *, step: int) -> None:
+        """Show Markdown, such as tables."""
+        self.writer.add_text(tag, text, step)
 
     def picture(self, tag: str, path: Path, *, step: int) -> None:
         """Show a PNG file, or an animated GIF, which TensorBoard plays.
@@ -58,9 +69,30 @@ class TensorBoardWriter:
         encoded = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes()
         )
-        value = Summary.Value(tag=tag, image=encoded)
+        self._add(Summary(value=[Summary.Value(tag=tag, image=encoded)]), step)
+
+    def _add(self, summary: Summary, step: int) -> None:
+        """Write what torch has no call for."""
         assert self.writer.file_writer is not None  # it is open until `close`
-        self.writer.file_writer.add_summary(Summary(value=[value]), step)
+        self.writer.file_writer.add_summary(summary, step)
+
+    def precision_recall(self, tag: str, negative: Tensor, positive: Tensor) -> None:
+        """Show the precision and recall of scores, at every share of all of them.
+
+        TensorBoard takes thresholds between 0 and 1: a score stands there as the share of all
+        scores that are at most as high.
+
+        Args:
+            tag: the name of the curve.
+            negative: scores (N,) of what should score low.
+            positive: scores (M,) of the others; without any there is no curve.
+        """
+        if not len(positive):
+            return
+        scores = torch.cat([negative, positive])
+        shares = torch.searchsorted(scores.sort().values, scores, right=True) / len(scores)
+        labels = torch.arange(len(scores)) >= len(negative)
+        self.writer.add_pr_curve(tag, labels, shares, 0)
 
     def forget_embeddings(self) -> None:
         """Take away what an earlier start of the run wrote for the projector."""
@@ -71,6 +103,27 @@ class TensorBoardWriter:
             with suppress(OSError):  # it holds something else
                 place.rmdir()
 
-    def close(self) -> None:
-        """Write out what is buffered."""
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """Put the run into the table of runs, with what came of it, and write out all."""
+        self.metrics.add("summary", step=0, values=final_values(summary))
+        for each in comparison_summaries(compared_options(self.config)):
+            self._add(each, 0)
         self.writer.close()
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Lay out rows with the same keys as a table of Markdown.
+
+    >>> print(markdown_table([{"class": "a|b", "samples": "3"}]))
+    | class | samples |
+    |---|---|
+    | a&#124;b | 3 |
+    """
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    texts = ["| " + " | ".join(escape_markdown(each) for each in line) + " |" for line in lines]
+    return "\n".join([texts[0], "|" + "---|" * len(rows[0]), *texts[1:]])
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text, such as a class name, in a line that is not taken for Markdown."""
+    return MARKS.sub(lambda mark: f"&#{ord(mark[0])};", " ".join(text.split()))

@@ -53,3 +53,19 @@ def format_table(rows: Sequence[Mapping[str, str]]) -> str:
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
     headings = {name: name for name in widths}
     return "\n".join(format_row(row, widths, left=next(iter(widths))) for row in (headings, *rows))
+
+
+def format_columns(rows: Sequence[Mapping[str, str]]) -> str:
+    """Lay out rows of words below their headings, every column to the left.
+
+    >>> print(format_columns([{"run": "a", "state": "finished"}, {"run": "bb", "state": "-"}]))
+    run  state
+    a    finished
+    bb   -
+    """
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    lines = [{name: name for name in widths}, *rows]
+    return "\n".join(
+        "  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip()
+        for row in lines
+    )

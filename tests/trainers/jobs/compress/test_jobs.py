@@ -308,11 +308,18 @@ def test_figures_pages_report_and_tensorboard(evaluated):
     styles = " ".join(line.get("style", "") for line in lines)
     assert all(f"stroke: {colour}" in styles for colour in ("#2563eb", "#dc2626", "#059669"))
     report = (folder / "report.html").read_text()
-    assert report.count("data:image/png") == 7
+    assert report.count("data:image/png") == 3
+    assert report.count('class="chart"') == 4
     assert "judge acc." in report
     assert "<dt>judge acc.</dt>" in report, "each column is explained"
     events = b"".join(file.read_bytes() for file in (folder / "tensorboard").iterdir())
-    for tag in (b"page-x-task", b"rate-psnr", b"x-task/psnr", b"fit judge/loss"):
+    for tag in (
+        b"compress/page-x-task",
+        b"compress/rate-psnr",
+        b"final/seconds",
+        b"x-task/psnr",
+        b"fit judge/loss",
+    ):
         assert tag in events
 
 

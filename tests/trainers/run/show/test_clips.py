@@ -46,7 +46,7 @@ def test_tensorboard_gets_an_animation_of_all_frames(tmp_path):
     path.write_bytes(encode_gif([pair(), pair()]))
     board = TensorBoardWriter(tmp_path / "board", Metrics(tmp_path / "metrics.jsonl"), "")
     board.picture("pgd/clips", path, step=3)
-    board.close()
+    board.close({})
     events = EventAccumulator(str(tmp_path / "board")).Reload()
     (event,) = events.Images("pgd/clips")
     with Image.open(io.BytesIO(event.encoded_image_string)) as shown:

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from trainers.run.show.figures.followed import (
+    HEADING,
+    FollowedSample,
+    draw_followed,
+    encode_followed,
+)
 from trainers.run.show.images import CAPTION, PAD, TITLE, Pair, amplification, draw_sheet, to_uint8
 from trainers.run.show.outcome import attacks_table, rounds_table
 from trainers.run.show.plots import line_chart, log_ticks, to_picture, to_svg
@@ -28,6 +35,25 @@ def test_a_sheet_shows_original_perturbed_and_difference(
     seen = [image[middle, PAD + i * cell + 5, 0] for i in range(3)]
     assert seen == [64, 89, 255 // 2 + 1 + round(5 * 0.1 * 255) - 1]
     assert image.shape[0] == TITLE + side * scale + CAPTION + 2 * PAD
+
+
+@pytest.mark.parametrize("side", [8, 224])
+def test_a_followed_sample_shows_three_tiles_and_its_outcome_in_colour(side: int) -> None:
+    x = torch.full((1, side, side), 0.25)
+    said = {"label": "a name that is far too long for one line of it", "before": ("cat", 0.9)}
+    for outcome, colour in (("fooled", (220, 38, 38)), ("held", (4, 120, 87))):
+        sample = FollowedSample(x, x + 0.1, after=("dog", 0.6), outcome=outcome, **said)
+        image = draw_followed(sample)
+        pixels = np.asarray(image)
+        seen = [pixels[HEADING + 40, PAD + i * (128 + PAD) + 5, 0] for i in range(3)]
+        assert seen == [64, 89, 255]
+        assert colour in {c for _, c in image.getcolors(1 << 20)}
+        assert image.width < 440  # a card of TensorBoard shows it whole
+        assert (pixels[:, -PAD:] == 255).all()  # nothing runs out of it
+    frames = x[:, None] + torch.tensor([0.0, 0.2, 0.4]).view(1, 3, 1, 1)  # (C, T, H, W)
+    clip = sample._replace(x=frames, x_adv=frames + 0.1)
+    with Image.open(io.BytesIO(encode_followed(clip))) as shown:
+        assert (shown.format, shown.n_frames) == ("GIF", 3)
 
 
 def test_bytes_are_rounded_and_clamped() -> None:

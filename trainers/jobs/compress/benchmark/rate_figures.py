@@ -15,11 +15,11 @@ from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.compress.benchmark.peers import IMAGES, VIDEOS
 from trainers.jobs.compress.files import code_paths
 from trainers.jobs.compress.gallery import Cell, draw_coefficients, draw_gallery, first_coefficients
-from trainers.run.folder.atomic import check_seal, write_text
+from trainers.run.folder.atomic import check_seal
 from trainers.run.folder.checkpoint import load_item
 from trainers.run.folder.folder import RunFolder
 from trainers.run.show.images import write_png
-from trainers.run.show.plots import Points, line_chart, to_picture, to_svg
+from trainers.run.show.plots import Points, line_chart, write_chart
 
 Row = Mapping[str, Any]
 COLOURS = {
@@ -71,8 +71,7 @@ def draw_curves(folder: Path, points: Sequence[Row]) -> list[Path]:
             styles=styles,
         )
         file = folder / f"rate-{metric.replace('_', '-')}.png"
-        write_png(file, to_picture(chart))
-        write_text(file.with_suffix(".svg"), to_svg(chart))
+        write_chart(file, chart)
         files.append(file)
     return files
 

@@ -25,7 +25,10 @@ class ReviewFlags:
     seed: int = option(0, at_least=0, at_most=2**63 - 1)
     """Seed of the order, and of which originals are shown."""
     export: str | None = None
-    """Serve nothing; write a gallery to this file, which needs no server. None: serve."""
+    """Serve nothing; write a gallery to this file, such as samples.html, that needs no server and
+    in which decisions can be marked and saved. None: no gallery."""
+    import_decisions: str | None = None
+    """Serve nothing; take the decisions of this file, which a gallery saved. None: none."""
     debug: bool = False
     """Show tracebacks."""
 

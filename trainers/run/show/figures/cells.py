@@ -72,7 +72,7 @@ def draw_cells(
         side: height of a cell in pixels, about.
         apart: whether the first cell of each row is set apart from the others.
     """
-    drawn = [[_enlarged(cell.picture, side) for cell in row.cells] for row in rows]
+    drawn = [[enlarge(cell.picture, side) for cell in row.cells] for row in rows]
     wide = max(image.width for images in drawn for image in images) + PAD
     labels = [_wrapped(row.label) for row in rows]
     label = max(_width_of(text) for text in labels)
@@ -108,8 +108,11 @@ def _width_of(text: str) -> int:
     return max(round(FONT.getlength(line)) for line in text.split("\n")) + 2 * PAD if text else 0
 
 
-def _enlarged(picture: Tensor, side: int) -> Image.Image:
-    """Return a picture (C, H, W) about so high, and no wider than a row of frames may be."""
+def enlarge(picture: Tensor, side: int) -> Image.Image:
+    """Return a picture (C, H, W) about `side` pixels high, and no wider than a row of frames.
+
+    A small one is enlarged by a whole factor without smoothing.
+    """
     height, width = picture.shape[1:]
     scale = min(side / height, WIDEST / width)
     if scale >= 1:

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from trainers.run.show.plots import SIZE, chart_style
+from trainers.run.show.plots import ON_DARK, ON_LIGHT, SIZE, chart_style
 
 
 def corruption_chart(found: Mapping[str, Any], *, clean_accuracy: float) -> Figure:
@@ -27,7 +27,7 @@ def corruption_chart(found: Mapping[str, Any], *, clean_accuracy: float) -> Figu
         map_ = axes.imshow(cells, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         for row, values in enumerate(cells):
             for column, value in enumerate(values):
-                colour = "white" if value < 0.6 else "black"
+                colour = ON_DARK if value < 0.6 else ON_LIGHT
                 text = f"{100 * value:.0f}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8.5)
         severities = [str(s) for s in found["severities"]]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from trainers.run.show.plots import COLOURS, add_legend, chart_style
+from trainers.run.show.plots import COLOURS, ON_DARK, ON_LIGHT, add_legend, chart_style
 
 Row = Mapping[str, Any]
 Matrix = Sequence[Sequence[float]]
@@ -148,7 +148,7 @@ def _draw_matrix(axes: Axes, cells: Matrix, names: Sequence[str]) -> None:
         for j, share in enumerate(row):
             if not share >= 0.005:  # would be 0, or is none
                 continue
-            colour, text = "white" if share > 0.5 else "#222222", f"{100 * share:.0f}"
+            colour, text = ON_DARK if share > 0.5 else ON_LIGHT, f"{100 * share:.0f}"
             cell = axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=7.5)
             cell.set_in_layout(False)  # it is inside, and measuring all of them takes time
 

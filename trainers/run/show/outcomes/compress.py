@@ -39,7 +39,13 @@ def compress_lines(summary: Row) -> str:
 def fit_lines(summary: Row) -> str:
     """Return the table of a codec's steps."""
     what = "samples" if summary["kind"] == "x" else "differences"
-    rows = [
+    head = f"a codec of {summary['bytes']} bytes, fitted to {summary['samples']} {what}"
+    return f"{head}; on them:\n{format_table(fit_rows(summary))}"
+
+
+def fit_rows(summary: Row) -> list[dict[str, str]]:
+    """Return what each step of a codec costs and keeps, a step a row."""
+    return [
         {
             "step": f"{row['step']:g}",
             "bytes a sample": f"{row['bytes_per_sample']:.1f}",
@@ -47,8 +53,6 @@ def fit_lines(summary: Row) -> str:
         }
         for row in summary["steps"]
     ]
-    head = f"a codec of {summary['bytes']} bytes, fitted to {summary['samples']} {what}"
-    return f"{head}; on them:\n{format_table(rows)}"
 
 
 def encode_line(summary: Row) -> str:

@@ -23,9 +23,9 @@ DETECT_TERMS = {
 }
 
 
-def detect_table(summary: Mapping[str, Any]) -> str:
-    """Return the table of a detector, an attack a line, and what it says together."""
-    rows = [
+def detect_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return what becomes of the samples of each attack, an attack a row."""
+    return [
         {
             "attack": name,
             "detector": each["kind"],
@@ -37,16 +37,24 @@ def detect_table(summary: Mapping[str, Any]) -> str:
         }
         for name, each in summary["attacks"].items()
     ]
-    lines = [
+
+
+def detect_table(summary: Mapping[str, Any]) -> str:
+    """Return the table of a detector, an attack a line, and what it says together."""
+    first, *rest = detect_lines(summary)
+    return "\n".join([first, format_table(detect_rows(summary)), *rest])
+
+
+def detect_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Say what a detector looks at, what it refuses of clean samples, and what gets through."""
+    return [
         f"looks at {summary['layer']}, {summary['levels']} levels, "
         f"{summary['support_vectors']} support vectors",
-        format_table(rows),
         f"clean accuracy {_percent(summary['clean_accuracy'])} of {summary['samples']} test "
         f"samples; refused of them {_percent(summary['clean_refused'])}, threshold for "
         f"{summary['false_alarms']:.1%} set on validation samples",
         verdict(summary["attacks"]),
     ]
-    return "\n".join(lines)
 
 
 def verdict(attacks: Mapping[str, Mapping[str, Any]]) -> str:

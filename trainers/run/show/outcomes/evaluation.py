@@ -1,16 +1,12 @@
 """What `evaluate` found beside the table of attacks, as text and as sections of its report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from trainers.run.show.outcomes.corruption import (
     corruption_lines,
-    corruption_rows,
-    corruption_sentences,
 )
-from trainers.run.show.text_table import IN_BRACKETS, percent
+from trainers.run.show.text_table import percent
 
 Row = Mapping[str, Any]
 Rows = Sequence[Mapping[str, str]]
@@ -21,29 +17,6 @@ EVALUATION_TERMS = {
     "ECE": "expected calibration error: how far, on average, the confidence of an answer is from "
     "the share of such answers that is right; chance: what a calibrated classifier could show",
 }
-CAUTION = (
-    "attacks stop once a sample is fooled, so its wrong answer is unsure: with early_stop=false, "
-    "such as pgd:early_stop=false, wrong answers are as sure as the attack can make them"
-)
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report: what is to be seen, a figure, tables.
-
-    Attributes:
-        heading: of the part.
-        lines: what is to be seen, a paragraph each.
-        figure: a picture; None for none.
-        tables: rows by heading.
-        prose: whether the tables hold sentences.
-    """
-
-    heading: str
-    lines: Sequence[str] = ()
-    figure: Path | None = None
-    tables: Sequence[Rows] = ()
-    prose: bool = False
 
 
 def evaluation_lines(summary: Row) -> list[str]:
@@ -59,48 +32,6 @@ def evaluation_lines(summary: Row) -> list[str]:
         *masking_lines(summary["masking"]),
         *(corruption_lines(summary["corruptions"]) if summary.get("corruptions") else ()),
     ]
-
-
-def headline(summary: Row) -> str:
-    """Say in a sentence what share is right, and what share stays right in the worst case."""
-    clean = percent(summary["clean_accuracy"], summary["clean_accuracy_interval"])
-    found = f"{clean} of {summary['samples']} test samples are right."
-    for case in summary["worst_cases"][:1]:
-        rate, names = percent(case["accuracy"], case["interval"]), ", ".join(case["attacks"])
-        found += f" {rate} stay right at {case['budget']}, whichever of {names} is taken."
-    return f"{found} {IN_BRACKETS.capitalize()}."
-
-
-def sections(summary: Row, figures: Path) -> list[Section]:
-    """Return the parts of the report, those that have something to show.
-
-    Args:
-        summary: summary.json.
-        figures: the folder of pictures.
-    """
-    curve, masking, transfer = summary["curve"], summary["masking"], summary["transfer"]
-    parts = []
-    if curve is not None:
-        tables = [rows for rows in (curve_rows(curve), check_rows(curve)) if rows]
-        heading = "Robust accuracy against eps"
-        parts.append(Section(heading, curve_lines(curve), figures / "curve.png", tables))
-    if masking["checks"]:
-        heading, lines = "Signs of gradient masking", masking_lines(masking, brief=True)
-        parts.append(Section(heading, lines, None, [masking_rows(masking)], prose=True))
-    calibration = [calibration_line(summary), CAUTION]
-    reliability = figures / "reliability.png"
-    parts += [
-        Section("Classes", [suffer_line(summary)], None, [class_rows(summary)]),
-        Section("Confusion", confused_lines(summary), figures / "confusion.png"),
-        Section("Calibration", calibration, reliability, [calibration_rows(summary)]),
-    ]
-    if transfer is not None:
-        picture, rows = figures / "transfer.png", transfer_rows(transfer)
-        parts.append(Section("Transfer", transfer_lines(transfer), picture, [rows]))
-    if corrupted := summary.get("corruptions"):
-        picture, rows = figures / "corruptions.png", corruption_rows(corrupted)
-        parts.append(Section("Corruptions", corruption_sentences(corrupted), picture, [rows]))
-    return parts
 
 
 def curve_lines(curve: Row | None) -> list[str]:

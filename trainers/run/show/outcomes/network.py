@@ -32,16 +32,21 @@ def network_lines(summary: Row) -> str:
     part     layer  found
     filters  conv1  8 filters
     """
-    cells = [("part", "layer", "found")]
-    cells += [
-        (name, str(facts.get("layer", "-")), SENTENCES[name](facts))
-        for name, facts in summary["parts"].items()
-    ]
+    rows = part_rows(summary)
+    cells = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(2)]
     lines = [f"{a.ljust(widths[0])}  {b.ljust(widths[1])}  {c}" for a, b, c in cells]
     if "dissection" in summary["parts"]:
-        lines += ["", _concept_table(summary["parts"]["dissection"])]
+        lines += ["", format_table(concept_rows(summary["parts"]["dissection"]))]
     return "\n".join(lines)
+
+
+def part_rows(summary: Row) -> list[dict[str, str]]:
+    """Return what each part found, a part a row."""
+    return [
+        {"part": name, "layer": str(facts.get("layer", "-")), "found": SENTENCES[name](facts)}
+        for name, facts in summary["parts"].items()
+    ]
 
 
 def _activations(facts: Row) -> str:
@@ -101,12 +106,12 @@ SENTENCES: dict[str, Callable[[Row], str]] = {
 }
 
 
-def _concept_table(facts: Row) -> str:
+def concept_rows(facts: Row) -> list[dict[str, str]]:
     """Return the concepts with their detectors, those with the most first."""
     ranked = sorted(
         facts["concepts"].items(), key=lambda pair: (-pair[1]["detectors"], -pair[1]["iou"])
     )
-    rows = [
+    return [
         {
             "concept": name,
             "pixels": f"{each['share']:.1%}",
@@ -116,4 +121,3 @@ def _concept_table(facts: Row) -> str:
         }
         for name, each in ranked[:MOST_CONCEPTS]
     ]
-    return format_table(rows)

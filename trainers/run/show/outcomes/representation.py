@@ -1,13 +1,12 @@
 """What became of samples that were led to the representations of others, as text and tables."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.run.show.outcomes.evaluation import Rows, Section
 from trainers.run.show.text_table import IN_BRACKETS, format_table, percent
 
 Row = Mapping[str, Any]
+Rows = Sequence[Mapping[str, str]]
 REPRESENTATION_TERMS = {
     "s, g, x": "a source, its guide, and the adversary that was made of the source; d is the "
     "Euclidean distance of their representations in the layer",
@@ -47,20 +46,6 @@ def representation_table(summary: Row) -> str:
     )
 
 
-def headline(summary: Row) -> str:
-    """Say how near the first attack came, and what its adversaries are called."""
-    first = next(trial for trial in summary["trials"] if trial["compared"])
-    label, ratio = first["guide_label"], first["columns"]["guide_ratio"]["median"]
-    left = "" if ratio is None else f", at {ratio:.0%} of the source's distance (median)"
-    made = f"{first['attack']} in {first['layer']} at {first['budget']}: "
-    if not label:
-        return f"{made}all sources have the guide's label from the start{left}."
-    return (
-        f"{made}{percent(label['rate'], label['interval'])} of {label['of']} adversaries get the "
-        f"guide's label{left}. {IN_BRACKETS.capitalize()}."
-    )
-
-
 def known_line(summary: Row) -> str:
     """Say which samples are the measure of what is typical."""
     counts = sorted({trial["references"] for trial in summary["trials"]})
@@ -75,45 +60,6 @@ def known_line(summary: Row) -> str:
         f"{line}{where}, all as one class: most guides' classes have fewer than "
         f"{summary['least_of_class']} of them"
     )
-
-
-def sections(summary: Row, figures: Path) -> list[Section]:
-    """Return the parts of the report.
-
-    Args:
-        summary: summary.json.
-        figures: the folder of pictures; a part without its picture has its tables alone.
-    """
-    parts = [
-        Section("Pairs", [], figures / "pairs.png"),
-        Section(
-            "Distances",
-            ["Thick: the median. Dashed: as far from the guide as the source is."],
-            figures / "distances.png",
-            [distance_rows(summary)],
-        ),
-        Section("Depth and budget", ["Of the first attack."], figures / "depth.png"),
-        Section(
-            "Ranks and neighbours",
-            [known_line(summary)],
-            None,
-            [neighbour_rows(summary)],
-        ),
-        Section(
-            "Manifold",
-            ["Near 0 a point is as likely as the guide itself: an inlier of its class."],
-            figures / "likelihood.png",
-            [likelihood_rows(summary)],
-        ),
-        Section("Active units", [], figures / "sparsity.png", [active_rows(summary)]),
-        Section(
-            "Inversions",
-            ["Samples rebuilt from what a layer represents of those in the first row."],
-            figures / "inversions.png",
-            [inversion_rows(summary)] if summary["inversions"] else [],
-        ),
-    ]
-    return [part for part in parts if part.tables or (part.figure and part.figure.exists())]
 
 
 def distance_rows(summary: Row, *, brief: bool = False) -> Rows:

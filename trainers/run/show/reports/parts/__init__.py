@@ -1,0 +1,1 @@
+"""What the reports are made of: sections, charts, tiles of samples, files, words."""
