@@ -47,6 +47,9 @@ usage: train.py [JOB] [OPTIONS]        (no job: rounds)
   compress encode    Code samples as small files; of a folder of pictures, a file for each.
   compress decode    Decode files: images become PNG, videos mkv; samples of one size also one npz.
   compress evaluate  Measure codecs: bytes against what they keep for the eye and for classifiers.
+  review             Decide which perturbed samples of a run still show their class.
+  report             Make the report of a run anew, or compare several runs.
+  runs               List the runs of a folder, with what each came to.
   models             List what --model takes; `models WORD`: the names with a word in them.
 
   train.py                         attack and retrain a small classifier of digits
@@ -66,7 +69,7 @@ usage: train.py compress JOB [OPTIONS]
 """
 JOBS = (
     "rounds, fit, attack, evaluate, detect, explain, network, representation, compress fit, "
-    "compress encode, compress decode, compress evaluate, models"
+    "compress encode, compress decode, compress evaluate, review, report, runs, models"
 )
 
 
@@ -107,7 +110,7 @@ def test_help_is_quick_and_names_its_options(job: str) -> None:
 @pytest.mark.parametrize(
     ("job", "headings"),
     [
-        ("rounds", "run data classifier rounds training"),
+        ("rounds", "run data classifier rounds review training"),
         ("fit", "run data classifier training measurement"),
         ("attack", "run data classifier attack"),
         ("evaluate", "run data classifier measurement"),
