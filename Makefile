@@ -1,4 +1,4 @@
-.PHONY: check lint test slow browser demo format
+.PHONY: check lint test slow browser docs demo format
 
 check: lint test  ## everything a change must pass
 
@@ -17,6 +17,9 @@ slow:  ## minutes long: twenty kills of a run, and the like
 
 browser:  ## the review page in a headless Chromium; skipped where there is none
 	python -m pytest -m browser
+
+docs:  ## the site of the docs, without a broken link; needs docs/requirements.txt
+	mkdocs build --strict
 
 demo:  ## the main job on the embedded digits
 	python train.py

@@ -114,13 +114,3 @@ def test_values_are_shown_in_a_line(tmp_path: Path) -> None:
         assert "array" not in text
         assert len(text) < 450
     assert repr(codec).startswith("Codec(step=0.05, wavelet='cdf97', levels=None, ")
-
-
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    assert blocks
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert names["result"].success.any()

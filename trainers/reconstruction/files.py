@@ -14,25 +14,25 @@ from trainers.run.folder.folder import RunFolder
 from trainers.run.show.progress import Progress
 
 
-def save_network(path: Path, network: RestorationNet) -> None:
+def save_network(path: str | Path, network: RestorationNet) -> None:
     """Write R to a safetensors file; equal ones make equal files.
 
     Raises:
         OSError: when the disk is full, say; an earlier file of that name is then untouched.
     """
-    save_tensors(path, *network.export_state())
+    save_tensors(Path(path), *network.export_state())
 
 
-def load_network(path: Path) -> RestorationNet:
+def load_network(path: str | Path) -> RestorationNet:
     """Read what `save_network` wrote.
 
     Raises:
         RefusedInput: when the file is missing, damaged, or holds something else.
     """
     remedy = "give a file written by save_network, or train R again"
-    if not path.is_file():
+    if not Path(path).is_file():
         raise RefusedInput(f"{path} is no file; {remedy}")
-    tensors, rest = load_tensors(path, remedy=remedy)
+    tensors, rest = load_tensors(Path(path), remedy=remedy)
     try:
         return RestorationNet.from_state(tensors, rest)
     except ValueError as error:
