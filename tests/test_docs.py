@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 
 from trainers.run.cli.checks import check
 from trainers.run.cli.parsing import read_flags
-from trainers.run.main import COMMANDS, JOBS, MODELS, job_name, parse_command
+from trainers.run.main import COMMANDS, MODELS, job_name, parse_command
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("docs/notebooks/*.ipynb"))

@@ -116,6 +116,9 @@ def test_the_program_decides_and_a_person_stands_above_it(tmp_path: Path) -> Non
     assert found["reviews"]["both"] == 1
     assert found["reviews"]["agree"] == 0
     assert sum(found["reviews"]["automatic"].values()) == len(decided)
+    report = (folder / "report.html").read_text()
+    assert "Who decided what is fitted" in report
+    assert "0 of 1" in report
 
 
 def test_what_a_program_finds_clear() -> None:

@@ -21,6 +21,15 @@ TERMS = ROUND_TERMS | {
     "of": "how many test samples could be attacked by the attack whose success is told",
     "seconds": "that the round took, all processes together",
 }
+REVIEW_TERMS = {
+    "round": TERMS["round"],
+    "persons accepted": "samples that persons found still to be of their class",
+    "persons rejected": "samples that persons found no longer to be of it",
+    "persons unsure": "samples that persons could not tell, or disagreed on",
+    "program accepted": "samples that --auto-review found clearly of their class",
+    "program rejected": "samples that --auto-review found clearly changed",
+    "agree": "of the samples that both decided on, on how many it was the same",
+}
 LOOKED_AT = (
     "Test samples with their class, and the probability that the classifier gives it before and "
     "after the rounds. Each map is a share of its own sum: in the columns of changes, blue is what "
@@ -41,6 +50,11 @@ def rounds_report(run: RunRecord) -> Report:
     sections = [
         Section("Accuracy through the rounds", ending(summary), [accuracy_chart(summary)]),
         Section("The rounds", tables=[table]),
+        Section(
+            "Who decided what is fitted",
+            ["Of the perturbed samples of each round, by the time that its fit began."],
+            tables=[review_table(rows)],
+        ),
         *([attacked_section(summary["final"], heading="At the end")] if "final" in summary else []),
         Section(
             "The same test samples through the rounds",
@@ -138,6 +152,31 @@ def followed_tiles(run: RunRecord) -> dict[str, list[Tile]]:
             )
             tiles.setdefault(f"{one['id']}, true: {one['label']}", []).append(tile)
     return tiles
+
+
+def review_table(rows: Sequence[Row]) -> Table:
+    """Return the decisions on the samples of each round; no rows where nobody decided."""
+    decided = [row for row in rows if decisions(row)]
+    return Table([review_cells(row) for row in decided], REVIEW_TERMS)
+
+
+def decisions(row: Row) -> int:
+    """Return how many samples of a round persons or a program decided on."""
+    found = row.get("reviews", {})
+    return sum(sum(found.get(key, {}).values()) for key in ("people", "automatic"))
+
+
+def review_cells(row: Row) -> dict[str, str]:
+    """Return who accepted, rejected or left how many samples of a round, and who agreed."""
+    found = row["reviews"]
+    cells = {
+        f"{who} {status}": str(found[key].get(status, 0))
+        for who, key in (("persons", "people"), ("program", "automatic"))
+        for status in ("accepted", "rejected", "unsure")
+        if (who, status) != ("program", "unsure")
+    }
+    agree = f"{found['agree']} of {found['both']}" if found["both"] else "-"
+    return {"round": str(row["round"]), **cells, "agree": agree}
 
 
 def class_table(row: Row) -> Table:
