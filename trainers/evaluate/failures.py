@@ -40,7 +40,9 @@ def keep_failures(
     after = predict(model, result.x_adv).softmax(1)  # (B, K)
     severity = rank_failures(task.attack, after.amax(1), result.l2)
     rows = choose_failures(batch.attackable & result.success, severity)
-    before, after = predict(model, result.x[rows]).softmax(1), after[rows]
+    after = after[rows]
+    # Not every model takes an empty batch.
+    before = predict(model, result.x[rows]).softmax(1) if len(rows) else after
     tensors = {
         "index": batch.index.to(rows.device)[rows],
         "severity": severity[rows],

@@ -139,7 +139,7 @@ def test_what_went_wrong_in_a_fit_is_said_of_its_round(
     capsys.readouterr()
     rounds(folder, *words)
     best = json.loads((folder / "summary.json").read_text())["best_round"]
-    assert f"Handed over: round {best}, the most robust on validation" in capsys.readouterr().out
+    assert f"handed over: round {best}, the most robust on validation" in capsys.readouterr().out
 
 
 def fit(folder: Path, *words: str) -> int:

@@ -61,7 +61,7 @@ def test_it_is_fitted_to_training_samples_kept_and_used(
         assert torch.equal(fitted(model, x, y).x_adv, x_adv)
     shown = capsys.readouterr().out
     assert f"{name} was fitted to {used} training samples in 3 passes: " in shown
-    assert str(folder / f"{name}.safetensors") in shown
+    assert f"beside it {name}.safetensors" in shown
     assert f"was fitted to {used}" in (folder / "report.html").read_text()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     names = [line["name"] for line in lines]

@@ -155,7 +155,7 @@ def test_a_finished_run_shows_its_table_again(run: Path, capsys: pytest.CaptureF
     assert report == f"report  {run}/report.html, beside it checkpoints/best.safetensors"
     assert re.match(r"found   worst case accuracy [\d.]+% \(\d+-\d+\) of 40 test samples", found)
     assert after.startswith(f"next    tensorboard --logdir {run}/tensorboard; to compare: ")
-    assert f"picture     {run}/figures/accuracy.png\n" in (run / "log.txt").read_text()
+    assert f"picture     {run}/figures/looked-at.png\n" in (run / "log.txt").read_text()
     assert (run / "summary.json").read_bytes() == before
 
 

@@ -34,7 +34,7 @@ def test_rounds_attack_bank_and_show_clips(run: Path) -> None:
     assert after["attack"] == "flicker"
     x, _ = SampleBank(run / "bank").stack(range(2))
     assert x.shape == (2, 1, 16, 16, 16)
-    with Image.open(run / "figures" / "round-001-clips.gif") as clips:
+    with Image.open(run / "figures" / "round-001" / "sample-1.gif") as clips:
         assert clips.n_frames == 16
     assert "data:image/gif" in (run / "report.html").read_text()
 

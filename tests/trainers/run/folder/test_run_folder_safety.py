@@ -134,10 +134,10 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     real = evaluating.measure_resumable
 
-    def stop(setting: object, trial: object) -> object:
+    def stop(setting: object, trial: object, **options: object) -> object:
         if trial.name == "pgd":  # type: ignore[attr-defined]
             raise KeyboardInterrupt
-        return real(setting, trial)  # type: ignore[arg-type]
+        return real(setting, trial, **options)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluating, "measure_resumable", stop)
