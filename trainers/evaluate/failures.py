@@ -99,7 +99,7 @@ def describe_failures(
         told.append(
             {
                 "id": ds.ids[row],
-                "label": class_name(ds.classes, int(ds.labels[row])),
+                "label": true_class(ds, row),
                 "linf": float(found["linf"][i]),
                 "l2": float(found["l2"][i]),
                 "before": named_classes(found, "before", i, ds.classes),
@@ -109,6 +109,12 @@ def describe_failures(
             }
         )
     return told
+
+
+def true_class(ds: Dataset, row: int) -> str | None:
+    """Return the class of a sample; None where the data has no labels."""
+    label = int(ds.labels[row])
+    return class_name(ds.classes, label) if label >= 0 else None
 
 
 def drawn_failures(figures: Path) -> list[Path]:

@@ -52,7 +52,7 @@ def attack_report(run: RunRecord) -> Report:
     sections = [
         failure_section(run.path, summary, heading="Samples that were right and fell"),
         Section("What the attack did", facts(summary), tables=[measures(summary)]),
-        Section("Loss and frames", figures=pictures),
+        Section("Loss and frames" if pictures[0].is_file() else "Loss", figures=pictures),
         Section(
             "Samples",
             [f"the first {SHOWN} of {summary['samples']}; scores.csv has all"]

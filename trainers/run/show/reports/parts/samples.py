@@ -30,7 +30,7 @@ def failure_tiles(path: Path, failures: Sequence[Row]) -> list[Tile]:
     return [
         Tile(
             path / one["picture"],
-            f"true: {one['label']}",
+            one["id"] if one["label"] is None else f"true: {one['label']}",
             [
                 f"{said(one['before'])} → {said(one['after'])}",
                 f"change: linf {number(one['linf'], '.3g')}, l2 {number(one['l2'], '.3g')}; "
