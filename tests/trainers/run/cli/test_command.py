@@ -75,7 +75,7 @@ def test_a_finished_report_does_not_tell_to_go_on(tmp_path: Path, job: list[str]
 @pytest.mark.slow
 def test_advice_given_elsewhere_works_there(tmp_path: Path) -> None:
     """`python /path/train.py` from another folder: what it prints is run as it stands."""
-    words = [sys.executable, str(ROOT / "train.py"), *ROUNDS, "--review", "wait"]
+    words = [sys.executable, str(ROOT / "train.py"), *ROUNDS, "--review", "required"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
@@ -86,4 +86,4 @@ def test_advice_given_elsewhere_works_there(tmp_path: Path) -> None:
         [sys.executable, *shlex.split(found[1])],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (again.returncode, "wait for a verdict" in again.stderr) == (0, True)
+    assert (again.returncode, "wait for a decision" in again.stderr) == (0, True)
