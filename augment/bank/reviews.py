@@ -59,7 +59,10 @@ def append_review(folder: Path, review: Review) -> None:
     with open(folder / REVIEWS, "a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)  # a torn line would spoil the one after it
+        *whole, last = file.read().split(b"\n")
+        if is_torn(last):  # it would spoil the one after it
+            file.truncate(sum(len(line) + 1 for line in whole))
+        file.write(b"\n" * (last != b"" and not is_torn(last)))  # an editor may have left it out
         file.write(json.dumps(values).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -76,12 +79,21 @@ def read_reviews(folder: Path) -> list[Review]:
     if not path.exists():
         return []
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        *lines, last = path.read_bytes().split(b"\n")
     except OSError as error:
         raise RefusedInput(
             f"{path}: {error.strerror}; delete this file and review its samples again"
         ) from error
-    return list(parse_reviews(path, lines))
+    return list(parse_reviews(path, lines if is_torn(last) else [*lines, last]))
+
+
+def is_torn(line: bytes) -> bool:
+    """Tell whether a last line, without its end, is none: empty, or half-written by a kill."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def statuses(reviews: Iterable[Review]) -> dict[str, Status]:
@@ -125,7 +137,7 @@ def parse_reviews(path: Path, lines: Sequence[bytes]) -> Iterator[Review]:
     for place, text in enumerate(lines, start=1):
         try:
             found = _parse(json.loads(text))
-        except (KeyError, RecursionError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             bad[place] = error
         else:
             yield found
@@ -151,13 +163,20 @@ def _parse(line: Mapping[str, Any]) -> Review:
     return replace(
         review,
         hashes=tuple(map(_text, review.hashes)),
-        status=STATUSES[STATUSES.index(review.status)],
+        status=_status(review.status),
         reviewer=_text(review.reviewer),
         automatic=review.automatic is True,
         seen=None if review.seen is None else int(review.seen),
         control=None if review.control is None else int(review.control),
         time=_text(review.time),
     )
+
+
+def _status(value: object) -> Status:
+    for status in STATUSES:
+        if value == status:
+            return status
+    raise ValueError(f"status is {str(value)[:20]!r}; allowed: {', '.join(STATUSES)}")
 
 
 def _text(value: object) -> str:

@@ -78,6 +78,7 @@ def test_the_same_bytes_under_another_key_have_the_same_status(tmp_path, entries
         {"hashes": "abc", "status": "accepted", "reviewer": "a"},
         {"hashes": [1], "status": "accepted", "reviewer": "a"},
         {"hashes": ["a"], "status": "good", "reviewer": "a"},
+        {"hashes": ["a"], "status": "accepted", "reviewer": "a", "seen": float("inf")},
         {"hashes": ["a"], "status": "accepted", "reviewer": 1},
         {"hashes": ["a"], "status": "accepted", "reviewer": "a", "more": 1},
     ],
@@ -88,6 +89,16 @@ def test_a_line_that_is_no_review_is_refused_by_its_number(tmp_path, line):
         file.write(json.dumps(line) + "\n")
     with pytest.raises(RefusedInput, match="line 2 cannot be read"):
         read_reviews(tmp_path)
+
+
+def test_a_last_line_without_its_end_counts_and_stays(tmp_path):
+    for name in "ab":
+        append_review(tmp_path, Review((name,), "accepted", "x", automatic=True))
+    log = tmp_path / REVIEWS
+    log.write_bytes(log.read_bytes().rstrip())  # as an editor leaves it
+    assert len(read_reviews(tmp_path)) == 2
+    append_review(tmp_path, Review(("c",), "accepted", "x", automatic=True))
+    assert [review.hashes for review in read_reviews(tmp_path)] == [("a",), ("b",), ("c",)]
 
 
 WRITER = textwrap.dedent("""

@@ -87,6 +87,9 @@ def check_free(out: Path) -> None:
     Raises:
         ValueError: naming it.
     """
+    inside = next((folder for folder in out.resolve().parents if is_run_folder(folder)), None)
+    if inside is not None:
+        raise ValueError(f"--out is {out}, in the folder of the run {inside}; give a place outside")
     if not out.parent.is_dir():
         raise ValueError(f"--out is {out}, and there is no folder {out.parent}; make it first")
     if out.is_symlink() or (out.exists() and not out.is_file()):

@@ -50,9 +50,9 @@ def find_runs(folder: Path, depth: int) -> Iterator[Path]:
         return
     inner: list[str] = []
     with suppress(OSError):  # that may not be read
-        inner = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        inner = sorted(os.listdir(folder))
     for name in inner:
-        if name not in FOLDERS:
+        if name not in FOLDERS and os.path.isdir(folder / name):  # not a link that leads nowhere
             yield from find_runs(folder / name, depth - 1)
 
 

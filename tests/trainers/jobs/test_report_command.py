@@ -85,6 +85,9 @@ def test_several_runs_are_compared_on_a_page_of_ours_alone(
     out.write_text("mine")
     assert refused([*words, "--out", str(out)], "no page of ours", capsys) == 2
     assert out.read_text() == "mine"
+    (report := tmp_path / "a/report.html").write_text(REPORT + "of a alone")
+    assert refused([*words, "--out", str(report)], "in the folder of the run", capsys) == 2
+    assert report.read_text() == REPORT + "of a alone"
     absent = ["--out", str(tmp_path / "no/page.html")]
     assert refused([*words, *absent], "there is no folder", capsys) == 2
 
@@ -107,6 +110,7 @@ def test_runs_are_listed_the_newest_last(
         status(make_run(tmp_path / name), "finished", when)
     (tmp_path / "others").mkdir()
     (tmp_path / "others/notes.txt").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
     heading, *rows = listed(tmp_path, capsys)
     assert heading[:7] == ["run", "job", "data", "model", "state", "when", "seconds"]
     assert [row[0] for row in rows] == ["deep/er/c", "b", "deep/a"]

@@ -49,9 +49,12 @@ def _read(file: Path) -> list[Review]:
     try:
         lines = file.read_bytes().split(b"\n")
         found = parse_reviews(file, [line for line in lines if line.strip()])
-        reviews = [review for review in found if not review.automatic]
+        reviews = [
+            replace(review, reviewer=check_name(review.reviewer))
+            for review in found
+            if not review.automatic
+        ]
         for review in reviews:
-            check_name(review.reviewer)
             if review.time:
                 _when(review)
     except OSError as error:
@@ -59,7 +62,7 @@ def _read(file: Path) -> list[Review]:
             f"--import-decisions {file} cannot be read ({error.strerror}); give a file that a "
             "gallery saved"
         ) from error
-    except ValueError as error:
+    except (OverflowError, ValueError) as error:
         raise RefusedInput(
             f"--import-decisions {file} is refused ({error}); give a file that a gallery saved"
         ) from error

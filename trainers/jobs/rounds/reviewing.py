@@ -46,7 +46,8 @@ def review_round(rounds: Rounds, number: int) -> SampleBank:
         if pending := bank.indices(status="pending", round=number):
             path = rounds.context.folder.path
             raise Waiting(
-                f"{len(pending)} samples of round {number} wait for a decision; run "
+                f"{len(pending)} sample{'s' * (len(pending) > 1)} of round {number} "
+                f"wait{'s' * (len(pending) == 1)} for a decision; run "
                 f"`{command_line(['review', '--run-dir', path])}`, then start the same command "
                 "again"
             )

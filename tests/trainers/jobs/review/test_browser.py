@@ -178,6 +178,7 @@ def test_twenty_samples_by_keyboard_through_a_reload_and_a_kill(
     assert {entry.hash: entry.status for entry in entries.values()} == statuses(reviews)
     right = sum(latest[id].seen == entries[id].label for id in entries)
     known = sum(review.seen == review.control for review in controls.values())
+    page.wait_for_function("document.querySelector('#rates').innerText != ''")  # it is asked for
     rates = page.inner_text("#rates")
     assert f"({right} of 16;" in rates
     assert f"({known} of 4;" in rates
