@@ -62,7 +62,8 @@ def append_review(folder: Path, review: Review) -> None:
         *whole, last = file.read().split(b"\n")
         if is_torn(last):  # it would spoil the one after it
             file.truncate(sum(len(line) + 1 for line in whole))
-        file.write(b"\n" * (last != b"" and not is_torn(last)))  # an editor may have left it out
+        else:  # an editor left its end out
+            file.write(b"\n")
         file.write(json.dumps(values).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -154,7 +154,12 @@ def top_scores(name: str, probabilities: Tensor) -> Columns:
 def named_classes(
     found: Columns, name: str, row: int, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return the top classes of a row with their probabilities, ready for JSON."""
+    """Return the top classes of a row with their probabilities, ready for JSON.
+
+    >>> import torch
+    >>> named_classes(top_scores("after", torch.tensor([[0.25, 0.75]])), "after", 0, ["cat", "dog"])
+    [{'class': 'dog', 'probability': 0.75}, {'class': 'cat', 'probability': 0.25}]
+    """
     numbers, scores = (found[f"{name}_{kind}"][row].tolist() for kind in ("classes", "scores"))
     return [
         {"class": class_name(classes, number), "probability": finite_or_none(score)}

@@ -159,6 +159,11 @@ def finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def median_or_none(values: Tensor) -> float | None:
+    """Return the median of (N,); None of nothing."""
+    return float(values.double().quantile(0.5)) if len(values) else None
+
+
 ONE_CLASS = 0.95  # share of answers that are one class: suspicious
 VARIED = 0.8  # where this class has at most such a share of the labels
 

@@ -6,7 +6,6 @@ from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from attacks import Attack
 from attacks.common.randomness import derive_seed
@@ -14,7 +13,13 @@ from attacks.universal.fitting import Fittable
 from augment import Dataset
 from trainers.evaluate.failures import choose_failures, describe_failures, rank_failures
 from trainers.evaluate.measure_resumable import AttackTask, load_batches, measure_resumable
-from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none, summarise
+from trainers.evaluate.scores import (
+    AttackMeasurement,
+    Columns,
+    finite_or_none,
+    median_or_none,
+    summarise,
+)
 from trainers.fit.fit_or_load import load_or_fit_classifier
 from trainers.intervals import wilson
 from trainers.jobs.attack_files import SaveAs, save_and_draw, summarise_reported, write_files
@@ -137,16 +142,11 @@ def make_summary(
         "clean_accuracy_interval": m.clean_accuracy_interval,
         "top_class_changed": sum(row["changed"] for row in rows) / len(rows),
         "top_sum_after": top_sums(rows),
-        "norms": {name: median_of(size[fallen]) for name, size in m.sizes.items()},
+        "norms": {name: median_or_none(size[fallen]) for name, size in m.sizes.items()},
         "reported": summarise_reported(columns),
         "seconds": result.seconds,
         "warnings": [*result.doubts, *result.warnings, *outside(result, columns)],
     }
-
-
-def median_of(values: Tensor) -> float | None:
-    """Return the median of (N,); None of nothing."""
-    return float(values.double().quantile(0.5)) if len(values) else None
 
 
 def draw_failures(task: AttackTask, columns: Columns, folder: RunFolder) -> list[dict[str, Any]]:

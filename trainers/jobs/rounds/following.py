@@ -12,9 +12,10 @@ from torch import Tensor
 from attacks.files import write_bytes
 from augment import Dataset
 from trainers.evaluate.evaluation import OWN, AttackedBatch, predict
+from trainers.evaluate.failures import named_classes, top_scores
 from trainers.evaluate.measure_resumable import item_file
 from trainers.evaluate.per_class import class_name
-from trainers.evaluate.scores import Columns, finite_or_none
+from trainers.evaluate.scores import Columns
 from trainers.evenly_spaced import evenly_spaced
 from trainers.jobs.rounds.setup import Rounds, round_name
 from trainers.run.folder.checkpoint import load_item, save_item
@@ -23,7 +24,6 @@ from trainers.run.show.images import frame_heat_map, is_clip, write_png
 
 KEPT = 64  # attacked samples whose pixels outlive their batch, at most
 FOLLOWED = 8
-TOP = 5  # classes whose probabilities are told
 FRAMES = "frames.png"
 POINTS = 100  # of the curve of losses by step
 Row = dict[str, Any]
@@ -118,6 +118,7 @@ def follow(
     x = some.stack(rows)[0]
     x_adv = kept.x_adv[[kept.rows.index(row) for row in rows]]
     before, after = (predict(model, part.to(device)).softmax(1).cpu() for part in (x, x_adv))
+    tops = top_scores("before", before) | top_scores("after", after)
     told = []
     for i, row in enumerate(rows):
         file = f"figures/{round_name(number)}/sample-{i + 1}.{'gif' if is_clip(x[i]) else 'png'}"
@@ -127,8 +128,8 @@ def follow(
             "outcome": outcome_of(columns, row),
             "linf": float(columns["linf"][row]),
             "l2": float(columns["l2"][row]),
-            "before": top_classes(before[i], some.classes),
-            "after": top_classes(after[i], some.classes),
+            "before": named_classes(tops, "before", i, some.classes),
+            "after": named_classes(tops, "after", i, some.classes),
             "picture": file,
         }
         write_bytes(
@@ -175,19 +176,6 @@ def outcome_of(columns: Columns, row: int) -> Outcome:
     if not columns["attackable"][row]:
         return "wrong"
     return "fooled" if columns["fooled"][row] else "held"
-
-
-def top_classes(probabilities: Tensor, classes: Sequence[str]) -> list[Row]:
-    """Return the classes with the largest of probabilities (K,), the largest first.
-
-    >>> top_classes(torch.tensor([0.25, 0.75]), ["cat", "dog"])[0]
-    {'class': 'dog', 'probability': 0.75}
-    """
-    top = probabilities.topk(min(TOP, len(probabilities)))
-    return [
-        {"class": class_name(classes, number), "probability": finite_or_none(value)}
-        for number, value in zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    ]
 
 
 def picture_of(found: Row, x: Tensor, x_adv: Tensor) -> FollowedSample:

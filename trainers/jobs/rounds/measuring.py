@@ -16,7 +16,7 @@ from trainers.evaluate.failures import keep_failures, worst_failures
 from trainers.evaluate.measure_resumable import AttackTask, measure_resumable
 from trainers.evaluate.per_class import class_table
 from trainers.evaluate.robustness import worst_cases
-from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none
+from trainers.evaluate.scores import AttackMeasurement, Columns, finite_or_none, median_or_none
 from trainers.evenly_spaced import evenly_spaced
 from trainers.intervals import Interval, mean_interval
 from trainers.jobs.evaluate import make_summary, worst_case_entry
@@ -207,11 +207,6 @@ def measure_main_attack(rounds: Rounds, number: int, follow_ids: Sequence[str]) 
 def cost_of(measurement: AttackMeasurement) -> Row:
     """Return how long an attack took, and on how many samples."""
     return {"seconds": measurement.seconds, "samples": measurement.samples}
-
-
-def median_or_none(values: Tensor) -> float | None:
-    """Return the median of (N,); None of nothing."""
-    return float(values.double().quantile(0.5)) if len(values) else None
 
 
 def interval_of(values: Tensor) -> Interval | None:

@@ -32,27 +32,26 @@ def review_round(rounds: Rounds, number: int) -> SampleBank:
     Raises:
         Waiting: with --review required, while samples are undecided.
     """
-    if not is_reviewed(rounds, number):
-        rounds.heeded(number).unlink(missing_ok=True)
-        bank = rounds.bank(number)
-        if rounds.reference is not None:
-            review_automatically(rounds, bank, number, rounds.reference)
-        if rounds.config.reviewing.review != "required":
-            pending = bank.indices(status="pending", round=number)
-            bank.set_status(pending, "accepted", reviewer=LOOP, automatic=True)
-        # Persons may have decided meanwhile: what counts is what is in the file by now.
-        reviews = len(read_reviews(bank.folder))
-        bank = SampleBank(bank.folder, until=number, reviews=reviews)
-        if pending := bank.indices(status="pending", round=number):
-            path = rounds.context.folder.path
-            raise Waiting(
-                f"{len(pending)} sample{'s' * (len(pending) > 1)} of round {number} "
-                f"wait{'s' * (len(pending) == 1)} for a decision; run "
-                f"`{command_line(['review', '--run-dir', path])}`, then start the same command "
-                "again"
-            )
-        cached_json(rounds.heeded(number), lambda: reviews)
-    return rounds.bank(number)
+    if is_reviewed(rounds, number):
+        return rounds.bank(number)
+    rounds.heeded(number).unlink(missing_ok=True)
+    bank = rounds.bank(number)
+    if rounds.reference is not None:
+        review_automatically(rounds, bank, number, rounds.reference)
+    if rounds.config.reviewing.review != "required":
+        pending = bank.indices(status="pending", round=number)
+        bank.set_status(pending, "accepted", reviewer=LOOP, automatic=True)
+    # Persons may have decided meanwhile: what counts is what is in the file by now.
+    bank = rounds.bank(number)
+    if pending := bank.indices(status="pending", round=number):
+        path = rounds.context.folder.path
+        raise Waiting(
+            f"{len(pending)} sample{'s' * (len(pending) > 1)} of round {number} "
+            f"wait{'s' * (len(pending) == 1)} for a decision; run "
+            f"`{command_line(['review', '--run-dir', path])}`, then start the same command again"
+        )
+    cached_json(rounds.heeded(number), lambda: len(bank.reviews))
+    return bank
 
 
 def is_reviewed(rounds: Rounds, number: int) -> bool:
