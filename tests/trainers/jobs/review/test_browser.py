@@ -178,7 +178,7 @@ def test_twenty_samples_by_keyboard_through_a_reload_and_a_kill(
     assert {entry.hash: entry.status for entry in entries.values()} == statuses(reviews)
     right = sum(latest[id].seen == entries[id].label for id in entries)
     known = sum(review.seen == review.control for review in controls.values())
-    page.wait_for_function("document.querySelector('#rates').innerText != ''")  # it is asked for
+    page.wait_for_selector("#rates:not(:empty)")  # it is asked for
     rates = page.inner_text("#rates")
     assert f"({right} of 16;" in rates
     assert f"({known} of 4;" in rates
@@ -231,6 +231,7 @@ def test_clips_play_and_stop(make_run: MakeRun, serve: Serve, page: Any) -> None
     page.goto(address)
     page.wait_for_selector("#player:not([hidden])")
     shown = "document.getElementById('sample').getContext('2d').getImageData(3, 2, 1, 1).data[0]"
+    wait_until(lambda: page.evaluate(shown) != 0)  # the canvas is blank until the picture is here
     found = set()
     wait_until(lambda: found.add(page.evaluate(shown)) or len(found) == 6)
     assert found == {1, 41, 81, 121, 161, 201}
