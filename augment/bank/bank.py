@@ -16,7 +16,7 @@ from attacks.attack import AttackResult
 from attacks.errors import RefusedInput
 from attacks.files import sweep
 from augment.bank.attack_entries import attack_entries
-from augment.bank.reviews import Review, append_review, read_reviews, statuses
+from augment.bank.reviews import Review, append_reviews, read_reviews, statuses
 from augment.bank.samples import (
     ENCODINGS,
     STATUSES,
@@ -229,7 +229,7 @@ class SampleBank:
             return
         hashes = tuple(self._table[i][2].hash for i in chosen)
         review = Review(hashes, status, reviewer, automatic)
-        append_review(self.folder, review)
+        append_reviews(self.folder, [review])
         self.reviews.append(review)
         self.__dict__.pop("_table", None)
 

@@ -42,20 +42,13 @@ class Review:
     time: str = ""
 
 
-def append_review(folder: Path, review: Review) -> None:
-    """Add a review to a bank's file, down to the disk, beside other writers.
+def append_reviews(folder: Path, reviews: Iterable[Review]) -> None:
+    """Add reviews to a bank's file, down to the disk, beside other writers.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; a line torn so is ignored.
     """
-    if not review.automatic and not review.time:
-        review = replace(review, time=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-    # What has its default is left out: banks hold thousands of lines.
-    values = {
-        each.name: value
-        for each in fields(review)
-        if (value := getattr(review, each.name)) != each.default
-    }
+    lines = b"".join(_format(review) for review in reviews)
     with open(folder / REVIEWS, "a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
@@ -64,10 +57,23 @@ def append_review(folder: Path, review: Review) -> None:
             file.truncate(sum(len(line) + 1 for line in whole))
         else:  # an editor left its end out
             file.write(b"\n")
-        file.write(json.dumps(values).encode() + b"\n")
+        file.write(lines)
         file.flush()
         os.fsync(file.fileno())
     sync_folder(folder)
+
+
+def _format(review: Review) -> bytes:
+    """Return the line of a review, with the time where it is a person's and has none."""
+    if not review.automatic and not review.time:
+        review = replace(review, time=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    # What has its default is left out: banks hold thousands of lines.
+    values = {
+        each.name: value
+        for each in fields(review)
+        if (value := getattr(review, each.name)) != each.default
+    }
+    return json.dumps(values).encode() + b"\n"
 
 
 def read_reviews(folder: Path) -> list[Review]:

@@ -8,7 +8,7 @@ import pytest
 
 from attacks import RefusedInput
 from augment import SampleBank
-from augment.bank.reviews import REVIEWS, Review, append_review, read_reviews, statuses
+from augment.bank.reviews import REVIEWS, Review, append_reviews, read_reviews, statuses
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,14 +19,14 @@ def test_what_was_written_is_read_back_in_order(tmp_path):
         Review(("a",), "rejected", "Ann <b>", seen=0, time="2026-01-01T00:00:00+0000"),
         Review(("c",), "accepted", "", control=0, seen=3, time="2026-01-01T00:00:01+0000"),
     ]
-    for review in said:
-        append_review(tmp_path, review)
+    append_reviews(tmp_path, said[:1])
+    append_reviews(tmp_path, said[1:])
     assert read_reviews(tmp_path) == said
 
 
 def test_a_person_s_review_is_dated_and_a_program_s_can_be_written_again(tmp_path):
     for automatic in (False, True):
-        append_review(tmp_path, Review(("a",), "accepted", "x", automatic=automatic))
+        append_reviews(tmp_path, [Review(("a",), "accepted", "x", automatic=automatic)])
     person, program = read_reviews(tmp_path)
     assert person.time
     assert not program.time
@@ -84,7 +84,7 @@ def test_the_same_bytes_under_another_key_have_the_same_status(tmp_path, entries
     ],
 )
 def test_a_line_that_is_no_review_is_refused_by_its_number(tmp_path, line):
-    append_review(tmp_path, Review(("a",), "accepted", "x"))
+    append_reviews(tmp_path, [Review(("a",), "accepted", "x")])
     with (tmp_path / REVIEWS).open("a") as file:
         file.write(json.dumps(line) + "\n")
     with pytest.raises(RefusedInput, match="line 2 cannot be read"):
@@ -93,21 +93,21 @@ def test_a_line_that_is_no_review_is_refused_by_its_number(tmp_path, line):
 
 def test_a_last_line_without_its_end_counts_and_stays(tmp_path):
     for name in "ab":
-        append_review(tmp_path, Review((name,), "accepted", "x", automatic=True))
+        append_reviews(tmp_path, [Review((name,), "accepted", "x", automatic=True)])
     log = tmp_path / REVIEWS
     log.write_bytes(log.read_bytes().rstrip())  # as an editor leaves it
     assert len(read_reviews(tmp_path)) == 2
-    append_review(tmp_path, Review(("c",), "accepted", "x", automatic=True))
+    append_reviews(tmp_path, [Review(("c",), "accepted", "x", automatic=True)])
     assert [review.hashes for review in read_reviews(tmp_path)] == [("a",), ("b",), ("c",)]
 
 
 WRITER = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from augment.bank.reviews import Review, append_review
+    from augment.bank.reviews import Review, append_reviews
     folder, name = Path(sys.argv[1]), sys.argv[2]
     for number in range(100):
-        append_review(folder, Review((f"{name}{number}",), "accepted", name))
+        append_reviews(folder, [Review((f"{name}{number}",), "accepted", name)])
 """)
 
 

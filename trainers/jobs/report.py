@@ -8,6 +8,7 @@ from trainers.run.cli.jobs.report import ReportConfig
 from trainers.run.folder.atomic import read_json, write_text
 from trainers.run.folder.claim import REPORT, check_place, claim, is_run_folder
 from trainers.run.folder.record import RunRecord, damage_told, read_record
+from trainers.run.folder.state import state_of
 from trainers.run.show.report import render_comparison, write_report
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ def check_finished(path: Path) -> None:
     if not is_run_folder(path):
         raise ValueError(f"{path} is no run folder; give that of a finished run, such as runs/NAME")
     status = path / "status.json"
-    state = read_json(status, dict).get("state") if status.is_file() else None
+    state = state_of(read_json(status, dict)) if status.is_file() else ""
+    if state == "running":
+        raise ValueError(f"the run in {path} is at work; wait until it is finished")
     if state != "finished":
         raise ValueError(
             f"the run in {path} is not finished (its state is {state or 'not known'}); go on with "

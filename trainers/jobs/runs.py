@@ -12,6 +12,7 @@ from typing import Any
 
 from trainers.run.cli.jobs.report import RunsConfig
 from trainers.run.folder.claim import FOLDERS, is_run_folder
+from trainers.run.folder.state import state_of
 from trainers.run.show.headline import headlines, total_seconds
 from trainers.run.show.text_table import format_columns, number
 
@@ -71,7 +72,7 @@ def describe(path: Path, base: Path) -> tuple[datetime, Row]:
         "job": text(status, "job", options),
         "data": text(options, "data"),
         "model": text(options, "model"),
-        "state": state_of(status),
+        "state": state_of(status) or (DAMAGED if status is None else NONE),
         "when": NONE if when == OLDEST else f"{when:%Y-%m-%d %H:%M}",
         "seconds": seconds_of(summary),
         "came to": headline_of(summary),
@@ -105,27 +106,6 @@ def moment(status: dict[str, Any] | None) -> datetime:
         return when if when.tzinfo else when.replace(tzinfo=UTC)
     except (KeyError, TypeError, ValueError):
         return OLDEST
-
-
-def state_of(status: dict[str, Any] | None) -> str:
-    """Return the state of a run; one whose process is gone was interrupted."""
-    state = text(status, "state")
-    if state != "running" or status is None or is_alive(status.get("pid")):
-        return state
-    return "interrupted"
-
-
-def is_alive(pid: object) -> bool:
-    """Tell whether a process of this machine runs, whosever it is."""
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)  # asks, and does nothing
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return True
 
 
 def seconds_of(summary: dict[str, Any] | None) -> str:

@@ -61,6 +61,10 @@ def test_what_cannot_be_shown_is_refused(
     assert refused(["report", str(run)], "summary.json is damaged", capsys) == 3
     (run / "status.json").write_text('{"state": "interrupted"}')
     assert refused(["report", str(run)], "not finished (its state is interrupted)", capsys) == 2
+    (run / "status.json").write_text('{"state": "running", "pid": 0}')  # as a kill leaves it
+    assert refused(["report", str(run)], "not finished (its state is interrupted)", capsys) == 2
+    (run / "status.json").write_text(f'{{"state": "running", "pid": {os.getpid()}}}')
+    assert refused(["report", str(run)], "is at work; wait", capsys) == 2
     assert not (run / "report.html").exists()
 
 

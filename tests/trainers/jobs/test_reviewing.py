@@ -1,13 +1,16 @@
 """The review within the rounds: who decides what is fitted, and that it stays so."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from augment import SampleBank
+from trainers import load_classifier
 from trainers.jobs.rounds import training
 from trainers.jobs.rounds.reviewing import DECISIONS, judge
 from trainers.run.cli.command import command_line
@@ -97,6 +100,19 @@ def test_optional_leaves_out_what_was_rejected_and_waits_for_nobody(
     for review, count in (("optional", 17), ("off", 20)):
         assert rounds(tmp_path / review, "--review", review) == 0
         assert len(fitted.pop()) == row(tmp_path / review)["accepted"] == count
+
+
+def test_a_poor_reference_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    weights = tmp_path / "untrained.safetensors"
+    save_file(
+        load_classifier("smallcnn", num_classes=10, in_channels=1, image_size=(8, 8)).state_dict(),
+        weights,
+    )
+    reference = ("--reference-model", "smallcnn", "--reference-weights", str(weights))
+    assert rounds(tmp_path / "r", "--review", "optional", "--auto-review", *reference) == 0
+    assert re.search(r"calls only \d of 20 originals by their label", caplog.text)
+    assert rounds(tmp_path / "s", "--review", "optional", "--auto-review") == 0
+    assert caplog.text.count("calls only") == 1
 
 
 def test_the_program_decides_and_a_person_stands_above_it(tmp_path: Path) -> None:

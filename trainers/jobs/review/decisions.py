@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from augment import SampleBank
-from augment.bank.reviews import Review, append_review
+from augment.bank.reviews import Review, append_reviews
 from augment.bank.samples import Status
 from trainers.intervals import wilson
 from trainers.jobs.review.queue import ReviewItem
 
 LONGEST_NAME = 80  # characters of a reviewer's name
+UNTOLD = -1  # the class that a person names who cannot tell it
 DECIDED: tuple[Status, ...] = ("accepted", "rejected", "unsure")
 
 
@@ -28,31 +29,33 @@ class Decisions:
         self.folder = bank.folder
         self.latest: dict[tuple[str, str], Review] = {}
         for review in bank.reviews:
-            self._keep(review)
+            self.keep(review)
 
-    def _keep(self, review: Review) -> None:
+    def keep(self, review: Review) -> None:
+        """Take a review that is in the file, or soon will be."""
         if not review.automatic:
             for id in review.hashes:
                 self.latest.pop((review.reviewer, id), None)  # so that the order is that of time
                 self.latest[review.reviewer, id] = review
 
-    def record(self, review: Review) -> bool:
-        """Append a decision on one item, unless it is the reviewer's present one already.
+    def is_news(self, review: Review) -> bool:
+        """Tell whether a decision on one item differs from the reviewer's present one."""
+        (id,) = review.hashes
+        present = self.latest.get((review.reviewer, id))
+        if present is None:
+            return review.status != "pending"
+        return (present.status, present.seen) != (review.status, review.seen)
 
-        Returns:
-            Whether a line was written.
+    def record(self, review: Review) -> bool:
+        """Append a decision on one item where it is news; tell whether it was.
 
         Raises:
             OSError: when the disk is full, say.
         """
-        (id,) = review.hashes
-        present = self.latest.get((review.reviewer, id))
-        if present is None and review.status == "pending":
+        if not self.is_news(review):
             return False
-        if present and (present.status, present.seen) == (review.status, review.seen):
-            return False
-        append_review(self.folder, review)
-        self._keep(review)
+        append_reviews(self.folder, [review])
+        self.keep(review)
         return True
 
     def of(self, reviewer: str) -> dict[str, Review]:

@@ -1,13 +1,14 @@
 """Decisions that were made elsewhere, in a gallery or on a copy of the run, into the bank."""
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from attacks import RefusedInput
-from augment.bank.reviews import Review, parse_reviews
-from trainers.jobs.review.decisions import Decisions, check_name
+from augment.bank.reviews import Review, append_reviews, parse_reviews
+from trainers.jobs.review.decisions import UNTOLD, Decisions, check_name
 from trainers.jobs.review.queue import ReviewQueue
 
 
@@ -25,26 +26,43 @@ def import_decisions(file: Path, queue: ReviewQueue) -> Counter[str]:
 
     Raises:
         RefusedInput: when the file, or a line of it, cannot be read; nothing was taken then.
+        OSError: when the disk is full, say; a second import takes what is missing.
     """
-    reviews = _read(file)
+    reviews = _read(file, len(queue.classes) if queue.originals else None)
     decisions = Decisions(queue.bank)
-    single = (replace(review, hashes=(id,)) for review in reviews for id in review.hashes)
-    return Counter(_take(review, queue, decisions) for review in single)
+    known = {line for review in queue.bank.reviews if review.time for line in _single(review)}
+    counts: Counter[str] = Counter()
+    taken: list[Review] = []
+    for said in (single for review in reviews for single in _single(review)):
+        (id,) = said.hashes
+        item = queue.items.get(id)
+        control = item.label if item and item.control else None
+        review = replace(said, control=control)
+        heading = _heading(review, decisions, known) if item else "unknown"
+        counts[heading] += 1
+        if heading == "taken":
+            decisions.keep(review)
+            taken.append(review)
+    if taken:
+        append_reviews(queue.bank.folder, taken)
+    return counts
 
 
-def _take(review: Review, queue: ReviewQueue, decisions: Decisions) -> str:
-    """Record a decision on one item where it is new; return the heading to count it under."""
+def _single(review: Review) -> list[Review]:
+    """Return the review of each sample by itself."""
+    return [replace(review, hashes=(id,)) for id in review.hashes]
+
+
+def _heading(review: Review, decisions: Decisions, known: Container[Review]) -> str:
+    """Return under what a decision on an item of the queue is counted."""
     (id,) = review.hashes
-    if id not in queue.items:
-        return "unknown"
-    item, present = queue.items[id], decisions.latest.get((review.reviewer, id))
+    present = decisions.latest.get((review.reviewer, id))
     if present and present.time and review.time and _when(review) < _when(present):
         return "older"
-    control = item.label if item.control else None
-    return "taken" if decisions.record(replace(review, control=control)) else "known"
+    return "taken" if review not in known and decisions.is_news(review) else "known"
 
 
-def _read(file: Path) -> list[Review]:
+def _read(file: Path, classes: int | None) -> list[Review]:
     """Read a file of decisions and check every line."""
     try:
         lines = file.read_bytes().split(b"\n")
@@ -57,6 +75,8 @@ def _read(file: Path) -> list[Review]:
         for review in reviews:
             if review.time:
                 _when(review)
+            if classes and review.seen is not None and not UNTOLD <= review.seen < classes:
+                raise ValueError(f"class {review.seen} was seen, and there are {classes}")
     except OSError as error:
         raise RefusedInput(
             f"--import-decisions {file} cannot be read ({error.strerror}); give a file that a "

@@ -52,8 +52,8 @@ def run_review(config: ReviewConfig) -> None:
         file = Path(flags.import_decisions)
         counts = import_decisions(file, open_queue())
         log.info(
-            "%s: %d decisions taken, %d known already, %d older than what their reviewer decided "
-            "since, %d of samples that are not in the bank",
+            "decisions of %s: %d taken, %d known already, %d older than what their reviewer "
+            "decided since, %d of samples that are not in the bank",
             file, *(counts[name] for name in ("taken", "known", "older", "unknown")),
         )  # fmt: skip
     else:

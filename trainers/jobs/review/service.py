@@ -5,11 +5,9 @@ from threading import Lock
 from typing import Any
 
 from augment.bank.reviews import Review
-from trainers.jobs.review.decisions import DECIDED, Decisions, check_name, rate_reviewer
+from trainers.jobs.review.decisions import DECIDED, UNTOLD, Decisions, check_name, rate_reviewer
 from trainers.jobs.review.pictures import columns, difference, encode_sprite
 from trainers.jobs.review.queue import ReviewItem, ReviewQueue
-
-UNTOLD = -1  # the number that a person names who cannot tell the class
 
 
 class UnknownItem(LookupError):

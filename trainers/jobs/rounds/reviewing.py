@@ -1,5 +1,6 @@
 """The review of a round's samples: by persons, by a program, or by nobody."""
 
+import logging
 from collections import Counter
 from typing import Any
 
@@ -19,8 +20,10 @@ from trainers.run.folder.atomic import cached_json, is_cached
 from trainers.run.show.progress import Progress
 
 LOOP, PROGRAM = "rounds", "automatic"  # who decides where no person does
+KNOWN = 0.9  # share of originals below which a reference is called poor
 DECISIONS: dict[int, Status] = {1: "accepted", -1: "rejected"}
 Row = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 def review_round(rounds: Rounds, number: int) -> SampleBank:
@@ -73,6 +76,7 @@ def review_automatically(
     pending = torch.tensor(bank.indices(status="pending", round=number)).long()
     parts = torch.split(pending, context.batch_size) if len(pending) else ()
     found: list[Tensor] = []
+    known = 0  # originals that the reference calls by their label
     with Progress(context.folder, f"round {number}: review", total=len(parts)) as bar:
         for part in parts:
             x, y = rounds.train.stack([rows[entries[i].source] for i in part.tolist()])
@@ -80,8 +84,15 @@ def review_automatically(
             before, after = (
                 predict(reference, each.to(context.device)).softmax(1).cpu() for each in (x, x_adv)
             )
+            known += int((before.argmax(1) == y).sum())
             found.append(judge(before, after, y, ssim(x, x_adv), flags))
             bar.step()
+    if known < KNOWN * len(pending):
+        log.warning(
+            "round %d: --reference-model calls only %d of %d originals by their label, and decides "
+            "on samples of these alone; a better classifier decides on more",
+            number, known, len(pending),
+        )  # fmt: skip
     verdicts = torch.cat(found) if found else pending
     for value, status in DECISIONS.items():
         chosen = pending[verdicts == value].tolist()

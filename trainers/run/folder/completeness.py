@@ -8,10 +8,10 @@ from attacks import RefusedInput
 from attacks.files import SUFFIX, sweep
 from trainers.run.folder.atomic import are_names, damaged_file, is_present, read_json
 from trainers.run.folder.claim import FOLDERS, RESULTS, START, is_named_as_ours
+from trainers.run.folder.state import STATES
 
 log = logging.getLogger(__name__)
 KINDS = (".safetensors", ".json", ".sprc", ".png", ".svg", ".gif", ".mkv")  # of files in FOLDERS
-STATES = ("running", "waiting", "interrupted", "failed", "refused", "finished")
 
 
 def check_names(path: Path) -> None:

@@ -79,9 +79,10 @@ class Progress:
         self._told = now
         share = min((self.done + self._item) / self.total, 1.0) if self.total else 1.0
         left = self._seconds_left(now)
-        overall = self.folder.plan and self.folder.plan.ahead(self.stage, share, left)
+        plan = self.folder.plan
+        overall = None if plan is None else plan.ahead(self.stage, share, left)
         if now - self._written > PAUSE:
-            self._write(now, left)
+            self._write(now, left, overall)
         count = f"{self.done}/{self.total}" if self.total > 1 else ""
         lines = [(self.stage, share, count, left)]
         if overall:
@@ -100,14 +101,22 @@ class Progress:
             return None
         return seconds / fresh * (self.total - self.done - self._item)
 
-    def _write(self, now: float, left: float | None) -> None:
-        """Rewrite status.json."""
-        progress = {
+    def _write(
+        self, now: float, left: float | None, overall: tuple[float, float | None] | None
+    ) -> None:
+        """Rewrite status.json: how far the stage is, and where that is known all of them."""
+        progress: dict[str, Any] = {
             "done": self.done,
             "of": self.total,
             "item": round(self._item, 3),
             "seconds_left": None if left is None else round(left),
         }
+        if overall:
+            share, rest = overall
+            progress["all"] = {
+                "done": round(share, 3),
+                "seconds_left": None if rest is None else round(rest),
+            }
         self.folder.status("running", stage=self.stage, progress=progress)
         self._written = now
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from augment import SampleBank, load_dataset
-from augment.bank.reviews import Review, append_review, read_reviews
+from augment.bank.reviews import Review, append_reviews, read_reviews
 from trainers.jobs.review.gallery import START
 from trainers.jobs.review.pictures import columns, encode_animation, encode_sprite
 from trainers.jobs.review.queue import build_queue
@@ -96,14 +96,31 @@ def test_decisions_are_imported_once(
     )  # fmt: skip
     words = ("--run-dir", str(run), "--import-decisions", file)
     assert run_words(*words) == 0
-    assert "1 decisions taken, 0 known already, 0 older" in capsys.readouterr().out
+    assert "1 taken, 0 known already, 0 older" in capsys.readouterr().out
     assert run_words(*words) == 0
-    assert "0 decisions taken, 1 known already, 0 older" in capsys.readouterr().out
-    append_review(run / "bank", Review((first,), "rejected", "Ann", time=late))
+    assert "0 taken, 1 known already, 0 older" in capsys.readouterr().out
+    append_reviews(run / "bank", [Review((first,), "rejected", "Ann", time=late)])
     assert run_words(*words) == 0
     assert "1 older than what their reviewer decided since, 1 of" in capsys.readouterr().out
     assert [r.status for r in read_reviews(run / "bank")] == ["accepted", "rejected"]
     assert SampleBank(run / "bank").entries()[0].status == "rejected"
+
+
+def test_decisions_of_one_second_and_decisions_taken_back_are_imported_once(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(2)
+    id = SampleBank(run / "bank").entries()[0].hash
+    line = {"hashes": [id], "reviewer": "Ann", "time": "2026-11-28T10:00:00+0000"}
+    said = [line | {"status": each} for each in ("accepted", "pending", "rejected", "accepted")]
+    words = ("--run-dir", str(run), "--import-decisions", decisions(tmp_path / "d.jsonl", *said))
+    assert run_words(*words) == 0
+    assert "4 taken, 0 known" in capsys.readouterr().out
+    assert run_words(*words) == 0
+    assert "0 taken, 4 known" in capsys.readouterr().out
+    assert [review.status for review in read_reviews(run / "bank")] == [
+        "accepted", "pending", "rejected", "accepted",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -112,6 +129,7 @@ def test_decisions_are_imported_once(
         "no\n", "[]\n", '{"hashes": []}\n', '{"hashes": ["a"], "status": "x", "reviewer": "A"}\n',
         '{"hashes": ["a"], "status": "unsure", "reviewer": " "}\n',
         '{"hashes": ["a"], "status": "unsure", "reviewer": "A", "time": "soon"}\n', None,
+        '{"hashes": ["a"], "status": "unsure", "reviewer": "A", "seen": 10}\n',
     ],
 )  # fmt: skip
 def test_a_file_of_no_decisions_is_refused(

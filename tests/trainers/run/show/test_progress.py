@@ -121,6 +121,7 @@ def test_the_status_says_how_far_an_item_is_every_two_seconds(
         status(state, **more)
 
     monkeypatch.setattr(folder, "status", note)
+    folder.plan = StagePlan(["fit", "pgd"])  # as long, until something else is known
     with Progress(folder, "fit", total=4, done=1) as bar:
         for tick in range(101):
             wait(0.11)
@@ -130,7 +131,11 @@ def test_the_status_says_how_far_an_item_is_every_two_seconds(
     assert (kept["stage"], kept["progress"]["done"], kept["progress"]["of"]) == ("fit", 1, 4)
     assert kept["progress"]["item"] == pytest.approx(0.5, abs=0.06)
     # Half of an item took 11 s, and two and a half are left.
-    assert kept["progress"]["seconds_left"] == pytest.approx(55, abs=8)
+    left = kept["progress"]["seconds_left"]
+    assert left == pytest.approx(55, abs=8)
+    share, rest = kept["progress"]["all"]["done"], kept["progress"]["all"]["seconds_left"]
+    assert share == pytest.approx((1 + 0.5) / 4 / 2, abs=0.02)
+    assert rest == pytest.approx(left + 88, abs=8)
 
 
 def test_the_plan_learns_from_the_round_before_and_never_goes_back() -> None:
