@@ -1,5 +1,6 @@
 """What report.html holds, of runs whose folders are written here by hand."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -144,6 +145,11 @@ def test_a_comparison_names_what_differs_and_flags_what_cannot_be_compared(
     assert "pgd linf 0.1 70.0% (60-78) 60.0% (60-78) 70.0% (60-78)" in page.text
     assert "fgsm linf 0.1 - 80.0% (60-78) -" in page.text
     assert all(heading[0] for heading in page.headings)
+    evaluated, fitted = records[0], replace(records[2], options={"levels": 4, "seed": 1})
+    page = Page(render_comparison([evaluated, replace(fitted, config="\n# eps =\n")]))
+    assert "seed 0 1" in page.text
+    assert "eps 0.1 not set" in page.text, "which its job has, and the run did not set"
+    assert "levels" not in page.text, "an option of one job alone"
     alike = Page(render_comparison([records[0], records[2]]))
     assert "Not comparable" not in alike.text
     assert "Options that differ" not in alike.text

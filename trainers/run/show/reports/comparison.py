@@ -20,8 +20,8 @@ SAME = (
     "norm", "eps",
 )  # fmt: skip
 CHARTS = {"worst_case": "Worst case accuracy", "clean_accuracy": "Clean accuracy"}
-UNSET = "not set"
-OPTION_TERMS = {"option": "its name in config.toml"}
+UNSET, NO_OPTION = "not set", "-"
+OPTION_TERMS = {"option": "its name in config.toml; - where a job has none such"}
 ATTACK_TERMS = {
     "attack": "its name and options",
     "budget": "how far a sample may be changed; - where that is not held",
@@ -84,8 +84,16 @@ def not_comparable(named: Named) -> list[str]:
 
 
 def values_of(named: Named, key: str) -> dict[str, str]:
-    """Return the value of an option in each run."""
-    return {name: option_text(run.options.get(key)) for name, run in named.items()}
+    """Return the value of an option in each run, as a cell; a job may have no such option."""
+    return {
+        name: option_text(run.options.get(key)) if has_option(run, key) else NO_OPTION
+        for name, run in named.items()
+    }
+
+
+def has_option(run: RunRecord, key: str) -> bool:
+    """Tell whether a run's job has an option, be it set or, as a comment, not."""
+    return key in run.options or f"\n# {flag(key)} =" in run.config
 
 
 def option_text(value: Any) -> str:
@@ -122,11 +130,13 @@ def counted(of: str) -> str:
 
 
 def option_rows(named: Named) -> list[dict[str, str]]:
-    """Return the options that are not the same in all runs, an option a row."""
+    """Return the options that are not the same in all runs of jobs that have them, one a row."""
     keys = dict.fromkeys(key for run in named.values() for key in run.options)
     rows = {flag(key): values_of(named, key) for key in keys}
     return [
-        {"option": key} | values for key, values in rows.items() if len(set(values.values())) > 1
+        {"option": key} | values
+        for key, values in rows.items()
+        if len({value for value in values.values() if value != NO_OPTION}) > 1
     ]
 
 
