@@ -3,6 +3,7 @@
 import lzma
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from compress.decoding import decode_chunks
 from compress.file_format import parse
 from compress.quantise.quantise import to_array
 from compress.quantise.signals import dequantise_and_invert, to_signal
+from tests.slow_but import slow_but
+
+WAVELETS = ("cdf97", "cdf53", "haar")
 
 
 def psnr(a, b):
@@ -40,18 +44,23 @@ def test_finer_steps_are_larger_and_better(codec, photographs):
     assert abs(quality[0] - 20 * np.log10(12**0.5 / 0.02)) < 3
 
 
+SHAPES = [
+    (1, 1, 1, 1),
+    (3, 1, 17, 5),
+    (2, 4, 8, 8),
+    (2, 3, 7, 9, 12),
+    (1, 1, 1, 4, 4),
+    (2, 3, 16, 8, 8),
+]
+
+
 @pytest.mark.parametrize(
-    "shape",
-    [
-        (1, 1, 1, 1),
-        (3, 1, 17, 5),
-        (2, 4, 8, 8),
-        (2, 3, 7, 9, 12),
-        (1, 1, 1, 4, 4),
-        (2, 3, 16, 8, 8),
-    ],
+    ("shape", "wavelet"),
+    slow_but(
+        [*product(SHAPES[:3], WAVELETS), (SHAPES[3], "cdf97"), (SHAPES[4], "haar")],
+        product(SHAPES, WAVELETS),
+    ),
 )
-@pytest.mark.parametrize("wavelet", ["cdf97", "cdf53", "haar"])
 def test_every_shape_comes_back(shape, wavelet):
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     codec = Codec.fit(x, step=0.01, wavelet=wavelet)
@@ -167,8 +176,9 @@ def test_a_search_needs_no_gradients_of_the_caller(codec, photographs, mode):
     assert file == codec.encode(x, **options)
 
 
-@pytest.mark.parametrize("loss", ["kl", "feature"])
-@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize(
+    ("loss", "views"), slow_but([("kl", 0)], product(["kl", "feature"], [0, 2]))
+)
 def test_a_classifier_gets_what_it_needs(codec, photographs, loss, views):
     x, model = photographs[300:], Probe().train()
     with torch.no_grad():

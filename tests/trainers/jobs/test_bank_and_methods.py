@@ -125,6 +125,7 @@ def test_every_attack_and_instance_has_a_part_in_the_fit(tmp_path: Path) -> None
     assert len(chosen) == len(bank) == 80
 
 
+@pytest.mark.slow
 def test_what_went_wrong_in_a_fit_is_said_of_its_round(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +189,7 @@ def test_static_classifiers_are_files_of_weights(run: Path, tmp_path: Path) -> N
     assert not same(weights(tmp_path / "one", 0), weights(tmp_path / "two", 0))
 
 
+@pytest.mark.slow
 def test_a_static_classifier_may_be_of_another_kind(tmp_path: Path) -> None:
     assert fit(tmp_path / "other", "--model", "dense-memory") == 0
     other = tmp_path / "other/checkpoints/round-000.safetensors"
@@ -227,6 +229,7 @@ def test_what_has_no_use_is_refused(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_options_of_either_method_may_be_given(tmp_path: Path) -> None:
     folder = rounds(tmp_path / "r", "--retrain-method", "trades", "--beta", "2", "--rounds", "1")
     assert len(json.loads((folder / "summary.json").read_text())["rounds"]) == 2

@@ -153,6 +153,7 @@ def test_a_transformer_sends_new_digits_to_its_class(weights: Path, tmp_path: Pa
     assert summary["queries"] == 1
 
 
+@pytest.mark.slow
 def test_a_file_is_an_attack_for_every_job(weights: Path, tmp_path: Path) -> None:
     exact = ["--save-as", "float"]
     assert (
@@ -170,6 +171,7 @@ def test_a_file_is_an_attack_for_every_job(weights: Path, tmp_path: Path) -> Non
     assert table[file]["success"] == first["success"]
 
 
+@pytest.mark.slow
 def test_the_attack_on_a_substitute_takes_the_flags_it_has_no_option_for(
     weights: Path, tmp_path: Path
 ) -> None:

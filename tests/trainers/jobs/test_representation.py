@@ -153,6 +153,7 @@ def test_the_report_shows_every_figure(run: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

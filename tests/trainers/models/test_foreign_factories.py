@@ -94,9 +94,7 @@ def samples(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize(
-    "name", slow_but(("Plain", "Tuple", "traced", "half"), [*FITTED, *SCRIPTS, *PRECISE])
-)
+@pytest.mark.parametrize("name", slow_but(("Plain", "traced"), [*FITTED, *SCRIPTS, *PRECISE]))
 def test_the_jobs_take_it(factory, samples, tmp_path, name):
     common = ["--data", samples, "--model", f"{factory}:{name}", "--smoke", "--threads", "1"]
     words = ["evaluate", *common, "--attacks", "pgd", "--run-dir", str(tmp_path / "e")]

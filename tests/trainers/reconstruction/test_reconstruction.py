@@ -11,6 +11,7 @@ from torch import nn
 from attacks import RefusedInput
 from augment import load_dataset
 from compress import BlendWeight, Codec, NetworkConfig, RestorationNet
+from tests.slow_but import slow_but
 from tests.trainers.watched_progress import moves, watched_progress
 from trainers import (
     FitState,
@@ -107,7 +108,10 @@ def test_what_is_plain_counts_one_at_every_rate():
 
 @pytest.mark.parametrize(
     "options",
-    [{"ema": 0.9}, {"task": 0.5}, {"form": "paper"}, {"bf16": True}, {"memorise": True}],
+    slow_but(
+        [{"ema": 0.9}],
+        [{"ema": 0.9}, {"task": 0.5}, {"form": "paper"}, {"bf16": True}, {"memorise": True}],
+    ),
     ids=str,
 )
 def test_resuming_after_any_epoch_gives_the_same_bits(digits, options):
@@ -261,6 +265,7 @@ def test_groups_decide_what_r_is_trained_on(digits):
     assert made[0] == made[1] != made[2]
 
 
+@pytest.mark.slow
 def test_the_task_term_keeps_what_a_classifier_sees(digits):
     x, _, codec = digits
     torch.manual_seed(0)
@@ -280,6 +285,7 @@ def test_the_task_term_keeps_what_a_classifier_sees(digits):
     assert task < 0.9 * plain
 
 
+@pytest.mark.slow
 def test_the_temporal_term_calms_frame_changes():
     still = samples(8, 1, 1, 8, 8).expand(8, 1, 4, 8, 8)
     x = (still + 0.2 * (samples(8, 1, 4, 8, 8, seed=1) - 0.5)).clamp(0, 1)

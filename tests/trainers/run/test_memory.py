@@ -43,6 +43,7 @@ def test_freed_memory_is_used_again() -> None:
     assert after < before / 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_a_setting_of_the_user_s_stands() -> None:
     _, after = count(MALLOC_MMAP_THRESHOLD_="1048576")

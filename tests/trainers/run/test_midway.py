@@ -52,6 +52,7 @@ ERRORS = {
     "raise OSError(12, 'Cannot allocate memory')": "out of memory (",
     "raise OSError(5, 'Input/output error', 'f')": "f: Input/output error",
 }
+QUICK = ("raise SystemExit(0)", "raise ValueError('odd')", "torch.empty(2**50)")
 JOBS = {
     "attack": ["attack", "--attack", "pgd"],
     "evaluate": ["evaluate", "--attacks", "pgd", "--curve", "none", "--masking-samples", "0"],
@@ -77,11 +78,14 @@ def fail(folder: Path, what: str, *, after: int) -> None:
 @pytest.mark.parametrize(
     ("job", "what", "after"),
     [
-        *(("attack", what, 4) for what in ERRORS),
-        *(("evaluate", what, 20) for what in list(ERRORS)[:1] + list(ERRORS)[3:4]),
         *slow_but(
-            [(job, "raise SystemExit(0)", 3) for job in JOBS],
-            [(job, what, 3) for job in JOBS for what in (*list(ERRORS)[:1], *list(ERRORS)[3:4])],
+            [("attack", what, 4) for what in QUICK] + [("evaluate", QUICK[0], 20)],
+            [("attack", what, 4) for what in ERRORS]
+            + [("evaluate", what, 20) for what in QUICK[:2]],
+        ),
+        *slow_but(
+            [(job, QUICK[0], 3) for job in ("network", "encode")],
+            [(job, what, 3) for job in JOBS for what in QUICK[:2]],
         ),
     ],
 )

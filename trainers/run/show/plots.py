@@ -13,6 +13,7 @@ from cycler import cycler
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from PIL import Image
@@ -218,12 +219,14 @@ def write_chart(path: Path, figure: Figure) -> None:
         figure: the chart.
     """
     write_png(path, to_picture(figure))
+    figure.set_layout_engine("none")  # it is laid out by now
     write_text(path.with_suffix(".svg"), to_svg(figure))
 
 
 def to_svg(figure: Figure) -> str:
     """Return a figure as SVG, without a date and a version in it."""
     text = io.StringIO()
+    canvas: Any = FigureCanvasSVG(figure)
     with chart_style():
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        canvas.print_svg(text, metadata={"Date": None, "Creator": None})  # drawn once, as above
     return text.getvalue()

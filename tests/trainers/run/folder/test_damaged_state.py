@@ -144,13 +144,21 @@ def test_the_summary_of_another_run_is_refused(
     assert differences(whole, folder) == []
 
 
+CHANGED = "was changed after the run was begun"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("threads = 1", "threals = 1", "was changed after the run was begun"),
-        ("seed = 0", "seed = 1", "was changed after the run was begun"),
-        ("job = ", "jpb = ", "was changed after the run was begun"),
-        ('job = "evaluate"', 'job = "attack"', "was changed after the run was begun"),
+        *slow_but(
+            [("seed = 0", "seed = 1", CHANGED)],
+            [
+                ("seed = 0", "seed = 1", CHANGED),
+                ("threads = 1", "threals = 1", CHANGED),
+                ("job = ", "jpb = ", CHANGED),
+                ('job = "evaluate"', 'job = "attack"', CHANGED),
+            ],
+        ),
         ("# norm", "# nprm", None),
         ("seed = 0", "seed = ", "is not TOML"),
         ("seed = 0", "seed = \ud800", "is not TOML"),
@@ -206,7 +214,9 @@ def test_the_config_of_a_run_may_be_changed_for_another_run(whole: Path, tmp_pat
     assert parse_command(["evaluate", "--config", str(file)]).config.run.seed == 1
 
 
-@pytest.mark.parametrize("name", ["status.json", "summary.json", "metrics.jsonl"])
+@pytest.mark.parametrize(
+    "name", slow_but(["summary.json"], ["status.json", "summary.json", "metrics.jsonl"])
+)
 def test_the_remedy_works(whole: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / "run-again"
     shutil.copytree(whole, folder)

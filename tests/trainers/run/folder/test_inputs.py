@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from tests.slow_but import slow_but
 from tests.soak.folders import differences
 from trainers import load_classifier
 from trainers.run.main import main
@@ -126,39 +127,37 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 OWN = ("helper", "package", "package.net", "package.helper", "lazy_parts", "far_away")
 DATA, WEIGHTS = ["--data", "npz:d.npz"], ["--weights", "w.safetensors"]
-EVALUATE = [
-    "evaluate", *TINY, "--attacks", "fgsm", "--curve", "none", "--masking-samples", "0",
-]  # fmt: skip
+ATTACK = ["attack", *TINY, "--attack", "fgsm"]
 PHOTOS = ["--data", "imagefolder:photos"]
 CODEC = ["--codec", "fit/codec.sprt"]
 NETWORK = ["--network", "fit/network.safetensors"]
 COMPRESS = ["compress", "evaluate", *TINY, "--peers", "jpeg", "--kinds", "x"]
 Case = tuple[list[str], str, Callable[[Path], None], str]
 CASES: list[Case] = [
-    ([*EVALUATE, *DATA, *WEIGHTS], "w.safetensors", change_weights, "--weights w.safetensors"),
-    ([*EVALUATE, *DATA, *WEIGHTS], "d.npz", change_npz, "--data npz:d.npz (test samples)"),
-    ([*EVALUATE, *DATA, *WEIGHTS], "d.npz", lambda file: change_npz(file, "y_test"), "(test"),
-    ([*EVALUATE, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", change_picture, "imagefolder:photos"),
-    ([*EVALUATE, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", Path.unlink, "imagefolder:photos"),
-    ([*EVALUATE, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png",
+    ([*ATTACK, *DATA, *WEIGHTS], "w.safetensors", change_weights, "--weights w.safetensors"),
+    ([*ATTACK, *DATA, *WEIGHTS], "d.npz", change_npz, "--data npz:d.npz (test samples)"),
+    ([*ATTACK, *DATA, *WEIGHTS], "d.npz", lambda file: change_npz(file, "y_test"), "(test"),
+    ([*ATTACK, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", change_picture, "imagefolder:photos"),
+    ([*ATTACK, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", Path.unlink, "imagefolder:photos"),
+    ([*ATTACK, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png",
      lambda file: file.rename(file.with_name("x.png")), "imagefolder:photos"),
-    ([*EVALUATE, *PHOTOS, *WEIGHTS, "--classes", "classes.txt"], "classes.txt",
+    ([*ATTACK, *PHOTOS, *WEIGHTS, "--classes", "classes.txt"], "classes.txt",
      lambda file: file.write_text("c0 a\nc1 b\nc2 c\n"), "--classes classes.txt"),
-    ([*EVALUATE, *DATA, "--model", "net.py:make"], "net.py", change_text, "net.py, of --model net"),
-    ([*EVALUATE, *DATA, "--model", "net.py:make"], "helper.py", change_text, "helper.py, of"),
-    ([*EVALUATE, *DATA, "--model", "package.net:make"], "package/helper.py", change_text,
+    ([*ATTACK, *DATA, "--model", "net.py:make"], "net.py", change_text, "net.py, of --model net"),
+    ([*ATTACK, *DATA, "--model", "net.py:make"], "helper.py", change_text, "helper.py, of"),
+    ([*ATTACK, *DATA, "--model", "package.net:make"], "package/helper.py", change_text,
      "package/helper.py, of --model package.net:make"),
-    ([*EVALUATE, *DATA, "--model", "lazy.py:make"], "lazy_parts.py", change_text,
+    ([*ATTACK, *DATA, "--model", "lazy.py:make"], "lazy_parts.py", change_text,
      "lazy_parts.py, of --model lazy.py:make"),
-    ([*EVALUATE, *DATA, "--model", "models/elsewhere.py:make"], "lib/far_away.py", change_text,
+    ([*ATTACK, *DATA, "--model", "models/elsewhere.py:make"], "lib/far_away.py", change_text,
      "the module far_away, of --model models/elsewhere.py:make"),
-    ([*EVALUATE, *DATA, "--model", "models/elsewhere.py:make"], "lazy_parts.py", change_text,
+    ([*ATTACK, *DATA, "--model", "models/elsewhere.py:make"], "lazy_parts.py", change_text,
      "the module lazy_parts, of --model models/elsewhere.py:make"),
-    ([*EVALUATE, *DATA, "--model", "loads.py:make"], "own.pt", change_own,
+    ([*ATTACK, *DATA, "--model", "loads.py:make"], "own.pt", change_own,
      "the classifier that --model loads.py:make makes"),
-    ([*EVALUATE, *DATA, *WEIGHTS, "--attacks", "universal/universal.safetensors"],
+    ([*ATTACK, *DATA, *WEIGHTS, "--attack", "universal/universal.safetensors"],
      "universal/universal.safetensors", lambda file: shutil.copy("other.safetensors", file),
-     "--attacks universal/universal.safetensors"),
+     "--attack universal/universal.safetensors"),
     (["attack", *TINY, *DATA, *WEIGHTS, "--attack", "universal"], "d.npz",
      lambda file: change_npz(file, "x_train"), "(train samples)"),
     (["rounds", *TINY, *DATA, "--epochs", "1", "--attacks", "pgd"], "d.npz",
@@ -238,7 +237,7 @@ MADE = [
 ]
 
 
-@pytest.mark.parametrize(("words", "name"), MADE, ids=["of data", "of pictures", "of an attack"])
+@pytest.mark.parametrize(("words", "name"), slow_but(MADE[:1], MADE))
 def test_a_fitted_file_is_made_again_or_refused(
     made: Path,
     tmp_path: Path,
@@ -267,7 +266,9 @@ def test_a_fitted_file_is_made_again_or_refused(
         assert differences(whole, folder) == []
 
 
-@pytest.mark.parametrize("gone", ["codes", "checkpoints/coded", "checkpoints/codes", "codec.sprt"])
+@pytest.mark.parametrize(
+    "gone", slow_but(["codes"], ["codes", "checkpoints/coded", "checkpoints/codes", "codec.sprt"])
+)
 def test_the_codes_of_pictures_are_made_again(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
@@ -305,7 +306,7 @@ def test_the_outcome_of_other_weights_is_not_shown(
 ) -> None:
     monkeypatch.chdir(made)
     shutil.copy("w.safetensors", tmp_path / "w.safetensors")
-    words = [*EVALUATE, *DATA, "--weights", f"{tmp_path}/w.safetensors"]
+    words = [*ATTACK, *DATA, "--weights", f"{tmp_path}/w.safetensors"]
     words += ["--run-dir", str(tmp_path / "run")]
     assert main(words) == 0
     whole = (tmp_path / "run/status.json").read_bytes()
@@ -328,7 +329,7 @@ def test_the_outcome_of_other_code_is_not_shown(
     monkeypatch.delitem(sys.modules, "helper", raising=False)
     Path("net.py").write_text(NET)
     Path("helper.py").write_text("def classes(): return 10\n")
-    words = [*EVALUATE, "--model", "net.py:make", "--run-dir", "run"]
+    words = [*ATTACK, "--model", "net.py:make", "--run-dir", "run"]
     assert main(words) == 0
     change_text(Path("helper.py"))
     assert main(words) == 3
@@ -340,7 +341,7 @@ def test_a_run_whose_inputs_are_not_known_does_not_go_on(
 ) -> None:
     monkeypatch.chdir(made)
     folder = tmp_path / "run"
-    assert main([*EVALUATE, *DATA, *WEIGHTS, "--run-dir", str(folder)]) == 0
+    assert main([*ATTACK, *DATA, *WEIGHTS, "--run-dir", str(folder)]) == 0
     whole = (folder / "inputs.json").read_bytes()
     status = json.loads((folder / "status.json").read_text())
     for content in (b"", b"[]", b"{", b'{"--weights w.safetensors": 3}'):
@@ -356,5 +357,5 @@ def test_a_run_whose_inputs_are_not_known_does_not_go_on(
     (folder / "inputs.json").write_bytes(whole)
     assert main(["--resume", str(folder)]) == 0
     other = tmp_path / "other"  # as the message says
-    assert main([*EVALUATE, *DATA, *WEIGHTS, "--run-dir", str(other)]) == 0
+    assert main([*ATTACK, *DATA, *WEIGHTS, "--run-dir", str(other)]) == 0
     assert (other / "inputs.json").read_bytes() == whole
