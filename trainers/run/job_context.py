@@ -1,8 +1,8 @@
 """Load samples and classifier for a job, and refuse those that do not fit each other."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import chdir, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -120,7 +120,8 @@ def load_job_classifier(
             f"{ds.name} has one class ({ds.classes[0]}), and a classifier tells two or more apart; "
             "add the others (a folder each), or give --classes or --num-classes"
         )
-    with torch.random.fork_rng(devices=[]), chdir(Path.cwd()):  # whatever the factory does
+    # Whatever the factory does.
+    with torch.random.fork_rng(devices=[]), chdir(Path.cwd()), errors_name(flag):
         torch.manual_seed(derive_seed(config.run.seed, "weights"))
         model = load_classifier(
             flags.model or ("c3d-small" if ds.is_video else "smallcnn"),
@@ -139,6 +140,17 @@ def load_job_classifier(
         probe_classifier(model, ds.shape, classes)
     folder.at_work = True  # what the user's code raises from here on is its failure
     return JobContext(config, folder, model, device)
+
+
+@contextmanager
+def errors_name(flag: str) -> Iterator[None]:
+    """Let errors say which classifier they are about, where it is not the job's own."""
+    try:
+        yield
+    except (RefusedInput, ValueError) as error:
+        if flag != "--model":
+            error.args = (f"{flag}: {error}",)
+        raise
 
 
 def load_static(

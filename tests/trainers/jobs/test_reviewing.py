@@ -166,6 +166,10 @@ def test_what_a_program_finds_clear() -> None:
             ["--auto-review", "--review", "optional", "--reference-model", "smallcnn"],
             "give --reference-weights",
         ),
+        (
+            ["--auto-review", "--review", "optional", "--reference-model", "efficientnet-lite0"],
+            "--reference-model: efficientnet-lite0 takes 3 channels and the samples have 1",
+        ),
         (["--review", "wait"], "invalid choice"),
     ],
 )
