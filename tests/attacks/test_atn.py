@@ -45,6 +45,7 @@ def test_the_loss_is_the_published_one(linear, batch):
     assert record["attackable"] == int(others.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["residual", "autoencoder"])
 @pytest.mark.parametrize("target", [None, 1])
 def test_it_learns_to_send_new_samples_to_a_class(form, target, linear, batch):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from compress import dwt, idwt
 from compress.wavelet.bands import bands
 from compress.wavelet.lifting import analyse
+from tests.slow_but import slow_but
 
 LIFTED = {"haar": "haar", "cdf53": "bior2.2", "cdf97": "bior4.4"}
 FAMILIES = ["haar", "cdf53", "cdf97", "db2", "db4", "sym4", "coif1", "bior2.2", "bior4.4", "dmey"]
@@ -116,8 +117,13 @@ def test_a_constant_is_one_coefficient():
         assert c[0, 1:].abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("lifted", [False, True])
-@pytest.mark.parametrize("shape", [(1, 2, 5, 4), (1, 1, 3, 4, 5)])
+@pytest.mark.parametrize(
+    ("shape", "lifted"),
+    slow_but(
+        [((1, 2, 5, 4), True), ((1, 1, 3, 4, 5), False)],
+        itertools.product([(1, 2, 5, 4), (1, 1, 3, 4, 5)], [False, True]),
+    ),
+)
 def test_gradients(shape, lifted):
     x = noise(*shape, dtype=torch.float64).requires_grad_()
 

@@ -88,7 +88,7 @@ def test_without_validation_samples_the_last_round_counts(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("option", "value"), slow_but(
-    [("--retrain-method", "bank"), ("--ratio", "0")],
+    [("--retrain-method", "bank")],
     [
         ("--retrain-method", "standard"), ("--retrain-method", "bank"),
         ("--retrain-method", "ensemble"), ("--ratio", "0"), ("--start", "scratch"),

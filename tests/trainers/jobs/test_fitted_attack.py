@@ -145,6 +145,7 @@ def test_a_target_is_fitted_for(weights: Path, tmp_path: Path) -> None:
     assert summary["success"] > 0.3
 
 
+@pytest.mark.slow
 def test_a_transformer_sends_new_digits_to_its_class(weights: Path, tmp_path: Path) -> None:
     line = words(weights, tmp_path / "a", "--attack", "atn:passes=12,lr=0.003", "--target", "3")
     assert main([*line, "--test-samples", "60"]) == 0

@@ -306,6 +306,7 @@ def test_the_temporal_term_calms_frame_changes():
         assert flicker(calm, x, form=form).mean() < 0.95 * flicker(without, x, form=form).mean()
 
 
+@pytest.mark.slow
 def test_a_handful_of_samples_is_memorised(digits):
     x, _, codec = digits
     options = ReconstructionOptions(
@@ -318,7 +319,7 @@ def test_a_handful_of_samples_is_memorised(digits):
     assert psnr(got, x[:4]).mean().item() == pytest.approx(record["psnr"], abs=0.01)
 
 
-@pytest.mark.parametrize("kind", ["delta", "x-task"])
+@pytest.mark.parametrize("kind", slow_but(["delta"], ["delta", "x-task"]))
 def test_other_kinds_are_restored(digits, kind):
     x, _, _ = digits
     x_adv = (x + 0.1 * (x.roll(1, -1) - 0.5)).clamp(0, 1) if kind == "delta" else None

@@ -36,6 +36,7 @@ def count(**variables: str) -> tuple[int, int]:
     return before, after
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_freed_memory_is_used_again() -> None:
     before, after = count()

@@ -151,7 +151,8 @@ def interrupted(stopped: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stopped, tmp_path / "run"))
 
 
-EVALUATE = ["evaluate", *TINY, "--attacks", "fgsm", "pgd"]
+QUICK = ["--curve", "none", "--masking-samples", "0"]
+EVALUATE = ["evaluate", *TINY, *QUICK, "--attacks", "fgsm", "pgd"]
 
 
 def test_a_resumed_run_leaves_the_user_s_files(interrupted: Path) -> None:
