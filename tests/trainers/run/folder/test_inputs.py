@@ -127,7 +127,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 OWN = ("helper", "package", "package.net", "package.helper", "lazy_parts", "far_away")
 DATA, WEIGHTS = ["--data", "npz:d.npz"], ["--weights", "w.safetensors"]
-ATTACK = ["attack", *TINY, "--attack", "fgsm"]
+ATTACK = ["attack", *TINY, "--attack", "fgsm"]  # of few samples
+EVALUATE = ["evaluate", *TINY, "--attacks", "fgsm", "--curve", "none", "--masking-samples", "0"]
 PHOTOS = ["--data", "imagefolder:photos"]
 CODEC = ["--codec", "fit/codec.sprt"]
 NETWORK = ["--network", "fit/network.safetensors"]
@@ -137,7 +138,7 @@ CASES: list[Case] = [
     ([*ATTACK, *DATA, *WEIGHTS], "w.safetensors", change_weights, "--weights w.safetensors"),
     ([*ATTACK, *DATA, *WEIGHTS], "d.npz", change_npz, "--data npz:d.npz (test samples)"),
     ([*ATTACK, *DATA, *WEIGHTS], "d.npz", lambda file: change_npz(file, "y_test"), "(test"),
-    ([*ATTACK, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", change_picture, "imagefolder:photos"),
+    ([*EVALUATE, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", change_picture, "imagefolder:photos"),
     ([*ATTACK, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png", Path.unlink, "imagefolder:photos"),
     ([*ATTACK, *PHOTOS, *WEIGHTS], "photos/test/c0/42.png",
      lambda file: file.rename(file.with_name("x.png")), "imagefolder:photos"),
