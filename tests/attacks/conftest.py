@@ -17,6 +17,7 @@ from attacks import (
     UniversalPerturbation,
 )
 from attacks.feature.guided_attack import GuidedAttack
+from tests.slow_but import slow_but
 
 
 @dataclass(frozen=True)
@@ -322,12 +323,26 @@ FITTED_CASES = {
 }
 
 
+# Rows that take long, of attacks that have another.
+LONG = (
+    "square-l1", "square-l2", "autoattack-l1-custom", "generator-adam", "generator-paper",
+    "feature-lbfgsb",
+)  # fmt: skip
+
+
+def rows(cases):
+    """The rows as parameters, the long ones for the slow suite."""
+    cases = list(cases)
+    assert set(LONG) <= {str(case) for case in CASES}
+    return slow_but([case for case in cases if str(case) not in LONG], cases)
+
+
 @pytest.fixture(params=FITTED_CASES, ids=str)
 def fitted_case(request):
     return FITTED_CASES[request.param]
 
 
-@pytest.fixture(params=CASES, ids=str)
+@pytest.fixture(params=rows(CASES), ids=str)
 def case(request):
     return request.param
 
@@ -338,12 +353,12 @@ def any_case(request):
     return request.param
 
 
-@pytest.fixture(params=[c for c in CASES if c.norm], ids=str)
+@pytest.fixture(params=rows(c for c in CASES if c.norm), ids=str)
 def ball_case(request):
     return request.param
 
 
-@pytest.fixture(params=[c for c in CASES if c.random], ids=str)
+@pytest.fixture(params=rows(c for c in CASES if c.random), ids=str)
 def random_case(request):
     return request.param
 
