@@ -173,8 +173,8 @@ def _parse(line: Mapping[str, Any]) -> Review:
         status=_status(review.status),
         reviewer=_text(review.reviewer),
         automatic=review.automatic is True,
-        seen=None if review.seen is None else int(review.seen),
-        control=None if review.control is None else int(review.control),
+        seen=_number(review.seen),
+        control=_number(review.control),
         time=_text(review.time),
     )
 
@@ -184,6 +184,12 @@ def _status(value: object) -> Status:
         if value == status:
             return status
     raise ValueError(f"status is {str(value)[:20]!r}; allowed: {', '.join(STATUSES)}")
+
+
+def _number(value: object) -> int | None:
+    if value is None or type(value) is int:
+        return value
+    raise TypeError(f"{value!r} is no number of a class")
 
 
 def _text(value: object) -> str:

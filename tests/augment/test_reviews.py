@@ -79,6 +79,8 @@ def test_the_same_bytes_under_another_key_have_the_same_status(tmp_path, entries
         {"hashes": [1], "status": "accepted", "reviewer": "a"},
         {"hashes": ["a"], "status": "good", "reviewer": "a"},
         {"hashes": ["a"], "status": "accepted", "reviewer": "a", "seen": float("inf")},
+        {"hashes": ["a"], "status": "accepted", "reviewer": "a", "seen": True},
+        {"hashes": ["a"], "status": "accepted", "reviewer": "a", "seen": 1.5},
         {"hashes": ["a"], "status": "accepted", "reviewer": 1},
         {"hashes": ["a"], "status": "accepted", "reviewer": "a", "more": 1},
     ],

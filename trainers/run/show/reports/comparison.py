@@ -130,13 +130,16 @@ def counted(of: str) -> str:
 
 
 def option_rows(named: Named) -> list[dict[str, str]]:
-    """Return the options that are not the same in all runs of jobs that have them, one a row."""
+    """Return the options that are not the same in all runs of jobs that have them, one a row.
+
+    Attacks are told of every job: each has another option for those that it measures.
+    """
     keys = dict.fromkeys(key for run in named.values() for key in run.options)
     rows = {flag(key): values_of(named, key) for key in keys}
     return [
         {"option": key} | values
         for key, values in rows.items()
-        if len({value for value in values.values() if value != NO_OPTION}) > 1
+        if len({value for value in values.values() if value != NO_OPTION or "attacks" in key}) > 1
     ]
 
 
