@@ -1,7 +1,6 @@
 """Decisions that were made elsewhere, in a gallery or on a copy of the run, into the bank."""
 
 from collections import Counter
-from collections.abc import Container
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +29,9 @@ def import_decisions(file: Path, queue: ReviewQueue) -> Counter[str]:
     """
     reviews = _read(file, len(queue.classes) if queue.originals else None)
     decisions = Decisions(queue.bank)
-    known = {line for review in queue.bank.reviews if review.time for line in _single(review)}
+    known = Counter(
+        each for review in queue.bank.reviews if review.time for each in _single(review)
+    )
     counts: Counter[str] = Counter()
     taken: list[Review] = []
     for said in (single for review in reviews for single in _single(review)):
@@ -53,13 +54,25 @@ def _single(review: Review) -> list[Review]:
     return [replace(review, hashes=(id,)) for id in review.hashes]
 
 
-def _heading(review: Review, decisions: Decisions, known: Container[Review]) -> str:
-    """Return under what a decision on an item of the queue is counted."""
+def _heading(review: Review, decisions: Decisions, known: Counter[Review]) -> str:
+    """Return under what a decision on an item of the queue is counted.
+
+    Args:
+        review: the decision.
+        decisions: the present ones.
+        known: how often the bank has each line, less those that were met in the file.
+    """
+    if known[review]:
+        known[review] -= 1
+        return "known"
     (id,) = review.hashes
     present = decisions.latest.get((review.reviewer, id))
-    if present and present.time and review.time and _when(review) < _when(present):
-        return "older"
-    return "taken" if review not in known and decisions.is_news(review) else "known"
+    later = False
+    if present and present.time and review.time:
+        if _when(review) < _when(present):
+            return "older"
+        later = _when(review) > _when(present)  # the same once more, which older ones yield to
+    return "taken" if later or decisions.is_news(review) else "known"
 
 
 def _read(file: Path, classes: int | None) -> list[Review]:

@@ -101,9 +101,34 @@ def test_decisions_are_imported_once(
     assert "0 taken, 1 known already, 0 older" in capsys.readouterr().out
     append_reviews(run / "bank", [Review((first,), "rejected", "Ann", time=late)])
     assert run_words(*words) == 0
-    assert "1 older than what their reviewer decided since, 1 of" in capsys.readouterr().out
+    assert "0 taken, 1 known already, 0 older" in capsys.readouterr().out
     assert [r.status for r in read_reviews(run / "bank")] == ["accepted", "rejected"]
     assert SampleBank(run / "bank").entries()[0].status == "rejected"
+
+
+def test_older_decisions_yield_to_a_confirmation_and_a_return_counts(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(2)
+    id = SampleBank(run / "bank").entries()[0].hash
+
+    def said(status: str, minute: int) -> dict[str, Any]:
+        time = f"2026-11-28T10:{minute:02}:00+0000"
+        return {"hashes": [id], "reviewer": "Ann", "status": status, "time": time}
+
+    def taken(*lines: dict[str, Any]) -> str:
+        file = decisions(tmp_path / "d.jsonl", *lines)
+        assert run_words("--run-dir", str(run), "--import-decisions", file) == 0
+        return capsys.readouterr().out
+
+    assert "1 taken" in taken(said("accepted", 0))
+    assert "1 taken" in taken(said("accepted", 30))
+    assert "0 taken, 0 known already, 1 older" in taken(said("rejected", 15))
+    assert "1 taken, 1 known" in taken(said("accepted", 30), said("rejected", 30))
+    back = [said("accepted", 30), said("rejected", 30), said("accepted", 30)]
+    assert "1 taken, 2 known" in taken(*back)
+    assert "0 taken, 3 known" in taken(*back)
+    assert SampleBank(run / "bank").entries()[0].status == "accepted"
 
 
 def test_decisions_of_one_second_and_decisions_taken_back_are_imported_once(
