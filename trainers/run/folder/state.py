@@ -16,10 +16,11 @@ def state_of(status: Mapping[str, Any] | None) -> str:
     Returns:
         Usually one of STATES, or "" where there is none.
     """
-    state = (status or {}).get("state")
+    status = status or {}
+    state = status.get("state")
     if not isinstance(state, str):
         return ""
-    gone = state == "running" and status is not None and not is_alive(status.get("pid"))
+    gone = state == "running" and not is_alive(status.get("pid"))
     return "interrupted" if gone else state
 
 

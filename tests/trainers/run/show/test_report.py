@@ -145,8 +145,8 @@ def test_a_comparison_names_what_differs_and_flags_what_cannot_be_compared(
     assert "pgd linf 0.1 70.0% (60-78) 60.0% (60-78) 70.0% (60-78)" in page.text
     assert "fgsm linf 0.1 - 80.0% (60-78) -" in page.text
     assert all(heading[0] for heading in page.headings)
-    evaluated, fitted = records[0], replace(records[2], options={"levels": 4, "seed": 1})
-    page = Page(render_comparison([evaluated, replace(fitted, config="\n# eps =\n")]))
+    other = replace(records[2], options={"levels": 4, "seed": 1}, config="\n# eps =\n")
+    page = Page(render_comparison([records[0], other]))
     assert "seed 0 1" in page.text
     assert "eps 0.1 not set" in page.text, "which its job has, and the run did not set"
     assert "levels" not in page.text, "an option of one job alone"
